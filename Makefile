@@ -1,0 +1,25 @@
+# Set-up is one file target: a second call installs nothing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: run test lint setup
+run: setup
+	$(BIN)/python -m suite run
+
+test: setup lint
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+setup: $(READY)
+
+$(READY): pyproject.toml requirements.txt scripts/build_horovod.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -r requirements.txt
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	-$(BIN)/python scripts/build_horovod.py .build/horovod
+	touch $(READY)

@@ -1,0 +1,34 @@
+"""PyTorch on torch.distributed: DDP, tensor parallel, pipelining. Imports no framework here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from suite.spec.adapter import LaunchPlan
+from suite.spec.case import Case
+
+ENGINES = ("torch",)
+DISTRIBUTIONS = ("torch",)
+
+
+def unsupported_reason(case: Case) -> str:
+    """Why this cell cannot run by design, or empty."""
+    if case.mode == "compiled" and case.strategy != "single":
+        return "torch.compile is offered for the single strategy only"
+    return ""
+
+
+def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
+    """One process a device, torch.distributed's documented variables, a file as rendezvous."""
+    count = case.devices
+    shared = {
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "WORLD_SIZE": str(count),
+        "GLOO_SOCKET_IFNAME": "lo",
+        "SUITE_INIT_METHOD": f"file://{(folder / 'rendezvous').resolve()}",
+    }
+    if case.device == "cpu":
+        shared["CUDA_VISIBLE_DEVICES"] = ""
+    ranks = [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
+    return LaunchPlan(count, ranks)

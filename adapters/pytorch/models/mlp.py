@@ -1,0 +1,28 @@
+"""Dense classifier."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from suite.spec.workloads import MlpSpec
+
+
+class Mlp(nn.Module):
+    """relu between linear layers; (batch, in) -> (batch, out) logits."""
+
+    def __init__(self, spec: MlpSpec, units: range | None = None) -> None:
+        """``units`` keeps a contiguous part of the layers, under their numbers in the whole."""
+        super().__init__()
+        chosen = range(spec.layers) if units is None else units
+        self.last = spec.layers - 1
+        self.units = nn.ModuleDict(
+            {str(i): nn.Linear(spec.widths[i], spec.widths[i + 1]) for i in chosen}
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for name, layer in self.units.items():
+            x = layer(x)
+            if int(name) != self.last:
+                x = nn.functional.relu(x)
+        return x

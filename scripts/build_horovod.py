@@ -1,0 +1,97 @@
+"""Build Horovod once against the installed frameworks, keep the wheel, install it.
+
+    python scripts/build_horovod.py WHEEL_DIR
+
+The wheel's folder is keyed by the versions it was built against, so a second call only installs.
+Exit code 1 and the log's path when the build fails.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from importlib.metadata import version
+from pathlib import Path
+
+RELEASE = "0.28.1"
+SHA256 = "92a43f5a94c43907a56805bad15f19700c62ffc83b7ca483f9e104e229f67ef0"
+FLAGS = {
+    "HOROVOD_WITH_PYTORCH": "1",
+    "HOROVOD_WITH_TENSORFLOW": "1",
+    "HOROVOD_WITHOUT_MXNET": "1",
+    "HOROVOD_WITHOUT_MPI": "1",
+    "HOROVOD_WITH_GLOO": "1",
+    "HOROVOD_CPU_OPERATIONS": "GLOO",
+    "MAKEFLAGS": f"-j{os.cpu_count() or 1}",
+}
+
+
+def main() -> int:
+    root = Path(sys.argv[1]).resolve()
+    key = f"py{sys.version_info.major}{sys.version_info.minor}-torch{version('torch')}"
+    folder = root / f"{key}-tf{_tensorflow_version()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "build.log"
+    try:
+        wheel = next(folder.glob("horovod-*.whl"), None) or _build(folder, log)
+        _pip(["install", "--no-deps", str(wheel)], log)
+    except (subprocess.CalledProcessError, RuntimeError, OSError) as error:
+        print(f"Horovod was not built: {error}\nSee {log}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _tensorflow_version() -> str:
+    try:
+        return version("tensorflow-cpu")
+    except ImportError:
+        return version("tensorflow")
+
+
+def _build(folder: Path, log: Path) -> Path:
+    print(f"Building Horovod {RELEASE} (some minutes); log: {log}", flush=True)
+    source = _source(folder, log)
+    _edit(source)
+    _pip(["wheel", "--no-build-isolation", "--no-deps", "-w", str(folder), str(source)], log)
+    shutil.rmtree(source)
+    return next(folder.glob("horovod-*.whl"))
+
+
+def _source(folder: Path, log: Path) -> Path:
+    archive = folder / f"horovod-{RELEASE}.tar.gz"
+    if not archive.exists():
+        options = ["--no-deps", "--no-binary", ":all:", "--no-build-isolation"]
+        _pip(["download", *options, "-d", str(folder), f"horovod=={RELEASE}"], log)
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if digest != SHA256:
+        raise RuntimeError(f"{archive} has sha256 {digest}, expected {SHA256}; delete it")
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    return folder / f"horovod-{RELEASE}"
+
+
+def _edit(source: Path) -> None:
+    """C++17 for today's torch; no XLA path, which needs a header TensorFlow's wheel lacks."""
+    for name in ("CMakeLists.txt", "horovod/torch/CMakeLists.txt"):
+        path = source / name
+        text = path.read_text()
+        path.write_text(text.replace("set(CMAKE_CXX_STANDARD 14)", "set(CMAKE_CXX_STANDARD 17)"))
+    path = source / "horovod/tensorflow/CMakeLists.txt"
+    lines = [line for line in path.read_text().splitlines(True) if "xla_mpi_ops.cc" not in line]
+    path.write_text("".join(lines))
+
+
+def _pip(arguments: list[str], log: Path) -> None:
+    environment = os.environ | FLAGS
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    with log.open("a") as stream:
+        command = [sys.executable, "-m", "pip", *arguments]
+        subprocess.run(command, check=True, stdout=stream, stderr=stream, env=environment)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The harness: schedules, launches, measures, analyses and reports; imports no framework."""

@@ -1,0 +1,1 @@
+"""Records to tables: statistics, speed-up, communication, load balance, parity."""

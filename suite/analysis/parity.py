@@ -1,0 +1,79 @@
+"""The gates a row must pass: losses, first gradients and parameters against the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+FIRST_LOSS, LATER_LOSS, GRADIENT, UPDATE = 1e-6, 1e-5, 1e-5, 1e-2
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``status`` ok or failed; ``error`` the largest error as a share of its gate."""
+
+    status: str
+    error: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a launch proves with: losses of the first steps, gradients before, parameters after."""
+
+    losses: Sequence[float]
+    gradients: Arrays
+    parameters: Arrays
+
+
+def check(found: Evidence, reference: Evidence, initial: Arrays) -> Verdict:
+    """Compares with a single-device float64 reference from the same weights and batches."""
+    checks = [
+        ("first loss", _relative(found.losses[:1], reference.losses[:1]) / FIRST_LOSS),
+        ("losses", _relative(found.losses, reference.losses) / LATER_LOSS),
+        ("gradients", _gradients(found.gradients, reference.gradients) / GRADIENT),
+        ("updates", _updates(found.parameters, reference.parameters, initial) / UPDATE),
+    ]
+    name, worst = max(checks, key=lambda item: item[1] if np.isfinite(item[1]) else np.inf)
+    if worst <= 1.0:
+        return Verdict("ok", worst, "")
+    return Verdict("failed", worst, f"{name} differ from the reference by {worst:.3g} × the gate")
+
+
+def _relative(found: Sequence[float], reference: Sequence[float]) -> float:
+    if len(found) != len(reference):
+        return float("inf")
+    a, b = np.asarray(found, float), np.asarray(reference, float)
+    return float(np.max(np.abs(a - b) / np.maximum(np.abs(b), 1e-12)))
+
+
+def _gradients(found: Arrays, reference: Arrays) -> float:
+    """Largest difference as a share of the tensor's largest entry; a missing tensor is infinite."""
+    if found.keys() != reference.keys():
+        return float("inf")
+    # A key bias shifts all scores of a query alike: its true gradient is zero, and only the
+    # model-wide scale says what is noise.
+    scale = max(float(np.abs(value).max()) for value in reference.values())
+    worst = 0.0
+    for name, expected in reference.items():
+        if found[name].shape != expected.shape:
+            return float("inf")
+        own = max(float(np.abs(expected).max()), 1e-3 * scale)
+        worst = max(worst, float(np.abs(found[name] - expected).max()) / own)
+    return worst
+
+
+def _updates(found: Arrays, reference: Arrays, initial: Arrays) -> float:
+    """Norm of the parameters' difference over the norm of what training changed.
+
+    Adam's first steps are close to sign(gradient): an entry whose gradient is rounding noise moves
+    by a whole learning rate, so a norm is compared and not the worst entry.
+    """
+    if found.keys() != reference.keys():
+        return float("inf")
+    difference = sum(float(np.sum((found[n] - reference[n]) ** 2)) for n in reference)
+    change = sum(float(np.sum((reference[n] - initial[n]) ** 2)) for n in reference)
+    return float(np.sqrt(difference / change)) if change else float("inf")

@@ -1,0 +1,157 @@
+"""One launch: a fresh group of worker processes, bounded in time, killed as a group."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from suite.spec.adapter import LaunchPlan, Manifest
+from suite.spec.case import Case
+
+ROOT = Path(__file__).resolve().parent.parent
+POLL_SECONDS, GRACE_SECONDS, HELPER_SECONDS = 0.02, 3.0, 30.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a launch ended: status ok, failed, timeout or oom, and the reason in words."""
+
+    status: str
+    reason: str
+    seconds: float
+    records: list[dict[str, Any]]
+
+
+def manifest(framework: str) -> Manifest:
+    """The adapter's manifest; loads no framework."""
+    return importlib.import_module(f"adapters.{framework}")  # type: ignore[return-value]
+
+
+def launch(
+    case: Case,
+    case_path: Path,
+    inputs_path: Path,
+    folder: Path,
+    cores: list[int],
+    timeout_s: float,
+    python: str = sys.executable,
+) -> Outcome:
+    """Runs the group to its end; rank i is pinned to ``cores[i]``, a lone process to all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # A folder may be used again after an interruption; what a dead group left must not count.
+    for leftover in folder.iterdir():
+        leftover.unlink()
+    plan = manifest(case.framework).launch_plan(case, folder, python)
+    began = time.monotonic()
+    group: list[subprocess.Popen[bytes]] = []
+    with (folder / "worker.log").open("ab") as log:
+        try:
+            extra = _start_helper(plan, group, log)
+            for index in range(plan.processes):
+                command = _command(python, case_path, inputs_path, folder, index, plan, cores)
+                group.append(_spawn(command, plan.environment[index] | extra, log))
+            workers = group[-plan.processes :]
+            status, reason = _wait(workers, began + timeout_s, timeout_s)
+        except RuntimeError as error:
+            status, reason = "failed", str(error)
+        finally:
+            _kill(group)
+    seconds = time.monotonic() - began
+    if status == "failed":
+        status, reason = _explain(folder, reason)
+    records = [json.loads(path.read_text()) for path in sorted(folder.glob("rank-*.json"))]
+    return Outcome(status, reason, seconds, records)
+
+
+def _command(
+    python: str, case_path: Path, inputs: Path, folder: Path, index: int,
+    plan: LaunchPlan, cores: list[int],
+) -> list[str]:
+    mine = cores if plan.processes == 1 else [cores[index % len(cores)]]
+    names = ",".join(map(str, mine))
+    where = [str(path.resolve()) for path in (case_path, inputs, folder)]
+    return [python, "-m", "suite.worker", *where, str(index), str(plan.processes), names]
+
+
+def _spawn(command: list[str], extra: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | extra
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT, env=environment,
+        start_new_session=True,
+    )
+
+
+def _start_helper(
+    plan: LaunchPlan, group: list[subprocess.Popen[bytes]], log: IO[bytes]
+) -> dict[str, str]:
+    if not plan.helper or plan.helper_output is None:
+        return {}
+    helper = _spawn(list(plan.helper), {}, log)
+    group.append(helper)
+    deadline = time.monotonic() + HELPER_SECONDS
+    while not plan.helper_output.exists():
+        if helper.poll() is not None:
+            raise RuntimeError(f"the launcher's helper ended with code {helper.returncode}")
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the launcher's helper was not ready in {HELPER_SECONDS:.0f} s")
+        time.sleep(POLL_SECONDS)
+    return dict(json.loads(plan.helper_output.read_text()))
+
+
+def _wait(
+    workers: list[subprocess.Popen[bytes]], deadline: float, timeout_s: float
+) -> tuple[str, str]:
+    """A rank that dies ends the group: the others would wait for it forever."""
+    while True:
+        codes = [worker.poll() for worker in workers]
+        for rank, code in enumerate(codes):
+            if code:
+                how = f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"
+                return "failed", f"rank {rank} ended with {how}"
+        if all(code == 0 for code in codes):
+            return "ok", ""
+        if time.monotonic() > deadline:
+            return "timeout", f"not finished after {timeout_s:g} s"
+        time.sleep(POLL_SECONDS)
+
+
+def _kill(group: list[subprocess.Popen[bytes]]) -> None:
+    """Each process leads a session of its own, so its children go with it."""
+    _signal(group, signal.SIGTERM)
+    deadline = time.monotonic() + GRACE_SECONDS
+    while any(p.poll() is None for p in group) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    _signal(group, signal.SIGKILL)
+    for process in group:
+        process.wait()
+
+
+def _signal(group: list[subprocess.Popen[bytes]], number: signal.Signals) -> None:
+    for process in group:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
+
+
+OOM_MARKS = ("out of memory", "OutOfMemoryError", "MemoryError", "RESOURCE_EXHAUSTED")
+
+
+def _explain(folder: Path, reason: str) -> tuple[str, str]:
+    """The last line of a traceback says more than an exit code."""
+    text = (folder / "worker.log").read_text(errors="replace")
+    status = "oom" if any(mark in text for mark in OOM_MARKS) else "failed"
+    errors = [line for line in text.splitlines() if _is_error(line)]
+    return status, f"{reason}: {errors[-1][:200]}" if errors else reason
+
+
+def _is_error(line: str) -> bool:
+    head = line.split(":", 1)[0]
+    return ":" in line and " " not in head and head.endswith(("Error", "Exception", "Exit"))

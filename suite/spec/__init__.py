@@ -1,0 +1,1 @@
+"""The contract between harness and adapters; imports nothing of the project."""

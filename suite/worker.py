@@ -1,0 +1,138 @@
+"""One rank: read the case, run the session, write the record.
+
+    python -m suite.worker CASE_JSON INPUTS_NPZ FOLDER RANK PROCESSES CORES
+
+``CORES`` is a comma-separated list; affinity is set before any framework is imported, since
+threads started earlier keep theirs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from suite.spec.adapter import Inputs, OpenSession, RankRecord, Session
+from suite.spec.case import PARITY_STEPS, Case, Rank
+from suite.spec.workloads import initial_weights
+
+WARMUP_WINDOW, WARMUP_TOLERANCE = 10, 0.02
+TIMED_STEPS = 5
+
+
+def main() -> None:
+    case_path, inputs_path, folder, index, processes, cores = sys.argv[1:7]
+    if cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
+    case = Case.read(Path(case_path))
+    rank = Rank(int(index), int(processes), Path(folder))
+    module = importlib.import_module(f"adapters.{case.framework}.session")
+    run_rank(case, rank, _inputs(Path(inputs_path), case), module.open_session)
+
+
+def run_rank(
+    case: Case,
+    rank: Rank,
+    inputs: Inputs,
+    open_session: OpenSession,
+    clock: Callable[[], float] = time.perf_counter,
+) -> None:
+    """Parity steps, warm-up, clean steps, timed steps, in that order; writes the record last."""
+    record = RankRecord(rank.index)
+    began = clock()
+    session = open_session(case, rank, initial_weights(case.spec, case.seed), inputs)
+    record.open_seconds = clock() - began
+    try:
+        next_index = _parity(session, rank, record)
+        next_index = _warm_up(session, next_index, record, clock)
+        next_index = _clean(session, next_index, case.steps, record, clock)
+        _timed(session, next_index, record, clock)
+        record.peak_memory_bytes = session.peak_memory_bytes()
+        record.ledger = session.describe()
+        record.affinity = _affinity()
+    finally:
+        session.close()
+    write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps(asdict(record)))
+
+
+def _inputs(path: Path, case: Case) -> Inputs:
+    with np.load(path) as arrays:
+        return Inputs(arrays["features"], arrays["targets"], case.spec.global_batch)
+
+
+def _parity(session: Session, rank: Rank, record: RankRecord) -> int:
+    gradients = session.gradients(0)
+    record.losses = [session.loss(session.step(index)) for index in range(PARITY_STEPS)]
+    parameters = session.parameters()
+    if rank.index == 0:
+        arrays = {f"gradient/{name}": value for name, value in gradients.items()}
+        arrays |= {f"parameter/{name}": value for name, value in parameters.items()}
+        part = rank.folder / "parity.part.npz"
+        np.savez(part, **arrays)  # type: ignore[arg-type]
+        part.replace(rank.folder / "parity.npz")
+    return PARITY_STEPS
+
+
+def _one(session: Session, index: int, clock: Callable[[], float]) -> float:
+    began = clock()
+    session.step(index)
+    session.synchronize()
+    return clock() - began
+
+
+def _warm_up(session: Session, index: int, record: RankRecord, clock: Callable[[], float]) -> int:
+    """Steady when the medians of two windows in a row agree within the tolerance.
+
+    Every rank decides from its own times, so the number of steps must not depend on them: the
+    group would deadlock in a collective. The count is fixed and the verdict is recorded.
+    """
+    samples = record.warmup_seconds
+    for _ in range(2 * WARMUP_WINDOW):
+        samples.append(_one(session, index, clock))
+        index += 1
+    first = statistics.median(samples[-2 * WARMUP_WINDOW : -WARMUP_WINDOW])
+    second = statistics.median(samples[-WARMUP_WINDOW:])
+    record.steady = abs(first - second) <= WARMUP_TOLERANCE * second
+    return index
+
+
+def _clean(
+    session: Session, index: int, steps: int, record: RankRecord, clock: Callable[[], float]
+) -> int:
+    for _ in range(steps):
+        record.step_seconds.append(_one(session, index, clock))
+        index += 1
+    return index
+
+
+def _timed(session: Session, index: int, record: RankRecord, clock: Callable[[], float]) -> int:
+    for _ in range(TIMED_STEPS):
+        began = clock()
+        trace = session.timed_step(index)
+        record.timed_step_seconds.append(clock() - began)
+        record.traces.append(asdict(trace))
+        index += 1
+    return index
+
+
+def _affinity() -> list[int]:
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """The file is either whole or absent, whenever the process dies."""
+    part = path.with_suffix(path.suffix + ".part")
+    part.write_text(text)
+    part.replace(path)
+
+
+if __name__ == "__main__":
+    main()
