@@ -168,4 +168,6 @@ class TorchSession:
 
     def close(self) -> None:
         if dist.is_initialized():
+            # A rank that leaves early tears its sockets from under the others' last collective.
+            dist.barrier()
             dist.destroy_process_group()
