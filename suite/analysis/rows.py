@@ -29,9 +29,10 @@ class CaseResult:
 
 
 def build_rows(run_id: str, results: list[CaseResult]) -> list[Row]:
-    """One row a case, in the order given."""
+    """One row a case that was started or cannot run, in the order given."""
     bases = {_column(r.case): r for r in results if r.case.strategy == "single" and _timed(r)}
-    return [_row(run_id, result, bases.get(_column(result.case))) for result in results]
+    begun = [result for result in results if result.launches or result.status != "ok"]
+    return [_row(run_id, result, bases.get(_column(result.case))) for result in begun]
 
 
 def _column(case: Case) -> tuple[str, ...]:
