@@ -1,4 +1,4 @@
-"""One table of every column: name, unit, label, which way is better, how it is shown, what it is."""
+"""One table of every column: name, unit, label, which way is better, format, definition."""
 
 from __future__ import annotations
 
