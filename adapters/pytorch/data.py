@@ -2,6 +2,7 @@
 
 # No postponed annotations here: DDP compares the hook's annotations with the classes themselves.
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -47,9 +48,11 @@ class DataSession(TorchSession):
         clean = self.model
         self.model = self._probed()
         try:
-            return super().timed_step(index)
+            trace = super().timed_step(index)
         finally:
             self.model = clean
+        # Buckets may finish out of order, but every rank issues them in the same one.
+        return replace(trace, events=sorted(trace.events, key=lambda event: event.start_s))
 
     def _probed(self) -> DistributedDataParallel:
         if not hasattr(self, "probed"):

@@ -23,11 +23,19 @@ def communication(records: list[Record]) -> dict[str, float]:
 
 
 def _steps(records: list[Record]) -> list[list[list[dict[str, Any]]]]:
-    """[step][rank] -> events in order."""
+    """[step][device] -> events in order; a process may drive several devices."""
     if not records or not all(record["traces"] for record in records):
         return []
     count = min(len(record["traces"]) for record in records)
-    return [[record["traces"][step]["events"] for record in records] for step in range(count)]
+    return [
+        [part for record in records for part in _by_device(record["traces"][step]["events"])]
+        for step in range(count)
+    ]
+
+
+def _by_device(events: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    devices = sorted({event.get("device", 0) for event in events}) or [0]
+    return [[event for event in events if event.get("device", 0) == d] for d in devices]
 
 
 def _one_step(ranks: list[list[dict[str, Any]]]) -> dict[str, float]:
@@ -53,12 +61,11 @@ def _one_step(ranks: list[list[dict[str, Any]]]) -> dict[str, float]:
 def _wait_and_transfer(spans: list[list[tuple[float, float]]]) -> dict[str, float]:
     """Per collective: wait until the last rank's arrival; transfer max(end) - max(start).
 
-    Ranks issue collectives in the same order, so the k-th start of each belongs together.
+    Events are listed in an order that is the same everywhere: the k-th of each belong together.
     """
-    ordered = [sorted(span) for span in spans]
-    waits = [[] for _ in ordered]  # type: list[list[tuple[float, float]]]
+    waits: list[list[tuple[float, float]]] = [[] for _ in spans]
     transfers = []
-    for together in zip(*ordered, strict=True):
+    for together in zip(*spans, strict=True):
         last_start = max(start for start, _ in together)
         transfers.append((last_start, max(end for _, end in together)))
         for rank, (start, _) in enumerate(together):

@@ -17,18 +17,22 @@ from suite.spec.workloads import Weights
 class CommEvent:
     """One communication of this rank: payload bytes and the host-clock interval in seconds.
 
-    ``kind`` is all_reduce, all_gather, reduce_scatter, broadcast or send_recv.
+    ``kind`` is all_reduce, all_gather, reduce_scatter, broadcast or send_recv; ``device`` counts
+    the devices of a process that drives several. A hop is an event of its receiver alone.
     """
 
     kind: str
     payload_bytes: int
     start_s: float
     end_s: float
+    device: int = 0
 
 
 @dataclass(frozen=True)
 class StepTrace:
     """A timed step: its communications and, per device this process drives, busy compute seconds.
+
+    Collectives are listed in an order that is the same on every device.
 
     ``compute_s`` is empty where the framework gives no honest figure; ``missing`` says why.
     """

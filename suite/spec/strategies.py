@@ -5,6 +5,7 @@ from __future__ import annotations
 from suite.spec.errors import UsageError
 from suite.spec.workloads import GptSpec, MlpSpec, Workload
 
+Work = tuple[str, int]
 STRATEGIES = ("single", "data", "intra_layer", "inter_layer")
 VARIANTS: dict[str, tuple[str, ...]] = {
     "single": ("",),
@@ -52,6 +53,52 @@ def stage_units(workload: Workload, stages: int) -> list[list[str]]:
         result.append(units[start:end])
         start = end
     return result
+
+
+def stage_of_weights(workload: Workload, stages: int) -> dict[str, int]:
+    """Parameter name -> the stage that holds it; what belongs to no unit rides with its end."""
+    stage = {
+        unit: index for index, group in enumerate(stage_units(workload, stages)) for unit in group
+    }
+    ends = {"embed": 0, "norm": stages - 1, "head": stages - 1}
+    return {name: (stage | ends)[name.split(".")[0]] for name in workload.shapes()}
+
+
+def pipeline_order(variant: str, stage: int, stages: int, parts: int) -> list[Work]:
+    """What one stage does, in order: (``forward`` or ``backward``, micro-batch).
+
+    GPipe (Huang et al. 2019) runs all forwards, then all backwards. 1F1B (Narayanan et al. 2019)
+    alternates once the pipeline is full, which bounds the stored activations by the stages::
+
+        gpipe  stage 0  F0 F1 F2 F3 .  B0 B1 B2 B3
+               stage 1  .  F0 F1 F2 F3 B0 B1 B2 B3
+        1f1b   stage 0  F0 F1 .  B0 F2 B1 F3 B2 .  B3
+               stage 1  .  F0 B0 F1 B1 F2 B2 F3 B3
+    """
+    ahead = min(parts, stages - stage - 1) if variant == "1f1b" else parts
+    order: list[Work] = [("forward", part) for part in range(ahead)]
+    for part in range(parts - ahead):
+        order += [("forward", ahead + part), ("backward", part)]
+    return order + [("backward", part) for part in range(parts - ahead, parts)]
+
+
+def pipeline_schedule(variant: str, stages: int, parts: int) -> list[tuple[int, str, int]]:
+    """All stages' work as (stage, kind, micro-batch), each after what it depends on."""
+    waiting = [pipeline_order(variant, stage, stages, parts) for stage in range(stages)]
+    done: set[tuple[int, str, int]] = set()
+    schedule: list[tuple[int, str, int]] = []
+    while any(waiting):
+        for stage, order in enumerate(waiting):
+            if order and _ready(stage, *order[0], stages, done):
+                schedule.append((stage, *order.pop(0)))
+                done.add(schedule[-1])
+    return schedule
+
+
+def _ready(stage: int, kind: str, part: int, stages: int, done: set[tuple[int, str, int]]) -> bool:
+    if kind == "forward":
+        return stage == 0 or (stage - 1, kind, part) in done
+    return stage == stages - 1 or (stage + 1, kind, part) in done
 
 
 def micro_batches(variant: str, devices: int) -> int:

@@ -1,0 +1,26 @@
+"""TensorFlow: MirroredStrategy, and manual device placement. Imports no framework here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from suite.spec.adapter import LaunchPlan
+from suite.spec.case import Case
+
+ENGINES = ("tensorflow",)
+DISTRIBUTIONS = ("tensorflow-cpu", "tensorflow")
+
+
+def unsupported_reason(case: Case) -> str:
+    """Why this cell cannot run by design, or empty."""
+    if case.mode == "compiled" and case.strategy != "single":
+        return "XLA (jit_compile) is offered for the single strategy only"
+    return ""
+
+
+def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
+    """One process drives all devices, as MirroredStrategy and manual placement do."""
+    shared = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    if case.device == "cpu":
+        shared["CUDA_VISIBLE_DEVICES"] = ""
+    return LaunchPlan(1, [shared])

@@ -1,0 +1,95 @@
+"""Data parallel: ``MirroredStrategy``, contiguous shards of the global batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import tensorflow as tf
+
+from adapters.tensorflow.models import Tensors
+from adapters.tensorflow.models.optimizer import Adam
+from adapters.tensorflow.session import TensorflowSession
+from adapters.tensorflow.stamps import Stamps, size_bytes
+from suite.spec.strategies import batch_slice
+from suite.spec.workloads import Weights
+
+
+class DataSession(TensorflowSession):
+    """Gradients are averaged over replicas; equal shards make that the global-batch mean."""
+
+    def __init__(self, *arguments: Any) -> None:
+        case, devices = arguments[0], arguments[-1]
+        # On CPU devices this is the strategy's own choice, named so that it can be stamped; on
+        # GPUs the choice (NCCL) stays the strategy's.
+        self.reduction = _StampedReduction() if case.device == "cpu" else None
+        self.strategy = tf.distribute.MirroredStrategy(devices, self.reduction)
+        super().__init__(*arguments)
+        if self.reduction:
+            self.reduction.stamps = self.stamps
+
+    def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
+        count = self.case.devices
+
+        def shard(context: tf.distribute.ValueContext) -> tuple[tf.Tensor, tf.Tensor]:
+            share = batch_slice(len(features), count, context.replica_id_in_sync_group)
+            return self.tensor(features[share]), self.tensor(targets[share])
+
+        return self.strategy.experimental_distribute_values_from_function(shard)
+
+    def build(self, weights: Weights) -> Tensors:
+        with self.strategy.scope():
+            return {name: tf.Variable(self.tensor(array)) for name, array in weights.items()}
+
+    def make_optimizer(self) -> Adam:
+        with self.strategy.scope():
+            return super().make_optimizer()
+
+    def compute_device(self) -> AbstractContextManager[Any]:
+        """The strategy has placed the replica already."""
+        return nullcontext()
+
+    def replica_gradients(
+        self, features: tf.Tensor, targets: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """In a replica: its loss, and the mean gradients of all replicas."""
+        loss, local = super().loss_and_gradients(features, targets)
+        context = tf.distribute.get_replica_context()
+        mean = context.all_reduce(tf.distribute.ReduceOp.MEAN, list(local.values()))
+        return loss, dict(zip(local, mean, strict=True))
+
+    def training_step(self, features: Any, targets: Any) -> tf.Tensor:
+        def replica_step(features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+            loss, gradients = self.replica_gradients(features, targets)
+            self.optimizer.apply(gradients)
+            return loss
+
+        losses = self.strategy.run(replica_step, (features, targets))
+        return self.strategy.reduce(tf.distribute.ReduceOp.MEAN, losses, axis=None)
+
+    def whole_gradients(self, features: Any, targets: Any) -> dict[str, tf.Tensor]:
+        _, gradients = self.strategy.run(self.replica_gradients, (features, targets))
+        first = self.strategy.experimental_local_results
+        return {name: first(tensor)[0] for name, tensor in gradients.items()}
+
+
+class _StampedReduction(tf.distribute.ReductionToOneDevice):
+    """An interval per gradient and device: from ready there to reduced there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stamps = Stamps()
+
+    def batch_reduce_implementation(
+        self, reduce_op: Any, value_destination_pairs: Sequence[Any], options: Any
+    ) -> list[Any]:
+        if not self.stamps.on:
+            return super().batch_reduce_implementation(reduce_op, value_destination_pairs, options)
+        ready = [[self.stamps.mark(t) for t in value.values] for value, _ in value_destination_pairs]
+        reduced = super().batch_reduce_implementation(reduce_op, value_destination_pairs, options)
+        for starts, result in zip(ready, reduced, strict=True):
+            for device, (start, tensor) in enumerate(zip(starts, result.values, strict=True)):
+                end = self.stamps.mark(tensor)
+                self.stamps.add("all_reduce", device, size_bytes(tensor), start, end)
+        return list(reduced)
