@@ -14,6 +14,8 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
+import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -38,7 +40,7 @@ def main() -> int:
     log = folder / "build.log"
     try:
         wheel = next(folder.glob("horovod-*.whl"), None) or _build(folder, log)
-        _pip(["install", "--no-deps", str(wheel)], log)
+        _pip(["install", "--no-deps", "--force-reinstall", str(wheel)], log)
     except (subprocess.CalledProcessError, RuntimeError, OSError) as error:
         print(f"Horovod was not built: {error}\nSee {log}", file=sys.stderr)
         return 1
@@ -54,14 +56,28 @@ def _tensorflow_version() -> str:
 
 def _build(folder: Path, log: Path) -> Path:
     print(f"Building Horovod {RELEASE} (some minutes); log: {log}", flush=True)
-    source = _source(folder, log)
-    _edit(source)
-    _pip(["wheel", "--no-build-isolation", "--no-deps", "-w", str(folder), str(source)], log)
-    shutil.rmtree(source)
-    return next(folder.glob("horovod-*.whl"))
+    archive = _download(folder, log)
+    # Its CMake files use the source's path as a regular expression: a plain folder is needed.
+    with tempfile.TemporaryDirectory(prefix="horovod") as plain:
+        with tarfile.open(archive) as tar:
+            tar.extractall(plain, filter="data")
+        source = Path(plain) / f"horovod-{RELEASE}"
+        _edit(source)
+        _pip(["wheel", "--no-build-isolation", "--no-deps", "-w", plain, str(source)], log)
+        wheel = next(Path(plain).glob("horovod-*.whl"))
+        _check(wheel)
+        return Path(shutil.move(wheel, folder))
 
 
-def _source(folder: Path, log: Path) -> Path:
+def _check(wheel: Path) -> None:
+    """Horovod's build may succeed without an engine's library; its rows would fail later."""
+    names = zipfile.ZipFile(wheel).namelist()
+    for library in ("horovod/torch/mpi_lib_v2", "horovod/tensorflow/mpi_lib"):
+        if not any(name.startswith(library) and name.endswith(".so") for name in names):
+            raise RuntimeError(f"the wheel lacks {library}")
+
+
+def _download(folder: Path, log: Path) -> Path:
     archive = folder / f"horovod-{RELEASE}.tar.gz"
     if not archive.exists():
         options = ["--no-deps", "--no-binary", ":all:", "--no-build-isolation"]
@@ -69,9 +85,7 @@ def _source(folder: Path, log: Path) -> Path:
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     if digest != SHA256:
         raise RuntimeError(f"{archive} has sha256 {digest}, expected {SHA256}; delete it")
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
-    return folder / f"horovod-{RELEASE}"
+    return archive
 
 
 def _edit(source: Path) -> None:

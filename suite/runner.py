@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from suite import environment, store
-from suite.analysis.parity import Evidence, check
+from suite.analysis.parity import Drift, Evidence, check, measure_drift
 from suite.analysis.rows import CaseResult, Row, build_rows
 from suite.config import RunConfig
 from suite.data import load_data
 from suite.launch import Outcome, launch, manifest
 from suite.spec.case import SCHEMA_VERSION, Case
-from suite.spec.workloads import initial_weights
+from suite.spec.workloads import Weights, initial_weights
 
 Launcher = Callable[..., Outcome]
 
@@ -50,6 +50,7 @@ class Runner:
         self.cores = environment.allowed_cores()
         self.results = [CaseResult(case) for case in cases]
         self.references: dict[tuple[str, str], Evidence] = {}
+        self.drifts: dict[tuple[str, str], Drift] = {}
         self.inputs: dict[tuple[str, str], Path] = {}
         self.losses: list[Row] = []
         self.seconds: list[float] = []
@@ -124,24 +125,37 @@ class Runner:
         self.inputs[workload, size] = path
 
     def _reference(self, workload: str, size: str) -> None:
-        """A single device in float64, in the first framework here that offers it."""
+        """A single device in float64."""
         asked = next(
             r.case for r in self._open() if (r.case.workload, r.case.size) == (workload, size)
         )
         self._prepare(workload, size, asked)
+        self._show(f"reference: {workload} {size}", 0, 1)
+        evidence = self._single(asked, "float64")
+        if evidence:
+            self.references[workload, size] = evidence
+
+    def _single(self, asked: Case, dtype: str) -> Evidence | None:
+        """One CPU device in the first framework here that offers it."""
         case = replace(
             asked, framework="pytorch", engine="torch", strategy="single", variant="",
-            device="cpu", devices=1, dtype="float64", steps=1, mode="eager",
+            device="cpu", devices=1, dtype=dtype, steps=1, mode="eager",
         )
         if self._unsupported(case):
             case = replace(case, framework="tensorflow", engine="tensorflow")
         if self._unsupported(case):
-            return
-        self._show(f"reference: {workload} {size}", 0, 1)
-        folder = self.folder / "cases" / f"reference.{workload}-{size}"
-        outcome = self._start(case, folder, "reference", 0)
-        if outcome.status == "ok":
-            self.references[workload, size] = _evidence(folder / "reference", outcome)
+            return None
+        folder = self.folder / "cases" / f"reference.{asked.workload}-{asked.size}"
+        outcome = self._start(case, folder, dtype, 0)
+        return _evidence(folder / dtype, outcome) if outcome.status == "ok" else None
+
+    def _drift(self, case: Case, reference: Evidence, initial: Weights) -> Drift:
+        """Measured once a workload, and only when a gate asks for it."""
+        key = (case.workload, case.size)
+        if key not in self.drifts:
+            single = self._single(case, "float32")
+            self.drifts[key] = measure_drift(single, reference, initial) if single else Drift()
+        return self.drifts[key]
 
     def _start(self, case: Case, folder: Path, name: str, block: int) -> Outcome:
         folder.mkdir(exist_ok=True)
@@ -172,7 +186,11 @@ class Runner:
         if reference is None:
             result.status, result.reason = "refused", "no reference could be computed"
             return
-        verdict = check(evidence, reference, initial_weights(case.spec, case.seed))
+        initial = initial_weights(case.spec, case.seed)
+        verdict = check(evidence, reference, initial)
+        if verdict.status == "failed":
+            drift = self._drift(case, reference, initial)
+            verdict = check(evidence, reference, initial, drift)
         if result.parity is None:
             self._keep_losses(case, evidence, reference)
         if result.parity is None or verdict.error > result.parity.error:
@@ -208,5 +226,3 @@ def exit_code(rows: list[Row]) -> int:
 
 def new_run_id(now: float | None = None) -> str:
     return time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
-
-

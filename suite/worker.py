@@ -56,7 +56,7 @@ def run_rank(
     session = open_session(case, rank, initial_weights(case.spec, case.seed), inputs)
     record.open_seconds = clock() - began
     try:
-        next_index = _parity(session, rank, record)
+        next_index = _parity(session, rank, record, clock)
         next_index = _warm_up(session, next_index, record, clock)
         next_index = _clean(session, next_index, case.steps, record, clock)
         _timed(session, next_index, record, clock)
@@ -73,9 +73,17 @@ def _inputs(path: Path, case: Case) -> Inputs:
         return Inputs(arrays["features"], arrays["targets"], case.spec.global_batch)
 
 
-def _parity(session: Session, rank: Rank, record: RankRecord) -> int:
+def _parity(
+    session: Session, rank: Rank, record: RankRecord, clock: Callable[[], float]
+) -> int:
+    """Proves the first steps, which are the first window of the warm-up too."""
     gradients = session.gradients(0)
-    record.losses = [session.loss(session.step(index)) for index in range(PARITY_STEPS)]
+    for index in range(PARITY_STEPS):
+        began = clock()
+        handle = session.step(index)
+        session.synchronize()
+        record.warmup_seconds.append(clock() - began)
+        record.losses.append(session.loss(handle))
     parameters = session.parameters()
     if rank.index == 0:
         arrays = {f"gradient/{name}": value for name, value in gradients.items()}
@@ -100,7 +108,7 @@ def _warm_up(session: Session, index: int, record: RankRecord, clock: Callable[[
     group would deadlock in a collective. The count is fixed and the verdict is recorded.
     """
     samples = record.warmup_seconds
-    for _ in range(2 * WARMUP_WINDOW):
+    for _ in range(WARMUP_WINDOW):
         samples.append(_one(session, index, clock))
         index += 1
     first = statistics.median(samples[-2 * WARMUP_WINDOW : -WARMUP_WINDOW])

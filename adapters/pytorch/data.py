@@ -10,13 +10,13 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from adapters.pytorch.session import TorchSession
+from adapters.pytorch.session import GroupSession
 from suite.spec.adapter import CommEvent, StepTrace
 from suite.spec.strategies import batch_slice
 from suite.spec.workloads import Weights
 
 
-class DataSession(TorchSession):
+class DataSession(GroupSession):
     """Gradients are averaged over ranks; equal shards make that the global-batch mean."""
 
     def local_batch(self, features: Any, targets: Any) -> tuple[Any, Any]:

@@ -11,13 +11,13 @@ from torch import nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe, schedules
 
 from adapters.pytorch.models import build_model
-from adapters.pytorch.session import TorchSession
+from adapters.pytorch.session import GroupSession
 from suite.spec.adapter import CommEvent, StepTrace
 from suite.spec.strategies import micro_batches, stage_units
 from suite.spec.workloads import Weights
 
 
-class InterLayerSession(TorchSession):
+class InterLayerSession(GroupSession):
     """One contiguous group of layers a rank; the last rank has the loss."""
 
     def build(self, weights: Weights) -> nn.Module:

@@ -21,13 +21,13 @@ from torch.distributed.tensor.parallel import (
 )
 
 from adapters.pytorch.models import torch_name
-from adapters.pytorch.session import TorchSession
+from adapters.pytorch.session import GroupSession
 from suite.spec.adapter import CommEvent, StepTrace
 from suite.spec.strategies import shard_axes
 from suite.spec.workloads import GptSpec, Weights
 
 
-class IntraLayerSession(TorchSession):
+class IntraLayerSession(GroupSession):
     """Every rank computes the whole batch on its columns; replicated parts are computed by all."""
 
     def build(self, weights: Weights) -> nn.Module:

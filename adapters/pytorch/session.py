@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 import os
-import resource
-import time
-from typing import Any
 
-import torch
 import torch.distributed as dist
-from torch import nn
 
-from adapters.pytorch.models import build_model, loss_function, to_canonical, torch_name
-from suite.spec.adapter import CommEvent, Inputs, Session, StepTrace
+from adapters.pytorch.models.training import Training, open_device
+from suite.spec.adapter import Inputs, Session
 from suite.spec.case import Case, Rank
 from suite.spec.workloads import Weights
 
 
 def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session:
     """Joins the group and builds the strategy's session."""
-    torch.set_num_threads(1)
-    device = _device(case, rank)
-    if case.strategy != "single":
-        backend = "nccl" if device.type == "cuda" else "gloo"
-        method = os.environ["SUITE_INIT_METHOD"]
-        dist.init_process_group(backend, method, rank=rank.index, world_size=rank.processes)
+    device = open_device(case, rank)
+    if case.strategy == "single":
+        return Training(case, rank, weights, inputs, device)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    method = os.environ["SUITE_INIT_METHOD"]
+    dist.init_process_group(backend, method, rank=rank.index, world_size=rank.processes)
     return _session_class(case.strategy)(case, rank, weights, inputs, device)
 
 
-def _device(case: Case, rank: Rank) -> torch.device:
-    if case.device == "cpu":
-        return torch.device("cpu")
-    device = torch.device("cuda", rank.index)
-    torch.cuda.set_device(device)
-    # Same arithmetic as the CPU rows: TF32 off for matrix products and convolutions alike.
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    return device
-
-
-def _session_class(strategy: str) -> type[TorchSession]:
+def _session_class(strategy: str) -> type[GroupSession]:
     if strategy == "data":
         from adapters.pytorch.data import DataSession
 
@@ -48,126 +32,18 @@ def _session_class(strategy: str) -> type[TorchSession]:
         from adapters.pytorch.intra_layer import IntraLayerSession
 
         return IntraLayerSession
-    if strategy == "inter_layer":
-        from adapters.pytorch.inter_layer import InterLayerSession
+    from adapters.pytorch.inter_layer import InterLayerSession
 
-        return InterLayerSession
-    return TorchSession
+    return InterLayerSession
 
 
-class TorchSession:
-    """The single-device loop; strategies override the pieces that differ."""
-
-    def __init__(
-        self, case: Case, rank: Rank, weights: Weights, inputs: Inputs, device: torch.device
-    ) -> None:
-        self.case, self.rank, self.device = case, rank, device
-        self.spec = case.spec
-        self.names = list(weights)
-        self.loss_function = loss_function(self.spec)
-        self.dtype = getattr(torch, case.dtype)
-        self.batches = [
-            tuple(self._tensor(part) for part in self.local_batch(*inputs.at(index)))
-            for index in range(inputs.count)
-        ]
-        self.events: list[CommEvent] = []
-        self.model = self.build(weights)
-        self.optimizer = self.make_optimizer()
-
-    def _tensor(self, array: Any) -> torch.Tensor:
-        tensor = torch.from_numpy(array)
-        return tensor.to(self.device, self.dtype if tensor.is_floating_point() else torch.long)
-
-    def local_batch(self, features: Any, targets: Any) -> tuple[Any, Any]:
-        """The part of the global batch that this rank computes on."""
-        return features, targets
-
-    def build(self, weights: Weights) -> nn.Module:
-        model = build_model(self.spec, weights).to(self.device, self.dtype)
-        if self.case.mode == "compiled":
-            model.compile()
-        return model
-
-    def make_optimizer(self) -> torch.optim.Optimizer:
-        """torch's Adam is the written formula: epsilon is added after bias correction."""
-        adam = self.spec.optimizer
-        return torch.optim.Adam(
-            self.model.parameters(),
-            lr=adam.learning_rate,
-            betas=(adam.beta1, adam.beta2),
-            eps=adam.epsilon,
-        )
-
-    def forward_backward(self, index: int) -> torch.Tensor:
-        """Gradients of the batch into ``.grad``; the loss, detached."""
-        features, targets = self.batches[index % len(self.batches)]
-        loss = self.loss_function(self.model(features), targets)
-        loss.backward()
-        return loss.detach()
-
-    def step(self, index: int) -> torch.Tensor:
-        self.optimizer.zero_grad()
-        loss = self.forward_backward(index)
-        self.optimizer.step()
-        return loss
-
-    def synchronize(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
-    def loss(self, handle: torch.Tensor) -> float:
-        return float(handle)
-
-    def gradients(self, index: int) -> Weights:
-        self.optimizer.zero_grad()
-        self.forward_backward(index)
-        found = {name: p.grad for name, p in self.named_parameters().items() if p.grad is not None}
-        result = self.full(found)
-        self.optimizer.zero_grad()
-        return result
-
-    def parameters(self) -> Weights:
-        return self.full(self.named_parameters())
-
-    def named_parameters(self) -> dict[str, torch.Tensor]:
-        """Canonical name -> what this rank holds of it."""
-        held = dict(self.model.named_parameters())
-        return {name: held[torch_name(name)] for name in self.names if torch_name(name) in held}
-
-    def full(self, tensors: dict[str, torch.Tensor]) -> Weights:
-        """Whole arrays in canonical layout; strategies that split tensors gather here."""
-        return {name: to_canonical(name, tensor) for name, tensor in tensors.items()}
-
-    def timed_step(self, index: int) -> StepTrace:
-        """Busy compute is the CPU time of the thread that computes: it does not run in a wait."""
-        self.events = []
-        if self.device.type == "cuda":
-            self.step(index)
-            self.synchronize()
-            return StepTrace(missing="device compute time on CUDA is not measured yet")
-        began = time.thread_time()
-        self.step(index)
-        busy = time.thread_time() - began
-        return StepTrace(tuple(self.events), (busy,))
-
-    def peak_memory_bytes(self) -> int:
-        if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+class GroupSession(Training):
+    """A rank of a ``torch.distributed`` group."""
 
     def describe(self) -> dict[str, str]:
-        return {
-            "torch": torch.__version__,
-            "backend": dist.get_backend() if dist.is_initialized() else "none",
-            "threads": str(torch.get_num_threads()),
-            "mkldnn": str(torch.backends.mkldnn.is_available()),
-            "tf32": str(torch.backends.cuda.matmul.allow_tf32),
-            "dtype": self.case.dtype,
-            "mode": self.case.mode,
-        }
+        return super().describe() | {"backend": dist.get_backend()}
 
     def close(self) -> None:
-        if dist.is_initialized():
-            # A rank that leaves early tears its sockets from under the others' last collective.
-            dist.barrier()
-            dist.destroy_process_group()
+        # A rank that leaves early tears its sockets from under the others' last collective.
+        dist.barrier()
+        dist.destroy_process_group()

@@ -10,13 +10,13 @@ import tensorflow as tf
 
 from adapters.tensorflow.models import Tensors
 from adapters.tensorflow.models.optimizer import Adam
-from adapters.tensorflow.session import TensorflowSession
-from adapters.tensorflow.stamps import Stamps, size_bytes
+from adapters.tensorflow.models.stamps import Stamps, size_bytes
+from adapters.tensorflow.models.training import Training
 from suite.spec.strategies import batch_slice
 from suite.spec.workloads import Weights
 
 
-class DataSession(TensorflowSession):
+class DataSession(Training):
     """Gradients are averaged over replicas; equal shards make that the global-batch mean."""
 
     def __init__(self, *arguments: Any) -> None:
@@ -86,7 +86,8 @@ class _StampedReduction(tf.distribute.ReductionToOneDevice):
     ) -> list[Any]:
         if not self.stamps.on:
             return super().batch_reduce_implementation(reduce_op, value_destination_pairs, options)
-        ready = [[self.stamps.mark(t) for t in value.values] for value, _ in value_destination_pairs]
+        values = [value.values for value, _ in value_destination_pairs]
+        ready = [[self.stamps.mark(tensor) for tensor in parts] for parts in values]
         reduced = super().batch_reduce_implementation(reduce_op, value_destination_pairs, options)
         for starts, result in zip(ready, reduced, strict=True):
             for device, (start, tensor) in enumerate(zip(starts, result.values, strict=True)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from adapters.tensorflow.models import Tensors, dense_gradients, forward

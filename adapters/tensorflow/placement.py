@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from adapters.tensorflow.session import TensorflowSession
-from adapters.tensorflow.stamps import size_bytes
+from adapters.tensorflow.models.stamps import size_bytes
+from adapters.tensorflow.models.training import Training
 from suite.spec.workloads import Weights
 
 
-class PlacedSession(TensorflowSession):
+class PlacedSession(Training):
     """Variables live where their layer is computed; a hop is a copy placed on its receiver."""
 
     def hop(self, tensor: tf.Tensor, source: int, destination: int) -> tf.Tensor:

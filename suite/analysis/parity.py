@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 FIRST_LOSS, LATER_LOSS, GRADIENT, UPDATE = 1e-6, 1e-5, 1e-5, 1e-2
+DRIFT_ALLOWANCE = 10.0
 Arrays = dict[str, np.ndarray]
 
 
@@ -29,13 +30,38 @@ class Evidence:
     parameters: Arrays
 
 
-def check(found: Evidence, reference: Evidence, initial: Arrays) -> Verdict:
-    """Compares with a single-device float64 reference from the same weights and batches."""
+@dataclass(frozen=True)
+class Drift:
+    """How far float32 leaves float64 on one device: relative losses, norm of the updates."""
+
+    losses: float = 0.0
+    updates: float = 0.0
+
+
+def measure_drift(single: Evidence, reference: Evidence, initial: Arrays) -> Drift:
+    """From a float32 and a float64 launch of the same framework on one device."""
+    return Drift(
+        _relative(single.losses, reference.losses),
+        _updates(single.parameters, reference.parameters, initial),
+    )
+
+
+def check(
+    found: Evidence, reference: Evidence, initial: Arrays, drift: Drift | None = None
+) -> Verdict:
+    """Compares with a single-device float64 reference from the same weights and batches.
+
+    Rounding grows over the steps, so the gates of what comes later are widened to ten times the
+    measured drift where that is larger; the first loss and gradients have no such excuse.
+    """
+    drift = drift or Drift()
+    later = max(LATER_LOSS, DRIFT_ALLOWANCE * drift.losses)
+    update = max(UPDATE, DRIFT_ALLOWANCE * drift.updates)
     checks = [
         ("first loss", _relative(found.losses[:1], reference.losses[:1]) / FIRST_LOSS),
-        ("losses", _relative(found.losses, reference.losses) / LATER_LOSS),
+        ("losses", _relative(found.losses, reference.losses) / later),
         ("gradients", _gradients(found.gradients, reference.gradients) / GRADIENT),
-        ("updates", _updates(found.parameters, reference.parameters, initial) / UPDATE),
+        ("updates", _updates(found.parameters, reference.parameters, initial) / update),
     ]
     name, worst = max(checks, key=lambda item: item[1] if np.isfinite(item[1]) else np.inf)
     if worst <= 1.0:

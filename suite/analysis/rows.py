@@ -136,5 +136,7 @@ def _warnings(result: CaseResult, row: Row) -> list[str]:
         found.append("oversubscribed: more devices than cores, no speedup is given")
     if any(r["ledger"].get("shared_pool") == "true" for records in good for r in records):
         found.append("shared-pool: logical devices share one thread pool and one process")
+    emulated = {r["ledger"].get("emulated") for records in good for r in records} - {None}
+    found += [f"emulated: {text}" for text in sorted(emulated)]
     missing = missing_reason([record for records in good for record in records])
     return [*found, f"not measured: {missing}"] if missing else found

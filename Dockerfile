@@ -1,0 +1,24 @@
+# Any Debian-like base with apt: docker build --build-arg BASE=nvidia/cuda:12.8.1-cudnn-devel-ubuntu24.04 .
+ARG BASE=debian:bookworm-slim
+FROM ${BASE}
+
+RUN apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+      build-essential ca-certificates make python3 python3-dev python3-venv \
+ && rm -rf /var/lib/apt/lists/* \
+ && useradd --create-home --uid 1000 suite \
+ && mkdir -p /opt/suite /results \
+ && chown suite:suite /opt/suite /results
+
+USER suite
+WORKDIR /opt/suite
+COPY --chown=suite:suite . .
+# The same set-up as on any machine; pip's cache and the build folder stay out of the image.
+RUN PIP_NO_CACHE_DIR=1 make setup && cp .build/horovod/*/build.log /opt/suite/horovod-build.log \
+ && rm -rf .build
+
+ENV PATH=/opt/suite/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1
+VOLUME /results
+WORKDIR /
+ENTRYPOINT ["python", "-m", "suite"]
+CMD ["run", "--out", "/results"]

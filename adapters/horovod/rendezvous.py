@@ -1,0 +1,35 @@
+"""Horovod's own rendezvous server for one launch on this host.
+
+    python -m adapters.horovod.rendezvous PROCESSES OUTPUT_JSON
+
+Writes the variables that tell the ranks where it is, then serves until it is ended.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+
+from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
+from horovod.runner.http.http_server import RendezvousServer
+
+
+def main() -> None:
+    processes, output = int(sys.argv[1]), Path(sys.argv[2])
+    server = RendezvousServer(0)
+    port = server.start()
+    server.init(get_host_assignments(parse_hosts(f"localhost:{processes}"), processes))
+    where = {
+        "HOROVOD_GLOO_RENDEZVOUS_ADDR": "127.0.0.1",
+        "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port),
+    }
+    part = output.with_suffix(".part")
+    part.write_text(json.dumps(where))
+    part.replace(output)
+    signal.pause()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Data parallel: ``hvd.DistributedGradientTape``, contiguous shards of the global batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import horovod.tensorflow as hvd
+import tensorflow as tf
+
+from adapters.horovod.tensorflow_engine.session import HorovodSession
+from adapters.tensorflow.models import Tensors, dense_gradients, forward
+from suite.spec.strategies import batch_slice
+from suite.spec.workloads import Weights
+
+
+class DataSession(HorovodSession):
+    """Gradients are averaged over ranks; equal shards make that the global-batch mean."""
+
+    def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
+        share = batch_slice(len(features), self.case.devices, self.rank.index)
+        return super().place(features[share], targets[share])
+
+    def build(self, weights: Weights) -> Tensors:
+        variables = super().build(weights)
+        hvd.broadcast_variables(list(variables.values()), root_rank=0)
+        return variables
+
+    def loss_and_gradients(
+        self, features: tf.Tensor, targets: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        with self.compute_device():
+            with tf.GradientTape() as tape:
+                loss = self.loss_function(forward(self.spec, self.variables, features), targets)
+            if self.stamps.on:
+                return loss, self._stamped(tape, loss)
+            distributed = hvd.DistributedGradientTape(tape, sparse_as_dense=True)
+            reduced = distributed.gradient(loss, list(self.variables.values()))
+            return loss, dict(zip(self.variables, reduced, strict=True))
+
+    def _stamped(self, tape: tf.GradientTape, loss: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The distributed tape's reductions one by one, each between two stamps."""
+        local = dense_gradients(tape.gradient(loss, dict(self.variables)))
+        ranks = self.case.devices
+        return {name: self.sum(tensor, f"stamped.{name}") / ranks for name, tensor in local.items()}
+
+    def loss(self, handle: tf.Tensor) -> float:
+        return float(hvd.allreduce(handle, name="loss"))

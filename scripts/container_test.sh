@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Builds the Dockerfile and runs the matrix in the image, without a Docker engine: buildah with
+# chroot isolation, on a base made by debootstrap. Needs root, buildah and debootstrap.
+#
+#   scripts/container_test.sh [FOLDER]     keeps the base and the results in FOLDER
+#
+# This machine's pip configuration, certificates and local wheels are lent to the build.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+work=$(realpath -m "${1:-.build/container}")
+mkdir -p "$work/results"
+export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
+export CONTAINERS_STORAGE_CONF=$work/storage.conf
+printf '[storage]\ndriver = "vfs"\ngraphroot = "%s"\nrunroot = "%s"\n' \
+  "$work/storage" "$work/run" > "$CONTAINERS_STORAGE_CONF"
+
+for tool in buildah debootstrap; do
+  command -v "$tool" > /dev/null || { echo "container-test needs $tool: apt-get install $tool" >&2; exit 2; }
+done
+[ "$(id -u)" = 0 ] || { echo "container-test needs root for chroot isolation" >&2; exit 2; }
+
+base=localhost/bookworm-minbase
+if ! buildah inspect --type image "$base" > /dev/null 2>&1; then
+  [ -e "$work/base/etc/debian_version" ] || debootstrap --variant=minbase bookworm "$work/base"
+  container=$(buildah from scratch)
+  buildah add --quiet "$container" "$work/base" /
+  buildah commit --quiet --rm "$container" "$base"
+fi
+
+lent=() arguments=()
+for path in /etc/pip.conf "$HOME/.config/pip/pip.conf" /etc/ssl/certs; do
+  [ -e "$path" ] && lent+=(--volume "$path:${path/$HOME\/.config\/pip/\/etc\/xdg\/pip}:ro")
+done
+while read -r folder; do
+  [ -d "$folder" ] && lent+=(--volume "$folder:$folder:ro")
+done < <(python3 -m pip config list | grep -oE "(file://)?/[A-Za-z0-9_./-]+" | sed 's|^file://||' | sort -u)
+while IFS='=' read -r name value; do
+  arguments+=(--env "$name=$value")
+done < <(env | grep '^PIP_' || true)
+
+buildah bud --isolation chroot --build-arg BASE="$base" "${lent[@]}" "${arguments[@]}" -t suite .
+
+container=$(buildah from suite)
+trap 'buildah rm "$container" > /dev/null' EXIT
+chown 1000:1000 "$work/results"
+in_image() { buildah run --isolation chroot --volume "$work/results:/results" "$container" -- "$@"; }
+[ "$(in_image id -un)" = suite ]
+in_image python -m suite run --preset smoke --out /results
+newest=$(ls -td "$work"/results/*/ | head -n 1)
+test -s "$newest/report.html"
+python3 - "$newest/results.csv" <<'PY'
+import csv
+import sys
+
+rows = list(csv.DictReader(open(sys.argv[1])))
+bad = [row["case_id"] for row in rows if (row["status"], row["parity"]) != ("ok", "ok")]
+sys.exit(f"not ok in the container: {bad}" if bad or len(rows) != 16 else 0)
+PY
+echo "container-test: 16 cells ok in the image, as user suite, results in $newest"
