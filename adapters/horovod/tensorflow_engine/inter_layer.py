@@ -28,6 +28,7 @@ class InterLayerSession(HorovodSession):
         self.units = range(first, first + len(groups[self.stage]))
         self.entering = self._blank(first) if self.stage else None
         self.leaving = self._blank(self.units.stop) if self.stage < self.last else None
+        self.sink = tf.Variable(tf.zeros((), self.dtype), trainable=False)
         owner = stage_of_weights(self.spec, stages)
         mine = {name: array for name, array in weights.items() if owner[name] == self.stage}
         return super().build(mine)
@@ -73,7 +74,6 @@ class _Flight:
         self.losses: list[tf.Tensor] = []
         self.sums: dict[str, tf.Tensor] = {}
         self.previous: list[tf.Tensor] = []
-        self.sent: list[tf.Tensor] = []
 
     def forward(self, part: int) -> None:
         session, stage = self.session, self.session.stage
@@ -91,7 +91,7 @@ class _Flight:
         if stage == session.last:
             self.losses.append(y)
         else:
-            self.sent.append(self._hop("forward", part, y, stage))
+            self._send("forward", part, y)
 
     def backward(self, part: int) -> None:
         session, stage = self.session, self.session.stage
@@ -107,7 +107,7 @@ class _Flight:
         self.sums = {n: self.sums[n] + g if n in self.sums else g for n, g in found.items()}
         self.previous = list(self.sums.values())
         if leaving is not None:
-            self.sent.append(self._hop("backward", part, leaving, stage))
+            self._send("backward", part, leaving)
 
     def _receive(self, kind: str, part: int) -> tf.Tensor:
         session = self.session
@@ -122,6 +122,11 @@ class _Flight:
             session.stamps.add("send_recv", 0, size_bytes(tensor), start, end)
         return tensor
 
+    def _send(self, kind: str, part: int, tensor: tf.Tensor) -> None:
+        """The broadcast is no stateful operation: unless a value of it is used it is pruned."""
+        sent = self._hop(kind, part, tensor, self.session.stage)
+        self.session.sink.assign(tf.reshape(sent, (-1,))[0])
+
     def _hop(self, kind: str, part: int, tensor: tf.Tensor, sender: int) -> tf.Tensor:
         lower = sender if kind == "forward" else sender - 1
         name, neighbours = f"{kind}.{lower}.{part}", self.session.neighbours[lower]
@@ -132,6 +137,4 @@ class _Flight:
     def result(self) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Mean loss of the batch (zero before the last stage), gradients of this stage."""
         total = tf.add_n(self.losses) if self.losses else tf.zeros((), self.session.dtype)
-        # Nothing consumes what was sent; without this the graph would not send it.
-        with tf.control_dependencies(self.sent):
-            return tf.identity(total), self.sums
+        return total, self.sums
