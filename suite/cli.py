@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -81,13 +83,40 @@ def _pairs(values: list[str] | None) -> dict[str, str]:
     return pairs
 
 
+@app.callback()
+def common(
+    debug: Annotated[bool, typer.Option(help="show tracebacks of errors")] = False,
+) -> None:
+    """Options before the command."""
+    Settings.debug = debug
+
+
+class Settings:
+    """Set once, before a command starts."""
+
+    debug = False
+
+
 def main() -> None:
     """Exit codes: 0, 1, 2, 4 as documented, 130 when interrupted."""
+    # A batch system ends a job with SIGTERM: leave as on Ctrl-C, with the workers ended.
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(f"error: {error}", 2)
     except KeyboardInterrupt:
-        print("interrupted: the run folder holds what was finished", file=sys.stderr)
-        sys.exit(130)
+        _end("interrupted", 130)
+    except Exception as error:
+        _end(f"error: {type(error).__name__}: {error} (--debug shows where)", 1)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _end(message: str, code: int) -> None:
+    if Settings.debug:
+        raise  # noqa: PLE0704 - the exception being handled by the caller
+    print(message, file=sys.stderr)
+    sys.exit(code)

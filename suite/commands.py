@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,12 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from suite import environment, store
-from suite.config import ENGINES, PRESETS, build_matrix, resolve
+from suite.config import ENGINES, PRESETS, RunConfig, build_matrix, resolve
+from suite.data import load_data
 from suite.launch import manifest
-from suite.report.terminal import comparison_table
+from suite.report.terminal import comparison
 from suite.runner import Progress, Runner, exit_code, new_run_id
-from suite.spec.errors import UsageError
+from suite.spec.case import Case
 from suite.spec.strategies import STRATEGIES, VARIANTS
 from suite.spec.workloads import WORKLOADS, parameter_count
 
@@ -25,32 +29,57 @@ def run_matrix(preset: str, file: Path | None, options: dict[str, Any], out: Pat
     """Validates everything before the first file is written; returns the exit code."""
     config = resolve(preset, file, options)
     cases = build_matrix(config, environment.gpu_count())
-    _check_data(config.data)
+    check_data(config, cases)
     folder = store.create_run_folder(out, new_run_id())
-    console, errors = Console(), Console(stderr=True)
+    interrupted = False
+    with _live(Console(stderr=True)) as show:
+        runner = Runner(config, cases, folder, show)
+        try:
+            runner.execute()
+        except KeyboardInterrupt:
+            interrupted = True
+        rows = runner.finish("interrupted" if interrupted else "complete")
+    console = Console()
+    for part in comparison(rows):
+        _wide(console).print(part)
+    console.print(f"{folder}/report.html", soft_wrap=True, highlight=False)
+    if interrupted:
+        print(f"interrupted: what had finished is in {folder}", file=sys.stderr)
+        return 130
+    return exit_code(rows)
+
+
+def _wide(console: Console) -> Console:
+    """A pipe or a file has no width of its own; tables cut to 80 columns help nobody there."""
+    return console if console.is_terminal else Console(width=160)
+
+
+@contextmanager
+def _live(console: Console) -> Iterator[Callable[[Progress], None]]:
+    """A bar on a terminal, a line a launch elsewhere."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                TextColumn("{task.fields[left]}"))
-    with Bar(*columns, console=errors, transient=True) as bar:
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=None, left="")
 
         def show(event: Progress) -> None:
             left = "" if event.left_s is None else f"about {event.left_s:.0f} s left"
+            if not console.is_terminal:
+                print(f"[{event.done}/{event.total}] {event.text} {left}".rstrip(),
+                      file=sys.stderr, flush=True)
             bar.update(
                 task, description=event.text, completed=event.done, total=event.total, left=left
             )
-            if not errors.is_terminal:
-                errors.print(f"[{event.done}/{event.total}] {event.text} {left}", markup=False)
 
-        rows = Runner(config, cases, folder, show).execute()
-    console.print(comparison_table(rows))
-    console.print(f"{folder}/report.html", soft_wrap=True)
-    return exit_code(rows)
+        yield show
 
 
-def _check_data(source: str) -> None:
-    if source not in ("real", "synthetic") and not Path(source).is_file():
-        fix = "save one with numpy.savez(path, features=..., targets=...)"
-        raise UsageError("--data", source, "real, synthetic or an existing .npz file", fix)
+def check_data(config: RunConfig, cases: list[Case]) -> None:
+    """A user's file must fit every workload before anything is written or measured."""
+    if config.data in ("real", "synthetic"):
+        return
+    for spec in dict.fromkeys(case.spec for case in cases):
+        load_data(spec, config.data, config.seed)
 
 
 def _state(framework: str) -> str:

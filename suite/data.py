@@ -89,7 +89,21 @@ def _file(workload: Workload, path: Path) -> Arrays:
     if features.ndim != 2 or features.shape[1] != width or len(features) != len(targets):
         expected = f"features (samples, {width}) and as many targets"
         raise UsageError("--data", f"{features.shape}, {targets.shape}", expected, fix)
-    if isinstance(workload, MlpSpec):
-        kind = np.float32 if workload.binary else np.int32
-        return features.astype(np.float32), targets.astype(kind)
-    return features.astype(np.int32), targets.astype(np.int32)
+    shape = (len(features),) if isinstance(workload, MlpSpec) else features.shape
+    if not len(features) or targets.shape != shape:
+        raise UsageError("targets of --data", targets.shape, f"{shape}, at least one sample", fix)
+    classes = max(2, workload.widths[-1]) if isinstance(workload, MlpSpec) else workload.vocabulary
+    _check_range("targets", targets, classes, fix)
+    if not isinstance(workload, MlpSpec):
+        _check_range("features", features, classes, fix)
+        return features.astype(np.int32), targets.astype(np.int32)
+    if not np.isfinite(features).all():
+        raise UsageError("features of --data", "NaN or infinity", "finite numbers", "clean them")
+    return features.astype(np.float32), targets.astype(np.float32 if workload.binary else np.int32)
+
+
+def _check_range(what: str, values: np.ndarray, classes: int, fix: str) -> None:
+    low, high = values.min(), values.max()
+    if low < 0 or high >= classes or not np.equal(np.mod(values, 1), 0).all():
+        expected = f"whole numbers from 0 to {classes - 1}"
+        raise UsageError(f"{what} of --data", f"values from {low} to {high}", expected, fix)

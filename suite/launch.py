@@ -83,7 +83,9 @@ def _command(
 
 
 def _spawn(command: list[str], extra: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | extra
+    paths = filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))
+    own = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | own | extra
     return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT, env=environment,
         start_new_session=True,

@@ -60,12 +60,14 @@ class Runner:
             "environment": environment.describe(),
             "configuration": config.model_dump(),
             "command_line": command_line or sys.argv,
+            "state": "running",
         }
         store.write_json(folder / "run.json", self.run)
 
-    def execute(self) -> list[Row]:
-        """All blocks; returns the rows. A failed case is skipped in later blocks."""
+    def execute(self) -> None:
+        """All blocks, saved after each launch. A failed case is skipped in later blocks."""
         self._mark_unsupported()
+        self.save()
         for key in {(r.case.workload, r.case.size): None for r in self._open()}:
             self._reference(*key)
         total = len(self._open()) * self.config.repeats
@@ -78,6 +80,11 @@ class Runner:
                 done += 1
                 self.save()
         self._show("done", total, total)
+
+    def finish(self, state: str) -> list[Row]:
+        """Writes how the run ended; returns the rows."""
+        self.run["state"] = state
+        store.write_json(self.folder / "run.json", self.run)
         return self.save()
 
     def save(self) -> list[Row]:
@@ -147,7 +154,7 @@ class Runner:
             return None
         folder = self.folder / "cases" / f"reference.{asked.workload}-{asked.size}"
         outcome = self._start(case, folder, dtype, 0)
-        return _evidence(folder / dtype, outcome) if outcome.status == "ok" else None
+        return load_evidence(folder / dtype, outcome) if outcome.status == "ok" else None
 
     def _drift(self, case: Case, reference: Evidence, initial: Weights) -> Drift:
         """Measured once a workload, and only when a gate asks for it."""
@@ -177,7 +184,7 @@ class Runner:
         if outcome.status != "ok":
             result.status, result.reason = outcome.status, outcome.reason
             return
-        self._prove(result, _evidence(folder / f"launch-{block}", outcome))
+        self._prove(result, load_evidence(folder / f"launch-{block}", outcome))
 
     def _prove(self, result: CaseResult, evidence: Evidence) -> None:
         """Every launch must pass; the worst verdict stays on the row."""
@@ -206,7 +213,8 @@ class Runner:
         ]
 
 
-def _evidence(folder: Path, outcome: Outcome) -> Evidence:
+def load_evidence(folder: Path, outcome: Outcome) -> Evidence:
+    """What a launch proves with; its arrays are large and are deleted once read."""
     path = folder / "parity.npz"
     with np.load(path) as arrays:
         parts: dict[str, dict[str, Any]] = {"gradient": {}, "parameter": {}}

@@ -8,9 +8,11 @@ threads started earlier keep theirs.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
+import signal
 import statistics
 import sys
 import time
@@ -29,6 +31,7 @@ TIMED_STEPS = 5
 
 
 def main() -> None:
+    _die_with_parent()
     case_path, inputs_path, folder, index, processes, cores = sys.argv[1:7]
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
@@ -41,6 +44,12 @@ def main() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def _die_with_parent() -> None:
+    """A harness that was killed must leave no worker behind (prctl(2), PR_SET_PDEATHSIG)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def run_rank(

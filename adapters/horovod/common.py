@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -72,15 +73,17 @@ class ComputeClock:
 
     def __init__(self) -> None:
         self._before = set(_threads())
-        self._communicating: list[int] = []
+        self._communicating: dict[int, float] = {}
 
     def initialised(self) -> None:
         """Call right after ``hvd.init``."""
-        self._communicating = [tid for tid in _threads() if tid not in self._before]
+        self._communicating = {tid: 0.0 for tid in _threads() if tid not in self._before}
 
     def seconds(self) -> float:
-        others = sum(time.clock_gettime(~tid << 3 | 6) for tid in self._communicating)
-        return time.process_time() - others
+        for tid in self._communicating:
+            with suppress(OSError):  # ended since; what it had used stays
+                self._communicating[tid] = time.clock_gettime(~tid << 3 | 6)
+        return time.process_time() - sum(self._communicating.values())
 
 
 def _threads() -> list[int]:

@@ -8,8 +8,9 @@ Writes the variables that tell the ranks where it is, then serves until it is en
 from __future__ import annotations
 
 import json
-import signal
+import os
 import sys
+import time
 from pathlib import Path
 
 from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
@@ -17,6 +18,7 @@ from horovod.runner.http.http_server import RendezvousServer
 
 
 def main() -> None:
+    parent = os.getppid()
     processes, output = int(sys.argv[1]), Path(sys.argv[2])
     server = RendezvousServer(0)
     port = server.start()
@@ -28,7 +30,8 @@ def main() -> None:
     part = output.with_suffix(".part")
     part.write_text(json.dumps(where))
     part.replace(output)
-    signal.pause()
+    while os.getppid() == parent:  # a harness that was killed must leave nothing behind
+        time.sleep(0.5)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ def unsupported_reason(case: Case) -> str:
 def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
     """One process drives all devices, as MirroredStrategy and manual placement do."""
     shared = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    # Keras is not used here; TensorFlow would import its current version at start, about 1 s.
+    shared["TF_USE_LEGACY_KERAS"] = "1"
     if case.device == "cpu":
         shared["CUDA_VISIBLE_DEVICES"] = ""
     return LaunchPlan(1, [shared])

@@ -1,33 +1,73 @@
-"""The comparison table."""
+"""The comparison tables in a terminal."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
+
+from suite.report.matrix import Cell, Grid, build_grids, case_name, speedup_text
+from suite.spec.metrics import BY_NAME
+
+Row = dict[str, Any]
+DETAILS = (
+    "throughput_samples_s", "t_comm_s", "comm_bytes", "comm_count", "alpha_s_per_byte",
+    "load_balance", "peak_memory_bytes", "parity",
+)
 
 
-def comparison_table(rows: list[dict[str, Any]]) -> Table:
-    """One line a case; a cell that did not run shows its status and reason."""
-    table = Table("framework", "strategy", "workload", "step", "speedup", "L", "parity")
+def comparison(rows: list[Row]) -> Iterator[RenderableType]:
+    """Per workload the grid and the verdict, then the details and every reason."""
+    for grid in build_grids(rows):
+        yield _grid_table(grid)
+        yield Text(grid.verdict, style="bold")
+    yield details_table(rows)
     for row in rows:
-        name = row["framework"] + ("/" + row["engine"] if row["framework"] == "horovod" else "")
-        lead = (name, row["strategy"], f"{row['workload']} {row['size']}")
         if row["status"] != "ok":
-            table.add_row(*lead, row["status"], row["reason"], "", row["parity"])
-            continue
-        table.add_row(*lead, f"{row['step_time_s'] * 1e3:.2f} ms", _speedup(row),
-                      _number(row.get("load_balance")), row["parity"])
+            yield Text(f"{row['case_id']} {row['status']}: {row['reason']}", style="red")
+    yield from _warning_lines(rows)
+
+
+def _grid_table(grid: Grid) -> Table:
+    table = Table("", *grid.strategies, title=grid.title, title_justify="left", title_style="bold")
+    for name, cells in grid.lines:
+        table.add_row(name, *(_shown(cell) for cell in cells))
     return table
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
+def _shown(cell: Cell | None) -> Text:
+    if cell is None:
+        return Text("")
+    if cell.status != "ok":
+        return Text(cell.status, style="dim" if cell.status == "unsupported" else "red")
+    text = Text(cell.step, style="bold green" if cell.best else "")
+    return text.append(f"\n{cell.speedup_text}", style="not bold") if cell.speedup_text else text
 
 
-def _speedup(row: dict[str, Any]) -> str:
-    if row.get("speedup") is None:
-        return ""
-    low, high = row["speedup_ci_low"], row["speedup_ci_high"]
-    interval = "" if low != low else f" [{low:.2f}, {high:.2f}]"
-    return f"{row['speedup']:.2f}×{interval}"
+def details_table(rows: list[Row]) -> Table:
+    """A line a case that ran."""
+    table = Table("case", "step", "speedup", *(BY_NAME[name].label for name in DETAILS))
+    for column in table.columns[1:]:
+        column.no_wrap = True
+        column.justify = "right"
+    several = len({(row["workload"], row["size"]) for row in rows}) > 1
+    for row in (row for row in rows if row["status"] == "ok"):
+        name = case_name(row) + (f", {row['workload']} {row['size']}" if several else "")
+        shown = (BY_NAME[key].show(row.get(key)) for key in DETAILS)
+        table.add_row(name, BY_NAME["step_time_s"].show(row["step_time_s"]), speedup_text(row),
+                      *shown)
+    return table
+
+
+def _warning_lines(rows: list[Row]) -> Iterator[Text]:
+    """Each warning once, with the cases it concerns."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for warning in filter(None, row["warnings"].split("; ")):
+            found.setdefault(warning, []).append(case_name(row))
+    for warning, names in found.items():
+        where = "all cases" if len(names) == len(rows) else ", ".join(dict.fromkeys(names))
+        yield Text(f"{warning} ({where})", style="yellow")

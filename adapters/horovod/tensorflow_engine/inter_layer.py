@@ -26,8 +26,11 @@ class InterLayerSession(HorovodSession):
         groups = stage_units(self.spec, stages)
         first = sum(len(group) for group in groups[: self.stage])
         self.units = range(first, first + len(groups[self.stage]))
-        self.entering = self._blank(first) if self.stage else None
-        self.leaving = self._blank(self.units.stop) if self.stage < self.last else None
+        self.blanks = {}
+        if self.stage:
+            self.blanks["forward"] = self._blank(first)
+        if self.stage < self.last:
+            self.blanks["backward"] = self._blank(self.units.stop)
         self.sink = tf.Variable(tf.zeros((), self.dtype), trainable=False)
         owner = stage_of_weights(self.spec, stages)
         mine = {name: array for name, array in weights.items() if owner[name] == self.stage}
@@ -112,9 +115,8 @@ class _Flight:
     def _receive(self, kind: str, part: int) -> tf.Tensor:
         session = self.session
         sender = session.stage - 1 if kind == "forward" else session.stage + 1
-        blank = session.entering if kind == "forward" else session.leaving
         with tf.control_dependencies(self.previous if session.stamps.on else []):
-            row = tf.identity(blank[part])
+            row = tf.identity(session.blanks[kind][part])
         start = session.stamps.mark(row) if session.stamps.on else None
         tensor = self._hop(kind, part, row, sender)
         if start is not None:

@@ -21,7 +21,7 @@ class DataSession(HorovodSession):
         share = batch_slice(len(features), self.case.devices, self.rank.index)
         return features[share], targets[share]
 
-    def make_optimizer(self) -> torch.optim.Optimizer:
+    def make_optimizer(self) -> Any:
         hvd.broadcast_parameters(self.model.state_dict(), root_rank=0)
         named = self.model.named_parameters()
         return hvd.DistributedOptimizer(super().make_optimizer(), named_parameters=named)

@@ -58,9 +58,13 @@ class Merge(torch.autograd.Function):
 class RowLinear(nn.Module):
     """A linear layer of which this rank holds some input columns; the bias is added once."""
 
-    def __init__(self, whole: nn.Linear, name: str) -> None:
+    weight: nn.Parameter
+    bias: nn.Parameter
+
+    def __init__(self, layer: nn.Module, name: str) -> None:
         super().__init__()
-        self.name, self.weight, self.bias = name, whole.weight, whole.bias
+        self.name = name
+        self.weight, self.bias = layer.get_parameter("weight"), layer.get_parameter("bias")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return Merge.apply(nn.functional.linear(x, self.weight), self.name) + self.bias

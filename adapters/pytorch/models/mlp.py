@@ -9,13 +9,14 @@ from suite.spec.workloads import MlpSpec
 
 
 class Mlp(nn.Module):
-    """relu between linear layers; (batch, in) -> (batch, out) logits."""
+    """Activations between linear layers; (batch, in) -> (batch, out) logits."""
 
     def __init__(self, spec: MlpSpec, units: range | None = None) -> None:
         """``units`` keeps a contiguous part of the layers, under their numbers in the whole."""
         super().__init__()
         chosen = range(spec.layers) if units is None else units
         self.last = spec.layers - 1
+        self.activate = nn.GELU(approximate="tanh") if spec.activation == "gelu" else nn.ReLU()
         self.units = nn.ModuleDict(
             {str(i): nn.Linear(spec.widths[i], spec.widths[i + 1]) for i in chosen}
         )
@@ -24,5 +25,5 @@ class Mlp(nn.Module):
         for name, layer in self.units.items():
             x = layer(x)
             if int(name) != self.last:
-                x = nn.functional.relu(x)
+                x = self.activate(x)
         return x

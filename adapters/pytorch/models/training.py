@@ -44,7 +44,7 @@ class Training:
         ]
         self.events: list[CommEvent] = []
         self.model = self.build(weights)
-        self.optimizer = self.make_optimizer()
+        self.optimizer: Any = self.make_optimizer()
 
     def _tensor(self, array: Any) -> torch.Tensor:
         tensor = torch.from_numpy(array)

@@ -1,0 +1,23 @@
+"""A deterministic adapter without a framework; FAKE_FAULT plants what a real one may do."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from suite.spec.adapter import LaunchPlan
+from suite.spec.case import Case
+
+ENGINES = ("numpy",)
+DISTRIBUTIONS = ("numpy",)
+
+
+def unsupported_reason(case: Case) -> str:
+    return "asked to be" if os.environ.get("FAKE_FAULT") == "unsupported" else ""
+
+
+def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
+    ranks = [{"FAKE_RANK": str(rank)} for rank in range(case.devices)]
+    if os.environ.get("FAKE_FAULT") == "helper":
+        return LaunchPlan(case.devices, ranks, [python, "-c", "exit(3)"], folder / "never.json")
+    return LaunchPlan(case.devices, ranks)

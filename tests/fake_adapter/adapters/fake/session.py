@@ -1,0 +1,67 @@
+"""Halves its one weight at each step; the last rank may crash, hang, be killed or run out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from typing import Any
+
+import numpy as np
+
+from suite.spec.adapter import CommEvent, Inputs, StepTrace
+from suite.spec.case import Case, Rank
+from suite.spec.workloads import Weights
+
+
+def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> FakeSession:
+    return FakeSession(case, rank, weights)
+
+
+class FakeSession:
+    def __init__(self, case: Case, rank: Rank, weights: Weights) -> None:
+        self.case, self.rank, self.weights = case, rank, weights
+        self.fault = os.environ.get("FAKE_FAULT", "")
+        self.mine = rank.index == rank.processes - 1
+
+    def step(self, index: int) -> int:
+        if self.mine and index == 3:
+            self._fail()
+        return index
+
+    def _fail(self) -> None:
+        if self.fault == "crash":
+            raise ValueError("planted crash")
+        if self.fault == "memory":
+            raise MemoryError("planted: out of memory")
+        if self.fault == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.fault == "hang":
+            subprocess.Popen(["sleep", "1234.5"])
+            time.sleep(1000)
+
+    def synchronize(self) -> None:
+        if self.fault == "hang" and not self.mine:
+            time.sleep(1000)
+
+    def loss(self, handle: int) -> float:
+        return 0.5**handle
+
+    def gradients(self, index: int) -> Weights:
+        return {name: np.ones_like(array) for name, array in self.weights.items()}
+
+    def parameters(self) -> Weights:
+        return {name: array + 1 for name, array in self.weights.items()}
+
+    def timed_step(self, index: int) -> StepTrace:
+        return StepTrace([CommEvent("all_reduce", 8, 0.0, 1e-3)], [1e-3 * (1 + self.rank.index)])
+
+    def peak_memory_bytes(self) -> int:
+        return 1000
+
+    def describe(self) -> dict[str, str]:
+        return {"fake": "yes"}
+
+    def close(self) -> Any:
+        return None

@@ -1,0 +1,76 @@
+"""Each fault is one line of a training script that people get wrong."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from adapters.pytorch import data, session
+from adapters.pytorch.models import training
+from suite.spec.adapter import Inputs, Session
+from suite.spec.case import Case, Rank
+from suite.spec.workloads import Weights
+
+
+def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session:
+    globals()[os.environ["FAULT"]]()
+    if os.environ["FAULT"] == "swapped_layers":
+        first, second = weights["block0.query.weight"], weights["block1.query.weight"]
+        weights |= {"block0.query.weight": second, "block1.query.weight": first}
+    return session.open_session(case, rank, weights, inputs)
+
+
+def none() -> None:
+    """Nothing planted: the gate passes."""
+
+
+def swapped_layers() -> None:
+    """See ``open_session``."""
+
+
+def wrong_scale() -> None:
+    original = training.Training.local_batch
+
+    def scaled(self: Any, features: Any, targets: Any) -> Any:
+        x, y = original(self, features, targets)
+        return x * 1.001, y
+
+    training.Training.local_batch = scaled  # type: ignore[method-assign]
+
+
+def missing_division() -> None:
+    def summed(_state: object, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
+        work = dist.all_reduce(bucket.buffer(), async_op=True)
+        return work.get_future().then(lambda future: future.value()[0])
+
+    original = data.DataSession.build
+
+    def build(self: Any, weights: Weights) -> Any:
+        wrapped = original(self, weights)
+        wrapped.register_comm_hook(None, summed)
+        return wrapped
+
+    data.DataSession.build = build  # type: ignore[method-assign]
+
+
+def shifted_shard() -> None:
+    def shifted(self: Any, features: Any, targets: Any) -> Any:
+        share = len(features) // self.case.devices
+        start = max(0, self.rank.index * share - 1)
+        return features[start : start + share], targets[start : start + share]
+
+    data.DataSession.local_batch = shifted  # type: ignore[method-assign]
+
+
+def built_in_epsilon() -> None:
+    original = training.Training.make_optimizer
+
+    def loose(self: Any) -> torch.optim.Optimizer:
+        optimizer = original(self)
+        optimizer.param_groups[0]["eps"] = 1e-4
+        return optimizer
+
+    training.Training.make_optimizer = loose  # type: ignore[method-assign]

@@ -1,0 +1,108 @@
+"""The command line as a user meets it: real processes, messages, exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from suite.cli import app
+
+OPTIONS = {
+    "--preset", "--config", "--framework", "--strategy", "--variant", "--workload", "--size",
+    "--data", "--devices", "--device", "--dtype", "--mode", "--steps", "--repeats", "--seed",
+    "--timeout", "--python", "--out",
+}
+
+
+def _suite(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "suite", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_help_is_quick_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['suite', '--help']\n"
+        "from suite.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "names = 'torch tensorflow horovod pandas numpy keras'\n"
+        "heavy = set(names.split()) & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    print(f"--help: {time.perf_counter() - began:.2f} s")
+    assert done.returncode == 0, done.stderr
+
+
+def test_options_are_frozen() -> None:
+    import typer
+
+    command = typer.main.get_command(app).commands["run"]  # type: ignore[attr-defined]
+    assert {option for p in command.params for option in p.opts} == OPTIONS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--framework", "jax"], "'jax', expected one of pytorch"),
+        (["--workload", "vgg"], "'vgg', expected one of mlp"),
+        (["--size", "huge"], "size of mlp: got 'huge'"),
+        (["--strategy", "magic"], "'magic', expected one of single"),
+        (["--variant", "zigzag"], "'zigzag', expected one of gpipe"),
+        (["--preset", "fast"], "'fast', expected one of smoke"),
+        (["--devices", "0"], "greater than or equal to 1"),
+        (["--devices", "-1"], "greater than or equal to 1"),
+        (["--devices", "7"], "devices for mlp wide"),
+        (["--device", "cuda"], "--device"),
+        (["--device", "tpu"], "'tpu'"),
+        (["--steps", "0"], "option steps"),
+        (["--data", "nowhere.npz"], "nowhere.npz"),
+        (["--python", "horovod=/no/such/python"], "--python"),
+        (["--config", "nowhere.toml"], "nowhere.toml"),
+    ],
+)
+def test_bad_usage_is_one_clear_line(tmp_path: Path, arguments: list[str], words: str) -> None:
+    done = _suite("run", *arguments, "--out", str(tmp_path / "out"))
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr and "Fix:" in done.stderr and "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("stepz = 3", "'stepz', expected one of framework"),
+        ('steps = "many"', "option steps: got 'many'"),
+        ("steps = = 3", "valid TOML"),
+        ('framework = "pytorch"', "option framework"),
+    ],
+)
+def test_bad_configuration(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "suite.toml"
+    file.write_text(text)
+    done = _suite("run", "--config", str(file), "--out", str(tmp_path / "out"))
+    assert done.returncode == 2 and words in done.stderr, done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_unwritable_out_keeps_what_is_there(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("precious")
+    done = _suite("run", "--out", str(file))
+    assert done.returncode == 2 and "--out" in done.stderr, done.stderr
+    assert file.read_text() == "precious"
+
+
+def test_list_and_doctor_name_everything() -> None:
+    listed = _suite("list")
+    assert listed.returncode == 0
+    for name in ("pytorch", "horovod", "inter_layer", "gpt3-xl", "quick"):
+        assert name in listed.stdout
+    doctor = _suite("doctor", "--json")
+    assert doctor.returncode == 0 and '"cores"' in doctor.stdout

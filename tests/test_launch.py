@@ -1,0 +1,88 @@
+"""Groups end as groups: real processes of the fake adapter, with planted faults."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from suite.spec.case import Case
+from tests.conftest import HERE, Launch
+
+
+def _left(folder: Path) -> list[str]:
+    """Processes of this launch, or the child a hanging rank starts."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if (str(folder) in line and "suite.worker" in line) or "sleep 1234.5" in line:
+            found.append(line)
+    return found
+
+
+def test_records_of_every_rank(fake: Case, start: Launch) -> None:
+    outcome, folder = start(fake)
+    assert outcome.status == "ok", outcome.reason
+    assert [record["rank"] for record in outcome.records] == [0, 1]
+    assert len(outcome.records[0]["step_seconds"]) == fake.steps
+    assert outcome.records[1]["losses"][3] == 0.5**3
+    assert (folder / "parity.npz").exists() and not _left(folder)
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "words"),
+    [
+        ("crash", "failed", "ValueError: planted crash"),
+        ("memory", "oom", "planted"),
+        ("kill", "failed", "rank 1 ended with signal SIGKILL"),
+        ("helper", "failed", "helper ended with code 3"),
+    ],
+)
+def test_a_dead_rank_ends_the_group_at_once(
+    fake: Case, start: Launch, monkeypatch: pytest.MonkeyPatch, fault: str, status: str, words: str
+) -> None:
+    monkeypatch.setenv("FAKE_FAULT", fault)
+    began = time.monotonic()
+    outcome, folder = start(fake)
+    assert (outcome.status, words in outcome.reason) == (status, True), outcome.reason
+    assert time.monotonic() - began < 30 and not _left(folder)
+
+
+def test_a_hang_ends_at_the_timeout_with_its_children(
+    fake: Case, start: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_FAULT", "hang")
+    outcome, folder = start(fake, 3.0)
+    assert outcome.status == "timeout" and "3 s" in outcome.reason
+    assert not _left(folder)
+
+
+def test_a_killed_harness_leaves_no_worker(fake: Case, tmp_path: Path) -> None:
+    script = (
+        "from pathlib import Path; from tests.conftest import launch_case;"
+        "from suite.spec.case import Case;"
+        f"launch_case(Case({fake.framework!r}, 'numpy', 'data', '', 'mlp', 'tiny', 'synthetic',"
+        f" 'cpu', 2), Path({str(tmp_path / 'x')!r}))"
+    )
+    environment = os.environ | {"FAKE_FAULT": "hang"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), str(HERE / "fake_adapter")])
+    harness = subprocess.Popen([sys.executable, "-c", script], env=environment)
+    _until(lambda: any("suite.worker" in line for line in _left(tmp_path / "x")))
+    time.sleep(1.0)
+    harness.send_signal(signal.SIGKILL)
+    harness.wait()
+    _until(lambda: not any("suite.worker" in line for line in _left(tmp_path / "x")))
+    subprocess.run(["pkill", "-f", "sleep 1234.5"], check=False)
+
+
+def _until(true: object, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "did not happen"
+        time.sleep(0.05)
