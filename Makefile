@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test lint setup
+.PHONY: run test lint setup container-test
 run: setup
 	$(BIN)/python -m suite run
 
@@ -23,3 +23,7 @@ $(READY): pyproject.toml requirements.txt scripts/build_horovod.py
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	-$(BIN)/python scripts/build_horovod.py .build/horovod
 	touch $(READY)
+
+# Not part of the tests: needs root, buildah and debootstrap.
+container-test:
+	scripts/container_test.sh

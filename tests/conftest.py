@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,14 +20,16 @@ from suite.spec.case import Case
 from suite.spec.workloads import initial_weights
 
 HERE = Path(__file__).parent
+# Adapters of the tests, for this process and for those it starts; before `adapters` is imported.
+EXTRA = [str(HERE / name) for name in ("fake_adapter", "faulty_adapter")]
+sys.path[:0] = EXTRA
+os.environ["PYTHONPATH"] = os.pathsep.join(EXTRA)
 Launch = Callable[..., tuple[Outcome, Path]]
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> Case:
+def fake() -> Case:
     """A case of the adapter that needs no framework."""
-    monkeypatch.syspath_prepend(str(HERE / "fake_adapter"))
-    monkeypatch.setenv("PYTHONPATH", str(HERE / "fake_adapter"))
     return Case("fake", "numpy", "data", "", "mlp", "tiny", "synthetic", "cpu", 2, steps=2)
 
 

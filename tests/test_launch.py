@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from suite.spec.case import Case
-from tests.conftest import HERE, Launch
+from tests.conftest import EXTRA, HERE, Launch
 
 
 def _left(folder: Path) -> list[str]:
@@ -71,7 +71,7 @@ def test_a_killed_harness_leaves_no_worker(fake: Case, tmp_path: Path) -> None:
         f" 'cpu', 2), Path({str(tmp_path / 'x')!r}))"
     )
     environment = os.environ | {"FAKE_FAULT": "hang"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), str(HERE / "fake_adapter")])
+    environment["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), *EXTRA])
     harness = subprocess.Popen([sys.executable, "-c", script], env=environment)
     _until(lambda: any("suite.worker" in line for line in _left(tmp_path / "x")))
     time.sleep(1.0)

@@ -63,10 +63,12 @@ def check(
         ("gradients", _gradients(found.gradients, reference.gradients) / GRADIENT),
         ("updates", _updates(found.parameters, reference.parameters, initial) / update),
     ]
-    name, worst = max(checks, key=lambda item: item[1] if np.isfinite(item[1]) else np.inf)
+    errors = {name: error if np.isfinite(error) else np.inf for name, error in checks}
+    worst = max(errors.values())
     if worst <= 1.0:
         return Verdict("ok", worst, "")
-    return Verdict("failed", worst, f"{name} differ from the reference by {worst:.3g} × the gate")
+    failed = ", ".join(f"{name} by {error:.3g}" for name, error in errors.items() if error > 1.0)
+    return Verdict("failed", worst, f"differs from the reference, in gates: {failed}")
 
 
 def _relative(found: Sequence[float], reference: Sequence[float]) -> float:

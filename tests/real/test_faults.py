@@ -8,7 +8,6 @@ import pytest
 
 from suite.analysis.parity import Verdict
 from suite.spec.case import Case
-from tests.conftest import HERE
 
 
 @pytest.mark.parametrize(
@@ -26,8 +25,6 @@ def test_fault(
     fault: str, strategy: str, workload: str, caught: str,
     prove: Callable[[Case], Verdict], monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.syspath_prepend(str(HERE / "faulty_adapter"))
-    monkeypatch.setenv("PYTHONPATH", str(HERE / "faulty_adapter"))
     monkeypatch.setenv("FAULT", fault)
     devices = 2 if strategy == "data" else 1
     verdict = prove(

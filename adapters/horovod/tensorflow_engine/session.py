@@ -78,4 +78,6 @@ class HorovodSession(Training):
         return super().describe() | ledger(self.case.strategy == "inter_layer")
 
     def close(self) -> None:
+        # A rank that shuts down takes the others' last collective with it.
+        self.gather({})
         hvd.shutdown()

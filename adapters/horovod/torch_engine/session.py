@@ -51,6 +51,8 @@ class HorovodSession(Training):
         return super().describe() | ledger(self.case.strategy == "inter_layer")
 
     def close(self) -> None:
+        # A rank that shuts down takes the others' last collective with it.
+        hvd.barrier()
         hvd.shutdown()
 
 

@@ -1,0 +1,115 @@
+"""What the harness itself costs, and one step of each adapter."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from suite import store
+from suite.analysis.communication import communication
+from suite.analysis.parity import Evidence, check
+from suite.analysis.rows import CaseResult, build_rows
+from suite.analysis.statistics import bootstrap_median
+from suite.config import ENGINES
+from suite.data import load_data
+from suite.environment import installed
+from suite.launch import ROOT, manifest
+from suite.spec.case import Case
+from suite.spec.workloads import find_workload, initial_weights
+
+COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for engine in engines]
+
+
+def _record(rank: int) -> dict[str, Any]:
+    events = [
+        {"kind": "all_reduce", "payload_bytes": 4096, "start_s": t * 1e-3 + rank * 1e-5,
+         "end_s": t * 1e-3 + 5e-4} for t in range(70)
+    ]
+    return {
+        "rank": rank, "step_seconds": [0.1] * 20, "timed_step_seconds": [0.1] * 5,
+        "traces": [{"events": events, "compute_s": [0.09], "missing": ""}] * 5,
+        "losses": [1.0] * 10, "peak_memory_bytes": 1, "steady": True, "ledger": {},
+    }
+
+
+def _results() -> list[CaseResult]:
+    common = ("mlp", "wide", "real", "cpu")
+    found = []
+    for framework, engine in COLUMNS:
+        for strategy, devices in (("single", 1), ("data", 2), ("intra_layer", 2)):
+            case = Case(framework, engine, strategy, "", *common, devices)
+            found.append(CaseResult(case, [[_record(r) for r in range(devices)]] * 3))
+    return found
+
+
+def test_rows_of_a_matrix(benchmark: Any) -> None:
+    assert len(benchmark(build_rows, "run", _results())) == 12
+
+
+def test_saving_a_matrix(benchmark: Any, tmp_path: Path) -> None:
+    results = _results()
+    rows = build_rows("run", results)
+
+    def save() -> None:
+        store.write_rows(tmp_path, rows)
+        columns = store.STEP_COLUMNS
+        store.write_table(tmp_path / "steps.csv", columns, store.step_rows(results))
+
+    benchmark(save)
+
+
+def test_communication_of_a_launch(benchmark: Any) -> None:
+    assert benchmark(communication, [_record(0), _record(1)])["comm_count"] == 70
+
+
+def test_bootstrap(benchmark: Any) -> None:
+    benchmark(bootstrap_median, [1.0, 1.1, 0.9, 1.05, 1.0])
+
+
+def test_gate_on_three_million_parameters(benchmark: Any) -> None:
+    initial = initial_weights(find_workload("mlp", "wide"), 0)
+    moved = {name: array + np.float32(0.1) for name, array in initial.items()}
+    evidence = Evidence([1.0] * 10, initial, moved)
+    assert benchmark(check, evidence, evidence, initial).status == "ok"
+
+
+@pytest.fixture(params=COLUMNS, ids="-".join)
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process with a built single-device case."""
+    framework, engine = request.param
+    if not installed(list(manifest(framework).DISTRIBUTIONS)):
+        pytest.skip(f"{framework} is not installed")
+    case = Case(framework, engine, "single", "", "gpt", "tiny", "real", "cpu", 1)
+    features, targets = load_data(case.spec, "real", 0)
+    np.savez(tmp_path / "inputs.npz", features=features, targets=targets)
+    case.write(tmp_path / "case.json")
+    plan = manifest(framework).launch_plan(case, tmp_path, sys.executable)
+    # One process finds itself; it needs no rendezvous.
+    extra = {k: v for k, v in plan.environment[0].items() if k != "HOROVOD_CONTROLLER"}
+    files = [str(tmp_path / name) for name in ("case.json", "inputs.npz")]
+    command = [sys.executable, "-m", "tests.benchmarks.step_server", *files]
+    process = subprocess.Popen(
+        command, env=os.environ | extra, cwd=ROOT, text=True, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )
+    assert process.stdout and process.stdout.readline() == "ready\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_one_step(benchmark: Any, server: subprocess.Popen[str]) -> None:
+    def step() -> None:
+        assert server.stdin and server.stdout
+        server.stdin.write("\n")
+        server.stdin.flush()
+        assert server.stdout.readline() == "done\n"
+
+    benchmark.pedantic(step, rounds=20, warmup_rounds=3)

@@ -1,0 +1,64 @@
+"""Two stages, four micro-batches; broadcasts between two ranks stand in for sends."""
+
+import horovod.tensorflow as hvd
+import tensorflow as tf
+from common import BATCH, WIDTHS, batch, report, weights
+
+PARTS = 4
+tf.config.threading.set_intra_op_parallelism_threads(1)
+tf.config.threading.set_inter_op_parallelism_threads(1)
+hvd.init()
+rank = hvd.rank()
+mine = weights()[:3] if rank == 0 else weights()[3:]
+variables = [tf.Variable(array) for pair in mine for array in pair]
+slots = [(tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v))) for v in variables]
+count, sink = tf.Variable(0.0), tf.Variable(0.0)
+blanks = tf.Variable(tf.zeros((PARTS, BATCH // PARTS, WIDTHS[3])))
+x, y = (tf.constant(array) for array in batch(BATCH))
+
+
+def compute(h: tf.Tensor) -> tf.Tensor:
+    for index in range(0, len(variables), 2):
+        h = tf.nn.bias_add(h @ variables[index], variables[index + 1])
+        if rank == 0 or index < len(variables) - 2:
+            h = tf.nn.gelu(h, approximate=True)
+    return h
+
+
+def hop(tensor: tf.Tensor, sender: int, name: str) -> tf.Tensor:
+    moved = hvd.broadcast(tensor, sender, name=name, ignore_name_scope=True)
+    if sender == rank:
+        sink.assign(moved[0, 0])  # unless a value is used the broadcast is pruned
+    return moved
+
+
+@tf.function
+def step() -> None:
+    totals = None
+    for part in range(PARTS):
+        features, labels = tf.split(x, PARTS)[part], tf.split(y, PARTS)[part]
+        if rank == 1:
+            features = hop(blanks[part], 0, f"there{part}")
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            out = compute(features)
+            if rank == 1:
+                each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=out)
+                out = tf.reduce_mean(each) / PARTS
+        if rank == 0:
+            hop(out, 0, f"there{part}")
+            found = tape.gradient(out, variables, hop(blanks[part], 1, f"back{part}"))
+        else:
+            *found, back = tape.gradient(out, [*variables, features])
+            hop(back, 1, f"back{part}")
+        totals = [a + b for a, b in zip(totals, found, strict=True)] if totals else found
+    count.assign_add(1.0)
+    for v, (m, s), gradient in zip(variables, slots, totals, strict=True):
+        tf.raw_ops.ResourceApplyAdam(
+            var=v.handle, m=m.handle, v=s.handle, beta1_power=0.9**count, beta2_power=0.999**count,
+            lr=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8, grad=gradient,
+        )
+
+
+report(step)
+hvd.shutdown()

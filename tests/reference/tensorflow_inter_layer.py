@@ -1,0 +1,62 @@
+"""Manual placement: two groups of layers on two logical CPU devices, four micro-batches."""
+
+import tensorflow as tf
+from common import BATCH, batch, report, weights
+
+tf.config.threading.set_intra_op_parallelism_threads(1)
+tf.config.threading.set_inter_op_parallelism_threads(2)
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+DEVICES, PARTS = ["/CPU:0", "/CPU:1"], 4
+stages, slots = [], []
+for device, group in zip(DEVICES, (weights()[:3], weights()[3:]), strict=True):
+    with tf.device(device):
+        stages.append([tf.Variable(array) for pair in group for array in pair])
+        zeros = [[tf.Variable(tf.zeros_like(v)) for v in stages[-1]] for _ in range(2)]
+        slots.append(list(zip(*zeros, strict=True)))
+count = tf.Variable(0.0)
+x, y = (tf.constant(array) for array in batch(BATCH))
+
+
+def compute(stage: int, h: tf.Tensor) -> tf.Tensor:
+    held = stages[stage]
+    for index in range(0, len(held), 2):
+        h = tf.nn.bias_add(h @ held[index], held[index + 1])
+        if stage == 0 or index < len(held) - 2:
+            h = tf.nn.gelu(h, approximate=True)
+    return h
+
+
+@tf.function
+def step() -> tf.Tensor:
+    losses, sums = [], [None, None]
+    for features, labels in zip(tf.split(x, PARTS), tf.split(y, PARTS), strict=True):
+        with tf.device(DEVICES[0]), tf.GradientTape() as tape0:
+            h = compute(0, features)
+        with tf.device(DEVICES[1]):
+            with tf.GradientTape() as tape1:
+                tape1.watch(h)
+                logits = compute(1, h)
+                each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+                loss = tf.reduce_mean(each) / PARTS
+            gradients1, back = tape1.gradient(loss, (stages[1], h))
+        with tf.device(DEVICES[0]):
+            gradients0 = tape0.gradient(h, stages[0], back)
+        losses.append(loss)
+        for stage, found in enumerate((gradients0, gradients1)):
+            with tf.device(DEVICES[stage]):
+                old = sums[stage]
+                sums[stage] = [a + b for a, b in zip(old, found, strict=True)] if old else found
+    count.assign_add(1.0)
+    power1, power2 = 0.9**count, 0.999**count
+    for stage, device in enumerate(DEVICES):
+        with tf.device(device):
+            for v, (m, s), g in zip(stages[stage], slots[stage], sums[stage], strict=True):
+                tf.raw_ops.ResourceApplyAdam(
+                    var=v.handle, m=m.handle, v=s.handle, beta1_power=power1, beta2_power=power2,
+                    lr=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8, grad=g,
+                )
+    return tf.add_n(losses)
+
+
+report(step)

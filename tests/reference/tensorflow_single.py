@@ -1,0 +1,34 @@
+"""A custom training loop: tape and fused Adam in one tf.function."""
+
+import tensorflow as tf
+from common import BATCH, batch, report, weights
+
+tf.config.threading.set_intra_op_parallelism_threads(1)
+tf.config.threading.set_inter_op_parallelism_threads(1)
+variables = [tf.Variable(array) for pair in weights() for array in pair]
+slots = [(tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v))) for v in variables]
+count = tf.Variable(0.0)
+x, y = (tf.constant(array) for array in batch(BATCH))
+
+
+@tf.function
+def step() -> tf.Tensor:
+    with tf.GradientTape() as tape:
+        h = x
+        for index in range(0, len(variables), 2):
+            h = tf.nn.bias_add(h @ variables[index], variables[index + 1])
+            if index < len(variables) - 2:
+                h = tf.nn.gelu(h, approximate=True)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=h)
+        loss = tf.reduce_mean(losses)
+    gradients = tape.gradient(loss, variables)
+    count.assign_add(1.0)
+    for v, (m, s), gradient in zip(variables, slots, gradients, strict=True):
+        tf.raw_ops.ResourceApplyAdam(
+            var=v.handle, m=m.handle, v=s.handle, beta1_power=0.9**count, beta2_power=0.999**count,
+            lr=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8, grad=gradient,
+        )
+    return loss
+
+
+report(step)
