@@ -59,7 +59,7 @@ class Runner:
             "schema_version": SCHEMA_VERSION,
             "environment": environment.describe(),
             "configuration": config.model_dump(),
-            "command_line": command_line or sys.argv,
+            "command_line": ["suite", *(command_line or sys.argv[1:])],
             "state": "running",
         }
         store.write_json(folder / "run.json", self.run)
