@@ -115,10 +115,12 @@ class Runner:
 
     def _unsupported(self, case: Case) -> str:
         adapter = manifest(case.framework)
-        if case.framework not in self.config.python and not environment.installed(
-            list(adapter.DISTRIBUTIONS)
-        ):
-            return f"{case.framework} is not installed: make run installs it, or give --python"
+        if case.framework not in self.config.python:
+            if not environment.installed(list(adapter.DISTRIBUTIONS)):
+                return f"{case.framework} is not installed: make run installs it, or give --python"
+            problem = adapter.installation_problem(case)
+            if problem:
+                return f"{problem}: make setup builds it again"
         return adapter.unsupported_reason(case)
 
     def _show(self, text: str, done: int, total: int) -> None:

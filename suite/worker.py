@@ -111,19 +111,25 @@ def _one(session: Session, index: int, clock: Callable[[], float]) -> float:
 
 
 def _warm_up(session: Session, index: int, record: RankRecord, clock: Callable[[], float]) -> int:
-    """Steady when the medians of two windows in a row agree within the tolerance.
+    """The second window; the count is fixed, and steadiness is a verdict recorded later.
 
-    Every rank decides from its own times, so the number of steps must not depend on them: the
-    group would deadlock in a collective. The count is fixed and the verdict is recorded.
+    Every rank sees times of its own: if these decided the number of steps, ranks would disagree
+    and hang in a collective.
     """
-    samples = record.warmup_seconds
     for _ in range(WARMUP_WINDOW):
-        samples.append(_one(session, index, clock))
+        record.warmup_seconds.append(_one(session, index, clock))
         index += 1
-    first = statistics.median(samples[-2 * WARMUP_WINDOW : -WARMUP_WINDOW])
-    second = statistics.median(samples[-WARMUP_WINDOW:])
-    record.steady = abs(first - second) <= WARMUP_TOLERANCE * second
     return index
+
+
+def _steady(record: RankRecord) -> bool:
+    """Whether the median of a window is within the tolerance of the next one's."""
+    first, second = record.warmup_seconds[:WARMUP_WINDOW], record.warmup_seconds[WARMUP_WINDOW:]
+    windows = [statistics.median(part) for part in (first, second, record.step_seconds)]
+    return any(
+        abs(before - after) <= WARMUP_TOLERANCE * after
+        for before, after in zip(windows, windows[1:], strict=False)
+    )
 
 
 def _clean(
@@ -132,6 +138,7 @@ def _clean(
     for _ in range(steps):
         record.step_seconds.append(_one(session, index, clock))
         index += 1
+    record.steady = _steady(record)
     return index
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from suite.cli import app
@@ -106,3 +110,27 @@ def test_list_and_doctor_name_everything() -> None:
         assert name in listed.stdout
     doctor = _suite("doctor", "--json")
     assert doctor.returncode == 0 and '"cores"' in doctor.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_can_be_read(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "suite", "run", "--preset", "smoke", "--framework", "pytorch"]
+    process = subprocess.Popen(
+        [*command, "--repeats", "5", "--out", str(tmp_path)], stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE, text=True,
+    )
+    assert process.stderr
+    for line in process.stderr:
+        if line.startswith("[2/"):
+            break
+    time.sleep(1.0)
+    process.send_signal(number)
+    shown, errors = process.communicate(timeout=30)
+    assert process.returncode == 130 and "interrupted" in errors
+    folder = next(tmp_path.iterdir())
+    with (folder / "results.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert sum(int(row["repeats"]) for row in rows) == 2 and "pytorch" in shown
+    assert json.loads((folder / "run.json").read_text())["state"] == "interrupted"
+    mine = [p for p in psutil.process_iter(["cmdline"]) if str(folder) in str(p.info["cmdline"])]
+    assert not mine

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from suite import environment
 from suite.config import RunConfig
 from suite.launch import Outcome
 from suite.runner import Progress, Runner, exit_code
@@ -155,3 +156,29 @@ def test_oversubscribed_gets_no_speedup(tmp_path: Path, launcher: FakeLauncher) 
     runner.execute()
     row = runner.finish("complete")[1]
     assert row.get("speedup") is None and "oversubscribed" in row["warnings"]
+
+
+def test_a_missing_framework_is_unsupported_and_the_rest_runs(
+    tmp_path: Path, launcher: FakeLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = environment.installed
+    monkeypatch.setattr(
+        environment, "installed",
+        lambda names: "" if "tensorflow" in names else original(names),
+    )
+    runner = _runner(tmp_path, launcher)
+    runner.execute()
+    rows = runner.finish("complete")
+    assert [row["status"] for row in rows] == ["ok", "ok", "unsupported"]
+    assert "not installed" in rows[2]["reason"] and exit_code(rows) == 0
+
+
+def test_a_horovod_of_other_versions_is_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not environment.installed(["horovod"]):
+        pytest.skip("horovod is not installed")
+    from adapters import horovod
+
+    case = Case("horovod", "torch", "data", "", "mlp", "tiny", "real", "cpu", 2)
+    assert horovod.installation_problem(case) == ""
+    monkeypatch.setattr(horovod, "_version", lambda names: "9.9")
+    assert "and 9.9 is installed" in horovod.installation_problem(case)

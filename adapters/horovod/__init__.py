@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 
 from suite.spec.adapter import LaunchPlan
@@ -9,6 +14,9 @@ from suite.spec.case import Case
 
 ENGINES = ("torch", "tensorflow")
 DISTRIBUTIONS = ("horovod",)
+ENGINE_DISTRIBUTIONS = {"torch": ("torch",), "tensorflow": ("tensorflow-cpu", "tensorflow")}
+LIBRARIES = {"torch": "mpi_lib_v2", "tensorflow": "mpi_lib"}
+BUILT_AGAINST = {"torch": "pytorch", "tensorflow": "tensorflow"}
 # Horovod's own defaults, pinned and recorded with every row. A shorter cycle answers small
 # messages sooner but takes time from the rank's one core: 0.1 ms slowed the single device by 15 %.
 CYCLE_MS, FUSION_BYTES = "1", str(64 * 1024 * 1024)
@@ -18,6 +26,29 @@ def unsupported_reason(case: Case) -> str:
     """Why this cell cannot run by design, or empty."""
     if case.mode == "compiled":
         return "Horovod's collectives are not offered inside compiled graphs"
+    return ""
+
+
+def installation_problem(case: Case) -> str:
+    """Horovod's libraries fit the engine they were built against, and no other version of it."""
+    found = importlib.util.find_spec("horovod")
+    if found is None or not found.submodule_search_locations:
+        return "Horovod is not installed"
+    folder = Path(found.submodule_search_locations[0])
+    library = f"{case.engine}/{LIBRARIES[case.engine]}*.so"
+    if not any(folder.glob(library)):
+        return f"this Horovod was built without the {case.engine} engine"
+    built = json.loads((folder / "metadata.json").read_text())[BUILT_AGAINST[case.engine]]
+    here = _version(ENGINE_DISTRIBUTIONS[case.engine])
+    if built != here:
+        return f"Horovod was built against {case.engine} {built}, and {here or 'none'} is installed"
+    return ""
+
+
+def _version(distributions: Sequence[str]) -> str:
+    for name in distributions:
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.version(name)
     return ""
 
 

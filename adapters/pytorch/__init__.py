@@ -18,6 +18,11 @@ def unsupported_reason(case: Case) -> str:
     return ""
 
 
+def installation_problem(case: Case) -> str:
+    """The framework is one package."""
+    return ""
+
+
 def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
     """One process a device, torch.distributed's documented variables, a file as rendezvous."""
     count = case.devices

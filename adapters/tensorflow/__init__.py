@@ -18,6 +18,11 @@ def unsupported_reason(case: Case) -> str:
     return ""
 
 
+def installation_problem(case: Case) -> str:
+    """The framework is one package."""
+    return ""
+
+
 def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
     """One process drives all devices, as MirroredStrategy and manual placement do."""
     shared = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}

@@ -129,7 +129,7 @@ def _warnings(result: CaseResult, row: Row) -> list[str]:
     if len(good) < FEW_LAUNCHES:
         found.append("few launches: no interval to trust, raise --repeats to 3 or more")
     if not all(record["steady"] for records in good for record in records):
-        found.append("no steady state: the last two warm-up windows differ by over 2 %")
+        found.append("no steady state: medians of successive windows differ by over 2 %")
     if row["noise_cv"] > NOISY:
         found.append("noisy: steps vary by over 10 %, close other programs")
     if result.oversubscribed:
@@ -138,5 +138,7 @@ def _warnings(result: CaseResult, row: Row) -> list[str]:
         found.append("shared-pool: logical devices share one thread pool and one process")
     emulated = {r["ledger"].get("emulated") for records in good for r in records} - {None}
     found += [f"emulated: {text}" for text in sorted(emulated)]
+    if row.get("t_comm_s") is not None and row.get("t_comm_wait_s") is None:
+        found.append("not measured: waiting and transfer of hops, only their whole interval is")
     missing = missing_reason([record for records in good for record in records])
     return [*found, f"not measured: {missing}"] if missing else found

@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-from suite.report.matrix import build_grids, case_name
+from suite.report.matrix import build_grids, case_name, grouped_warnings
 from suite.spec.metrics import BY_NAME, METRICS
 
 DETAILS = (
@@ -23,8 +23,10 @@ def render(run: dict[str, Any], rows: list[dict[str, Any]], losses: list[dict[st
     """HTML of a run; everything user-supplied is escaped by the template engine."""
     environment = Environment(loader=PackageLoader("suite.report", "."), autoescape=True)
     environment.filters["tint"] = tint
+    shown = [name for name in DETAILS if any(BY_NAME[name].show(row.get(name)) for row in rows)]
     return environment.get_template("report.html.j2").render(
-        run=run, grids=build_grids(rows), details=[BY_NAME[name] for name in DETAILS], rows=rows,
+        run=run, grids=build_grids(rows), details=[BY_NAME[name] for name in shown], rows=rows,
+        doubts=grouped_warnings(rows),
         case_name=case_name, metrics=METRICS, curves=_curves(losses, rows),
     )
 

@@ -87,6 +87,18 @@ def speedup_text(row: Row) -> str:
     return f"{show(row['speedup'])}{interval}"
 
 
+def grouped_warnings(rows: list[Row]) -> list[tuple[str, str]]:
+    """Each warning once, with the cases it concerns."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for warning in filter(None, row["warnings"].split("; ")):
+            found.setdefault(warning, []).append(case_name(row))
+    return [
+        (warning, "all cases" if len(names) == len(rows) else ", ".join(dict.fromkeys(names)))
+        for warning, names in found.items()
+    ]
+
+
 def _ordered(rows: list[Row]) -> list[Row]:
     """What ran and may be ranked, fastest first."""
     return sorted((row for row in rows if row["status"] == "ok"), key=lambda r: r["step_time_s"])

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from suite.report.matrix import Cell, Grid, build_grids, case_name, speedup_text
+from suite.report.matrix import Cell, Grid, build_grids, case_name, grouped_warnings, speedup_text
 from suite.spec.metrics import BY_NAME
 
 Row = dict[str, Any]
@@ -28,7 +28,8 @@ def comparison(rows: list[Row]) -> Iterator[RenderableType]:
     for row in rows:
         if row["status"] != "ok":
             yield Text(f"{row['case_id']} {row['status']}: {row['reason']}", style="red")
-    yield from _warning_lines(rows)
+    for warning, where in grouped_warnings(rows):
+        yield Text(f"{warning} ({where})", style="yellow")
 
 
 def _grid_table(grid: Grid) -> Table:
@@ -61,13 +62,3 @@ def details_table(rows: list[Row]) -> Table:
                       *shown)
     return table
 
-
-def _warning_lines(rows: list[Row]) -> Iterator[Text]:
-    """Each warning once, with the cases it concerns."""
-    found: dict[str, list[str]] = {}
-    for row in rows:
-        for warning in filter(None, row["warnings"].split("; ")):
-            found.setdefault(warning, []).append(case_name(row))
-    for warning, names in found.items():
-        where = "all cases" if len(names) == len(rows) else ", ".join(dict.fromkeys(names))
-        yield Text(f"{warning} ({where})", style="yellow")

@@ -63,7 +63,10 @@ class Manifest(Protocol):
     DISTRIBUTIONS: Sequence[str]
 
     def unsupported_reason(self, case: Case) -> str:
-        """Empty when the case can run here, else why not."""
+        """Empty when the framework can run the case, else why not."""
+
+    def installation_problem(self, case: Case) -> str:
+        """Empty when what this interpreter has installed can run the case, else why not."""
 
     def launch_plan(self, case: Case, folder: Path, python: str) -> LaunchPlan:
         """Processes and environment of one launch whose files live in ``folder``."""

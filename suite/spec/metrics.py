@@ -97,14 +97,16 @@ METRICS: tuple[Metric, ...] = (
     Metric("efficiency", "", "efficiency", "higher", percent, "Speedup over devices."),
     _seconds("t_comm_s", "T_comm", "Union of a device's communication intervals in a step, "
              "mean over devices."),
-    _seconds("t_comm_exposed_s", "T_comm exposed", "The part with no compute running."),
+    _seconds("t_comm_exposed_s", "T_comm exposed", "The part with no compute running. Empty: "
+             "no probe sees compute intervals yet."),
     _seconds("t_comm_wait_s", "T_comm wait", "From this device's arrival to the last one's."),
     _seconds("t_comm_transfer_s", "T_comm transfer", "max(end) - max(start) of a collective."),
     Metric("comm_bytes", "B", "B", "lower", size_bytes, "Payload per communication."),
     Metric("comm_count", "", "N", "lower", ratio, "Communications per step."),
     Metric("alpha_s_per_byte", "s/B", "alpha", "lower", lambda value: f"{seconds(value)}/B",
            "T_comm / (B·N)."),
-    _seconds("t_comm_model_s", "T_comm model", "alpha·B·N with alpha from a link sweep.", ""),
+    _seconds("t_comm_model_s", "T_comm model", "alpha·B·N with alpha from a link sweep. Empty: "
+             "no link was swept.", ""),
     Metric("load_balance", "", "L", "lower", ratio, "max(T_i) / avg(T_i) of busy compute time."),
     _seconds("compute_max_s", "max T_i", "Busy compute time of the busiest device."),
     _seconds("compute_avg_s", "avg T_i", "Busy compute time, mean over devices."),
@@ -112,7 +114,8 @@ METRICS: tuple[Metric, ...] = (
            "Largest process (CPU: resident set) or allocator peak."),
     Metric("flops_per_s", "1/s", "model FLOP/s", "higher", rate,
            "FLOPs by the workload's formula over time."),
-    Metric("mfu", "", "MFU", "higher", percent, "Model FLOP/s over the devices' peak."),
+    Metric("mfu", "", "MFU", "higher", percent, "Model FLOP/s over the devices' peak. "
+           "Empty: no peak was measured."),
     Metric("instrumentation_overhead", "", "probe overhead", "lower", percent,
            "Step time with probes over clean step time, minus one."),
     Metric("noise_cv", "", "noise", "lower", percent, "Deviation of steps over their mean."),

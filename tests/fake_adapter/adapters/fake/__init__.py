@@ -16,6 +16,10 @@ def unsupported_reason(case: Case) -> str:
     return "asked to be" if os.environ.get("FAKE_FAULT") == "unsupported" else ""
 
 
+def installation_problem(case: Case) -> str:
+    return ""
+
+
 def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
     ranks = [{"FAKE_RANK": str(rank)} for rank in range(case.devices)]
     if os.environ.get("FAKE_FAULT") == "helper":
