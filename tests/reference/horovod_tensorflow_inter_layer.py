@@ -34,24 +34,35 @@ def hop(tensor: tf.Tensor, sender: int, name: str) -> tf.Tensor:
 
 @tf.function
 def step() -> None:
-    totals = None
+    busy: list[tf.Tensor] = []  # GPipe's order: all forwards, then all backwards
+    flying: list[tuple] = []
+    totals: list[tf.Tensor] = []
     for part in range(PARTS):
         features, labels = tf.split(x, PARTS)[part], tf.split(y, PARTS)[part]
         if rank == 1:
             features = hop(blanks[part], 0, f"there{part}")
+        with tf.control_dependencies(busy):
+            features = tf.identity(features)
         with tf.GradientTape() as tape:
             tape.watch(features)
             out = compute(features)
             if rank == 1:
                 each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=out)
                 out = tf.reduce_mean(each) / PARTS
+        busy = [out]
+        flying.append((tape, features, out))
         if rank == 0:
             hop(out, 0, f"there{part}")
-            found = tape.gradient(out, variables, hop(blanks[part], 1, f"back{part}"))
-        else:
-            *found, back = tape.gradient(out, [*variables, features])
-            hop(back, 1, f"back{part}")
+    for part, (tape, features, out) in enumerate(flying):
+        seed = hop(blanks[part], 1, f"back{part}") if rank == 0 else tf.ones_like(out)
+        with tf.control_dependencies(busy):
+            seed = tf.identity(seed)
+        sources = variables if rank == 0 else [*variables, features]
+        found = tape.gradient(out, sources, seed)
+        if rank == 1:
+            hop(found.pop(), 1, f"back{part}")
         totals = [a + b for a, b in zip(totals, found, strict=True)] if totals else found
+        busy = totals
     count.assign_add(1.0)
     for v, (m, s), gradient in zip(variables, slots, totals, strict=True):
         tf.raw_ops.ResourceApplyAdam(

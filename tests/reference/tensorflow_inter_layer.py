@@ -27,26 +27,34 @@ def compute(stage: int, h: tf.Tensor) -> tf.Tensor:
     return h
 
 
+def add(total: list[tf.Tensor], found: list[tf.Tensor]) -> list[tf.Tensor]:
+    return [a + b for a, b in zip(total, found, strict=True)] if total else found
+
+
 @tf.function
 def step() -> tf.Tensor:
-    losses, sums = [], [None, None]
-    for features, labels in zip(tf.split(x, PARTS), tf.split(y, PARTS), strict=True):
-        with tf.device(DEVICES[0]), tf.GradientTape() as tape0:
+    busy: list[list[tf.Tensor]] = [[], []]  # a device does one thing at a time, in GPipe's order
+    tapes, outputs, losses = [], [], []
+    sums: list[list[tf.Tensor]] = [[], []]
+    for part in range(PARTS):
+        features, labels = tf.split(x, PARTS)[part], tf.split(y, PARTS)[part]
+        with tf.device(DEVICES[0]), tf.control_dependencies(busy[0]), tf.GradientTape() as tape0:
             h = compute(0, features)
-        with tf.device(DEVICES[1]):
-            with tf.GradientTape() as tape1:
-                tape1.watch(h)
-                logits = compute(1, h)
-                each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-                loss = tf.reduce_mean(each) / PARTS
-            gradients1, back = tape1.gradient(loss, (stages[1], h))
-        with tf.device(DEVICES[0]):
-            gradients0 = tape0.gradient(h, stages[0], back)
-        losses.append(loss)
-        for stage, found in enumerate((gradients0, gradients1)):
-            with tf.device(DEVICES[stage]):
-                old = sums[stage]
-                sums[stage] = [a + b for a, b in zip(old, found, strict=True)] if old else found
+        busy[0] = [h]
+        with tf.device(DEVICES[1]), tf.control_dependencies(busy[1]), tf.GradientTape() as tape1:
+            tape1.watch(h)
+            logits = compute(1, h)
+            each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+            losses.append(tf.reduce_mean(each) / PARTS)
+        busy[1] = [losses[-1]]
+        tapes.append((tape0, tape1))
+        outputs.append(h)
+    for (tape0, tape1), h, loss in zip(tapes, outputs, losses, strict=True):
+        with tf.device(DEVICES[1]), tf.control_dependencies(busy[1]):
+            found, back = tape1.gradient(loss, (stages[1], h))
+            busy[1] = sums[1] = add(sums[1], found)
+        with tf.device(DEVICES[0]), tf.control_dependencies(busy[0]):
+            busy[0] = sums[0] = add(sums[0], tape0.gradient(h, stages[0], back))
     count.assign_add(1.0)
     power1, power2 = 0.9**count, 0.999**count
     for stage, device in enumerate(DEVICES):
