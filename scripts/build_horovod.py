@@ -13,7 +13,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import zipfile
 from importlib.metadata import version
@@ -41,7 +40,7 @@ def main() -> int:
     try:
         wheel = next(folder.glob("horovod-*.whl"), None) or _build(folder, log)
         _pip(["install", "--no-deps", "--force-reinstall", str(wheel)], log)
-    except (subprocess.CalledProcessError, RuntimeError, OSError) as error:
+    except Exception as error:  # whatever it is, the rest of the set-up goes on without Horovod
         print(f"Horovod was not built: {error}\nSee {log}", file=sys.stderr)
         return 1
     return 0
@@ -59,8 +58,7 @@ def _build(folder: Path, log: Path) -> Path:
     archive = _download(folder, log)
     # Its CMake files use the source's path as a regular expression: a plain folder is needed.
     with tempfile.TemporaryDirectory(prefix="horovod") as plain:
-        with tarfile.open(archive) as tar:
-            tar.extractall(plain, filter="data")
+        shutil.unpack_archive(archive, plain)
         source = Path(plain) / f"horovod-{RELEASE}"
         _edit(source)
         _pip(["wheel", "--no-build-isolation", "--no-deps", "-w", plain, str(source)], log)

@@ -27,25 +27,33 @@ if ! buildah inspect --type image "$base" > /dev/null 2>&1; then
   buildah commit --quiet --rm "$container" "$base"
 fi
 
-lent=() arguments=()
-for path in /etc/pip.conf "$HOME/.config/pip/pip.conf" /etc/ssl/certs; do
-  [ -e "$path" ] && lent+=(--volume "$path:${path/$HOME\/.config\/pip/\/etc\/xdg\/pip}:ro")
-done
+# One configuration of pip for the build, from what is in force here; certificates are lent under
+# a name of their own, because the image installs some itself.
+authorities=/etc/ssl/certs/ca-certificates.crt
+{
+  echo "[global]"
+  python3 -m pip config list | grep -v cert= | sed -E "s/^(global|:env:)\.([a-z-]+)='(.*)'$/\2 = \3/" | sort -u
+  [ -e "$authorities" ] && echo "cert = /lent-authorities.crt"
+} > "$work/pip.conf"
+chmod 644 "$work/pip.conf"
+lent=(--volume "$work/pip.conf:/etc/pip.conf:ro")
+[ -e "$authorities" ] && lent+=(--volume "$authorities:/lent-authorities.crt:ro")
 while read -r folder; do
+  # An index names the files beside it.
+  [ "$(basename "$folder")" = simple ] && folder=$(dirname "$folder")
   [ -d "$folder" ] && lent+=(--volume "$folder:$folder:ro")
-done < <(python3 -m pip config list | grep -oE "(file://)?/[A-Za-z0-9_./-]+" | sed 's|^file://||' | sort -u)
-while IFS='=' read -r name value; do
-  arguments+=(--env "$name=$value")
-done < <(env | grep '^PIP_' || true)
+done < <(grep -oE "(file://)?/[A-Za-z0-9_./-]+" "$work/pip.conf" | sed 's|^file://||' | sort -u)
 
-buildah bud --isolation chroot --build-arg BASE="$base" "${lent[@]}" "${arguments[@]}" -t suite .
+buildah bud --isolation chroot --build-arg BASE="$base" "${lent[@]}" -t suite .
 
 container=$(buildah from suite)
 trap 'buildah rm "$container" > /dev/null' EXIT
 chown 1000:1000 "$work/results"
-in_image() { buildah run --isolation chroot --volume "$work/results:/results" "$container" -- "$@"; }
+# Beside the image's own volume /results, which chroot isolation does not let be replaced.
+in_image() { buildah run --isolation chroot --volume "$work/results:/host" "$container" -- "$@"; }
 [ "$(in_image id -un)" = suite ]
-in_image python -m suite run --preset smoke --out /results
+[ "$(buildah inspect --format '{{.OCIv1.Config.Volumes}}' suite)" = 'map[/results:{}]' ]
+in_image python -m suite run --preset smoke --out /host
 newest=$(ls -td "$work"/results/*/ | head -n 1)
 test -s "$newest/report.html"
 python3 - "$newest/results.csv" <<'PY'

@@ -6,14 +6,14 @@ import random
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from suite import environment, store
-from suite.analysis.parity import Drift, Evidence, check, measure_drift
+from suite.analysis.parity import Drift, Evidence, Verdict, check, measure_drift
 from suite.analysis.rows import CaseResult, Row, build_rows
 from suite.config import RunConfig
 from suite.data import load_data
@@ -183,18 +183,24 @@ class Runner:
         outcome = self._start(result.case, folder, f"launch-{block}", block)
         self.seconds.append(outcome.seconds)
         result.launches.append(outcome.records if outcome.status == "ok" else None)
-        if outcome.status != "ok":
+        verdict = None
+        if outcome.status == "ok":
+            verdict = self._prove(result, load_evidence(folder / f"launch-{block}", outcome))
+        else:
             result.status, result.reason = outcome.status, outcome.reason
-            return
-        self._prove(result, load_evidence(folder / f"launch-{block}", outcome))
+        ended = {
+            "status": outcome.status, "reason": outcome.reason, "seconds": outcome.seconds,
+            "parity": asdict(verdict) if verdict else None,
+        }
+        store.write_json(folder / f"launch-{block}" / "outcome.json", ended)
 
-    def _prove(self, result: CaseResult, evidence: Evidence) -> None:
+    def _prove(self, result: CaseResult, evidence: Evidence) -> Verdict | None:
         """Every launch must pass; the worst verdict stays on the row."""
         case = result.case
         reference = self.references.get((case.workload, case.size))
         if reference is None:
             result.status, result.reason = "refused", "no reference could be computed"
-            return
+            return None
         initial = initial_weights(case.spec, case.seed)
         verdict = check(evidence, reference, initial)
         if verdict.status == "failed":
@@ -206,6 +212,7 @@ class Runner:
             result.parity = verdict
         if verdict.status == "failed":
             result.status, result.reason = "refused", verdict.reason
+        return verdict
 
     def _keep_losses(self, case: Case, evidence: Evidence, reference: Evidence) -> None:
         pairs = zip(evidence.losses, reference.losses, strict=False)

@@ -97,6 +97,8 @@ def test_files_are_the_contract(tmp_path: Path, launcher: FakeLauncher) -> None:
     saved = _saved(tmp_path)
     assert list(saved[0]) == list(COLUMNS) and len(saved) == 3
     assert json.loads((tmp_path / "run.json").read_text())["state"] == "complete"
+    ended = tmp_path / "cases" / saved[1]["case_id"] / "launch-2" / "outcome.json"
+    assert json.loads(ended.read_text())["parity"]["status"] == "ok"
     for name in ("steps.csv", "losses.csv", "report.html"):
         assert (tmp_path / name).stat().st_size > 100
 
