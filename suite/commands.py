@@ -39,9 +39,9 @@ def run_matrix(preset: str, file: Path | None, options: dict[str, Any], out: Pat
         except KeyboardInterrupt:
             interrupted = True
         rows = runner.finish("interrupted" if interrupted else "complete")
-    console = Console()
-    for part in comparison(rows):
-        _wide(console).print(part)
+    console = _wide(Console())
+    for part in comparison(rows, console.width):
+        console.print(part)
     console.print(f"{folder}/report.html", soft_wrap=True, highlight=False)
     if interrupted:
         print(f"interrupted: what had finished is in {folder}", file=sys.stderr)

@@ -65,8 +65,9 @@ def test_page_escapes_and_stands_alone() -> None:
 
 def test_terminal_names_what_failed() -> None:
     console = Console(width=160, record=True, file=io.StringIO())
-    for part in comparison([_row("single", 1, 1, 1),
-                            _row("data", 1, 1, 1, status="timeout", reason="not finished")]):
+    rows = [_row("single", 1, 1, 1),
+            _row("data", 1, 1, 1, status="timeout", reason="not finished")]
+    for part in comparison(rows, 160):
         console.print(part)
     text = console.export_text()
     assert "timeout: not finished" in text and "1.70× [1.60, 1.80]" not in text.split("case")[0]
@@ -83,3 +84,11 @@ def test_every_column_is_defined_once() -> None:
     assert COLUMNS[:3] == ("run_id", "case_id", "status") and COLUMNS[-1] == "warnings"
     assert BY_NAME["step_time_s"].show(None) == ""
     assert BY_NAME["step_time_s"].show(0.0123) == "12.3 ms"
+
+
+def test_narrow_terminals_keep_the_grid_whole() -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    for part in comparison([_row("single", 1, 1, 1), _row("data", 1, 1, 1)], 80):
+        console.print(part)
+    text = console.export_text()
+    assert "1.70× [1.60, 1.80]" in text and "…" not in text and "in 130 columns" in text

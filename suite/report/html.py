@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-from suite.report.matrix import build_grids, case_name, grouped_warnings
+from suite.report.matrix import build_grids, case_name, grouped_reasons, grouped_warnings
 from suite.spec.metrics import BY_NAME, METRICS
 
 DETAILS = (
@@ -26,7 +26,7 @@ def render(run: dict[str, Any], rows: list[dict[str, Any]], losses: list[dict[st
     shown = [name for name in DETAILS if any(BY_NAME[name].show(row.get(name)) for row in rows)]
     return environment.get_template("report.html.j2").render(
         run=run, grids=build_grids(rows), details=[BY_NAME[name] for name in shown], rows=rows,
-        doubts=grouped_warnings(rows),
+        doubts=grouped_reasons(rows) + grouped_warnings(rows),
         case_name=case_name, metrics=METRICS, curves=_curves(losses, rows),
     )
 

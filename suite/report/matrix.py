@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,13 +90,24 @@ def speedup_text(row: Row) -> str:
 
 def grouped_warnings(rows: list[Row]) -> list[tuple[str, str]]:
     """Each warning once, with the cases it concerns."""
+    return _grouped(rows, lambda row: [w for w in row["warnings"].split("; ") if w])
+
+
+def grouped_reasons(rows: list[Row]) -> list[tuple[str, str]]:
+    """Why cases did not run, each reason once with its cases."""
+    return _grouped(
+        rows, lambda row: [] if row["status"] == "ok" else [f"{row['status']}: {row['reason']}"]
+    )
+
+
+def _grouped(rows: list[Row], texts: Callable[[Row], list[str]]) -> list[tuple[str, str]]:
     found: dict[str, list[str]] = {}
     for row in rows:
-        for warning in filter(None, row["warnings"].split("; ")):
-            found.setdefault(warning, []).append(case_name(row))
+        for text in texts(row):
+            found.setdefault(text, []).append(case_name(row))
     return [
-        (warning, "all cases" if len(names) == len(rows) else ", ".join(dict.fromkeys(names)))
-        for warning, names in found.items()
+        (text, "all cases" if len(names) == len(rows) else ", ".join(dict.fromkeys(names)))
+        for text, names in found.items()
     ]
 
 

@@ -9,7 +9,15 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from suite.report.matrix import Cell, Grid, build_grids, case_name, grouped_warnings, speedup_text
+from suite.report.matrix import (
+    Cell,
+    Grid,
+    build_grids,
+    case_name,
+    grouped_reasons,
+    grouped_warnings,
+    speedup_text,
+)
 from suite.spec.metrics import BY_NAME
 
 Row = dict[str, Any]
@@ -19,15 +27,20 @@ DETAILS = (
 )
 
 
-def comparison(rows: list[Row]) -> Iterator[RenderableType]:
+DETAILS_WIDTH = 130
+
+
+def comparison(rows: list[Row], width: int) -> Iterator[RenderableType]:
     """Per workload the grid and the verdict, then the details and every reason."""
     for grid in build_grids(rows):
         yield _grid_table(grid)
         yield Text(grid.verdict, style="bold")
-    yield details_table(rows)
-    for row in rows:
-        if row["status"] != "ok":
-            yield Text(f"{row['case_id']} {row['status']}: {row['reason']}", style="red")
+    if width >= DETAILS_WIDTH:
+        yield details_table(rows)
+    else:
+        yield Text(f"T_comm, alpha, L and more: in {DETAILS_WIDTH} columns, or in the page below")
+    for reason, where in grouped_reasons(rows):
+        yield Text(f"{reason} ({where})", style="red")
     for warning, where in grouped_warnings(rows):
         yield Text(f"{warning} ({where})", style="yellow")
 
