@@ -49,8 +49,10 @@ buildah bud --isolation chroot --build-arg BASE="$base" "${lent[@]}" -t suite .
 container=$(buildah from suite)
 trap 'buildah rm "$container" > /dev/null' EXIT
 chown 1000:1000 "$work/results"
-# Beside the image's own volume /results, which chroot isolation does not let be replaced.
-in_image() { buildah run --isolation chroot --volume "$work/results:/host" "$container" -- "$@"; }
+# A volume beside the image's own /results, which chroot isolation does not let be replaced; and a
+# host name that resolves, as an engine would see to: without one Horovod's gloo crashes.
+flags=(--isolation chroot --hostname localhost --volume "$work/results:/host")
+in_image() { buildah run "${flags[@]}" "$container" -- "$@"; }
 [ "$(in_image id -un)" = suite ]
 [ "$(buildah inspect --format '{{.OCIv1.Config.Volumes}}' suite)" = 'map[/results:{}]' ]
 in_image python -m suite run --preset smoke --out /host

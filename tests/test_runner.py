@@ -184,3 +184,12 @@ def test_a_horovod_of_other_versions_is_unsupported(monkeypatch: pytest.MonkeyPa
     assert horovod.installation_problem(case) == ""
     monkeypatch.setattr(horovod, "_version", lambda names: "9.9")
     assert "and 9.9 is installed" in horovod.installation_problem(case)
+
+
+def test_a_host_without_a_name_is_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
+    from adapters import horovod
+
+    case = Case("horovod", "torch", "data", "", "mlp", "tiny", "real", "cpu", 2)
+    assert horovod.unsupported_reason(case) == ""
+    monkeypatch.setattr(horovod.socket, "gethostname", lambda: "no-such-name.invalid")
+    assert "/etc/hosts" in horovod.unsupported_reason(case)

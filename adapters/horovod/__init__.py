@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import metadata
@@ -26,7 +27,7 @@ def unsupported_reason(case: Case) -> str:
     """Why this cell cannot run by design, or empty."""
     if case.mode == "compiled":
         return "Horovod's collectives are not offered inside compiled graphs"
-    return ""
+    return _nameless()
 
 
 def installation_problem(case: Case) -> str:
@@ -42,6 +43,16 @@ def installation_problem(case: Case) -> str:
     here = _version(ENGINE_DISTRIBUTIONS[case.engine])
     if built != here:
         return f"Horovod was built against {case.engine} {built}, and {here or 'none'} is installed"
+    return ""
+
+
+def _nameless() -> str:
+    """gloo looks its own host up and crashes where that fails."""
+    try:
+        socket.getaddrinfo(socket.gethostname(), None)
+    except OSError:
+        name = socket.gethostname()
+        return f"the host name {name} does not resolve, on which gloo crashes: add it to /etc/hosts"
     return ""
 
 
