@@ -46,7 +46,7 @@ class RunConfig(BaseModel):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {"workload": ["mlp"], "size": "tiny", "steps": 10, "repeats": 1},
-    "quick": {"workload": ["mlp"], "size": "wide", "steps": 10, "repeats": 3},
+    "quick": {"workload": ["mlp"], "size": "wide", "steps": 6, "repeats": 3},
     "standard": {"workload": ["mlp", "gpt"], "steps": 20, "repeats": 5},
 }
 

@@ -122,7 +122,7 @@ Workload = Union[MlpSpec, GptSpec]  # noqa: UP007 - evaluated at run time on Pyt
 WORKLOADS: dict[str, dict[str, Workload]] = {
     "mlp": {
         "tiny": MlpSpec("tiny", (30, 10, 1), "breast-cancer", 64),
-        "wide": MlpSpec("wide", (64, 1024, 1024, 1024, 1024, 10), "digits", 256, "gelu"),
+        "wide": MlpSpec("wide", (64, 1024, 1024, 1024, 1024, 10), "digits", 192, "gelu"),
     },
     "gpt": {
         "tiny": GptSpec("tiny", 256, 32, 64, 4, 4, 8),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-WIDTHS, BATCH = (64, 1024, 1024, 1024, 1024, 10), 256
+WIDTHS, BATCH = (64, 1024, 1024, 1024, 1024, 10), 192
 WARMUP, STEPS = 20, 20
 
 
