@@ -16,14 +16,20 @@ from suite.spec.adapter import CommEvent, StepTrace
 from suite.spec.strategies import shard_axes
 from suite.spec.workloads import GptSpec, Weights
 
-EVENTS: list[CommEvent] = []
+
+class _Probe:
+    """Where the autograd functions leave their events; None outside the timed pass."""
+
+    events: list[CommEvent] | None = None
 
 
 def _sum(tensor: torch.Tensor, name: str) -> torch.Tensor:
+    if _Probe.events is None:
+        return hvd.synchronize(hvd.allreduce_async_(tensor.contiguous(), op=hvd.Sum, name=name))
     began = time.perf_counter()
     result = hvd.synchronize(hvd.allreduce_async_(tensor.contiguous(), op=hvd.Sum, name=name))
     size = tensor.numel() * tensor.element_size()
-    EVENTS.append(CommEvent("all_reduce", size, began, time.perf_counter()))
+    _Probe.events.append(CommEvent("all_reduce", size, began, time.perf_counter()))
     return result
 
 
@@ -109,10 +115,9 @@ class IntraLayerSession(HorovodSession):
         return merge_shards(self.spec, hvd.allgather_object(super().full(tensors)))
 
     def timed_step(self, index: int) -> StepTrace:
-        EVENTS.clear()
-        trace = super().timed_step(index)
-        return StepTrace(tuple(EVENTS), trace.compute_s)
-
-    def step(self, index: int) -> torch.Tensor:
-        EVENTS.clear()
-        return super().step(index)
+        events = _Probe.events = []
+        try:
+            trace = super().timed_step(index)
+        finally:
+            _Probe.events = None
+        return StepTrace(tuple(events), trace.compute_s)
