@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test lint setup container-test
+.PHONY: run test lint setup accuracy container-test
 run: setup
 	$(BIN)/python -m suite run
 
@@ -23,6 +23,12 @@ $(READY): pyproject.toml requirements.txt scripts/build_horovod.py
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	-$(BIN)/python scripts/build_horovod.py .build/horovod
 	touch $(READY)
+
+# What the measurements find of planted truths, as tables; about half an hour, on a quiet machine.
+accuracy: setup
+	$(BIN)/python -m pytest -q tests/real/test_planted.py tests/real/test_link.py
+	$(BIN)/python -m tests.accuracy launches
+	$(BIN)/python -m tests.reference
 
 # Not part of the tests: needs root, buildah and debootstrap.
 container-test:

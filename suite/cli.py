@@ -2,54 +2,189 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
+from suite.completion import complete_runs, completer
 from suite.spec.errors import UsageError
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    no_args_is_help=True, pretty_exceptions_enable=False,
     help="Which framework, and which way of splitting training, is fastest on these devices?",
 )
-Texts = Annotated[list[str] | None, typer.Option(help="comma-separated or repeated")]
+
+
+def _texts(what: str) -> Any:
+    return typer.Option(help="comma-separated or repeated", autocompletion=completer(what))
+
+
+Run = Annotated[Path, typer.Argument(help="run folder", autocompletion=complete_runs)]
+File = Annotated[Path | None, typer.Option(dir_okay=False)]
+Quiet = Annotated[bool, typer.Option("--quiet", help="only the answer and the path")]
+Json = Annotated[bool, typer.Option("--json", help="rows as JSON on standard output")]
 
 
 @app.command()
 def run(
-    preset: str = "quick",
+    context: typer.Context,
+    preset: Annotated[str, typer.Option(autocompletion=completer("preset"))] = "quick",
     config: Annotated[Path | None, typer.Option(help="TOML file of the same options")] = None,
-    framework: Texts = None,
-    strategy: Texts = None,
-    variant: Annotated[str | None, typer.Option(help="gpipe, 1f1b or naive")] = None,
-    workload: Texts = None,
-    size: str | None = None,
+    framework: Annotated[list[str] | None, _texts("framework")] = None,
+    strategy: Annotated[list[str] | None, _texts("strategy")] = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(help="of data: default, fsdp; of inter_layer: gpipe, 1f1b, naive",
+                     autocompletion=completer("variant")),
+    ] = None,
+    workload: Annotated[list[str] | None, _texts("workload")] = None,
+    size: Annotated[str | None, typer.Option(autocompletion=completer("size"))] = None,
     data: Annotated[str | None, typer.Option(help="real, synthetic or FILE.npz")] = None,
     devices: int | None = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or auto")] = None,
     dtype: str | None = None,
     mode: Annotated[str | None, typer.Option(help="eager or compiled")] = None,
     steps: int | None = None,
-    repeats: int | None = None,
+    warmup: Annotated[int | None, typer.Option(help="most steps before measuring")] = None,
+    repeats: Annotated[int | None, typer.Option(help="launches a case, at most")] = None,
+    precision: Annotated[str | None, typer.Option(help="half-width to stop at: 3%")] = None,
+    budget: Annotated[str | None, typer.Option(help="time for all blocks: 90s, 20m, 1.5h")] = None,
+    probes: Annotated[int | None, typer.Option(help="launches of a case with probes")] = None,
+    probe_steps: Annotated[int | None, typer.Option(help="steps of each probing pass")] = None,
+    timeline: Annotated[bool, typer.Option("--timeline", help="keep a profiler's trace")] = False,
     seed: int | None = None,
     timeout: Annotated[float | None, typer.Option(help="seconds a launch may take")] = None,
     python: Annotated[list[str] | None, typer.Option(help="FRAMEWORK=INTERPRETER")] = None,
+    link: Annotated[
+        bool | None, typer.Option(help="sweep the links first, so that T_comm has a prediction")
+    ] = None,
     out: Path = Path("results"),
+    resume: Annotated[
+        Path | None, typer.Option(help="go on with this run", autocompletion=complete_runs)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the matrix only")] = False,
+    quiet: Quiet = False,
+    json: Json = False,
 ) -> None:
     """Run the matrix, print the comparison table, write the run folder."""
-    from suite.commands import run_matrix
+    from suite.commands import resume_matrix, run_matrix
 
     options: dict[str, Any] = {
-        "framework": _split(framework), "strategy": _split(strategy), "variant": variant,
+        "framework": _split(framework), "strategy": _split(strategy), "variant": _split(variant),
         "workload": _split(workload), "size": size, "data": data, "devices": devices,
-        "device": device, "dtype": dtype, "mode": mode, "steps": steps, "repeats": repeats,
-        "seed": seed, "timeout": timeout, "python": _pairs(python),
+        "device": device, "dtype": dtype, "mode": mode, "steps": steps, "warmup": warmup,
+        "repeats": repeats, "precision": precision, "budget": budget, "probes": probes,
+        "probe_steps": probe_steps, "timeline": timeline or None, "seed": seed,
+        "timeout": timeout, "python": _pairs(python), "link": link,
     }
-    raise typer.Exit(run_matrix(preset, config, options, out))
+    if resume:
+        _refuse_beside_resume(context)
+        raise typer.Exit(resume_matrix(resume, options, _shape(quiet, json)))
+    raise typer.Exit(run_matrix(preset, config, options, out, _shape(quiet, json), dry_run))
+
+
+def _shape(quiet: bool, json: bool) -> Literal["table", "quiet", "json"]:
+    return "json" if json else "quiet" if quiet else "table"
+
+
+def _refuse_beside_resume(context: typer.Context) -> None:
+    for name in ("preset", "config", "out", "dry_run"):
+        source = context.get_parameter_source(name)
+        if source and source.name == "COMMANDLINE":
+            option = f"--{name.replace('_', '-')}"
+            fix = "drop it: a resumed run keeps its folder and configuration"
+            raise UsageError(option, context.params[name], "nothing beside --resume", fix)
+
+
+@app.command()
+def report(
+    run: Run,
+    from_records: Annotated[
+        bool, typer.Option("--from-records", help="read the ranks' records, not samples.sqlite")
+    ] = False,
+    export_pytest_benchmark: File = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Render a run folder again, also one of an older version."""
+    from suite.report_command import report as render
+
+    shape = _shape(quiet, json)
+    raise typer.Exit(render(run, from_records, export_pytest_benchmark, shape))
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="run folders or pytest-benchmark files, the older first",
+                       autocompletion=complete_runs),
+    ],
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="step_time (default), throughput, peak_memory, t_comm, …",
+                     autocompletion=completer("metric")),
+    ] = None,
+    fail_on: Annotated[
+        list[str] | None, typer.Option(help='exit with 3 beyond it: "step_time:5%"')
+    ] = None,
+    each_alone: Annotated[
+        bool, typer.Option("--each-alone", help="95 % for each verdict, not for all together")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    markdown: File = None,
+    html: File = None,
+) -> None:
+    """Compare runs with the first of them; significance-tested, for people and CI."""
+    from suite.compare import Outputs
+    from suite.compare import compare as compare_paths
+
+    outputs = Outputs(json, markdown, html)
+    code = compare_paths(runs, _split(metric), _split(fail_on), each_alone, outputs)
+    raise typer.Exit(code)
+
+
+@app.command()
+def history(
+    folder: Annotated[Path, typer.Argument(help="folder of run folders")] = Path("results"),
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    html: File = None,
+) -> None:
+    """Show each case over the runs of a folder, and where its level changed."""
+    from suite.history import history as show
+
+    raise typer.Exit(show(folder, json, html))
+
+
+@app.command("link")
+def link_(
+    framework: Annotated[list[str] | None, _texts("framework")] = None,
+    collective: Annotated[list[str] | None, _texts("collective")] = None,
+    devices: int | None = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or auto")] = None,
+    bytes_min: Annotated[str | None, typer.Option(help="smallest payload, for example 4")] = None,
+    bytes_max: Annotated[str | None, typer.Option(help="largest payload: 16MiB")] = None,
+    repetitions: Annotated[int | None, typer.Option(help="at most, of every size")] = None,
+    timeout: Annotated[float | None, typer.Option(help="seconds a sweep may take")] = None,
+    python: Annotated[list[str] | None, typer.Option(help="FRAMEWORK=INTERPRETER")] = None,
+    interface: Annotated[str | None, typer.Option(help="network interface of gloo")] = None,
+    out: Path = Path("results"),
+) -> None:
+    """Measure the links between devices: alpha, latency, bandwidth, and where they hold."""
+    from suite.link_command import sweep_links
+
+    options: dict[str, Any] = {
+        "framework": _split(framework), "collective": _split(collective), "devices": devices,
+        "device": device, "bytes_min": bytes_min, "bytes_max": bytes_max,
+        "repetitions": repetitions, "timeout": timeout, "python": _pairs(python),
+        "interface": interface,
+    }
+    raise typer.Exit(sweep_links(options, out))
 
 
 @app.command("list")
@@ -61,11 +196,11 @@ def list_() -> None:
 
 
 @app.command()
-def doctor(json: bool = False) -> None:
-    """Check machine, frameworks and devices."""
-    from suite.commands import diagnose
+def doctor(json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
+    """Check machine, frameworks, transports and devices, with a fix for what is missing."""
+    from suite.doctor import diagnose
 
-    diagnose(json)
+    raise typer.Exit(diagnose(json))
 
 
 def _split(values: list[str] | None) -> list[str]:
@@ -98,17 +233,23 @@ class Settings:
 
 
 def main() -> None:
-    """Exit codes: 0, 1, 2, 4 as documented, 130 when interrupted."""
+    """Exit codes: 0, 1, 2, 3, 4 as documented, 130 when interrupted."""
     # A batch system ends a job with SIGTERM: leave as on Ctrl-C, with the workers ended.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        app()
+        app(prog_name=_program())
     except UsageError as error:
         _end(f"error: {error}", 2)
     except KeyboardInterrupt:
         _end("interrupted", 130)
     except Exception as error:
         _end(f"error: {type(error).__name__}: {error} (--debug shows where)", 1)
+
+
+def _program() -> str | None:
+    """Shells complete one word: the installed script's, however the script was asked for."""
+    asked = sys.argv[1:2] in (["--show-completion"], ["--install-completion"])
+    return "suite" if asked or "_SUITE_COMPLETE" in os.environ else None
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -15,47 +15,107 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from suite import environment, store
-from suite.config import ENGINES, PRESETS, RunConfig, build_matrix, resolve
+from suite.analysis.link import LinkFit
+from suite.analysis.rows import Row
+from suite.config import DEFAULT, PRESETS, RunConfig, build_matrix, engines, resolve
 from suite.data import load_data
 from suite.launch import manifest
-from suite.report.terminal import comparison
+from suite.link import LinkResults, measure_all, plans_for_run
+from suite.report.terminal import comparison, machine_rows, verdicts
 from suite.runner import Progress, Runner, exit_code, new_run_id
 from suite.spec.case import Case
+from suite.spec.errors import UsageError
+from suite.spec.plugins import named
 from suite.spec.strategies import STRATEGIES, VARIANTS
-from suite.spec.workloads import WORKLOADS, parameter_count
+from suite.spec.workloads import GROUP, WORKLOADS, parameter_count, sizes_of
 
+Shape = Literal["table", "quiet", "json"]
 
-def run_matrix(preset: str, file: Path | None, options: dict[str, Any], out: Path) -> int:
+def run_matrix(
+    preset: str, file: Path | None, options: dict[str, Any], out: Path, shape: Shape = "table",
+    dry: bool = False,
+) -> int:
     """Validates everything before the first file is written; returns the exit code."""
     config = resolve(preset, file, options)
     cases = build_matrix(config, environment.gpu_count())
     check_data(config, cases)
+    if dry:
+        from suite.dry_run import show_plan
+
+        return show_plan(config, cases, out)
     folder = store.create_run_folder(out, new_run_id())
+    with store.locked(folder):
+        return _execute(folder, shape, lambda show: Runner(config, cases, folder, show))
+
+
+def resume_matrix(folder: Path, options: dict[str, Any], shape: Shape = "table") -> int:
+    """Goes on with an interrupted run in its own folder; returns the exit code."""
+    from suite.resume import reopen
+
+    if not (folder / "run.json").exists():
+        raise UsageError("--resume", str(folder), "a run folder", "name one under results/")
+    with store.locked(folder):
+        config, earlier = reopen(folder, options)
+        return _execute(
+            folder, shape, lambda show: Runner(config, [], folder, show, earlier=earlier)
+        )
+
+
+def _execute(
+    folder: Path, shape: Shape, make: Callable[[Callable[[Progress], None]], Runner]
+) -> int:
     interrupted = False
-    with _live(Console(stderr=True)) as show:
-        runner = Runner(config, cases, folder, show)
+    with live(Console(stderr=True, quiet=shape == "quiet")) as show:
+        runner = make(show)
         try:
+            if runner.config.link and not runner.run.get("links_measured"):
+                runner.keep_links(sweep_for_run(runner, show))
             runner.execute()
         except KeyboardInterrupt:
             interrupted = True
         rows = runner.finish("interrupted" if interrupted else "complete")
-    console = _wide(Console())
-    for part in comparison(rows, console.width):
-        console.print(part)
-    console.print(f"{folder}/report.html", soft_wrap=True, highlight=False)
+    print_rows(rows, folder, shape)
     if interrupted:
-        print(f"interrupted: what had finished is in {folder}", file=sys.stderr)
+        again = f"go on with: python -m suite run --resume {folder}"
+        print(f"interrupted: what had finished is in {folder}; {again}", file=sys.stderr)
         return 130
     return exit_code(rows)
 
 
-def _wide(console: Console) -> Console:
+def print_rows(rows: list[Row], folder: Path, shape: Shape = "table") -> None:
+    """On standard output, with the page's path: tables, the answers alone, or JSON."""
+    page = f"{folder}/report.html"
+    if shape == "json":
+        print(json.dumps({"page": page, "verdicts": verdicts(rows), "rows": machine_rows(rows)},
+                         allow_nan=False))
+        return
+    if shape == "quiet":
+        print(*verdicts(rows), page, sep="\n")
+        return
+    console = wide(Console())
+    for part in comparison(rows, console.width):
+        console.print(part, highlight=False)
+    console.print(page, soft_wrap=True, highlight=False)
+
+
+def sweep_for_run(runner: Runner, show: Callable[[Progress], None]) -> list[LinkFit]:
+    """The run's own short sweep of its links; each launch is bounded as a case's is."""
+    results = LinkResults(runner.folder)
+    cases = [result.case for result in runner.results]
+    measure_all(
+        plans_for_run(cases), results, runner.config.python, runner.config.timeout,
+        lambda text, done, total: show(Progress(text, done, total, None)),
+    )
+    return results.fits
+
+
+def wide(console: Console) -> Console:
     """A pipe or a file has no width of its own; tables cut to 80 columns help nobody there."""
     return console if console.is_terminal else Console(width=160)
 
 
 @contextmanager
-def _live(console: Console) -> Iterator[Callable[[Progress], None]]:
+def live(console: Console) -> Iterator[Callable[[Progress], None]]:
     """A bar on a terminal, a line a launch elsewhere."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                TextColumn("{task.fields[left]}"))
@@ -64,7 +124,7 @@ def _live(console: Console) -> Iterator[Callable[[Progress], None]]:
 
         def show(event: Progress) -> None:
             left = "" if event.left_s is None else f"about {event.left_s:.0f} s left"
-            if not console.is_terminal:
+            if not console.is_terminal and not console.quiet:
                 print(f"[{event.done}/{event.total}] {event.text} {left}".rstrip(),
                       file=sys.stderr, flush=True)
             bar.update(
@@ -90,14 +150,14 @@ def _state(framework: str) -> str:
 def list_everything() -> None:
     console = Console()
     frameworks = Table("framework", "engines", "here", title="Frameworks")
-    for name, engines in ENGINES.items():
-        frameworks.add_row(name, ", ".join(engines), _state(name))
+    for name, offered in engines().items():
+        frameworks.add_row(name, ", ".join(offered), _state(name))
     strategies = Table("strategy", "variants", title="Strategies")
     for name in STRATEGIES:
-        strategies.add_row(name, ", ".join(VARIANTS[name]))
+        strategies.add_row(name, ", ".join(variant or DEFAULT for variant in VARIANTS[name]))
     workloads = Table("workload", "size", "parameters", "global batch", "data", title="Workloads")
-    for name, sizes in WORKLOADS.items():
-        for size, spec in sizes.items():
+    for name in [*WORKLOADS, *named(GROUP)]:
+        for size, spec in sizes_of(name).items():
             count = f"{parameter_count(spec):,}"
             workloads.add_row(name, size, count, str(spec.global_batch), spec.dataset)
     presets = Table("preset", "settings", title="Presets")
@@ -105,15 +165,3 @@ def list_everything() -> None:
         presets.add_row(name, ", ".join(f"{key}={value}" for key, value in settings.items()))
     for table in (frameworks, strategies, workloads, presets):
         console.print(table)
-
-
-def diagnose(as_json: bool) -> None:
-    found = environment.describe()
-    found["frameworks"] = {name: _state(name) for name in ENGINES}
-    if as_json:
-        print(json.dumps(found, indent=1))
-        return
-    table = Table("check", "found", title="Doctor")
-    for key, value in found.items():
-        table.add_row(key, json.dumps(value) if isinstance(value, dict | list) else str(value))
-    Console().print(table)

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from suite.spec.case import Case
+from suite.launch import manifest
+from suite.spec.case import PARITY_STEPS, Case
 from suite.spec.errors import UsageError
+from suite.spec.plugins import ADAPTERS, named
 from suite.spec.strategies import STRATEGIES, VARIANTS, check_divides
 from suite.spec.workloads import find_workload
 
 ENGINES = {"pytorch": ("torch",), "tensorflow": ("tensorflow",), "horovod": ("torch", "tensorflow")}
-DEFAULT_SIZE = {"mlp": "wide", "gpt": "small"}
+# What two CPU cores train in a fraction of a second a step.
+DEFAULT_SIZE = {
+    "mlp": "wide", "gpt": "small", "bert": "small", "xlnet": "small",
+    "resnet": "small", "efficientnet": "small",
+}
 
 
 class RunConfig(BaseModel):
@@ -24,7 +37,7 @@ class RunConfig(BaseModel):
 
     framework: list[str] = Field(default_factory=lambda: list(ENGINES), min_length=1)
     strategy: list[str] = Field(default_factory=lambda: list(STRATEGIES), min_length=1)
-    variant: str = "gpipe"
+    variant: list[str] = Field(default_factory=list)
     workload: list[str] = Field(default_factory=lambda: ["mlp"], min_length=1)
     size: str = ""
     data: str = "real"
@@ -33,42 +46,89 @@ class RunConfig(BaseModel):
     dtype: Literal["float32"] = "float32"
     mode: Literal["eager", "compiled"] = "eager"
     steps: int = Field(default=20, ge=1)
+    warmup: int = Field(default=50, ge=2 * PARITY_STEPS)
     repeats: int = Field(default=3, ge=1)
+    precision: float | None = Field(default=None, gt=0, lt=1)
+    budget: float | None = Field(default=None, gt=0)
+    probes: int = Field(default=2, ge=0)
+    probe_steps: int = Field(default=5, ge=1)
+    timeline: bool = False
     seed: int = Field(default=0, ge=0)
     timeout: float = Field(default=120.0, gt=0)
     python: dict[str, str] = Field(default_factory=dict)
+    link: bool = True
 
-    @field_validator("framework", "strategy", "workload")
+    @field_validator("variant", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("framework", "strategy", "workload", "variant")
     @classmethod
     def _no_repeats(cls, value: list[str]) -> list[str]:
         return list(dict.fromkeys(value))
 
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _share(cls, value: Any) -> Any:
+        return parse_share(value) if isinstance(value, str) else value
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {"workload": ["mlp"], "size": "tiny", "steps": 10, "repeats": 1},
-    "quick": {"workload": ["mlp"], "size": "wide", "steps": 6, "repeats": 3},
-    "standard": {"workload": ["mlp", "gpt"], "steps": 20, "repeats": 5},
-}
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _duration(cls, value: Any) -> Any:
+        return parse_duration(value) if isinstance(value, str) else value
+
+
+def parse_share(text: str) -> float:
+    """``3%`` or ``0.03``."""
+    found = re.fullmatch(r"\s*(\d*\.?\d+)\s*(%?)\s*", text)
+    if not found:
+        raise ValueError("a share such as 3% or 0.03")
+    return float(found[1]) / (100 if found[2] else 1)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of ``90s``, ``20m`` or ``1.5h``; a bare number is seconds."""
+    found = re.fullmatch(r"\s*(\d*\.?\d+)\s*([smh]?)\s*", text)
+    if not found:
+        raise ValueError("a duration such as 90s, 20m or 1.5h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+DEFAULT = "default"
+# Launches at most where a rule asks for as many as it takes.
+REPEATS_OF_A_RULE = 30
 
 
 def resolve(preset: str, file: Path | None, options: dict[str, Any]) -> RunConfig:
     """Preset, then file, then command line; raises :class:`UsageError` on the first wrong key."""
     if preset not in PRESETS:
         raise UsageError("--preset", preset, f"one of {', '.join(PRESETS)}", "pick one of these")
-    merged = PRESETS[preset] | _read(file)
-    merged |= {key: value for key, value in options.items() if value not in (None, [], {})}
+    given = {key: value for key, value in options.items() if value not in (None, [], {})}
+    asked = _read(file) | given
+    merged = PRESETS[preset] | asked
     # A size belongs to one workload: a preset's does not carry over to another workload.
-    if merged.get("workload") != PRESETS[preset]["workload"] and "size" not in {
-        key for key, value in (_read(file) | options).items() if value
-    }:
-        merged["size"] = "tiny" if preset == "smoke" else ""
+    of_all = merged.get("size") == "tiny"
+    if merged.get("workload") != PRESETS[preset]["workload"] and not (asked.get("size") or of_all):
+        merged["size"] = ""
+    if {"precision", "budget"} & merged.keys() and "repeats" not in asked:
+        merged["repeats"] = REPEATS_OF_A_RULE
+    return validate(RunConfig, merged)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validate(model: type[Model], values: dict[str, Any]) -> Model:
+    """The options as ``model``; raises :class:`UsageError` on the first wrong key."""
     try:
-        return RunConfig.model_validate(merged)
+        return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        allowed = ", ".join(RunConfig.model_fields)
-        expected = first["msg"] if first["type"] != "extra_forbidden" else f"one of {allowed}"
+        allowed = ", ".join(model.model_fields)
+        said = first["msg"].removeprefix("Value error, ")
+        expected = said if first["type"] != "extra_forbidden" else f"one of {allowed}"
         got = key if first["type"] == "extra_forbidden" else first["input"]
         raise UsageError(f"option {key}", got, expected, "correct it") from None
 
@@ -76,10 +136,6 @@ def resolve(preset: str, file: Path | None, options: dict[str, Any]) -> RunConfi
 def _read(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
     try:
         return tomllib.loads(file.read_text())
     except OSError as error:
@@ -88,48 +144,71 @@ def _read(file: Path | None) -> dict[str, Any]:
         raise UsageError("--config", str(file), "valid TOML", str(error)) from None
 
 
+# Files of the same names as a user's own configuration, from small to large.
+PRESETS: dict[str, dict[str, Any]] = {
+    name: _read(Path(__file__).parent / "presets" / f"{name}.toml")
+    for name in ("smoke", "quick", "standard", "coverage")
+}
+
+
 def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
     """Every case of the matrix; raises :class:`UsageError` for what can never run."""
-    device = _device(config, gpus)
-    _known("framework", config.framework, ENGINES)
-    _known("strategy", config.strategy, STRATEGIES)
-    _known("python", list(config.python), ENGINES)
+    device = choose_device(config.device, config.devices, gpus)
+    offered = engines()
+    known("framework", config.framework, offered)
+    known("strategy", config.strategy, STRATEGIES)
+    known("python", list(config.python), offered)
+    known("variant", config.variant, [DEFAULT, *variant_names()])
+    ways = [
+        (strategy, variant) for strategy in config.strategy
+        for variant in _variants(strategy, config.variant)
+    ]
     cases = []
     for workload in config.workload:
-        size = config.size or DEFAULT_SIZE.get(workload, "")
-        spec = find_workload(workload, size)
+        spec = find_workload(workload, config.size or DEFAULT_SIZE.get(workload, ""))
         for framework in config.framework:
-            for engine in ENGINES[framework]:
-                for strategy in config.strategy:
-                    variant = _variant(strategy, config.variant)
+            for engine in offered[framework]:
+                for strategy, variant in ways:
                     count = 1 if strategy == "single" else config.devices
                     check_divides(spec, strategy, variant, count)
                     cases.append(
                         Case(
-                            framework, engine, strategy, variant, workload, size, config.data,
+                            framework, engine, strategy, variant, workload, spec.size, config.data,
                             device, count, config.dtype, config.mode, config.steps, config.seed,
+                            config.probe_steps, config.warmup,
                         )
                     )
     return cases
 
 
-def _variant(strategy: str, asked: str) -> str:
-    allowed = VARIANTS["inter_layer"]
-    if asked not in allowed:
-        raise UsageError("--variant", asked, f"one of {', '.join(allowed)}", "pick one of these")
-    return asked if strategy == "inter_layer" else ""
+def engines() -> dict[str, Sequence[str]]:
+    """Framework -> its engines: the suite's own, and what other packages add."""
+    added = {name: manifest(name).ENGINES for name in named(ADAPTERS)}
+    return added | ENGINES
 
 
-def _known(what: str, asked: list[str], allowed: Any) -> None:
+def variant_names() -> list[str]:
+    return [name for names in VARIANTS.values() for name in names if name]
+
+
+def _variants(strategy: str, asked: list[str]) -> list[str]:
+    """Those of a strategy that were asked for, else its first; ``default`` is the unnamed one."""
+    found = [name for name in VARIANTS[strategy] if (name or DEFAULT) in asked]
+    return found or [VARIANTS[strategy][0]]
+
+
+def known(what: str, asked: list[str], allowed: Any) -> None:
+    """Raises :class:`UsageError` for a name that is not allowed."""
     for name in asked:
         if name not in allowed:
             expected = f"one of {', '.join(allowed)}"
             raise UsageError(f"--{what}", name, expected, "pick one of these")
 
 
-def _device(config: RunConfig, gpus: int) -> str:
-    if config.device == "cuda" and gpus < 1:
+def choose_device(asked: str, devices: int, gpus: int) -> str:
+    """``auto`` takes GPUs where there are enough; raises :class:`UsageError` without one."""
+    if asked == "cuda" and gpus < 1:
         raise UsageError("--device", "cuda", "a machine with a GPU", "use --device cpu")
-    if config.device != "auto":
-        return config.device
-    return "cuda" if gpus >= config.devices else "cpu"
+    if asked != "auto":
+        return asked
+    return "cuda" if gpus >= devices else "cpu"

@@ -9,6 +9,8 @@ import subprocess
 from importlib import metadata
 from typing import Any
 
+from suite.spec.gpus import datasheet_flops
+
 
 def allowed_cores() -> list[int]:
     """Cores this process may use."""
@@ -17,13 +19,18 @@ def allowed_cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def gpu_count() -> int:
-    """GPUs that the driver's own tool lists; 0 without one."""
+def gpu_names() -> list[str]:
+    """GPUs that the driver's own tool lists, none without one: ``GPU 0: NAME (UUID: …)``."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        return 0
+        return []
     listed = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
-    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+    lines = (line for line in listed.stdout.splitlines() if line.startswith("GPU "))
+    return [line.split(": ", 1)[-1].split(" (UUID")[0] for line in lines]
+
+
+def gpu_count() -> int:
+    return len(gpu_names())
 
 
 def installed(distributions: tuple[str, ...] | list[str]) -> str:
@@ -47,6 +54,10 @@ def describe() -> dict[str, Any]:
         "cores": len(allowed_cores()),
         "memory_bytes": psutil.virtual_memory().total,
         "gpus": gpu_count(),
+        "gpu_models": [
+            {"name": name, "datasheet_float32_flops_s": datasheet_flops(name)}
+            for name in gpu_names()
+        ],
         "load_average": list(os.getloadavg()),
         "versions": {
             name: installed((name,))

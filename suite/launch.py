@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from suite.spec.adapter import LaunchPlan, Manifest
 from suite.spec.case import Case
+from suite.spec.plugins import adapter_package
 
 ROOT = Path(__file__).resolve().parent.parent
 POLL_SECONDS, GRACE_SECONDS, HELPER_SECONDS = 0.02, 3.0, 30.0
@@ -33,7 +35,7 @@ class Outcome:
 
 def manifest(framework: str) -> Manifest:
     """The adapter's manifest; loads no framework."""
-    return importlib.import_module(f"adapters.{framework}")  # type: ignore[return-value]
+    return importlib.import_module(adapter_package(framework))  # type: ignore[return-value]
 
 
 def launch(
@@ -44,20 +46,30 @@ def launch(
     cores: list[int],
     timeout_s: float,
     python: str = sys.executable,
+    worker: str = "suite.worker",
+    prefixes: Sequence[Sequence[str]] = (),
 ) -> Outcome:
-    """Runs the group to its end; rank i is pinned to ``cores[i]``, a lone process to all."""
+    """Runs the group to its end; rank i is pinned to ``cores[i]``, a lone process to all.
+
+    ``worker`` is the module that each rank runs and ``inputs_path`` the file it reads.
+    ``prefixes[i]`` is a command that rank i is started through (``ip netns exec …``, ``numactl …``)
+    and must become the worker by exec; the helper goes through rank 0's.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     # A folder may be used again after an interruption; what a dead group left must not count.
     for leftover in folder.iterdir():
-        leftover.unlink()
+        if leftover != case_path:
+            leftover.unlink()
     plan = manifest(case.framework).launch_plan(case, folder, python)
     began = time.monotonic()
     group: list[subprocess.Popen[bytes]] = []
     with (folder / "worker.log").open("ab") as log:
         try:
-            extra = _start_helper(plan, group, log)
+            extra = _start_helper(plan, group, log, prefixes[0] if prefixes else ())
             for index in range(plan.processes):
-                command = _command(python, case_path, inputs_path, folder, index, plan, cores)
+                files = (case_path, inputs_path, folder)
+                command = [python, "-m", worker, *_arguments(files, index, plan, cores)]
+                command[:0] = prefixes[index] if prefixes else ()
                 group.append(_spawn(command, plan.environment[index] | extra, log))
             workers = group[-plan.processes :]
             status, reason = _wait(workers, began + timeout_s, timeout_s)
@@ -72,18 +84,17 @@ def launch(
     return Outcome(status, reason, seconds, records)
 
 
-def _command(
-    python: str, case_path: Path, inputs: Path, folder: Path, index: int,
-    plan: LaunchPlan, cores: list[int],
+def _arguments(
+    files: tuple[Path, ...], index: int, plan: LaunchPlan, cores: list[int]
 ) -> list[str]:
     mine = cores if plan.processes == 1 else [cores[index % len(cores)]]
     names = ",".join(map(str, mine))
-    where = [str(path.resolve()) for path in (case_path, inputs, folder)]
-    return [python, "-m", "suite.worker", *where, str(index), str(plan.processes), names]
+    return [*(str(path.resolve()) for path in files), str(index), str(plan.processes), names]
 
 
 def _spawn(command: list[str], extra: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-    paths = filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))
+    # The working directory too: a workload may be named from there.
+    paths = filter(None, (str(ROOT), os.environ.get("PYTHONPATH"), str(Path.cwd())))
     own = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
     environment = os.environ | own | extra
     return subprocess.Popen(
@@ -93,11 +104,12 @@ def _spawn(command: list[str], extra: dict[str, str], log: IO[bytes]) -> subproc
 
 
 def _start_helper(
-    plan: LaunchPlan, group: list[subprocess.Popen[bytes]], log: IO[bytes]
+    plan: LaunchPlan, group: list[subprocess.Popen[bytes]], log: IO[bytes],
+    prefix: Sequence[str],
 ) -> dict[str, str]:
     if not plan.helper or plan.helper_output is None:
         return {}
-    helper = _spawn(list(plan.helper), {}, log)
+    helper = _spawn([*prefix, *plan.helper], {}, log)
     group.append(helper)
     deadline = time.monotonic() + HELPER_SECONDS
     while not plan.helper_output.exists():

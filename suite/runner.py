@@ -5,23 +5,33 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from suite import environment, store
+from suite import calibration, environment, store
+from suite.analysis.doubts import Conditions
+from suite.analysis.link import LinkFit
 from suite.analysis.parity import Drift, Evidence, Verdict, check, measure_drift
 from suite.analysis.rows import CaseResult, Row, build_rows
+from suite.analysis.traced import reduce_launch
+from suite.availability import unsupported_reason
+from suite.calibration import Block, Calibration
 from suite.config import RunConfig
 from suite.data import load_data
-from suite.launch import Outcome, launch, manifest
-from suite.spec.case import SCHEMA_VERSION, Case
+from suite.launch import Outcome, launch
+from suite.reading import StoredRun, case_entries, judge, loss_rows, ranks
+from suite.spec.case import PARITY_STEPS, SCHEMA_VERSION, Case
 from suite.spec.workloads import Weights, initial_weights
+from suite.stopping import StoppingRule
+from suite.storage import Storage, StoredLaunch, compact
 
 Launcher = Callable[..., Outcome]
+# Whose single device the others are held against, the first that is here.
+REFERENCES = (("pytorch", "torch"), ("tensorflow", "tensorflow"))
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,10 @@ class Progress:
 
 
 class Runner:
-    """One run; ``launcher`` starts a group and can be replaced in tests."""
+    """One run, new or ``earlier`` and resumed.
+
+    Tests replace what starts groups, what measures the machine, and the clock.
+    """
 
     def __init__(
         self,
@@ -45,193 +58,286 @@ class Runner:
         show: Callable[[Progress], None],
         launcher: Launcher = launch,
         command_line: list[str] | None = None,
+        calibrate: Calibration | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        earlier: StoredRun | None = None,
     ) -> None:
         self.config, self.folder, self.show, self.launcher = config, folder, show, launcher
         self.cores = environment.allowed_cores()
+        self.calibrate, self.clock = calibrate or Calibration(self.cores), clock
+        self.rule = StoppingRule(config.repeats, config.precision, config.budget)
+        self.blocks: list[Block] = []
+        self.rows: list[Row] = []
+        self.began: float | None = None
         self.results = [CaseResult(case) for case in cases]
-        self.references: dict[tuple[str, str], Evidence] = {}
-        self.drifts: dict[tuple[str, str], Drift] = {}
-        self.inputs: dict[tuple[str, str], Path] = {}
+        self.references: dict[str, Evidence] = {}
+        self.drifts: dict[str, Drift] = {}
+        self.inputs: dict[str, Path] = {}
         self.losses: list[Row] = []
         self.seconds: list[float] = []
-        self.run = {
+        self.fits: list[LinkFit] = []
+        self.run: dict[str, Any] = {
             "run_id": folder.name,
             "schema_version": SCHEMA_VERSION,
             "environment": environment.describe(),
             "configuration": config.model_dump(),
             "command_line": ["suite", *(command_line or sys.argv[1:])],
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "state": "running",
+            "plan": [],
         }
-        store.write_json(folder / "run.json", self.run)
+        if earlier:
+            self._restore(earlier)
+        self.storage = Storage(folder)
+        self._save_run()
+
+    def _restore(self, earlier: StoredRun) -> None:
+        self.run, self.results, self.losses = earlier.run, earlier.results, earlier.losses
+        self.fits = earlier.fits if earlier.run.get("links_measured") else []
+        self.blocks = [Block.read(block) for block in earlier.run["blocks"]]
+
+    def keep_links(self, fits: list[LinkFit]) -> None:
+        """What the run's sweep found; a resumed run reads it again from link_fit.csv."""
+        self.fits, self.run["links_measured"] = fits, True
 
     def execute(self) -> None:
-        """All blocks, saved after each launch. A failed case is skipped in later blocks."""
+        """Reference, then blocks until the stopping rule is met; a failed case is left out."""
         self._mark_unsupported()
         self.save()
-        for key in {(r.case.workload, r.case.size): None for r in self._open()}:
-            self._reference(*key)
-        total = len(self._open()) * self.config.repeats
-        done = 0
-        shuffler = random.Random(self.config.seed)
-        for block in range(self.config.repeats):
-            for result in shuffler.sample(self._open(), len(self._open())):
-                self._show(f"block {block + 1}: {result.case.case_id}", done, total)
-                self._launch(result, block)
-                done += 1
-                self.save()
-        self._show("done", total, total)
+        if any(map(self._missing, range(len(self.blocks)))) or self._chosen():
+            for case in {r.case.reference_id: r.case for r in self._open()}.values():
+                self._reference(case)
+        self.began = self.clock() - self.run.get("spent_s", 0.0)
+        # Earlier blocks first: a resumed run fills what they lack.
+        for number in range(len(self.blocks)):
+            self._complete(number)
+        while chosen := self._chosen():
+            self._block(chosen)
+        self._mark_stopped(self.rule.wanted(self.rows))
+        self._show("done", 0)
+
+    def _chosen(self) -> list[CaseResult]:
+        """Cases of the next block; empty where no block may start any more."""
+        if self._must_stop():
+            return []
+        wanted = self.rule.wanted(self.rows)
+        return [r for r in self._open() if not self.blocks or r.case.case_id in wanted]
+
+    def _must_stop(self) -> str:
+        """``repeats`` or ``budget``; empty while another block may start."""
+        if len(self.blocks) >= self.rule.repeats:
+            return "repeats"
+        spent = self._spent()
+        mean = spent / len(self.blocks) if self.blocks else 0.0
+        return "" if not self.blocks or self.rule.affordable(spent, mean) else "budget"
+
+    def _block(self, chosen: list[CaseResult]) -> None:
+        """Calibrates, then launches each case once."""
+        self.blocks.append(self.calibrate.begin(len(self.blocks)))
+        self.run["plan"].append([result.case.case_id for result in chosen])
+        self._launch_all(chosen, len(self.blocks) - 1, self.blocks[-1])
+
+    def _complete(self, number: int) -> None:
+        missing = self._missing(number)
+        if not missing:
+            return
+        now = self.calibrate.begin(number)
+        if not self.blocks[number].seconds:
+            self.blocks[number] = now
+        self._launch_all(missing, number, now)
+
+    def _missing(self, number: int) -> list[CaseResult]:
+        """What an interruption or a failure left out of a block."""
+        planned = {*self.run["plan"][number], *self.run["resumed"][-1]["reopened"]}
+        return [r for r in self._open() if r.case.case_id in planned and not r.has(number)]
+
+    def _launch_all(self, chosen: list[CaseResult], number: int, block: Block) -> None:
+        """In an order of the seed's and the block's own, which a resumed run draws again."""
+        self._save_run()
+        order = random.Random(f"{self.config.seed}/{number}").sample(chosen, len(chosen))
+        for place, result in enumerate(order):
+            self._show(f"block {number + 1}: {result.case.case_id}", len(order) - place)
+            self._launch(result, number)
+            self.save()
+        self.calibrate.end(block)
+        self.save()
+
+    def _mark_stopped(self, unfinished: set[str]) -> None:
+        why = self._must_stop()
+        for result in self._open():
+            result.stopped = why if result.case.case_id in unfinished else "precision"
+        self.run["stopped"] = {
+            "by": why if unfinished else "precision" if self._open() else "",
+            "blocks": len(self.blocks), "seconds": self._spent(),
+        }
+        self.save()
 
     def finish(self, state: str) -> list[Row]:
         """Writes how the run ended; returns the rows."""
         self.run["state"] = state
+        rows = self.save()
+        store.mend_steps(self.folder, self.storage)
+        self.storage.close()
+        if state == "complete" and exit_code(rows) == 0:
+            for path in (self.folder / "cases").glob("reference.*/*/parity.npz"):
+                path.unlink()
+        return rows
+
+    def _save_run(self) -> None:
+        self.run["blocks"] = [asdict(block) for block in self.blocks]
+        self.run["cases"] = case_entries(self.results)
+        self.run["spent_s"] = self._spent()
         store.write_json(self.folder / "run.json", self.run)
-        return self.save()
 
     def save(self) -> list[Row]:
-        """Rewrites the run folder's tables and page."""
-        rows = build_rows(self.folder.name, self.results)
-        store.write_rows(self.folder, rows)
-        columns = store.STEP_COLUMNS
-        store.write_table(self.folder / "steps.csv", columns, store.step_rows(self.results))
-        store.write_table(self.folder / "losses.csv", store.LOSS_COLUMNS, self.losses)
-        from suite.report.html import render
+        """Rewrites the run folder's tables and page; steps.csv only grows."""
+        self._save_run()
+        conditions = Conditions(self.run["blocks"], self.config.precision, self.fits)
+        self.rows = build_rows(self.folder.name, self.results, conditions)
+        measured = [row for block in self.blocks for row in block.rows()]
+        store.write_table(self.folder / "calibration.csv", calibration.COLUMNS, measured)
+        store.write_report(self.folder, self.run, self.rows, self.losses)
+        return self.rows
 
-        store.write_atomically(
-            self.folder / "report.html", render(self.run, rows, self.losses)
-        )
-        return rows
+    def _spent(self) -> float:
+        """Seconds of all blocks, of earlier sittings too."""
+        return self.run.get("spent_s", 0.0) if self.began is None else self.clock() - self.began
 
     def _open(self) -> list[CaseResult]:
         return [result for result in self.results if result.status == "ok"]
 
     def _mark_unsupported(self) -> None:
         for result in self.results:
-            reason = self._unsupported(result.case)
+            reason = unsupported_reason(result.case, self.config.python)
             if reason:
                 result.status, result.reason = "unsupported", reason
             result.oversubscribed = (
                 result.case.device == "cpu" and result.case.devices > len(self.cores)
             )
 
-    def _unsupported(self, case: Case) -> str:
-        adapter = manifest(case.framework)
-        if case.framework not in self.config.python:
-            if not environment.installed(list(adapter.DISTRIBUTIONS)):
-                return f"{case.framework} is not installed: make run installs it, or give --python"
-            problem = adapter.installation_problem(case)
-            if problem:
-                return f"{problem}: make setup builds it again"
-        return adapter.unsupported_reason(case)
+    def _show(self, text: str, certain: int) -> None:
+        """Tells what starts now; ``certain`` launches of this block are still to come."""
+        done = len(self.seconds)
+        mean = float(np.mean(self.seconds)) if self.seconds else None
+        unstarted = sum(not result.launches for result in self._open())
+        spent = self._spent()
+        left = self.rule.left(self.rows, unstarted, certain, mean or 1.0, spent) if certain else 0
+        self.show(Progress(text, done, done + left, mean * left if mean else None))
 
-    def _show(self, text: str, done: int, total: int) -> None:
-        left = float(np.mean(self.seconds)) * (total - done) if self.seconds else None
-        self.show(Progress(text, done, total, left))
-
-    def _prepare(self, workload: str, size: str, case: Case) -> None:
+    def _prepare(self, case: Case) -> None:
+        if case.workload_id in self.inputs:
+            return
         features, targets = load_data(case.spec, case.data, case.seed)
-        path = self.folder / "cases" / f"inputs-{workload}-{size}.npz"
+        path = self.folder / "cases" / f"inputs-{case.workload_id}.npz"
         np.savez(path, features=features, targets=targets)
-        self.inputs[workload, size] = path
+        self.inputs[case.workload_id] = path
 
-    def _reference(self, workload: str, size: str) -> None:
+    def _reference(self, asked: Case) -> None:
         """A single device in float64."""
-        asked = next(
-            r.case for r in self._open() if (r.case.workload, r.case.size) == (workload, size)
-        )
-        self._prepare(workload, size, asked)
-        self._show(f"reference: {workload} {size}", 0, 1)
+        self._prepare(asked)
+        self.show(Progress(f"reference: {asked.reference_id}", 0, 1, None))
         evidence = self._single(asked, "float64")
         if evidence:
-            self.references[workload, size] = evidence
+            self.references[asked.reference_id] = evidence
 
     def _single(self, asked: Case, dtype: str) -> Evidence | None:
         """One CPU device in the first framework here that offers it."""
-        case = replace(
-            asked, framework="pytorch", engine="torch", strategy="single", variant="",
-            device="cpu", devices=1, dtype=dtype, steps=1, mode="eager",
-        )
-        if self._unsupported(case):
-            case = replace(case, framework="tensorflow", engine="tensorflow")
-        if self._unsupported(case):
+        cases = [
+            replace(
+                asked, framework=framework, engine=engine, strategy="single", variant="",
+                device="cpu", devices=1, dtype=dtype, steps=1, mode="eager", probe_steps=0,
+                warmup_limit=PARITY_STEPS, statistics_groups=asked.groups,
+            )
+            for framework, engine in REFERENCES
+        ]
+        able = [case for case in cases if not unsupported_reason(case, self.config.python)]
+        if not able:
             return None
-        folder = self.folder / "cases" / f"reference.{asked.workload}-{asked.size}"
-        outcome = self._start(case, folder, dtype, 0)
-        return load_evidence(folder / dtype, outcome) if outcome.status == "ok" else None
+        case = able[0]
+        folder = self.folder / "cases" / f"reference.{asked.reference_id}" / dtype
+        # Kept while the run may have to be resumed; the record is written last.
+        records = ranks(folder) if (folder / "parity.npz").exists() else []
+        outcome = Outcome("ok", "", 0.0, records) if records else self._start(case, folder, 0)
+        if outcome.status != "ok":
+            return None
+        return load_evidence(folder, outcome.records[0]["losses"], keep=True)
 
     def _drift(self, case: Case, reference: Evidence, initial: Weights) -> Drift:
-        """Measured once a workload, and only when a gate asks for it."""
-        key = (case.workload, case.size)
-        if key not in self.drifts:
+        """Measured once a reference, and only when a gate asks for it."""
+        name = case.reference_id
+        if name not in self.drifts:
             single = self._single(case, "float32")
-            self.drifts[key] = measure_drift(single, reference, initial) if single else Drift()
-        return self.drifts[key]
+            self.drifts[name] = measure_drift(single, reference, initial) if single else Drift()
+        return self.drifts[name]
 
-    def _start(self, case: Case, folder: Path, name: str, block: int) -> Outcome:
-        folder.mkdir(exist_ok=True)
+    def _start(self, case: Case, folder: Path, block: int) -> Outcome:
+        folder.mkdir(parents=True, exist_ok=True)
         case.write(folder / "case.json")
-        # Cores differ: rotating the map keeps one slow core from always meeting the same rank.
-        turned = self.cores[block % len(self.cores) :] + self.cores[: block % len(self.cores)]
-        chosen = turned[: case.devices]
         python = self.config.python.get(case.framework, sys.executable)
-        inputs = self.inputs[case.workload, case.size]
+        inputs = self.inputs[case.workload_id]
         return self.launcher(
-            case, folder / "case.json", inputs, folder / name, chosen, self.config.timeout, python
+            case, folder / "case.json", inputs, folder, self._cores(case, block),
+            self.config.timeout, python,
         )
 
+    def _cores(self, case: Case, block: int) -> list[int]:
+        """Cores differ: rotating the map keeps one slow core from always meeting the same rank."""
+        turned = self.cores[block % len(self.cores) :] + self.cores[: block % len(self.cores)]
+        return turned[: case.devices]
+
+    def _launched(self, case: Case, block: int) -> Case:
+        """Only the first launches have probes, and the first keeps the profiler's picture."""
+        timeline = self.config.timeline and block == 0
+        probed = block < self.config.probes or timeline
+        return replace(case, probe_steps=case.probe_steps if probed else 0, timeline=timeline)
+
     def _launch(self, result: CaseResult, block: int) -> None:
-        folder = self.folder / "cases" / result.case.case_id
-        outcome = self._start(result.case, folder, f"launch-{block}", block)
+        folder = self.folder / "cases" / result.case.case_id / f"launch-{block}"
+        case, cores = self._launched(result.case, block), self._cores(result.case, block)
+        outcome = self._start(case, folder, block)
         self.seconds.append(outcome.seconds)
-        result.launches.append(outcome.records if outcome.status == "ok" else None)
+        raw = outcome.records if outcome.status == "ok" else []
+        reduced = reduce_launch(case, raw) if raw else None
+        result.put(block, compact(raw) or None, cores, reduced)
         verdict = None
-        if outcome.status == "ok":
-            verdict = self._prove(result, load_evidence(folder / f"launch-{block}", outcome))
+        if raw:
+            verdict = self._prove(result, load_evidence(folder, outcome.records[0]["losses"]))
         else:
             result.status, result.reason = outcome.status, outcome.reason
         ended = {
             "status": outcome.status, "reason": outcome.reason, "seconds": outcome.seconds,
-            "parity": asdict(verdict) if verdict else None,
+            "parity": asdict(verdict) if verdict else None, "cores": cores,
         }
-        store.write_json(folder / f"launch-{block}" / "outcome.json", ended)
+        kept = StoredLaunch(case.case_id, block, ended, compact(raw), reduced)
+        store.keep_launch(self.folder, self.storage, kept, raw)
 
     def _prove(self, result: CaseResult, evidence: Evidence) -> Verdict | None:
-        """Every launch must pass; the worst verdict stays on the row."""
         case = result.case
-        reference = self.references.get((case.workload, case.size))
-        if reference is None:
-            result.status, result.reason = "refused", "no reference could be computed"
-            return None
-        initial = initial_weights(case.spec, case.seed)
-        verdict = check(evidence, reference, initial)
-        if verdict.status == "failed":
-            drift = self._drift(case, reference, initial)
-            verdict = check(evidence, reference, initial, drift)
-        if result.parity is None:
-            self._keep_losses(case, evidence, reference)
-        if result.parity is None or verdict.error > result.parity.error:
-            result.parity = verdict
-        if verdict.status == "failed":
-            result.status, result.reason = "refused", verdict.reason
+        reference = self.references.get(case.reference_id)
+        verdict = None
+        if reference:
+            initial = initial_weights(case.spec, case.seed)
+            verdict = check(evidence, reference, initial)
+            if verdict.status == "failed":
+                drift = self._drift(case, reference, initial)
+                verdict = check(evidence, reference, initial, drift)
+            if result.parity is None:
+                self.losses += loss_rows(case.case_id, evidence.losses, reference.losses)
+        judge(result, verdict)
         return verdict
 
-    def _keep_losses(self, case: Case, evidence: Evidence, reference: Evidence) -> None:
-        pairs = zip(evidence.losses, reference.losses, strict=False)
-        self.losses += [
-            {"case_id": case.case_id, "step": step, "loss": loss, "reference_loss": expected}
-            for step, (loss, expected) in enumerate(pairs)
-        ]
 
-
-def load_evidence(folder: Path, outcome: Outcome) -> Evidence:
-    """What a launch proves with; its arrays are large and are deleted once read."""
+def load_evidence(folder: Path, losses: Sequence[float], keep: bool = False) -> Evidence:
+    """What a launch proves with; its arrays are large and are deleted once read, or kept."""
     path = folder / "parity.npz"
     with np.load(path) as arrays:
         parts: dict[str, dict[str, Any]] = {"gradient": {}, "parameter": {}}
         for key in arrays.files:
             kind, name = key.split("/", 1)
             parts[kind][name] = arrays[key]
-    path.unlink()
-    return Evidence(outcome.records[0]["losses"], parts["gradient"], parts["parameter"])
+    if not keep:
+        path.unlink()
+    return Evidence(losses, parts["gradient"], parts["parameter"])
 
 
 def exit_code(rows: list[Row]) -> int:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
 
-from suite.analysis.rows import CaseResult, Row
+from suite.analysis.link import LinkFit
+from suite.analysis.rows import Row
 from suite.spec.errors import UsageError
 from suite.spec.metrics import COLUMNS
+from suite.spec.warnings import flatten
+from suite.storage import StepRow, Storage, StoredLaunch, step_rows
 from suite.worker import write_atomically
 
 
@@ -32,7 +40,12 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_rows(folder: Path, rows: list[Row]) -> None:
     """``results.csv``; empty where a figure does not exist."""
-    write_table(folder / "results.csv", list(COLUMNS), rows)
+    flat = [
+        row | {"warnings": flatten(row["warnings"]),
+               "ledger": json.dumps(row["ledger"]) if row["ledger"] else None}
+        for row in rows
+    ]
+    write_table(folder / "results.csv", list(COLUMNS), flat)
 
 
 def write_table(path: Path, columns: list[str], rows: list[Row]) -> None:
@@ -41,17 +54,83 @@ def write_table(path: Path, columns: list[str], rows: list[Row]) -> None:
     write_atomically(path, frame.to_csv(index=False, lineterminator="\n"))
 
 
-def step_rows(results: list[CaseResult]) -> list[Row]:
-    """One row a measured step and rank; seconds."""
-    return [
-        {"case_id": result.case.case_id, "launch": block, "rank": record["rank"],
-         "step": step, "pass": name, "seconds": seconds}
-        for result in results
-        for block, records in enumerate(result.launches)
-        for record in records or []
-        for name, key in (("clean", "step_seconds"), ("timed", "timed_step_seconds"))
-        for step, seconds in enumerate(record[key])
-    ]
+def append_steps(path: Path, rows: Iterable[StepRow]) -> int:
+    """Adds rows to steps.csv, with its head where it is new; returns its size in bytes."""
+    with path.open("a", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        if stream.tell() == 0:
+            writer.writerow(STEP_COLUMNS)
+        writer.writerows(rows)
+        return stream.tell()
+
+
+def keep_launch(
+    folder: Path, storage: Storage, launch: StoredLaunch, raw: list[dict[str, Any]]
+) -> None:
+    """Adds a launch to steps.csv, then to the storage, which makes it count; then its outcome."""
+    size = append_steps(folder / "steps.csv", step_rows(launch.case_id, launch.block, raw))
+    storage.append(launch, raw, size)
+    write_json(outcome_path(folder, launch), launch.outcome)
+
+
+def outcome_path(folder: Path, launch: StoredLaunch) -> Path:
+    return folder / "cases" / launch.case_id / f"launch-{launch.block}" / "outcome.json"
+
+
+def mend_steps(folder: Path, storage: Storage) -> None:
+    """Writes steps.csv anew where an interruption left a launch out or a part of one in."""
+    path = folder / "steps.csv"
+    if path.exists() and path.stat().st_size == storage.steps_bytes():
+        return
+    part = path.with_suffix(".csv.part")
+    part.unlink(missing_ok=True)
+    size = append_steps(part, storage.steps())
+    part.replace(path)
+    storage.set_steps_bytes(size)
+
+
+def write_report(folder: Path, run: dict[str, Any], rows: list[Row], losses: list[Row]) -> None:
+    """What a reader opens: ``results.csv``, ``losses.csv`` and the page."""
+    from suite.report.html import render
+
+    write_rows(folder, rows)
+    write_table(folder / "losses.csv", LOSS_COLUMNS, losses)
+    write_atomically(folder / "report.html", render(run, rows, losses, *read_links(folder)))
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps a second harness out; raises :class:`UsageError`. The lock dies with its process."""
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        fix = "wait for it, or end it"
+        raise UsageError("run folder", str(folder), "no other process at work in it", fix) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def read_links(folder: Path) -> tuple[list[Row], list[LinkFit]]:
+    """Rows of ``link.csv`` and ``link_fit.csv``; empty where no link was swept."""
+    path = folder / "link.csv"
+    samples = pd.read_csv(path).to_dict("records") if path.exists() else []
+    return [{str(k): v for k, v in sample.items()} for sample in samples], read_fits(folder)
+
+
+def read_fits(folder: Path) -> list[LinkFit]:
+    """Rows of ``link_fit.csv``; empty without a sweep."""
+    path = folder / "link_fit.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return TypeAdapter(list[LinkFit]).validate_python(
+        [{name: value for name, value in row.items() if value != ""}
+         | {"backend": row["backend"], "transport": row["transport"]} for row in rows]
+    )
 
 
 STEP_COLUMNS = ["case_id", "launch", "rank", "step", "pass", "seconds"]

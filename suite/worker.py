@@ -9,6 +9,7 @@ threads started earlier keep theirs.
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -16,7 +17,8 @@ import signal
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,23 +26,55 @@ import numpy as np
 
 from suite.spec.adapter import Inputs, OpenSession, RankRecord, Session
 from suite.spec.case import PARITY_STEPS, Case, Rank
+from suite.spec.plugins import adapter_package
 from suite.spec.workloads import initial_weights
 
 WARMUP_WINDOW, WARMUP_TOLERANCE = 10, 0.02
-TIMED_STEPS = 5
+TRACED_STEPS = 2
 
 
 def main() -> None:
+    case, inputs_path, rank = arrive()
+    with swift_start():
+        module = importlib.import_module(f"{adapter_package(case.framework)}.session")
+    # Held until the process ends: freeing a session's DDP can wait for ever for gloo's threads.
+    _held = run_rank(case, rank, load_inputs(inputs_path, case), module.open_session)
+    leave()
+
+
+def arrive() -> tuple[Case, Path, Rank]:
+    """Pins this process before anything is imported; the case, what it reads, and its rank."""
     _die_with_parent()
     case_path, inputs_path, folder, index, processes, cores = sys.argv[1:7]
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
-    case = Case.read(Path(case_path))
     rank = Rank(int(index), int(processes), Path(folder))
-    module = importlib.import_module(f"adapters.{case.framework}.session")
-    run_rank(case, rank, _inputs(Path(inputs_path), case), module.open_session)
-    # The record is whole: a framework's threads that die badly at interpreter exit (gloo aborts
-    # now and then while its futures still hold Python callbacks) must not turn it into a failure.
+    return Case.read(Path(case_path)), Path(inputs_path), rank
+
+
+@contextmanager
+def swift_start() -> Iterator[None]:
+    """While frameworks are imported and a session is built: without what only costs time.
+
+    Collecting garbage among a million objects that all stay takes a fifth of an import. Keras,
+    which TensorFlow imports, imports scikit-learn, and with it SciPy, only to wrap it for others.
+    """
+    gc.disable()
+    blocked = sys.modules.setdefault("sklearn", None) is None  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        if blocked:
+            del sys.modules["sklearn"]
+        gc.enable()
+
+
+def leave() -> None:
+    """Ends the process once its record is whole.
+
+    A framework's threads that die badly at interpreter exit (gloo aborts now and then while its
+    futures still hold Python callbacks) must not turn it into a failure.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
@@ -58,26 +92,30 @@ def run_rank(
     inputs: Inputs,
     open_session: OpenSession,
     clock: Callable[[], float] = time.perf_counter,
-) -> None:
-    """Parity steps, warm-up, clean steps, timed steps, in that order; writes the record last."""
+) -> Session:
+    """Proof, warm-up, then the clean, timed, traced and silent passes; writes the record last."""
     record = RankRecord(rank.index)
     began = clock()
-    session = open_session(case, rank, initial_weights(case.spec, case.seed), inputs)
+    with swift_start():
+        session = open_session(case, rank, initial_weights(case.spec, case.seed), inputs)
     record.open_seconds = clock() - began
     try:
         next_index = _parity(session, rank, record, clock)
-        next_index = _warm_up(session, next_index, record, clock)
+        next_index = _warm_up(session, next_index, case.warmup_limit, record, clock)
         next_index = _clean(session, next_index, case.steps, record, clock)
-        _timed(session, next_index, record, clock)
+        if case.probe_steps:
+            _probes(session, next_index, case, rank, record, clock)
         record.peak_memory_bytes = session.peak_memory_bytes()
         record.ledger = session.describe()
         record.affinity = _affinity()
     finally:
         session.close()
     write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps(asdict(record)))
+    return session
 
 
-def _inputs(path: Path, case: Case) -> Inputs:
+def load_inputs(path: Path, case: Case) -> Inputs:
+    """The global batches that the harness wrote for the case."""
     with np.load(path) as arrays:
         return Inputs(arrays["features"], arrays["targets"], case.spec.global_batch)
 
@@ -110,26 +148,27 @@ def _one(session: Session, index: int, clock: Callable[[], float]) -> float:
     return clock() - began
 
 
-def _warm_up(session: Session, index: int, record: RankRecord, clock: Callable[[], float]) -> int:
-    """The second window; the count is fixed, and steadiness is a verdict recorded later.
+def _warm_up(
+    session: Session, index: int, limit: int, record: RankRecord, clock: Callable[[], float]
+) -> int:
+    """Windows of steps until the last two agree on every rank, or ``limit`` steps are done.
 
-    Every rank sees times of its own: if these decided the number of steps, ranks would disagree
-    and hang in a collective.
+    Every rank sees times of its own: the verdict is the group's, or ranks would disagree on the
+    number of steps and hang in a collective.
     """
-    for _ in range(WARMUP_WINDOW):
-        record.warmup_seconds.append(_one(session, index, clock))
-        index += 1
+    while not record.steady and len(record.warmup_seconds) + WARMUP_WINDOW <= limit:
+        for _ in range(WARMUP_WINDOW):
+            record.warmup_seconds.append(_one(session, index, clock))
+            index += 1
+        record.steady = session.agree(_steady(record.warmup_seconds))
     return index
 
 
-def _steady(record: RankRecord) -> bool:
-    """Whether the median of a window is within the tolerance of the next one's."""
-    first, second = record.warmup_seconds[:WARMUP_WINDOW], record.warmup_seconds[WARMUP_WINDOW:]
-    windows = [statistics.median(part) for part in (first, second, record.step_seconds)]
-    return any(
-        abs(before - after) <= WARMUP_TOLERANCE * after
-        for before, after in zip(windows, windows[1:], strict=False)
-    )
+def _steady(seconds: list[float]) -> bool:
+    """Whether the median of the last window is within the tolerance of the one before."""
+    last, before = seconds[-WARMUP_WINDOW:], seconds[-2 * WARMUP_WINDOW : -WARMUP_WINDOW]
+    after = statistics.median(last)
+    return abs(statistics.median(before) - after) <= WARMUP_TOLERANCE * after
 
 
 def _clean(
@@ -138,18 +177,30 @@ def _clean(
     for _ in range(steps):
         record.step_seconds.append(_one(session, index, clock))
         index += 1
-    record.steady = _steady(record)
     return index
 
 
-def _timed(session: Session, index: int, record: RankRecord, clock: Callable[[], float]) -> int:
-    for _ in range(TIMED_STEPS):
-        began = clock()
+def _probes(
+    session: Session, index: int, case: Case, rank: Rank, record: RankRecord,
+    clock: Callable[[], float],
+) -> None:
+    """Timed, traced and silent steps; the silent ones last, since they train nothing sensible."""
+    for _ in range(case.probe_steps):
         trace = session.timed_step(index)
-        record.timed_step_seconds.append(clock() - began)
+        record.timed_step_seconds.append(trace.seconds)
         record.traces.append(asdict(trace))
         index += 1
-    return index
+    for number in range(TRACED_STEPS):
+        wanted = case.timeline and number == TRACED_STEPS - 1
+        timeline = rank.folder / f"timeline-{rank.index}.json" if wanted else None
+        trace = session.traced_step(index, timeline)
+        record.traced_step_seconds.append(trace.seconds)
+        record.profiles.append(asdict(trace))
+        index += 1
+    for _ in range(case.probe_steps):
+        began = clock()
+        session.silent_step(index)
+        record.silent_step_seconds.append(clock() - began)
 
 
 def _affinity() -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from suite.analysis.parity import Evidence, Verdict, check
+from suite.analysis.parity import Evidence, Verdict, check, measure_drift
 from suite.data import load_data
 from suite.environment import allowed_cores
 from suite.launch import Outcome, launch
@@ -21,7 +22,9 @@ from suite.spec.workloads import initial_weights
 
 HERE = Path(__file__).parent
 # Adapters of the tests, for this process and for those it starts; before `adapters` is imported.
-EXTRA = [str(HERE / name) for name in ("fake_adapter", "faulty_adapter")]
+EXTRA = [
+    str(HERE / f"{name}_adapter") for name in ("fake", "faulty", "planted", "busy")
+]
 sys.path[:0] = EXTRA
 os.environ["PYTHONPATH"] = os.pathsep.join(EXTRA)
 Launch = Callable[..., tuple[Outcome, Path]]
@@ -44,44 +47,89 @@ def start(tmp_path: Path) -> Launch:
     return run
 
 
-def launch_case(case: Case, folder: Path, timeout_s: float = 120.0) -> Outcome:
+def launch_case(
+    case: Case, folder: Path, timeout_s: float = 120.0, worker: str = "suite.worker"
+) -> Outcome:
+    path, inputs = _written(case, folder)
+    cores = allowed_cores()[: case.devices]
+    return launch(case, path, inputs, folder, cores, timeout_s, worker=worker)
+
+
+def _written(case: Case, folder: Path) -> tuple[Path, Path]:
+    """What a worker reads, beside its folder."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     features, targets = load_data(case.spec, case.data, case.seed)
-    inputs, path = folder.with_suffix(".npz"), folder.with_suffix(".json")
+    path = folder.parent / f"{folder.name}.case.json"
+    inputs = folder.parent / f"{folder.name}.inputs.npz"
     np.savez(inputs, features=features, targets=targets)
     case.write(path)
-    return launch(case, path, inputs, folder, allowed_cores()[: case.devices], timeout_s)
+    return path, inputs
+
+
+def several_launched(cases: list[Case], folder: Path, timeout_s: float) -> dict[str, Path]:
+    """One group that runs cases of one column and device count in turn; each one's folder.
+
+    Those that were done when it died have their record.
+    """
+    folders = {case.case_id: folder / case.case_id for case in cases}
+    listing = []
+    for case in cases:
+        folders[case.case_id].mkdir(parents=True)
+        paths = (*_written(case, folders[case.case_id]), folders[case.case_id])
+        listing.append([str(path) for path in paths])
+    inputs = folder / "several.json"
+    inputs.write_text(json.dumps(listing))
+    first, cores = cases[0], allowed_cores()[: cases[0].devices]
+    launch(
+        first, Path(listing[0][0]), inputs, folder / "group", cores, timeout_s,
+        worker="tests.real.several",
+    )
+    return folders
 
 
 @pytest.fixture(scope="session")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], Evidence]:
-    """The float64 evidence of a case's workload, launched once."""
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Evidence]:
+    """The evidence of the single device that a case is held against, launched once a type."""
     known: dict[tuple[str, str], Evidence] = {}
 
-    def find(case: Case) -> Evidence:
-        key = (case.workload, case.size)
+    def find(case: Case, dtype: str = "float64") -> Evidence:
+        key = (case.reference_id, dtype)
         if key not in known:
             single = replace(
                 case, framework="pytorch", engine="torch", strategy="single", variant="",
-                devices=1, dtype="float64", steps=1,
+                devices=1, dtype=dtype, steps=1, statistics_groups=case.groups,
             )
-            folder = tmp_path_factory.mktemp("reference") / "float64"
+            folder = tmp_path_factory.mktemp("reference") / dtype
             outcome = launch_case(single, folder)
             assert outcome.status == "ok", outcome.reason
-            known[key] = load_evidence(folder, outcome)
+            known[key] = load_evidence(folder, outcome.records[0]["losses"])
         return known[key]
 
     return find
 
 
+@pytest.fixture(scope="session")
+def hold(reference: Callable[..., Evidence]) -> Callable[[Case, Evidence], Verdict]:
+    """Compares a case's evidence with its reference, as a run does."""
+
+    def verdict(case: Case, evidence: Evidence) -> Verdict:
+        initial, expected = initial_weights(case.spec, case.seed), reference(case)
+        found = check(evidence, expected, initial)
+        if found.status == "ok":
+            return found
+        drift = measure_drift(reference(case, "float32"), expected, initial)
+        return check(evidence, expected, initial, drift)
+
+    return verdict
+
+
 @pytest.fixture
-def prove(start: Launch, reference: Callable[[Case], Evidence]) -> Callable[[Case], Verdict]:
+def prove(start: Launch, hold: Callable[[Case, Evidence], Verdict]) -> Callable[[Case], Verdict]:
     """Launches a case and compares it with its reference."""
 
     def run(case: Case) -> Verdict:
         outcome, folder = start(case)
         assert outcome.status == "ok", outcome.reason
-        evidence = load_evidence(folder, outcome)
-        return check(evidence, reference(case), initial_weights(case.spec, case.seed))
+        return hold(case, load_evidence(folder, outcome.records[0]["losses"]))
 
     return run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,13 +13,27 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rich.console import Console
 
 from suite.cli import app
+from suite.commands import live, print_rows
+from suite.runner import Progress
+from tests.planted_run import small_run
 
 OPTIONS = {
     "--preset", "--config", "--framework", "--strategy", "--variant", "--workload", "--size",
     "--data", "--devices", "--device", "--dtype", "--mode", "--steps", "--repeats", "--seed",
-    "--timeout", "--python", "--out",
+    "--timeout", "--python", "--link", "--out",
+    "--warmup", "--precision", "--budget", "--probes",
+    "--probe-steps", "--timeline", "--resume", "--dry-run",
+    "--quiet", "--json",
+}
+OTHER_OPTIONS = {
+    "report": {"run", "--from-records", "--export-pytest-benchmark", "--quiet", "--json"},
+    "compare": {"runs", "--metric", "--fail-on", "--each-alone", "--json", "--markdown", "--html"},
+    "history": {"folder", "--json", "--html"},
+    "doctor": {"--json"},
+    "list": set(),
 }
 
 
@@ -33,7 +48,7 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
         "from suite.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "names = 'torch tensorflow horovod pandas numpy keras'\n"
+        "names = 'torch tensorflow horovod pandas numpy scipy keras'\n"
         "heavy = set(names.split()) & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
@@ -50,6 +65,67 @@ def test_options_are_frozen() -> None:
     assert {option for p in command.params for option in p.opts} == OPTIONS
 
 
+def test_completion_script_completes_the_installed_command() -> None:
+    done = _suite("--show-completion", "bash")
+    assert "complete -o default -F _suite_completion suite" in done.stdout, done.stderr
+    text = (Path(__file__).parent.parent / "pyproject.toml").read_text()
+    assert '[project.scripts]\nsuite = "suite.cli:main"' in text
+
+
+@pytest.mark.parametrize("name", list(OTHER_OPTIONS))
+def test_options_of_other_commands_are_frozen(name: str) -> None:
+    import typer
+
+    command = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    assert {option for p in command.params for option in p.opts} == OTHER_OPTIONS[name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "typed", "expected"),
+    [
+        ("run --framework", "py", ["pytorch"]),
+        ("run --framework", "pytorch,ten", ["pytorch,tensorflow"]),
+        ("run --strategy", "int", ["intra_layer", "inter_layer"]),
+        ("run --preset", "s", ["smoke", "standard"]),
+        ("run --size", "gpt3", ["gpt3-xl", "gpt3-6.7b"]),
+        ("compare a b --metric", "peak", ["peak_memory"]),
+        ("report", "results/s", ["results/sample"]),
+    ],
+)
+def test_completion_knows_the_names(arguments: str, typed: str, expected: list[str]) -> None:
+    words = f"suite {arguments} {typed}"
+    done = subprocess.run(
+        [sys.executable, "-m", "suite"], capture_output=True, text=True, check=False,
+        env=os.environ | {"_SUITE_COMPLETE": "complete_bash", "COMP_WORDS": words,
+                          "COMP_CWORD": str(len(words.split()) - 1)},
+    )
+    assert done.stdout.split() == expected, done.stderr
+
+
+def test_output_for_people_scripts_and_machines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = small_run().rows()
+    print_rows(rows, tmp_path, "quiet")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and lines[2] == f"{tmp_path}/report.html"
+    assert lines[0].startswith("gpt small, global batch 8, 2 cpu devices: pytorch data has")
+    print_rows(rows, tmp_path, "json")
+    found = json.loads(capsys.readouterr().out)
+    assert [row["case_id"] for row in found["rows"]] == [row["case_id"] for row in rows]
+    assert found["verdicts"] == lines[:2] and found["page"] == lines[2]
+    print_rows(rows, tmp_path)
+    shown = capsys.readouterr().out
+    assert "T_comm" in shown and lines[2] in shown and "\x1b" not in shown
+
+
+def test_a_quiet_run_tells_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    for quiet in (True, False):
+        with live(Console(stderr=True, quiet=quiet)) as show:
+            show(Progress("a launch", 0, 2, None))
+        assert ("a launch" in capsys.readouterr().err) is not quiet
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -57,7 +133,7 @@ def test_options_are_frozen() -> None:
         (["--workload", "vgg"], "'vgg', expected one of mlp"),
         (["--size", "huge"], "size of mlp: got 'huge'"),
         (["--strategy", "magic"], "'magic', expected one of single"),
-        (["--variant", "zigzag"], "'zigzag', expected one of gpipe"),
+        (["--variant", "zigzag"], "'zigzag', expected one of default, fsdp, gpipe"),
         (["--preset", "fast"], "'fast', expected one of smoke"),
         (["--devices", "0"], "greater than or equal to 1"),
         (["--devices", "-1"], "greater than or equal to 1"),
@@ -65,6 +141,11 @@ def test_options_are_frozen() -> None:
         (["--device", "cuda"], "--device"),
         (["--device", "tpu"], "'tpu'"),
         (["--steps", "0"], "option steps"),
+        (["--warmup", "5"], "greater than or equal to 20"),
+        (["--precision", "narrow"], "'narrow', expected a share such as 3% or 0.03"),
+        (["--precision", "300%"], "less than 1"),
+        (["--budget", "soon"], "'soon', expected a duration such as 90s, 20m or 1.5h"),
+        (["--budget", "0s"], "greater than 0"),
         (["--data", "nowhere.npz"], "nowhere.npz"),
         (["--python", "horovod=/no/such/python"], "--python"),
         (["--config", "nowhere.toml"], "nowhere.toml"),

@@ -1,34 +1,127 @@
-"""Planted waits, transfers and imbalance."""
+"""Planted waits, transfers, exposure and imbalance."""
+
+from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
-from suite.analysis.communication import communication, load_balance
+from suite.analysis.communication import (
+    communication,
+    idle_share,
+    load_balance,
+    missing_reason,
+    payloads,
+    waits,
+)
 
 
-def _record(start: float, end: float, busy: float, kind: str = "all_reduce") -> dict:
-    event = {"kind": kind, "payload_bytes": 100, "start_s": start, "end_s": end}
-    return {"traces": [{"events": [event], "compute_s": [busy], "missing": ""}]}
+def _event(start: float, end: float, key: str = "sum", **more: Any) -> dict[str, Any]:
+    event = {"kind": "all_reduce", "payload_bytes": 100, "start_s": start, "end_s": end}
+    return event | {"device": 0, "key": key, "role": "member"} | more
+
+
+def _hop(start: float, end: float, role: str, device: int = 0) -> dict[str, Any]:
+    return _event(start, end, "0>1#0", kind="send_recv", role=role, device=device)
+
+
+def _record(events: list[dict[str, Any]], *busy: list[list[float]]) -> dict[str, Any]:
+    return {"traces": [{"events": events, "busy": list(busy), "missing": "no clock"}]}
 
 
 def test_late_rank_makes_the_other_wait() -> None:
-    found = communication([_record(0.0, 0.060, 1.0), _record(0.050, 0.061, 1.0)])
+    found = communication([_record([_event(0.0, 0.060)]), _record([_event(0.050, 0.061)])])
     assert found["t_comm_wait_s"] == pytest.approx(0.050 / 2)
     assert found["t_comm_transfer_s"] == pytest.approx(0.011)
-    assert found["t_comm_s"] == pytest.approx((0.060 + 0.011) / 2)
-    assert found["comm_count"] == 1
-    assert found["comm_bytes"] == 100
+    assert found["t_comm_s"] == found["t_comm_all_reduce_s"] == pytest.approx(0.071 / 2)
+    assert (found["comm_count"], found["comm_bytes"]) == (1, 100)
+    assert waits([_record([_event(0.0, 0.060)]), _record([_event(0.050, 0.061)])]) == [0.05, 0.0]
 
 
-def test_hops_have_no_wait() -> None:
-    found = communication([_record(0, 1, 1, "send_recv"), _record(2, 3, 1, "send_recv")])
-    assert found["comm_count"] == 2
-    assert "t_comm_wait_s" not in found
+def test_order_of_the_events_does_not_matter() -> None:
+    one = [_event(0, 3, "a"), _event(1, 2, "b")]
+    found = communication([_record(one), _record([_event(1, 2, "b"), _event(0.5, 3, "a")])])
+    assert found["comm_count"] == 2 and found["t_comm_wait_s"] == pytest.approx(0.25)
+
+
+def test_b_times_n_is_what_a_step_moves() -> None:
+    """Steps of 3 and of 5 fused operations, 300 bytes all told in each."""
+    def step(count: int) -> dict[str, Any]:
+        events = [_event(i, i + 1, f"{i}", payload_bytes=300 / count) for i in range(count)]
+        return {"events": events, "busy": [], "missing": ""}
+
+    found = communication([{"traces": [step(3), step(5)]}])
+    assert found["comm_count"] == 4 and found["comm_count"] * found["comm_bytes"] == 300
+
+
+def test_a_hop_waits_for_its_sender_and_counts_once() -> None:
+    sender, receiver = _record([_hop(2.0, 9.0, "send")]), _record([_hop(0.0, 2.5, "recv")])
+    found = communication([sender, receiver])
+    assert found["comm_count"] == 1 and found["comm_bytes"] == 100
+    # The sender has none in flight: means are over both devices.
+    assert found["t_comm_s"] == found["t_comm_send_recv_s"] == pytest.approx(2.5 / 2)
+    assert found["t_comm_wait_s"] == pytest.approx(2.0 / 2)
+    assert found["t_comm_transfer_s"] == pytest.approx(0.5 / 2)
+
+
+def test_an_early_sender_causes_no_wait() -> None:
+    found = communication([_record([_hop(0, 1, "send")]), _record([_hop(3.0, 3.5, "recv")])])
+    assert found["t_comm_wait_s"] == 0 and found["t_comm_transfer_s"] == pytest.approx(0.25)
+
+
+def test_devices_of_one_process_are_devices() -> None:
+    found = communication([_record([_hop(2, 2, "send"), _hop(0, 3, "recv", device=1)])])
+    assert found["t_comm_s"] == pytest.approx(3 / 2)
+
+
+def test_overlapping_buckets_count_once() -> None:
+    found = communication([_record([_event(0, 2, "a"), _event(1, 3, "b")])])
+    assert found["t_comm_s"] == pytest.approx(3.0)
+
+
+def test_exposed_is_what_no_compute_hides() -> None:
+    # Computes until 1.5, then waits for the collective that began at 1 and ends at 3.
+    clock = [[0, 0], [1, 1], [1.5, 1.5], [3, 1.5], [4, 2.5]]
+    assert communication([_record([_event(1, 3)], clock)])["t_comm_exposed_s"] == 1.5
+    hidden = [[0, 0], [4, 4]]
+    assert communication([_record([_event(1, 3)], hidden)])["t_comm_exposed_s"] == 0
+
+
+def test_exposure_falls_back_to_the_profile() -> None:
+    record = _record([_event(1, 3)])
+    profile = {"events": [_event(11, 13)], "busy": [[[10, 0], [11, 1], [13, 1]]], "missing": ""}
+    found = communication([record | {"profiles": [profile]}])
+    assert found["t_comm_exposed_s"] == 2 and found["t_comm_s"] == 2
+    assert missing_reason([record]) == "no clock"
+    assert missing_reason([record | {"profiles": [profile]}]) == ""
+
+
+def test_kinds_are_told_apart() -> None:
+    gather = _event(0, 1, "g", kind="all_gather")
+    found = communication([_record([gather, _event(2, 4, "s")])])
+    assert found["t_comm_all_gather_s"] == 1 and found["t_comm_all_reduce_s"] == 2
+    assert payloads([_record([gather, _event(2, 4, "s")])]) == {
+        "all_gather": [100], "all_reduce": [100],
+    }
 
 
 def test_two_to_one_load() -> None:
-    found = load_balance([_record(0, 1, 2.0), _record(0, 1, 1.0)])
-    assert found["load_balance"] == pytest.approx(4 / 3)
+    found = load_balance([_record([], [[0, 0], [2, 2]]), _record([], [[0, 0], [2, 1]])])
+    assert found["load_balance"] == found["load_balance_step"] == pytest.approx(4 / 3)
+
+
+def test_imbalance_that_moves_about_shows_per_step() -> None:
+    even = {"events": [], "missing": ""}
+    first = {"traces": [{**even, "busy": [[[0, 0], [2, b]]]} for b in (2, 1)]}
+    second = {"traces": [{**even, "busy": [[[0, 0], [2, b]]]} for b in (1, 2)]}
+    found = load_balance([first, second])
+    assert found["load_balance"] == 1 and found["load_balance_step"] == pytest.approx(4 / 3)
+
+
+def test_bubble_is_the_idle_share() -> None:
+    assert idle_share([_record([], [[0, 0], [4, 3]], [[0, 0], [4, 1]])]) == pytest.approx(0.5)
+    assert idle_share([_record([_event(0, 1)])]) is None
 
 
 def test_nothing_traced_is_nothing() -> None:
-    assert communication([{"traces": []}]) == {}
+    assert communication([{"traces": []}]) == {} and load_balance([{"traces": []}]) == {}

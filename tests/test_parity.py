@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from suite.analysis.parity import Evidence, check
+from suite.analysis.parity import Drift, Evidence, check, measure_drift
 
 INITIAL = {"layer0.weight": np.zeros((3, 2), np.float32)}
 
@@ -28,6 +28,7 @@ def test_equal_is_ok() -> None:
         ({"gradient": 2.0}, "gradients"),
         ({"parameter": 1.1}, "updates"),
         ({"loss": float("nan")}, "loss"),
+        ({"gradient": float("nan")}, "gradients"),
     ],
 )
 def test_faults_are_named(fault: dict, named: str) -> None:
@@ -39,3 +40,53 @@ def test_faults_are_named(fault: dict, named: str) -> None:
 def test_missing_tensor_fails() -> None:
     found = Evidence([1.0, 0.5], {}, _evidence().parameters)
     assert check(found, _evidence(), INITIAL).status == "failed"
+
+
+def test_gates_widen_to_ten_times_the_drift_of_float32() -> None:
+    single = _evidence(1 + 2e-6, 1 + 1e-4, 1 + 1e-2)
+    drift = measure_drift(single, _evidence(), INITIAL)
+    expected = (2e-6, 2e-6, 1e-4, 1e-2)
+    assert (drift.first_loss, drift.losses, drift.gradients, drift.updates) == pytest.approx(
+        expected, rel=1e-3
+    )
+    worse = _evidence(1 + 1.9e-5, 1 + 9e-4, 1 + 9e-2)
+    assert check(worse, _evidence(), INITIAL).status == "failed"
+    assert check(worse, _evidence(), INITIAL, drift).status == "ok"
+    assert "gradients" in check(_evidence(gradient=1.002), _evidence(), INITIAL, drift).reason
+
+
+def test_no_drift_excuses_another_gradient() -> None:
+    wild = Drift(1.0, 1.0, 1.0, 1.0)
+    assert check(_evidence(gradient=1.05), _evidence(), INITIAL, wild).status == "ok"
+    assert check(_evidence(gradient=1.2), _evidence(), INITIAL, wild).status == "failed"
+
+
+def test_a_flipped_relu_is_one_entry_and_another_scale_is_all_of_them() -> None:
+    """What one entry of many does passes by norm, once float32 is known to do the like."""
+    def of(gradients: np.ndarray) -> Evidence:
+        known = _evidence()
+        return Evidence(known.losses, {"layer0.weight": gradients}, known.parameters)
+
+    clean = np.ones((100, 100))
+    flipped, other = clean.copy(), clean.copy()
+    flipped[0, 0], other[9, 9] = 1.2, 0.7
+    drift = measure_drift(of(other), of(clean), INITIAL)
+    assert drift.gradients == pytest.approx(0.3 / 100)
+    assert check(of(flipped), of(clean), INITIAL).status == "failed"
+    assert check(of(flipped), of(clean), INITIAL, drift).status == "ok"
+    assert check(of(1.1 * clean), of(clean), INITIAL, drift).status == "failed"
+
+
+@pytest.mark.parametrize(("noise", "status"), [(5e-6, "ok"), (2e-5, "failed")])
+def test_noise_of_a_zero_gradient_is_held_against_the_model(noise: float, status: str) -> None:
+    """Adam makes whole learning rates of it, which prove nothing."""
+    initial = INITIAL | {"layer0.bias": np.zeros(2, np.float32)}
+
+    def evidence(gradient: float, moved: float) -> Evidence:
+        known = _evidence()
+        return Evidence(
+            known.losses, known.gradients | {"layer0.bias": np.full(2, gradient)},
+            known.parameters | {"layer0.bias": np.full(2, moved)},
+        )
+
+    assert check(evidence(noise, 0.3), evidence(1e-17, -0.3), initial).status == status

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from suite.spec.strategies import micro_batches, pipeline_order, pipeline_schedule, stage_of_weights
+from suite.spec.strategies import (
+    micro_batches,
+    pipeline_order,
+    pipeline_schedule,
+    stages_of_weights,
+    tied_weights,
+)
 from suite.spec.workloads import find_workload
 
 
@@ -42,6 +48,18 @@ def test_1f1b_holds_no_more_than_the_stages() -> None:
 
 
 def test_ends_ride_with_their_stage() -> None:
-    owner = stage_of_weights(find_workload("gpt", "tiny"), 2)
-    assert owner["embed.token"] == 0 and owner["head.weight"] == owner["norm.scale"] == 1
-    assert owner["block1.key.weight"] == 0 and owner["block2.key.weight"] == 1
+    held = stages_of_weights(find_workload("gpt", "tiny"), 2)
+    assert held["embed.position.table"] == (0,) and held["norm.scale"] == (1,)
+    assert held["block1.norm1.scale"] == (0,) and held["block2.attention.key.weight"] == (1,)
+
+
+TIED = ["embed.token.table"]
+
+
+@pytest.mark.parametrize(("stages", "tied"), [(1, []), (2, TIED), (4, TIED)])
+def test_token_table_is_on_both_ends(stages: int, tied: list[str]) -> None:
+    spec = find_workload("gpt", "tiny")
+    ends = (0,) if stages == 1 else (0, stages - 1)
+    assert stages_of_weights(spec, stages)["embed.token.table"] == ends
+    assert tied_weights(spec, stages) == tied
+    assert tied_weights(find_workload("mlp", "wide"), stages) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +12,38 @@ import numpy as np
 import pytest
 
 from suite import environment
+from suite.calibration import Block, CoreRate
 from suite.config import RunConfig
 from suite.launch import Outcome
+from suite.reading import read_run
 from suite.runner import Progress, Runner, exit_code
 from suite.spec.case import Case
 from suite.spec.metrics import COLUMNS
 
 
 class FakeLauncher:
-    """Answers in no time; ``plant`` changes a case's outcome or losses by its id."""
+    """Answers in no time; ``plant`` changes a case's outcome or losses by its id.
+
+    ``noise`` is the deviation of a case's launches by its id; ``clock`` moves by ``seconds``.
+    """
 
     def __init__(self) -> None:
         self.started: list[tuple[str, str]] = []
+        self.cases: list[Case] = []
+        self.folders: list[Path] = []
         self.plant: dict[str, Any] = {}
+        self.noise: dict[str, float] = {}
+        self.generator = np.random.default_rng(0)
+        self.now, self.seconds = 0.0, 0.1
 
     def __call__(
-        self, case: Case, case_path: Path, inputs: Path, folder: Path, *_rest: Any
+        self, case: Case, case_path: Path, inputs: Path, folder: Path, cores: list[int],
+        *_rest: Any,
     ) -> Outcome:
         self.started.append((folder.name, case.case_id))
+        self.folders.append(folder)
+        self.cases.append(case)
+        self.now += self.seconds
         folder.mkdir(parents=True, exist_ok=True)
         planted = self.plant.get(case.case_id)
         if isinstance(planted, BaseException):
@@ -39,21 +54,50 @@ class FakeLauncher:
         ones = {name: np.ones(shape) for name, shape in case.spec.shapes().items()}
         arrays = {f"gradient/{n}": a for n, a in ones.items()}
         np.savez(folder / "parity.npz", **arrays, **{f"parameter/{n}": a for n, a in ones.items()})
-        return Outcome("ok", "", 0.1, [_record(rank, scale) for rank in range(case.devices)])
+        slow = np.exp(self.generator.normal(0, self.noise.get(case.case_id, 0.0)))
+        records = [_record(case, rank, scale, slow, cores) for rank in range(case.devices)]
+        return Outcome("ok", "", self.seconds, records)
 
 
-def _record(rank: int, scale: float) -> dict[str, Any]:
+def _record(
+    case: Case, rank: int, scale: float, slow: float, cores: list[int]
+) -> dict[str, Any]:
+    probed = bool(case.probe_steps)
+    trace = {"events": [], "busy": [[[0, 0], [0.01, 0.01]]], "missing": ""}
     return {
-        "rank": rank, "step_seconds": [0.01, 0.012], "timed_step_seconds": [0.011],
-        "traces": [{"events": [], "compute_s": [0.01], "missing": ""}], "warmup_seconds": [],
+        "rank": rank, "step_seconds": [0.01 * slow, 0.012 * slow],
+        "timed_step_seconds": [0.011 * slow] * probed, "traces": [trace] * probed,
+        "warmup_seconds": [0.5 + rank],
+        "traced_step_seconds": [0.02 * slow] * probed, "profiles": [],
+        "silent_step_seconds": [0.009 * slow] * probed,
         "losses": [1.0, 0.5 * scale], "open_seconds": 0.1, "peak_memory_bytes": 5,
-        "steady": True, "affinity": [0], "ledger": {},
+        "steady": True, "affinity": [cores[rank % len(cores)]], "ledger": {"dtype": case.dtype},
     }
+
+
+class FakeCalibration:
+    """Plants a core's rates by block; the real one starts a process for each block."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+        self.steal: list[float] = []
+
+    def begin(self, block: int) -> Block:
+        rate = self.rates[block] if self.rates else 1e9
+        return Block(block, [CoreRate("cpu0", rate, 1e10)])
+
+    def end(self, block: Block) -> None:
+        block.steal_share = self.steal[block.block] if self.steal else 0.0
 
 
 @pytest.fixture
 def launcher() -> FakeLauncher:
     return FakeLauncher()
+
+
+@pytest.fixture
+def machine() -> FakeCalibration:
+    return FakeCalibration()
 
 
 def _cases() -> list[Case]:
@@ -65,11 +109,25 @@ def _cases() -> list[Case]:
     ]
 
 
-def _runner(tmp_path: Path, launcher: FakeLauncher, **options: Any) -> Runner:
+def _runner(
+    tmp_path: Path, launcher: FakeLauncher, machine: FakeCalibration | None = None,
+    cases: list[Case] | None = None, **options: Any,
+) -> Runner:
     (tmp_path / "cases").mkdir()
-    config = RunConfig(repeats=3, **options)
+    config = RunConfig(**({"repeats": 3} | options))
     shown: list[Progress] = []
-    return Runner(config, _cases(), tmp_path, shown.append, launcher)
+    runner = Runner(
+        config, cases or _cases(), tmp_path, shown.append, launcher,
+        calibrate=machine or FakeCalibration(),  # type: ignore[arg-type]
+        clock=lambda: launcher.now,
+    )
+    runner.cores = [0, 1]
+    runner.shown = shown  # type: ignore[attr-defined]
+    return runner
+
+
+def _codes(row: dict[str, Any]) -> list[str]:
+    return [warning.code for warning in row["warnings"]]
 
 
 def _saved(tmp_path: Path) -> list[dict[str, str]]:
@@ -124,6 +182,39 @@ def test_other_losses_are_refused_not_ranked(tmp_path: Path, launcher: FakeLaunc
     assert any(folder == "float32" for folder, _ in launcher.started)
 
 
+def test_each_grouping_of_a_batch_has_a_reference(
+    tmp_path: Path, launcher: FakeLauncher
+) -> None:
+    common = ("resnet", "tiny", "synthetic", "cpu")
+    cases = [
+        Case("pytorch", "torch", "single", "", *common, 1),
+        Case("pytorch", "torch", "data", "", *common, 2),
+        Case("pytorch", "torch", "intra_layer", "", *common, 2),
+        Case("pytorch", "torch", "inter_layer", "gpipe", *common, 2),
+        Case("horovod", "torch", "data", "", *common, 2),
+        *(replace(case, workload="mlp") for case in _cases()[:2]),
+    ]
+    launcher.plant[cases[1].case_id] = 1.01
+    runner = _runner(tmp_path, launcher, cases=cases, repeats=1)
+    runner.execute()
+    made = {folder: case for folder, case in zip(launcher.folders, launcher.cases, strict=True)
+            if folder.parent.name.startswith("reference.")}
+    assert {f"{path.parent.name}/{path.name}": case.statistics_groups
+            for path, case in made.items()} == {
+        "reference.resnet-tiny/float64": 1, "reference.resnet-tiny.groups2/float64": 2,
+        "reference.resnet-tiny.groups4/float64": 4, "reference.mlp-tiny/float64": 1,
+        # Drift is that of the same groups.
+        "reference.resnet-tiny.groups2/float32": 2,
+    }
+    assert all(case.strategy == "single" and case.devices == 1 for case in made.values())
+    others = set(launcher.cases) - set(made.values())
+    assert {case.statistics_groups for case in others} == {1}
+    runner.finish("stopped")
+    assert {loss["case_id"] for loss in read_run(tmp_path).losses} == {
+        result.case.case_id for result in runner.results if result.good
+    }
+
+
 def test_what_had_finished_survives_an_interruption(
     tmp_path: Path, launcher: FakeLauncher
 ) -> None:
@@ -149,6 +240,7 @@ def test_no_reference_refuses(tmp_path: Path, launcher: FakeLauncher) -> None:
     runner.execute()
     rows = runner.finish("complete")
     assert [row["status"] for row in rows] == ["failed", "refused", "refused"]
+    assert [row["stopped"] for row in rows] == [""] * 3 and runner.run["stopped"]["by"] == ""
     assert "reference" in rows[1]["reason"]
 
 
@@ -157,7 +249,113 @@ def test_oversubscribed_gets_no_speedup(tmp_path: Path, launcher: FakeLauncher) 
     runner.cores = [0]
     runner.execute()
     row = runner.finish("complete")[1]
-    assert row.get("speedup") is None and "oversubscribed" in row["warnings"]
+    assert row.get("speedup") is None and "oversubscribed" in _codes(row)
+
+
+def _launches(launcher: FakeLauncher) -> dict[str, int]:
+    found = [name for folder, name in launcher.started if folder.startswith("launch")]
+    return {case.case_id: found.count(case.case_id) for case in _cases()}
+
+
+def test_a_precise_case_stops_and_its_base_keeps_pace(
+    tmp_path: Path, launcher: FakeLauncher
+) -> None:
+    single, data, other = (case.case_id for case in _cases())
+    launcher.noise = {data: 0.05}
+    runner = _runner(tmp_path, launcher, precision=0.03, repeats=40)
+    runner.execute()
+    rows = runner.finish("complete")
+    counts = _launches(launcher)
+    assert counts[other] == 6 and counts[single] == counts[data] > 6
+    assert [row["stopped"] for row in rows] == ["precision"] * 3
+    assert runner.run["stopped"]["by"] == "precision"
+    reach = (rows[1]["speedup_ci_high"] - rows[1]["speedup_ci_low"]) / 2 / rows[1]["speedup"]
+    assert reach <= 0.03
+
+
+def test_launches_at_most_end_what_noise_does_not(tmp_path: Path, launcher: FakeLauncher) -> None:
+    launcher.noise = {_cases()[1].case_id: 0.5}
+    runner = _runner(tmp_path, launcher, precision=0.03, repeats=8)
+    runner.execute()
+    rows = runner.finish("complete")
+    assert [row["stopped"] for row in rows] == ["repeats", "repeats", "precision"]
+    assert "imprecise" in _codes(rows[1]) and rows[1]["repeats"] == 8
+    assert runner.run["stopped"] == {"by": "repeats", "blocks": 8, "seconds": pytest.approx(2.2)}
+
+
+def test_the_budget_ends_the_blocks(tmp_path: Path, launcher: FakeLauncher) -> None:
+    launcher.seconds = 10.0  # a block takes 30 s
+    runner = _runner(tmp_path, launcher, budget=100.0, repeats=30)
+    runner.execute()
+    rows = runner.finish("complete")
+    # A fourth block would end at 120 s, further from 100 than 90 is.
+    assert [row["repeats"] for row in rows] == [3, 3, 3]
+    assert [row["stopped"] for row in rows] == ["budget"] * 3
+    assert json.loads((tmp_path / "run.json").read_text())["stopped"]["by"] == "budget"
+
+
+def test_time_left_knows_the_rules(tmp_path: Path, launcher: FakeLauncher) -> None:
+    launcher.seconds = 10.0
+    runner = _runner(tmp_path, launcher, budget=100.0, repeats=30)
+    runner.execute()
+    shown = [event for event in runner.shown if event.text.startswith("block")]  # type: ignore[attr-defined]
+    assert [event.left_s for event in shown[1:]] == [90, 80, 70, 60, 50, 40, 30, 20]
+    assert all(event.total <= 10 for event in shown[1:])
+
+
+def test_only_the_first_launches_have_probes(tmp_path: Path, launcher: FakeLauncher) -> None:
+    runner = _runner(tmp_path, launcher, probes=2, timeline=True)
+    runner.execute()
+    mine = [case for case in launcher.cases if case.strategy == "data"]
+    assert [case.probe_steps for case in mine] == [5, 5, 0]
+    assert [case.timeline for case in mine] == [True, False, False]
+    folder = tmp_path / "cases" / _cases()[1].case_id
+    written = [Case.read(folder / f"launch-{block}" / "case.json") for block in range(3)]
+    assert written == mine
+    row = runner.finish("complete")[1]
+    assert row["repeats"] == 3 and row["load_balance"] == 1.0
+    assert row["instrumentation_overhead"] == pytest.approx(0.0)
+
+
+def test_runs_without_probes(tmp_path: Path, launcher: FakeLauncher) -> None:
+    runner = _runner(tmp_path, launcher, probes=0)
+    runner.execute()
+    row = runner.finish("complete")[1]
+    assert row["status"] == "ok" and "load_balance" not in row
+
+
+def test_the_first_step_of_the_slowest_rank(tmp_path: Path, launcher: FakeLauncher) -> None:
+    runner = _runner(tmp_path, launcher)
+    runner.execute()
+    assert [row["first_step_s"] for row in runner.finish("complete")] == [0.5, 1.5, 0.5]
+
+
+def test_calibration_of_each_block_is_kept(
+    tmp_path: Path, launcher: FakeLauncher, machine: FakeCalibration
+) -> None:
+    machine.rates, machine.steal = [1.0e9, 1.2e9, 1.1e9], [0.0, 0.0, 0.07]
+    runner = _runner(tmp_path, launcher, machine)
+    runner.execute()
+    rows = runner.finish("complete")
+    assert all({"drift", "steal"} <= set(_codes(row)) for row in rows)
+    assert rows[0]["mfu"] == pytest.approx(rows[0]["flops_per_s"] / 1.1e9)
+    assert rows[1]["mfu"] == pytest.approx(rows[1]["flops_per_s"] / 2.2e9)
+    kept = json.loads((tmp_path / "run.json").read_text())["blocks"]
+    assert [block["rates"][0]["matmul_flops_s"] for block in kept] == machine.rates
+    with (tmp_path / "calibration.csv").open() as stream:
+        written = list(csv.DictReader(stream))
+    assert [row["steal_share"] for row in written] == ["0.0", "0.0", "0.07"]
+
+
+def test_warnings_and_ledger_are_text_in_the_file(tmp_path: Path, launcher: FakeLauncher) -> None:
+    runner = _runner(tmp_path, launcher)
+    runner.execute()
+    runner.finish("complete")
+    saved = _saved(tmp_path)[1]
+    assert saved["warnings"].startswith("few_launches: 3 launches, fewer than 6")
+    ledger = json.loads(saved["ledger"])
+    assert ledger["global_batch"] == "64" and ledger["cores_per_device"] == "1"
+    assert saved["verdict"] == "tie" and saved["base_case_id"] == _cases()[0].case_id
 
 
 def test_a_missing_framework_is_unsupported_and_the_rest_runs(
@@ -193,3 +391,13 @@ def test_a_host_without_a_name_is_unsupported(monkeypatch: pytest.MonkeyPatch) -
     assert horovod.unsupported_reason(case) == ""
     monkeypatch.setattr(horovod.socket, "gethostname", lambda: "no-such-name.invalid")
     assert "/etc/hosts" in horovod.unsupported_reason(case)
+
+
+def test_horovod_on_another_interface_is_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
+    from adapters import horovod
+
+    monkeypatch.setattr(horovod, "interface_of_host", lambda: "eth7")
+    common = ("horovod", "torch", "data", "", "mlp", "tiny", "real", "cpu", 2)
+    assert horovod.unsupported_reason(Case(*common)) == ""
+    assert horovod.unsupported_reason(Case(*common, interface="eth7")) == ""
+    assert "on eth7 here" in horovod.unsupported_reason(Case(*common, interface="eth8"))

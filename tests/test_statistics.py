@@ -1,10 +1,21 @@
 """Known truths for the statistics."""
 
+from __future__ import annotations
+
 import math
 
+import numpy as np
 import pytest
+from scipy import stats
 
-from suite.analysis.statistics import bootstrap_median, union_length
+from suite.analysis.statistics import (
+    exact_from,
+    median_interval,
+    ratio_interval,
+    signed_rank_critical,
+    union_length,
+)
+from tests.accuracy.simulation import NOISES, false_differences, missed_medians, under_the_rule
 
 
 def test_union_counts_overlap_once() -> None:
@@ -12,12 +23,58 @@ def test_union_counts_overlap_once() -> None:
 
 
 def test_one_launch_has_no_interval() -> None:
-    median, low, high = bootstrap_median([0.5])
-    assert median == 0.5
-    assert math.isnan(low) and math.isnan(high)
+    for found in (median_interval([0.5]), ratio_interval([0.5], [1.0])):
+        assert found.estimate == pytest.approx(0.5)
+        assert math.isnan(found.low) and math.isnan(found.high)
 
 
 def test_interval_holds_the_median() -> None:
-    median, low, high = bootstrap_median([1.0, 1.1, 1.2, 1.3, 5.0])
-    assert median == 1.2
-    assert 1.0 <= low < median < high <= 5.0
+    median, low, high = median_interval([1.0, 1.1, 1.2, 1.3, 5.0])
+    assert median == 1.2 and low < median < high
+
+
+def test_three_launches_by_hand() -> None:
+    # Logarithms -1, 0, 1: mean 0, standard error 1/sqrt(3), t(0.975, 2) = 4.302653.
+    found = median_interval([math.exp(-1), 1.0, math.exp(1)])
+    assert math.log(found.high) == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
+    assert math.log(found.low) == pytest.approx(-math.log(found.high))
+
+
+def test_order_statistics_by_hand() -> None:
+    # Of 9 samples the 2nd and the 8th: P(Binomial(9, 1/2) <= 1) = 0.0195 <= 0.025.
+    found = median_interval([float(x) for x in range(1, 10)])
+    assert tuple(found) == (5.0, 2.0, 8.0)
+
+
+@pytest.mark.parametrize("count", [6, 9, 20])
+def test_the_ratio_interval_inverts_scipys_signed_rank_test(count: int) -> None:
+    logs = np.random.default_rng(count).normal(0.1, 0.3, count)
+    found = ratio_interval(np.exp(logs), np.ones(count))
+    for edge, inwards in ((math.log(found.low), 1e-9), (math.log(found.high), -1e-9)):
+        inside = stats.wilcoxon(logs - edge - inwards, method="exact").pvalue
+        outside = stats.wilcoxon(logs - edge + inwards, method="exact").pvalue
+        assert outside <= 0.05 < inside
+
+
+def test_where_exact_tests_can_reach_a_level() -> None:
+    assert exact_from(0.95) == 6 and signed_rank_critical(6, 0.95) == 0
+    assert exact_from(1 - 0.05 / 15) == 10
+
+
+@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("launches", [3, 5, 6, 7, 12, 30])
+def test_two_equal_cases_differ_in_five_percent(noise: str, launches: int) -> None:
+    # 600 comparisons: a true 5 % shows above 8 % in fewer than one of a thousand.
+    assert false_differences(noise, launches, runs=600) <= 0.08
+
+
+@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("launches", [3, 5, 7, 20])
+def test_the_median_lies_in_its_interval(noise: str, launches: int) -> None:
+    assert missed_medians(noise, launches, runs=300) <= 0.09
+
+
+def test_looking_again_and_again_costs_little() -> None:
+    found = under_the_rule("log-normal", 0.02, effect=1.0, runs=250)
+    assert found.different <= 0.09 and 6 <= found.launches < 30
+    assert under_the_rule("log-normal", 0.02, effect=1.05, runs=100).different >= 0.9

@@ -10,11 +10,18 @@ from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
+from adapters.horovod.interfaces import interface_of_host
 from suite.spec.adapter import LaunchPlan
 from suite.spec.case import Case
 
 ENGINES = ("torch", "tensorflow")
 DISTRIBUTIONS = ("horovod",)
+# The ends of a pipeline add up the gradients of what they tie.
+COLLECTIVES = {
+    "data": ("all_reduce",), "intra_layer": ("all_reduce",),
+    "inter_layer": ("broadcast", "all_reduce"),
+}
+UNSWEPT = {"send_recv": "Horovod has none, its hop is the broadcast over two ranks"}
 ENGINE_DISTRIBUTIONS = {"torch": ("torch",), "tensorflow": ("tensorflow-cpu", "tensorflow")}
 LIBRARIES = {"torch": "mpi_lib_v2", "tensorflow": "mpi_lib"}
 BUILT_AGAINST = {"torch": "pytorch", "tensorflow": "tensorflow"}
@@ -25,9 +32,11 @@ CYCLE_MS, FUSION_BYTES = "1", str(64 * 1024 * 1024)
 
 def unsupported_reason(case: Case) -> str:
     """Why this cell cannot run by design, or empty."""
+    if case.variant == "fsdp":
+        return "Horovod has no fully sharded data parallel"
     if case.mode == "compiled":
         return "Horovod's collectives are not offered inside compiled graphs"
-    return _nameless()
+    return _nameless() or _elsewhere(case.interface)
 
 
 def installation_problem(case: Case) -> str:
@@ -56,6 +65,15 @@ def _nameless() -> str:
     return ""
 
 
+def _elsewhere(interface: str) -> str:
+    """Between ranks of one host the kernel stays on lo, whichever of its addresses they use."""
+    mine = interface_of_host()
+    if interface in ("lo", mine):
+        return ""
+    name = socket.gethostname()
+    return f"Horovod takes the address of the host name {name}, on {mine or 'no interface'} here"
+
+
 def _version(distributions: Sequence[str]) -> str:
     for name in distributions:
         with suppress(metadata.PackageNotFoundError):
@@ -76,10 +94,12 @@ def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "HOROVOD_CONTROLLER": "gloo",
         "HOROVOD_CPU_OPERATIONS": "gloo",
-        "HOROVOD_GLOO_IFACE": "lo",
+        "HOROVOD_GLOO_IFACE": case.interface,
         "HOROVOD_CYCLE_TIME": CYCLE_MS,
         "HOROVOD_FUSION_THRESHOLD": FUSION_BYTES,
         "HOROVOD_AUTOTUNE": "0",
+        # Allows a timeline to be started; none runs before the traced pass.
+        "HOROVOD_TIMELINE": "DYNAMIC",
         "HOROVOD_HOSTNAME": "localhost",
         "HOROVOD_SIZE": str(count),
         "HOROVOD_LOCAL_SIZE": str(count),
@@ -93,5 +113,7 @@ def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
         for rank in range(count)
     ]
     output = (folder / "rendezvous.json").resolve()
-    helper = [python, "-m", "adapters.horovod.rendezvous", str(count), str(output)]
+    helper = [
+        python, "-m", "adapters.horovod.rendezvous", str(count), str(output), case.interface
+    ]
     return LaunchPlan(count, ranks, helper, output)

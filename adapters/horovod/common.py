@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import metadata
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from suite.spec.strategies import shard_axes
-from suite.spec.workloads import MlpSpec, Weights, Workload
+from adapters.horovod.interfaces import interface_of_host
+from suite.spec.case import Rank
+from suite.spec.strategies import shard_axes, tied_weights
+from suite.spec.workloads import Weights, Workload
 
 EMULATED = "hops are broadcasts over 2-rank process sets: Horovod has no send/recv"
 
@@ -39,9 +43,36 @@ def neighbour_sets(hvd: Any, processes: int) -> list[Any]:
     return [hvd.ProcessSet([rank, rank + 1]) for rank in range(processes - 1)]
 
 
+def end_set(hvd: Any, workload: Workload, processes: int) -> Any:
+    """Process set of the first and last rank, or None if no parameter is tied between them."""
+    if not tied_weights(workload, processes):
+        return None
+    return hvd.global_process_set if processes == 2 else hvd.ProcessSet([0, processes - 1])
+
+
 def new_sets(hvd: Any, sets: list[Any]) -> list[Any]:
     """Those that ``hvd.init`` must be told of."""
-    return [group for group in sets if group is not hvd.global_process_set]
+    return [group for group in sets if group and group is not hvd.global_process_set]
+
+
+def gather_arrays(
+    held: Weights, objects: Callable[[Any], list[Any]], flat: Callable[[np.ndarray], np.ndarray]
+) -> list[Weights]:
+    """Every rank's arrays, of one dtype; ``objects`` and ``flat`` are an engine's all-gathers.
+
+    Names and shapes travel as objects, entries as one tensor: Horovod turns an object into a
+    tensor byte by byte, which takes a second for 6 MB.
+    """
+    described = objects([(name, array.shape) for name, array in held.items()])
+    entries = flat(np.concatenate([array.ravel() for array in held.values()]))
+    sizes = [prod(shape) for rank in described for _, shape in rank]
+    parts = iter(np.split(entries, np.cumsum(sizes)[:-1]))
+    return [{name: next(parts).reshape(shape) for name, shape in rank} for rank in described]
+
+
+def merge_stages(parts: list[Weights]) -> Weights:
+    """Every stage's arrays; of a tied parameter's equal copies the first stage's."""
+    return {name: array for part in reversed(parts) for name, array in part.items()}
 
 
 def my_shard(workload: Workload, name: str, array: np.ndarray, rank: int, ranks: int) -> np.ndarray:
@@ -57,11 +88,6 @@ def merge_shards(workload: Workload, parts: list[Weights]) -> Weights:
         name: np.concatenate([part[name] for part in parts], axes[name]) if name in axes else array
         for name, array in parts[0].items()
     }
-
-
-def boundary_width(workload: Workload, unit: int) -> int:
-    """Features per sample (and token) that enter a unit."""
-    return workload.widths[unit] if isinstance(workload, MlpSpec) else workload.width
 
 
 class ComputeClock:
@@ -88,3 +114,16 @@ class ComputeClock:
 
 def _threads() -> list[int]:
     return [int(path.name) for path in Path("/proc/self/task").iterdir()]
+
+
+class HorovodLink:
+    """What both engines' link sessions share; a hop is a broadcast over ranks 0 and 1."""
+
+    backend = "gloo"
+
+    def __init__(self, rank: Rank) -> None:
+        self.rank = rank
+        self.transport = f"tcp:{interface_of_host()}"
+
+    def participants(self, kind: str) -> int:
+        return 2 if kind == "broadcast" else self.rank.processes

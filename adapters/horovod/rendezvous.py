@@ -1,8 +1,9 @@
-"""Horovod's own rendezvous server for one launch on this host.
+"""Horovod's own rendezvous server for one launch.
 
-    python -m adapters.horovod.rendezvous PROCESSES OUTPUT_JSON
+    python -m adapters.horovod.rendezvous PROCESSES OUTPUT_JSON INTERFACE
 
-Writes the variables that tell the ranks where it is, then serves until it is ended.
+Writes the variables that tell the ranks where it is, then serves until it is ended. It listens on
+every address; the ranks are told the one of ``INTERFACE``, which all of them can reach.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import Path
 from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
 from horovod.runner.http.http_server import RendezvousServer
 
+from adapters.horovod.interfaces import address_of
+
 
 def main() -> None:
     parent = os.getppid()
@@ -24,7 +27,7 @@ def main() -> None:
     port = server.start()
     server.init(get_host_assignments(parse_hosts(f"localhost:{processes}"), processes))
     where = {
-        "HOROVOD_GLOO_RENDEZVOUS_ADDR": "127.0.0.1",
+        "HOROVOD_GLOO_RENDEZVOUS_ADDR": address_of(sys.argv[3]),
         "HOROVOD_GLOO_RENDEZVOUS_PORT": str(port),
     }
     part = output.with_suffix(".part")

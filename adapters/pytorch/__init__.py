@@ -9,6 +9,13 @@ from suite.spec.case import Case
 
 ENGINES = ("torch",)
 DISTRIBUTIONS = ("torch",)
+# The ends of a pipeline add up the gradients of what they tie.
+COLLECTIVES = {
+    "data": ("all_reduce",), "data/fsdp": ("all_gather", "reduce_scatter"),
+    "intra_layer": ("all_reduce",),
+    "inter_layer": ("send_recv", "all_reduce"),
+}
+UNSWEPT: dict[str, str] = {}
 
 
 def unsupported_reason(case: Case) -> str:
@@ -30,7 +37,7 @@ def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "WORLD_SIZE": str(count),
-        "GLOO_SOCKET_IFNAME": "lo",
+        "GLOO_SOCKET_IFNAME": case.interface,
         "SUITE_INIT_METHOD": f"file://{(folder / 'rendezvous').resolve()}",
     }
     if case.device == "cpu":

@@ -1,35 +1,31 @@
 """Data parallel: ``DistributedDataParallel``, contiguous shards of the global batch."""
 
 # No postponed annotations here: DDP compares the hook's annotations with the classes themselves.
-import time
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
-from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from adapters.pytorch.session import GroupSession
-from suite.spec.adapter import CommEvent, StepTrace
-from suite.spec.strategies import batch_slice
+from adapters.pytorch.session import DataParallelSession
 from suite.spec.workloads import Weights
 
 
-class DataSession(GroupSession):
-    """Gradients are averaged over ranks; equal shards make that the global-batch mean."""
+class DataSession(DataParallelSession):
+    """Gradients are averaged over ranks."""
 
-    def local_batch(self, features: Any, targets: Any) -> tuple[Any, Any]:
-        share = batch_slice(len(features), self.case.devices, self.rank.index)
-        return features[share], targets[share]
-
-    def build(self, weights: Weights) -> nn.Module:
+    def build(self, weights: Weights) -> DistributedDataParallel:
         self.inner = super().build(weights)
         return self._wrap()
 
     def _wrap(self) -> DistributedDataParallel:
         ids = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(self.inner, device_ids=ids, gradient_as_bucket_view=True)
+        # Buffers are constants: broadcasting them every step would train nothing.
+        return DistributedDataParallel(
+            self.inner, device_ids=ids, gradient_as_bucket_view=True, broadcast_buffers=False
+        )
 
     def named_parameters(self) -> dict[str, torch.Tensor]:
         wrapped, self.model = self.model, self.inner
@@ -38,47 +34,40 @@ class DataSession(GroupSession):
         finally:
             self.model = wrapped
 
-    def loss(self, handle: torch.Tensor) -> float:
-        total = handle.clone()
-        dist.all_reduce(total)
-        return float(total) / self.rank.processes
-
-    def timed_step(self, index: int) -> StepTrace:
+    @contextmanager
+    def watched(self) -> Iterator[None]:
         """A hook can be registered once and never removed, so probes get a wrapper of their own."""
-        clean = self.model
-        self.model = self._probed()
+        clean, self.model = self.model, self._probed()
         try:
-            trace = super().timed_step(index)
+            yield
         finally:
             self.model = clean
-        # Buckets may finish out of order, but every rank issues them in the same one.
-        return replace(trace, events=sorted(trace.events, key=lambda event: event.start_s))
 
     def _probed(self) -> DistributedDataParallel:
         if not hasattr(self, "probed"):
             self.probed = self._wrap()
             self.probed.register_comm_hook(self, _stamped_all_reduce)
             # The first iteration lays the buckets out anew; it is no sample.
-            super().forward_backward(0)
-            probed_clean, self.model = self.model, self.probed
+            clean, self.model = self.model, self.probed
+            self.forward_backward(0)
             self.optimizer.zero_grad()
-            super().forward_backward(0)
-            self.optimizer.zero_grad()
-            self.model = probed_clean
-            self.events = []
+            self.model = clean
         return self.probed
+
+    def silenced(self) -> AbstractContextManager[None]:
+        return cast(DistributedDataParallel, self.model).no_sync()
 
 
 def _stamped_all_reduce(
     session: DataSession, bucket: dist.GradBucket
 ) -> torch.futures.Future[torch.Tensor]:
-    buffer = bucket.buffer()
-    size = buffer.numel() * buffer.element_size()
-    began = time.perf_counter()
+    buffer, probe = bucket.buffer(), session.probe
+    start = probe.mark() if probe else None
     work = dist.all_reduce(buffer.div_(session.rank.processes), async_op=True)
 
     def finish(future: torch.futures.Future[Any]) -> torch.Tensor:
-        session.events.append(CommEvent("all_reduce", size, began, time.perf_counter()))
+        if probe:
+            probe.add("all_reduce", buffer, start, probe.mark(), f"bucket{bucket.index()}")
         return future.value()[0]
 
     return work.get_future().then(finish)

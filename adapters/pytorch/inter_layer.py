@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -10,11 +11,14 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe, schedules
 
-from adapters.pytorch.models import build_model
+from adapters.pytorch.models import build_model, torch_name
+from adapters.pytorch.models.probe import Probe
 from adapters.pytorch.session import GroupSession
-from suite.spec.adapter import CommEvent, StepTrace
-from suite.spec.strategies import micro_batches, stage_units
+from suite.spec.strategies import micro_batches, stage_units, tied_weights
 from suite.spec.workloads import Weights
+
+Hops = Callable[..., list[Any]]
+Hop = Callable[[Any], None]
 
 
 class InterLayerSession(GroupSession):
@@ -25,22 +29,46 @@ class InterLayerSession(GroupSession):
         first = sum(len(group) for group in groups[: self.rank.index])
         units = range(first, first + len(groups[self.rank.index]))
         self.last = self.rank.index == self.case.devices - 1
-        module = build_model(self.spec, weights, units).to(self.device)
+        module = build_model(self.spec, weights, units).to(self.device, self.dtype)
         stage = PipelineStage(module, self.rank.index, self.case.devices, self.device)
         kind = Schedule1F1B if self.case.variant == "1f1b" else ScheduleGPipe
         parts = micro_batches(self.case.variant, self.case.devices)
         self.schedule = kind(stage, parts, loss_fn=self.loss_function)
+        self._join_ends(module)
         return module
+
+    def _join_ends(self, module: nn.Module) -> None:
+        """The group of the two stages that hold a tied parameter; every rank must make it."""
+        names = tied_weights(self.spec, self.case.devices)
+        ends = [0, self.case.devices - 1]
+        self.ends = dist.new_group(ends) if names else None
+        mine = names if self.rank.index in ends else []
+        self.tied = {name: module.get_parameter(torch_name(name)) for name in mine}
 
     def forward_backward(self, index: int) -> torch.Tensor:
         features, targets = self.batches[index % len(self.batches)]
         losses: list[torch.Tensor] = []
         arguments = (features,) if self.rank.index == 0 else ()
         named: dict[str, Any] = {"target": targets, "losses": losses} if self.last else {}
+        if self.spec.side_input:
+            named["features"] = features
         self.schedule.step(*arguments, **named, return_outputs=False)
+        self.sum_tied_gradients()
         if not self.last:
-            return torch.zeros((), device=self.device)
+            return torch.zeros((), dtype=self.dtype, device=self.device)
         return torch.stack([loss.detach() for loss in losses]).mean()
+
+    def sum_tied_gradients(self) -> None:
+        """Each end adds what the other found: once a step, before the update."""
+        for name, parameter in self.tied.items():
+            gradient = parameter.grad
+            assert gradient is not None
+            if self.silent:
+                continue
+            start = self.probe.mark() if self.probe else None
+            dist.all_reduce(gradient, group=self.ends)
+            if self.probe:
+                self.probe.add("all_reduce", gradient, start, self.probe.mark(), f"tied.{name}")
 
     def loss(self, handle: torch.Tensor) -> float:
         shared = handle.clone()
@@ -50,44 +78,64 @@ class InterLayerSession(GroupSession):
     def full(self, tensors: dict[str, torch.Tensor]) -> Weights:
         parts: list[Weights | None] = [None] * self.case.devices
         dist.all_gather_object(parts, super().full(tensors))
-        merged = {name: array for part in parts if part for name, array in part.items()}
+        # From the last stage to the first, whose copy of a tied parameter is the one reported.
+        held = (part for part in reversed(parts) if part)
+        merged = {name: array for part in held for name, array in part.items()}
         return {name: merged[name] for name in self.names if name in merged}
 
-    def timed_step(self, index: int) -> StepTrace:
-        # The schedules issue every hop through this one function; no public hook exists.
-        original = schedules._batch_p2p
-        schedules._batch_p2p = self._stamped(original)
-        try:
-            return super().timed_step(index)
-        finally:
-            schedules._batch_p2p = original
+    def watched(self) -> AbstractContextManager[None]:
+        return _replaced_hops(self._stamped(schedules._batch_p2p))
 
-    def _stamped(self, original: Any) -> Any:
+    @contextmanager
+    def silenced(self) -> Iterator[None]:
+        """Stages compute on what the last real step left in their receive buffers."""
+        with super().silenced(), _replaced_hops(lambda operations, desc=None: []):
+            yield
+
+    def _stamped(self, original: Hops) -> Hops:
         def batch(operations: list[dist.P2POp], desc: str | None = None) -> list[Any]:
-            began = time.perf_counter()
+            probe = self.probe
+            if probe is None or not operations:
+                return original(operations, desc)
+            start = probe.mark()
             works = original(operations, desc)
-            if not operations:
-                return works
-            received = [op for op in operations if op.op is not dist.isend]
-            size = sum(op.tensor.numel() * op.tensor.element_size() for op in received)
-            return [_StampedWork(work, size if i == 0 else 0, began, self.events)
-                    for i, work in enumerate(works)]
+            hops = [self._hop(probe, operation, start) for operation in operations]
+            if len(works) != len(hops):  # coalesced: one handle for all
+                return [_StampedWork(work, hops, probe) for work in works]
+            return [_StampedWork(w, [hop], probe) for w, hop in zip(works, hops, strict=True)]
 
         return batch
 
+    def _hop(self, probe: Probe, operation: dist.P2POp, start: Any) -> Hop:
+        """Messages between two ranks arrive in the order they are sent: numbers name them."""
+        mine, peer = self.rank.index, operation.peer
+        if operation.op is dist.isend:
+            key = probe.number(f"{mine}>{peer}")
+            return lambda end: probe.add("send_recv", operation.tensor, start, end, key, "send")
+        key = probe.number(f"{peer}>{mine}")
+        return lambda end: probe.add("send_recv", operation.tensor, start, end, key, "recv")
+
 
 class _StampedWork:
-    """A work handle that records the interval from issue to the end of its wait.
+    """A work handle that marks the end of its wait."""
 
-    Bytes are counted where they are received, so that a hop counts once in the group.
-    """
-
-    def __init__(self, work: Any, size: int, began: float, events: list[CommEvent]) -> None:
-        self.work, self.size, self.began, self.events = work, size, began, events
+    def __init__(self, work: Any, hops: list[Hop], probe: Probe) -> None:
+        self.work, self.hops, self.probe = work, hops, probe
 
     def wait(self) -> Any:
         result = self.work.wait()
-        if self.size:
-            event = CommEvent("send_recv", self.size, self.began, time.perf_counter())
-            self.events.append(event)
+        end = self.probe.mark()
+        for hop in self.hops:
+            hop(end)
         return result
+
+
+@contextmanager
+def _replaced_hops(replacement: Hops) -> Iterator[None]:
+    """The schedules issue every hop through this one function; no public hook exists."""
+    original = schedules._batch_p2p
+    schedules._batch_p2p = replacement
+    try:
+        yield
+    finally:
+        schedules._batch_p2p = original

@@ -2,82 +2,112 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 from torch.distributed import _functional_collectives as funcol
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import DTensor, Replicate
+from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.distributed.tensor.parallel import (
     ColwiseParallel,
     ParallelStyle,
-    PrepareModuleOutput,
+    PrepareModuleInput,
     RowwiseParallel,
     parallelize_module,
 )
 
-from adapters.pytorch.models import torch_name
+from adapters.pytorch.models import torch_name, torch_path
+from adapters.pytorch.models.shards import torch_axes
 from adapters.pytorch.session import GroupSession
-from suite.spec.adapter import CommEvent, StepTrace
-from suite.spec.strategies import shard_axes
-from suite.spec.workloads import GptSpec, Weights
+from adapters.pytorch.styles import Entrance, OwnInputs, OwnPart
+from suite.spec.workloads import Branch, Weights
+
+Collective = Callable[..., torch.Tensor]
+Plan = dict[str, ParallelStyle]
 
 
 class IntraLayerSession(GroupSession):
     """Every rank computes the whole batch on its columns; replicated parts are computed by all."""
 
     def build(self, weights: Weights) -> nn.Module:
-        mesh = init_device_mesh(self.device.type, (self.case.devices,))
-        return parallelize_module(super().build(weights), mesh, self._plan())
+        self.mesh = init_device_mesh(self.device.type, (self.case.devices,))
+        self.axes = torch_axes(self.spec)
+        model = super().build(weights)
+        for branch in self.spec.branches():
+            linear = not branch.channels and not self._convolves(branch.row)
+            for plan in _pytorch_plans(branch) if linear else self._own_plans(branch):
+                parallelize_module(
+                    model, self.mesh, {torch_path(name): style for name, style in plan.items()}
+                )
+        return model
 
-    def _plan(self) -> dict[str, ParallelStyle]:
-        plan: dict[str, ParallelStyle] = {}
-        for name, axis in shard_axes(self.spec).items():
-            if name.endswith(".weight"):
-                module = torch_name(name).removesuffix(".weight")
-                plan[module] = ColwiseParallel() if axis == 1 else RowwiseParallel()
-        if isinstance(self.spec, GptSpec):
-            # Query, key and value share one input: entering the mesh once makes their three
-            # backward all-reduces one.
-            shared = PrepareModuleOutput(
-                output_layouts=Replicate(), desired_output_layouts=Replicate(),
-                use_local_output=False,
-            )
-            plan |= {f"units.{index}.norm1": shared for index in range(self.spec.blocks)}
-        return plan
+    def _convolves(self, layer: str) -> bool:
+        return len(self.spec.shapes()[f"{layer}.weight"]) == 4
+
+    def _own_plans(self, branch: Branch) -> list[Plan]:
+        """Parts of the layers, and where these are entered."""
+        parts, rows, entered = [*branch.columns, *branch.channels], [branch.row], [branch.module]
+        if branch.middle:
+            parts.append(branch.middle.column)
+            rows.append(branch.middle.row)
+            entered.append(branch.middle.column)
+        plan: Plan = {name: OwnPart(self.axes[torch_path(name)]) for name in parts}
+        plan |= {name: OwnInputs(self.axes[torch_path(name)]) for name in rows}
+        return [plan, {name: Entrance() for name in entered}]
 
     def full(self, tensors: dict[str, torch.Tensor]) -> Weights:
-        whole = {
-            name: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-            for name, tensor in tensors.items()
-        }
-        return super().full(whole)
+        return super().full({name: self._whole(name, part) for name, part in tensors.items()})
 
-    def timed_step(self, index: int) -> StepTrace:
-        with _stamped_waits(self.events_sink):
-            return super().timed_step(index)
+    def _whole(self, name: str, part: torch.Tensor) -> torch.Tensor:
+        path, _, leaf = torch_name(name).rpartition(".")
+        axis = self.axes.get(path, {}).get(leaf)
+        if axis is not None and not isinstance(part, DTensor):
+            part = DTensor.from_local(part.contiguous(), self.mesh, [Shard(axis)], run_check=False)
+        return part.full_tensor() if isinstance(part, DTensor) else part
 
-    def events_sink(self, event: CommEvent) -> None:
-        self.events.append(event)
+    def watched(self) -> AbstractContextManager[None]:
+        return _replaced(self._stamped)
+
+    def silenced(self) -> AbstractContextManager[None]:
+        return _replaced(lambda kind, original: _identity)
+
+    def _stamped(self, kind: str, original: Collective) -> Collective:
+        """From issue to finish, by waiting at once: these collectives return before they end."""
+
+        def collective(tensor: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tensor:
+            probe = self.probe
+            if probe is None:
+                return original(tensor, *arguments, **named)
+            start = probe.mark()
+            result = funcol.wait_tensor(original(tensor, *arguments, **named))
+            probe.add(kind, tensor, start, probe.mark(), probe.number(kind))
+            return result
+
+        return collective
+
+
+def _pytorch_plans(branch: Branch) -> list[Plan]:
+    """What several columns share enters the mesh once: their backward all-reduces become one."""
+    plan: Plan = {name: ColwiseParallel() for name in branch.columns}
+    plan[branch.row] = RowwiseParallel()
+    if branch.module in branch.columns:
+        return [plan]
+    shared = PrepareModuleInput(input_layouts=Replicate(), desired_input_layouts=Replicate())
+    return [plan | {branch.module: shared}]
+
+
+def _identity(tensor: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tensor:
+    return tensor
 
 
 @contextmanager
-def _stamped_waits(sink: Callable[[CommEvent], None]) -> Iterator[None]:
-    """Stamps DTensor's collectives from issue to finish, by waiting at once."""
+def _replaced(replacement: Callable[[str, Collective], Collective]) -> Iterator[None]:
+    """DTensor issues the all-reduces of these styles through one function of this module."""
     original = funcol.all_reduce
-
-    def stamped(tensor: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tensor:
-        began = time.perf_counter()
-        result = funcol.wait_tensor(original(tensor, *arguments, **named))
-        size = tensor.numel() * tensor.element_size()
-        sink(CommEvent("all_reduce", size, began, time.perf_counter()))
-        return result
-
-    funcol.all_reduce = stamped  # type: ignore[assignment]
+    funcol.all_reduce = replacement("all_reduce", original)  # type: ignore[assignment]
     try:
         yield
     finally:

@@ -9,10 +9,19 @@ from suite.spec.case import Case
 
 ENGINES = ("tensorflow",)
 DISTRIBUTIONS = ("tensorflow-cpu", "tensorflow")
+COLLECTIVES = {
+    "data": ("all_reduce",), "intra_layer": ("send_recv",), "inter_layer": ("send_recv",),
+}
+UNSWEPT = dict.fromkeys(
+    ("all_gather", "reduce_scatter", "broadcast"),
+    "the devices of one TensorFlow process reduce and copy, no strategy here does more",
+)
 
 
 def unsupported_reason(case: Case) -> str:
     """Why this cell cannot run by design, or empty."""
+    if case.variant == "fsdp":
+        return "TensorFlow has no fully sharded data parallel"
     if case.mode == "compiled" and case.strategy != "single":
         return "XLA (jit_compile) is offered for the single strategy only"
     return ""

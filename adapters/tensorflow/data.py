@@ -8,10 +8,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from adapters.tensorflow.models import Tensors
+from adapters.tensorflow.models.branch import Tensors
 from adapters.tensorflow.models.optimizer import Adam
 from adapters.tensorflow.models.stamps import Stamps, size_bytes
 from adapters.tensorflow.models.training import Training
+from adapters.tensorflow.models.xplane import REDUCTION_SCOPE
 from suite.spec.strategies import batch_slice
 from suite.spec.workloads import Weights
 
@@ -55,6 +56,8 @@ class DataSession(Training):
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """In a replica: its loss, and the mean gradients of all replicas."""
         loss, local = super().loss_and_gradients(features, targets)
+        if self.silent:
+            return loss, local
         context = tf.distribute.get_replica_context()
         mean = context.all_reduce(tf.distribute.ReduceOp.MEAN, list(local.values()))
         return loss, dict(zip(local, mean, strict=True))
@@ -79,18 +82,25 @@ class _StampedReduction(tf.distribute.ReductionToOneDevice):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stamps = Stamps()
+        self.stamps: Stamps | None = None
 
     def batch_reduce_implementation(
         self, reduce_op: Any, value_destination_pairs: Sequence[Any], options: Any
     ) -> list[Any]:
-        if not self.stamps.on:
+        if self.stamps is None or not self.stamps.on:
             return super().batch_reduce_implementation(reduce_op, value_destination_pairs, options)
         values = [value.values for value, _ in value_destination_pairs]
-        ready = [[self.stamps.mark(tensor) for tensor in parts] for parts in values]
-        reduced = super().batch_reduce_implementation(reduce_op, value_destination_pairs, options)
-        for starts, result in zip(ready, reduced, strict=True):
+        ready = [
+            [self.stamps.mark(device, [tensor]) for device, tensor in enumerate(parts)]
+            for parts in values
+        ]
+        with tf.name_scope(REDUCTION_SCOPE):
+            reduced = super().batch_reduce_implementation(
+                reduce_op, value_destination_pairs, options
+            )
+        for number, (starts, result) in enumerate(zip(ready, reduced, strict=True)):
             for device, (start, tensor) in enumerate(zip(starts, result.values, strict=True)):
-                end = self.stamps.mark(tensor)
-                self.stamps.add("all_reduce", device, size_bytes(tensor), start, end)
+                end = self.stamps.mark(device, [tensor])
+                key, size = f"gradient.{number}", size_bytes(tensor)
+                self.stamps.member("all_reduce", key, device, size, start, end)
         return list(reduced)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import accumulate, pairwise
 from typing import Any
 
 import tensorflow as tf
 
-from adapters.tensorflow.models import Tensors, dense_gradients, forward
+from adapters.tensorflow.models import dense_gradients, forward
+from adapters.tensorflow.models.branch import Tensors
 from adapters.tensorflow.placement import PlacedSession
-from suite.spec.strategies import micro_batches, pipeline_schedule, stage_of_weights, stage_units
+from suite.spec.strategies import (
+    micro_batches,
+    pipeline_schedule,
+    stage_units,
+    stages_of_weights,
+    tied_weights,
+)
 from suite.spec.workloads import Weights
 
 
@@ -18,11 +26,10 @@ class InterLayerSession(PlacedSession):
     def build(self, weights: Weights) -> Tensors:
         stages = self.case.devices
         self.parts = micro_batches(self.case.variant, stages)
-        numbers = iter(range(len(self.spec.units())))
-        self.units = [
-            [next(numbers) for _ in group] for group in stage_units(self.spec, stages)
-        ]
-        owner = stage_of_weights(self.spec, stages)
+        ends = [0, *accumulate(len(group) for group in stage_units(self.spec, stages))]
+        self.units = [range(*pair) for pair in pairwise(ends)]
+        owner = {name: held[0] for name, held in stages_of_weights(self.spec, stages).items()}
+        self.tied = tied_weights(self.spec, stages)
         self.stages: list[dict[str, tf.Variable]] = [{} for _ in range(stages)]
         for name, array in weights.items():
             with tf.device(self.devices[owner[name]]):
@@ -30,14 +37,13 @@ class InterLayerSession(PlacedSession):
         return {name: self.stages[owner[name]][name] for name in weights}
 
     def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
-        with tf.device(self.devices[0]):
-            first = self.tensor(features)
         with tf.device(self.devices[-1]):
-            return first, self.tensor(targets)
+            return self.spread(features), self.tensor(targets)
 
     def loss_and_gradients(
-        self, features: tf.Tensor, targets: tf.Tensor
+        self, features: list[tf.Tensor], targets: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        self.begin()
         flight = _Flight(self, features, targets)
         for stage, kind, part in pipeline_schedule(
             self.case.variant, self.case.devices, self.parts
@@ -50,10 +56,15 @@ class InterLayerSession(PlacedSession):
 class _Flight:
     """One step's micro-batches on their way through the stages."""
 
-    def __init__(self, session: InterLayerSession, features: Any, targets: Any) -> None:
+    def __init__(
+        self, session: InterLayerSession, features: list[tf.Tensor], targets: tf.Tensor
+    ) -> None:
         self.session, self.last = session, session.case.devices - 1
-        with tf.device(session.devices[0]):
-            self.inputs = {(0, i): x for i, x in enumerate(tf.split(features, session.parts))}
+        self.features: list[list[tf.Tensor]] = []
+        for device, held in zip(session.devices, features, strict=False):
+            with tf.device(device):
+                self.features.append(tf.split(held, session.parts))
+        self.inputs = {(0, part): x for part, x in enumerate(self.features[0])}
         with tf.device(session.devices[-1]):
             self.targets = tf.split(targets, session.parts)
         self.tapes: dict[tuple[int, int], tuple[tf.GradientTape, tf.Tensor, tf.Tensor]] = {}
@@ -61,15 +72,26 @@ class _Flight:
         self.losses: list[tf.Tensor] = []
         self.sums: list[dict[str, tf.Tensor]] = [{} for _ in session.devices]
         self.previous: list[list[tf.Tensor]] = [[] for _ in session.devices]
+        self.weights: list[dict[str, Any]] = [dict(held) for held in session.stages]
+        for name in session.tied:
+            table = tf.convert_to_tensor(self.weights[0][name])
+            self.weights[self.last][name] = session.move(table, 0, self.last, f"tied.{name}")
+            self._received(f"tied.{name}", self.last)
 
     def forward(self, stage: int, part: int) -> None:
         session = self.session
+        self._received(f"forward.{stage - 1}.{part}", stage)
         with tf.control_dependencies(self.previous[stage]):
             x = tf.identity(self.inputs[stage, part])
         with tf.GradientTape() as tape:
             if stage:
                 tape.watch(x)
-            y = forward(session.spec, session.stages[stage], x, session.units[stage])
+            if stage == self.last:
+                tape.watch([self.weights[stage][name] for name in session.tied])
+            side = self.features[stage][part] if session.spec.side_input else None
+            y = forward(
+                session.spec, self.weights[stage], x, session.units[stage], features=side
+            )
             if stage == self.last:
                 y = session.loss_function(y, self.targets[part]) / session.parts
         self.tapes[stage, part] = tape, x, y
@@ -77,12 +99,15 @@ class _Flight:
         if stage == self.last:
             self.losses.append(y)
         else:
-            self.inputs[stage + 1, part] = session.hop(y, stage, stage + 1)
+            self.inputs[stage + 1, part] = session.move(
+                y, stage, stage + 1, f"forward.{stage}.{part}"
+            )
 
     def backward(self, stage: int, part: int) -> None:
-        session, weights = self.session, self.session.stages[stage]
+        session, weights = self.session, self.weights[stage]
         tape, x, y = self.tapes.pop((stage, part))
         arriving = tf.ones_like(y) if stage == self.last else self.arriving[stage, part]
+        self._received(f"backward.{stage}.{part}", stage)
         with tf.control_dependencies(self.previous[stage]):
             arriving = tf.identity(arriving)
         found = tape.gradient(y, {"": x, **weights} if stage else weights, arriving)
@@ -92,11 +117,27 @@ class _Flight:
         self.sums[stage] = {n: before[n] + g if n in before else g for n, g in found.items()}
         self.previous[stage] = list(self.sums[stage].values())
         if leaving is not None:
-            self.arriving[stage - 1, part] = session.hop(leaving, stage, stage - 1)
+            self.arriving[stage - 1, part] = session.move(
+                leaving, stage, stage - 1, f"backward.{stage - 1}.{part}"
+            )
+
+    def _received(self, name: str, stage: int) -> None:
+        if name in self.session.arrivals:
+            self.session.received(name, self.previous[stage])
 
     def result(self) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Mean loss of the batch and the sum of the micro-batches' shares of its gradient."""
+        self.sum_tied_gradients()
         merged = {name: tensor for stage in self.sums for name, tensor in stage.items()}
         with tf.device(self.session.devices[-1]):
             loss = tf.add_n(self.losses)
         return loss, {name: merged[name] for name in self.session.names}
+
+    def sum_tied_gradients(self) -> None:
+        """What the last stage found for its copy goes back to the first, which has the variable."""
+        for name in self.session.tied:
+            key = f"tied.{name}.gradient"
+            returning = self.session.move(self.sums[self.last].pop(name), self.last, 0, key)
+            self._received(key, 0)
+            with tf.device(self.session.devices[0]):
+                self.sums[0][name] += returning

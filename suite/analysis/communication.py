@@ -1,99 +1,270 @@
-"""T_comm, B, N, waiting, transfer and load balance from the raw traces of a launch."""
+"""T_comm, waiting, transfer, exposure, B, N and load balance from the raw traces of a launch.
+
+One reduction for every framework. A device's T_comm is the union of the intervals in which it has
+a communication in flight: from when it is ready for one until it can use the result. Each interval
+has two parts, split by the last participant's readiness: *waiting* for it, then *transfer*.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from suite.analysis.statistics import union_length
+from suite.analysis.statistics import union, union_length
 
 Record = dict[str, Any]
-COLLECTIVES = {"all_reduce", "all_gather", "reduce_scatter"}
+Event = dict[str, Any]
+Interval = tuple[float, float]
+KIND_COLUMNS = {
+    "all_reduce": "t_comm_all_reduce_s",
+    "all_gather": "t_comm_all_gather_s",
+    "reduce_scatter": "t_comm_all_gather_s",
+    "broadcast": "t_comm_all_gather_s",
+    "send_recv": "t_comm_send_recv_s",
+}
 
 
-def communication(records: list[Record]) -> dict[str, float]:
-    """Medians over the timed steps of one launch, seconds and bytes; {} if untraced."""
-    steps = _steps(records)
-    if not steps or not any(events for events in steps[0]):
-        return {}
-    found = [_one_step(events_by_rank) for events_by_rank in steps]
-    names = set.intersection(*(set(step) for step in found))
-    return {name: float(np.median([step[name] for step in found])) for name in sorted(names)}
+@dataclass(frozen=True)
+class DeviceStep:
+    """One device in one step: its events, and its compute clock as (time, busy) points."""
+
+    events: list[Event]
+    clock: list[Interval]
 
 
-def _steps(records: list[Record]) -> list[list[list[dict[str, Any]]]]:
-    """[step][device] -> events in order; a process may drive several devices."""
-    if not records or not all(record["traces"] for record in records):
+@dataclass(frozen=True)
+class Communication:
+    """One communication of a group: payload bytes, and the interval in which data moved."""
+
+    kind: str
+    payload_bytes: int
+    last_ready_s: float
+    end_s: float
+
+
+Step = list[DeviceStep]
+
+
+def steps_of(records: list[Record], name: str) -> list[Step]:
+    """[step][device] of the pass ``traces`` or ``profiles``, ranks in order; [] without one."""
+    if not records or not all(record.get(name) for record in records):
         return []
-    count = min(len(record["traces"]) for record in records)
+    count = min(len(record[name]) for record in records)
     return [
-        [part for record in records for part in _by_device(record["traces"][step]["events"])]
+        [device for record in records for device in _devices(record[name][step])]
         for step in range(count)
     ]
 
 
-def _by_device(events: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    devices = sorted({event.get("device", 0) for event in events}) or [0]
-    return [[event for event in events if event.get("device", 0) == d] for d in devices]
+def _devices(trace: dict[str, Any]) -> list[DeviceStep]:
+    count = max([len(trace["busy"]), *(event["device"] + 1 for event in trace["events"]), 1])
+    clocks = [*trace["busy"], *([[]] * (count - len(trace["busy"])))]
+    return [
+        DeviceStep([e for e in trace["events"] if e["device"] == number], clocks[number])
+        for number in range(count)
+    ]
 
 
-def _one_step(ranks: list[list[dict[str, Any]]]) -> dict[str, float]:
-    spans = [[(event["start_s"], event["end_s"]) for event in events] for events in ranks]
-    kinds = {event["kind"] for events in ranks for event in events}
-    collective = kinds <= COLLECTIVES and len({len(events) for events in ranks}) == 1
-    # A collective is one communication of the group; a hop is one of its receiver alone.
-    counted = ranks[0] if collective else [event for events in ranks for event in events]
-    count = len(counted)
-    payload = sum(event["payload_bytes"] for event in counted)
+def communication(records: list[Record]) -> dict[str, float]:
+    """Columns of one launch, medians over its timed steps, seconds and bytes; {} if untraced.
+
+    B and N are the profiler's where it saw communications with sizes: after fusion.
+    """
+    found = _medians(_one_step(step) for step in steps_of(records, "traces"))
+    found |= _volume(steps_of(records, "traces"))
+    found |= _medians(_exposure(step) for step in _clocked(records))
+    return found | _volume(steps_of(records, "profiles"))
+
+
+def waits(records: list[Record]) -> list[float]:
+    """Seconds that each device waited for others, median over timed steps."""
+    per_step = [
+        [union_length(device_waits) for device_waits in _waits(step, _matched(step))]
+        for step in steps_of(records, "traces")
+    ]
+    return [float(value) for value in np.median(per_step, axis=0)] if per_step else []
+
+
+def payloads(records: list[Record], name: str = "traces") -> dict[str, list[int]]:
+    """Kind -> payload bytes of each communication of a pass's first step, where sizes are known.
+
+    ``traces`` is what was asked of the framework, ``profiles`` what Horovod made of it by fusion.
+    """
+    steps = steps_of(records, name)
+    found: dict[str, list[int]] = {}
+    for one in _matched(steps[0]).values() if steps else ():
+        if one.payload_bytes:
+            found.setdefault(one.kind, []).append(one.payload_bytes)
+    return found
+
+
+def _clocked(records: list[Record]) -> list[Step]:
+    """Steps with a compute clock on every device: of the timed pass, else of the traced one."""
+    for name in ("traces", "profiles"):
+        steps = steps_of(records, name)
+        if steps and all(device.clock for step in steps for device in step):
+            return steps
+    return []
+
+
+def _medians(found: Iterable[dict[str, float]]) -> dict[str, float]:
+    steps = [step for step in found if step]
+    if not steps:
+        return {}
+    names = set.intersection(*(set(step) for step in steps))
+    return {name: float(np.median([step[name] for step in steps])) for name in sorted(names)}
+
+
+def _one_step(step: Step) -> dict[str, float]:
+    matched = _matched(step)
+    if not matched:
+        return {}
     result = {
-        "t_comm_s": float(np.mean([union_length(span) for span in spans])),
-        "comm_count": float(count),
-        "comm_bytes": payload / count,
+        "t_comm_s": _mean_union(step, lambda event: True),
+        "t_comm_wait_s": _mean(union_length(own) for own in _waits(step, matched)),
+        "t_comm_transfer_s": _mean(union_length(own) for own in _transfers(step, matched)),
     }
-    if payload:
-        result["alpha_s_per_byte"] = result["t_comm_s"] / payload
-    if collective:
-        result |= _wait_and_transfer(spans)
+    for column in dict.fromkeys(KIND_COLUMNS[one.kind] for one in matched.values()):
+        result[column] = _mean_union(step, _in_column(column))
     return result
 
 
-def _wait_and_transfer(spans: list[list[tuple[float, float]]]) -> dict[str, float]:
-    """Per collective: wait until the last rank's arrival; transfer max(end) - max(start).
+def _volume(steps: list[Step]) -> dict[str, float]:
+    """N, and B such that B·N is what a step moves: steps of a pass may fuse differently."""
+    matched = [list(_matched(step).values()) for step in steps]
+    totals = [sum(one.payload_bytes for one in step) for step in matched]
+    if not all(totals) or not totals:
+        return {}
+    count = float(np.median([len(step) for step in matched]))
+    return {"comm_count": count, "comm_bytes": float(np.median(totals)) / count}
 
-    Events are listed in an order that is the same everywhere: the k-th of each belong together.
+
+def _in_column(column: str) -> Callable[[Event], bool]:
+    return lambda event: KIND_COLUMNS[event["kind"]] == column
+
+
+def _matched(step: Step) -> dict[str, Communication]:
+    """Key -> the communication that the devices' events of that key are parts of."""
+    groups: dict[str, list[Event]] = {}
+    for device in step:
+        for event in device.events:
+            groups.setdefault(event["key"], []).append(event)
+    return {key: _join(events) for key, events in groups.items()}
+
+
+def _join(events: list[Event]) -> Communication:
+    """A hop's send only says when the tensor was ready; its own end is not used.
+
+    A mark may be taken late, but no participant was ready after the result was there.
     """
-    waits: list[list[tuple[float, float]]] = [[] for _ in spans]
-    transfers = []
-    for together in zip(*spans, strict=True):
-        last_start = max(start for start, _ in together)
-        transfers.append((last_start, max(end for _, end in together)))
-        for rank, (start, _) in enumerate(together):
-            waits[rank].append((start, last_start))
-    return {
-        "t_comm_wait_s": float(np.mean([union_length(wait) for wait in waits])),
-        "t_comm_transfer_s": union_length(transfers),
-    }
+    end = max(event["end_s"] for event in events if event["role"] != "send")
+    return Communication(
+        events[0]["kind"],
+        max(event["payload_bytes"] for event in events),
+        min(end, max(event["start_s"] for event in events)),
+        end,
+    )
+
+
+def _waits(step: Step, matched: dict[str, Communication]) -> list[list[Interval]]:
+    """Per device, from its own readiness to the last participant's."""
+    return [
+        [(e["start_s"], max(e["start_s"], matched[e["key"]].last_ready_s)) for e in own]
+        for own in map(_in_flight, step)
+    ]
+
+
+def _transfers(step: Step, matched: dict[str, Communication]) -> list[list[Interval]]:
+    """Per device, from the last participant's readiness until the last of them has the result."""
+    return [
+        [(matched[e["key"]].last_ready_s, matched[e["key"]].end_s) for e in own]
+        for own in map(_in_flight, step)
+    ]
+
+
+def _in_flight(device: DeviceStep) -> list[Event]:
+    """A hop is in flight for its receiver; sending is asynchronous."""
+    return [event for event in device.events if event["role"] != "send"]
+
+
+def _spans(device: DeviceStep, chosen: Callable[[Event], bool]) -> list[Interval]:
+    return [(e["start_s"], e["end_s"]) for e in _in_flight(device) if chosen(e)]
+
+
+def _mean_union(step: Step, chosen: Callable[[Event], bool]) -> float:
+    return _mean(union_length(_spans(device, chosen)) for device in step)
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
+
+
+def _exposure(step: Step) -> dict[str, float]:
+    """Wall time of the union of communication less the compute that went on meanwhile."""
+    if not any(_in_flight(device) for device in step):
+        return {}
+    return {"t_comm_exposed_s": _mean(map(_exposed, step))}
+
+
+def _exposed(device: DeviceStep) -> float:
+    times, busy = np.asarray(device.clock, float).T
+    edges = np.asarray(union(_spans(device, lambda event: True)), float).reshape(-1, 2)
+    computed = np.diff(np.interp(edges, times, busy), axis=1).sum()
+    return max(0.0, float(np.diff(edges, axis=1).sum() - computed))
 
 
 def load_balance(records: list[Record]) -> dict[str, float]:
-    """T_i is the median busy compute time of a device; L = max(T_i) / avg(T_i)."""
-    busy: list[float] = []
-    for record in records:
-        per_step = [trace["compute_s"] for trace in record["traces"] if trace["compute_s"]]
-        if per_step:
-            busy += [float(value) for value in np.median(np.asarray(per_step), axis=0)]
-    if not busy:
+    """L = max(T_i) / avg(T_i) of a launch, T_i the median busy time of device i over its steps.
+
+    The per-step form, a sum of maxima over a sum of averages, shows imbalance that moves about.
+    """
+    busy = compute_seconds(records)
+    if not busy.size:
         return {}
-    average = float(np.mean(busy))
+    devices = np.median(busy, axis=0)
     return {
-        "compute_max_s": max(busy),
-        "compute_avg_s": average,
-        "load_balance": max(busy) / average,
+        "compute_max_s": float(devices.max()),
+        "compute_avg_s": float(devices.mean()),
+        "load_balance": float(devices.max() / devices.mean()),
+        "load_balance_step": float(busy.max(axis=1).sum() / busy.mean(axis=1).sum()),
     }
 
 
+def compute_seconds(records: list[Record]) -> np.ndarray:
+    """(steps, devices) busy compute time; empty where no pass has a clock for every device."""
+    return np.asarray(
+        [[device.clock[-1][1] - device.clock[0][1] for device in step]
+         for step in _clocked(records)]
+    )
+
+
+def clocked_step_seconds(records: list[Record]) -> float | None:
+    """Length of the step that ``compute_seconds`` is read in: mean over devices, median over steps.
+
+    None where no pass has a clock for every device.
+    """
+    lengths = [
+        _mean(device.clock[-1][0] - device.clock[0][0] for device in step)
+        for step in _clocked(records)
+    ]
+    return float(np.median(lengths)) if lengths else None
+
+
+def idle_share(records: list[Record]) -> float | None:
+    """1 - T_i / step, mean over devices, median over steps: a pipeline's bubble; None unclocked."""
+    shares = [
+        _mean(1.0 - (c[-1][1] - c[0][1]) / (c[-1][0] - c[0][0]) for c in (d.clock for d in step))
+        for step in _clocked(records)
+    ]
+    return float(np.median(shares)) if shares else None
+
+
 def missing_reason(records: list[Record]) -> str:
-    """Why traces lack a figure, in the adapter's words."""
-    reasons = {trace["missing"] for record in records for trace in record["traces"]}
+    """Why no pass has a figure, in the adapter's words."""
+    if _clocked(records):
+        return ""
+    reasons = {trace["missing"] for record in records for trace in record.get("traces", ())}
     return "; ".join(sorted(reasons - {""}))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 FIRST_LOSS, LATER_LOSS, GRADIENT, UPDATE = 1e-6, 1e-5, 1e-5, 1e-2
-DRIFT_ALLOWANCE = 10.0
+DRIFT_ALLOWANCE, GRADIENT_LIMIT = 10.0, 0.1
+# Share of the model's largest gradient below which the reference's own is rounding of zero.
+NOTHING = 1e-9
 Arrays = dict[str, np.ndarray]
 
 
@@ -32,17 +34,21 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Drift:
-    """How far float32 leaves float64 on one device: relative losses, norm of the updates."""
+    """How far float32 leaves float64 on one device: relative losses, norms of the others."""
 
+    first_loss: float = 0.0
     losses: float = 0.0
+    gradients: float = 0.0
     updates: float = 0.0
 
 
 def measure_drift(single: Evidence, reference: Evidence, initial: Arrays) -> Drift:
     """From a float32 and a float64 launch of the same framework on one device."""
     return Drift(
+        _relative(single.losses[:1], reference.losses[:1]),
         _relative(single.losses, reference.losses),
-        _updates(single.parameters, reference.parameters, initial),
+        _gradients(single.gradients, reference.gradients, _norm),
+        _updates(single.parameters, reference, initial),
     )
 
 
@@ -51,17 +57,17 @@ def check(
 ) -> Verdict:
     """Compares with a single-device float64 reference from the same weights and batches.
 
-    Rounding grows over the steps, so the gates of what comes later are widened to ten times the
-    measured drift where that is larger; the first loss and gradients have no such excuse.
+    Rounding grows with depth and over the steps, and flips a relu at its kink: with a measured
+    drift a gate is ten times that where it is larger. Gradients must agree to a tenth whatever
+    float32 does.
     """
-    drift = drift or Drift()
-    later = max(LATER_LOSS, DRIFT_ALLOWANCE * drift.losses)
-    update = max(UPDATE, DRIFT_ALLOWANCE * drift.updates)
+    known = drift or Drift()
     checks = [
-        ("first loss", _relative(found.losses[:1], reference.losses[:1]) / FIRST_LOSS),
-        ("losses", _relative(found.losses, reference.losses) / later),
-        ("gradients", _gradients(found.gradients, reference.gradients) / GRADIENT),
-        ("updates", _updates(found.parameters, reference.parameters, initial) / update),
+        ("first loss", _relative(found.losses[:1], reference.losses[:1])
+         / _gate(FIRST_LOSS, known.first_loss)),
+        ("losses", _relative(found.losses, reference.losses) / _gate(LATER_LOSS, known.losses)),
+        ("gradients", _gradients_in_gates(found, reference, drift)),
+        ("updates", _updates(found.parameters, reference, initial) / _gate(UPDATE, known.updates)),
     ]
     errors = {name: error if np.isfinite(error) else np.inf for name, error in checks}
     worst = max(errors.values())
@@ -78,30 +84,70 @@ def _relative(found: Sequence[float], reference: Sequence[float]) -> float:
     return float(np.max(np.abs(a - b) / np.maximum(np.abs(b), 1e-12)))
 
 
-def _gradients(found: Arrays, reference: Arrays) -> float:
-    """Largest difference as a share of the tensor's largest entry; a missing tensor is infinite."""
-    if found.keys() != reference.keys():
-        return float("inf")
-    # A key bias shifts all scores of a query alike: its true gradient is zero, and only the
-    # model-wide scale says what is noise.
-    scale = max(float(np.abs(value).max()) for value in reference.values())
-    worst = 0.0
-    for name, expected in reference.items():
-        if found[name].shape != expected.shape:
-            return float("inf")
-        own = max(float(np.abs(expected).max()), 1e-3 * scale)
-        worst = max(worst, float(np.abs(found[name] - expected).max()) / own)
-    return worst
+def _gate(strict: float, drift: float) -> float:
+    return max(strict, DRIFT_ALLOWANCE * drift)
 
 
-def _updates(found: Arrays, reference: Arrays, initial: Arrays) -> float:
-    """Norm of the parameters' difference over the norm of what training changed.
+def _gradients_in_gates(found: Evidence, reference: Evidence, drift: Drift | None) -> float:
+    """By entries, strictly; with a drift also by norms, and the better of the two counts.
 
-    Adam's first steps are close to sign(gradient): an entry whose gradient is rounding noise moves
-    by a whole learning rate, so a norm is compared and not the worst entry.
+    A flipped relu moves one entry by any amount, so no multiple of a drift bounds the worst entry;
+    a norm counts it as the one entry that it is.
+    """
+    strict = _gradients(found.gradients, reference.gradients, _largest) / GRADIENT
+    if drift is None:
+        return strict
+    allowed = min(_gate(GRADIENT, drift.gradients), GRADIENT_LIMIT)
+    return min(strict, _gradients(found.gradients, reference.gradients, _norm) / allowed)
+
+
+def _largest(values: np.ndarray) -> float:
+    return float(np.abs(values).max())
+
+
+def _norm(values: np.ndarray) -> float:
+    return float(np.linalg.norm(values))
+
+
+def _gradients(
+    found: Arrays, reference: Arrays, size: Callable[[np.ndarray], float]
+) -> float:
+    """Worst tensor's difference as a share of its scale; a missing tensor is infinite.
+
+    The scale is the tensor's own size, or a thousandth of the model's largest where that is more.
+    Where the true gradient is zero all of it is noise, and the model's size says how much: a bias
+    that a normalisation takes away, a key bias, which shifts all scores of a query alike.
     """
     if found.keys() != reference.keys():
         return float("inf")
-    difference = sum(float(np.sum((found[n] - reference[n]) ** 2)) for n in reference)
-    change = sum(float(np.sum((reference[n] - initial[n]) ** 2)) for n in reference)
+    if any(found[name].shape != expected.shape for name, expected in reference.items()):
+        return float("inf")
+    sizes = {name: size(value) for name, value in reference.items()}
+    model, nothing = max(sizes.values()), _without_gradient(reference)
+    scales = {
+        name: model if name in nothing else max(own, 1e-3 * model) for name, own in sizes.items()
+    }
+    errors = [size(found[name] - expected) / scales[name] for name, expected in reference.items()]
+    return float(np.max(errors))  # NaN stays NaN here; Python's max would lose it
+
+
+def _without_gradient(reference: Arrays) -> set[str]:
+    """Tensors whose true gradient is zero."""
+    sizes = {name: _largest(value) for name, value in reference.items()}
+    return {name for name, own in sizes.items() if own <= NOTHING * max(sizes.values())}
+
+
+def _updates(found: Arrays, reference: Evidence, initial: Arrays) -> float:
+    """Norm of the parameters' difference over the norm of what training changed.
+
+    Adam's first steps are close to sign(gradient): an entry whose gradient is rounding noise moves
+    by a whole learning rate, so a norm is compared and not the worst entry, and tensors whose true
+    gradient is zero are left out.
+    """
+    expected = reference.parameters
+    if found.keys() != expected.keys():
+        return float("inf")
+    names = expected.keys() - _without_gradient(reference.gradients)
+    difference = sum(float(np.sum((found[n] - expected[n]) ** 2)) for n in names)
+    change = sum(float(np.sum((expected[n] - initial[n]) ** 2)) for n in names)
     return float(np.sqrt(difference / change)) if change else float("inf")

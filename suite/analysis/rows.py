@@ -2,143 +2,213 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import math
+import statistics
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from suite.analysis.communication import communication, load_balance, missing_reason
+from suite.analysis.doubts import Conditions, find_warnings
+from suite.analysis.ledger import build_ledger
+from suite.analysis.link_model import model_columns
 from suite.analysis.parity import Verdict
-from suite.analysis.statistics import bootstrap_median, coefficient_of_variation
+from suite.analysis.samples import launch_samples, probe_samples, step_summary
+from suite.analysis.statistics import coefficient_of_variation, median_interval
+from suite.analysis.traced import Reduced, reduce_launch, slowest_rank, traced_columns
+from suite.analysis.verdict import NOT_COMPARABLE, compare_cases
 from suite.spec.case import Case
+from suite.spec.warnings import warn
 
 Row = dict[str, Any]
-FEW_LAUNCHES, NOISY = 3, 0.1
+Launch = list[dict[str, Any]]
 
 
 @dataclass
 class CaseResult:
-    """All launches of a case, one a block: the ranks' records, or None where a block failed."""
+    """All launches of a case, one a block: the ranks' records, or None where a block failed.
+
+    ``cores[block]`` are those its processes were asked to run on; ``stopped`` says why no more
+    launches are made.
+    """
 
     case: Case
-    launches: list[list[dict[str, Any]] | None] = field(default_factory=list)
+    launches: list[Launch | None] = field(default_factory=list)
     status: str = "ok"
     reason: str = ""
     parity: Verdict | None = None
     oversubscribed: bool = False
+    cores: list[list[int]] = field(default_factory=list)
+    stopped: str = ""
+    reduced: dict[int, Reduced | None] = field(default_factory=dict, repr=False)
+
+    @property
+    def good(self) -> list[Launch]:
+        """Launches that finished."""
+        return [records for records in self.launches if records]
+
+    @property
+    def good_cores(self) -> list[list[int]]:
+        """Cores asked for, of each launch that finished."""
+        pairs = zip(self.launches, self.cores, strict=False)
+        return [cores for records, cores in pairs if records]
+
+    def has(self, block: int) -> bool:
+        """Whether the launch of that block finished."""
+        return block < len(self.launches) and bool(self.launches[block])
+
+    def put(
+        self, block: int, records: Launch | None, cores: list[int], reduced: Reduced | None
+    ) -> None:
+        """Keeps a launch in the place of its block; blocks that were skipped hold None."""
+        missing = block + 1 - len(self.launches)
+        self.launches += [None] * missing
+        self.cores += [[] for _ in range(missing)]
+        self.launches[block], self.cores[block] = records, cores
+        self.reduced[block] = reduced
 
 
-def build_rows(run_id: str, results: list[CaseResult]) -> list[Row]:
-    """One row a case that was started or cannot run, in the order given."""
-    bases = {_column(r.case): r for r in results if r.case.strategy == "single" and _timed(r)}
+def build_rows(
+    run_id: str, results: list[CaseResult], conditions: Conditions | None = None
+) -> list[Row]:
+    """One row a case that was started or cannot run, in the order given.
+
+    Beside the columns a row carries ``launch_step_s`` (the median step of each block, None where
+    it failed), ``launch_samples`` (the same for every metric), what ``step_summary`` gives and,
+    where a pass has compute clocks, ``device_compute_s`` (T_i of each device) and
+    ``clocked_step_s`` (the step they were read in); its ``warnings`` are objects and its
+    ``ledger`` a dict.
+    """
+    conditions = conditions or Conditions()
     begun = [result for result in results if result.launches or result.status != "ok"]
-    return [_row(run_id, result, bases.get(_column(result.case))) for result in begun]
+    rows = [_row(run_id, result) for result in begun]
+    bases = {_column(row): row for row in rows if row["strategy"] == "single" and _timed(row)}
+    for result, row in zip(begun, rows, strict=True):
+        if _timed(row):
+            base = bases.get(_column(row))
+            row |= _speedup(result, row, base) | _utilisation(result, row, conditions)
+            row |= _modelled(result, row, conditions)
+            row["warnings"] = find_warnings(
+                result.case, result.good, result.good_cores, row, conditions, result.oversubscribed
+            ) + _refused_comparison(row, base)
+    return rows
 
 
-def _column(case: Case) -> tuple[str, ...]:
-    return (case.framework, case.engine, case.workload, case.size, case.mode, case.dtype)
+def _column(row: Row) -> tuple[Any, ...]:
+    names = ("framework", "engine", "workload", "size", "mode", "dtype")
+    return tuple(row[name] for name in names)
 
 
-def _timed(result: CaseResult) -> bool:
-    return result.status == "ok" and any(result.launches)
+def _timed(row: Row) -> bool:
+    return row["status"] == "ok" and bool(row["repeats"])
 
 
-def step_seconds(records: list[dict[str, Any]]) -> np.ndarray:
-    """(steps,) the slowest rank's wall time of each step."""
-    return np.max([record["step_seconds"] for record in records], axis=0)
+def step_seconds(records: Launch) -> np.ndarray:
+    """(steps,) the slowest rank's wall time of each clean step."""
+    return slowest_rank(records, "step_seconds")
 
 
-def _row(run_id: str, result: CaseResult, base: CaseResult | None) -> Row:
+def _row(run_id: str, result: CaseResult) -> Row:
     case = result.case
-    row: Row = {key: value for key, value in asdict(case).items() if key != "seed"}
+    row: Row = {key: value for key, value in vars(case).items() if key != "seed"}
     row |= {
         "run_id": run_id,
         "case_id": case.case_id,
         "status": result.status,
         "reason": result.reason,
         "global_batch": case.spec.global_batch,
-        "repeats": sum(records is not None for records in result.launches),
+        "repeats": len(result.good),
         "parity": result.parity.status if result.parity else "skipped",
         "parity_error": result.parity.error if result.parity else None,
-        "warnings": "",
+        "warnings": [],
+        "stopped": result.stopped,
+        "ledger": {},
     }
-    if not _timed(result):
-        return row
-    row |= _times(result) | _speedup(result, base) | _traced(result)
-    row["warnings"] = "; ".join(_warnings(result, row))
+    if _timed(row):
+        row |= _times(result) | _probed(result)
+        row["launch_samples"] |= probe_samples(result.launches, result.reduced)
+        row["ledger"] = build_ledger(case, result.good)
     return row
 
 
 def _times(result: CaseResult) -> Row:
-    case, good = result.case, [r for r in result.launches if r]
-    launches = [step_seconds(records) for records in good]
-    medians = [float(np.median(steps)) for steps in launches]
-    median, low, high = bootstrap_median(medians)
-    total = float(sum(steps.sum() for steps in launches))
+    case = result.case
+    launches = [step_seconds(records) for records in result.good]
+    blocks = launch_samples(result.launches, launches, case)
+    medians = blocks["step_time_s"]
+    step = median_interval([median for median in medians if median is not None])
+    totals = [total for total in blocks["time_s"] if total is not None]
+    total = sum(totals)
     samples = case.spec.global_batch * sum(len(steps) for steps in launches)
-    timed = [float(np.median(_timed_seconds(records))) for records in good]
+    together = np.concatenate(launches)
     return {
-        "step_time_s": median,
-        "step_time_ci_low_s": low,
-        "step_time_ci_high_s": high,
-        "time_s": float(np.median([steps.sum() for steps in launches])),
+        "launch_step_s": medians,
+        "launch_samples": blocks,
+        "step_time_s": step.estimate,
+        "step_time_ci_low_s": step.low,
+        "step_time_ci_high_s": step.high,
+        "time_s": statistics.median(totals),
         "throughput_samples_s": samples / total,
         "throughput_tokens_s": samples * case.spec.tokens_per_sample / total or None,
         "flops_per_s": case.spec.flops_per_sample() * samples / total,
-        "peak_memory_bytes": max(r["peak_memory_bytes"] for records in good for r in records),
-        "instrumentation_overhead": float(np.median(timed)) / median - 1.0,
-        "noise_cv": coefficient_of_variation(np.concatenate(launches).tolist()),
+        "peak_memory_bytes": max(r["peak_memory_bytes"] for one in result.good for r in one),
+        "noise_cv": coefficient_of_variation(together),
+        "first_step_s": statistics.median(_first_step(records) for records in result.good),
+        **step_summary(together),
     }
 
 
-def _timed_seconds(records: list[dict[str, Any]]) -> np.ndarray:
-    return np.max([record["timed_step_seconds"] for record in records], axis=0)
+def _first_step(records: Launch) -> float:
+    return max(record["warmup_seconds"][0] for record in records)
 
 
-def _speedup(result: CaseResult, base: CaseResult | None) -> Row:
+def _probed(result: CaseResult) -> Row:
+    """Launches are reduced once: a run's rows are built anew after each launch."""
+    for number, records in enumerate(result.launches):
+        if records and number not in result.reduced:
+            result.reduced[number] = reduce_launch(result.case, records)
+    return traced_columns(result.case, [one for one in result.reduced.values() if one])
+
+
+def _speedup(result: CaseResult, row: Row, base: Row | None) -> Row:
     """Paired by block, against the same framework's and engine's single device."""
     if base is None or result.oversubscribed:
         return {}
-    pairs = [
-        float(np.median(step_seconds(ours)) ** -1 * np.median(step_seconds(theirs)))
-        for ours, theirs in zip(result.launches, base.launches, strict=False)
-        if ours and theirs
-    ]
-    if not pairs:
-        return {}
-    speedup, low, high = bootstrap_median(pairs)
-    return {
-        "speedup": speedup,
-        "speedup_ci_low": low,
-        "speedup_ci_high": high,
-        "efficiency": speedup / result.case.devices,
+    found = compare_cases(row, base)
+    named = {"base_case_id": base["case_id"], "base_step_time_s": base["step_time_s"],
+             "verdict": "" if row is base else found.verdict}
+    if math.isnan(found.ratio):
+        return named
+    return named | {
+        "speedup": found.ratio,
+        "speedup_ci_low": found.low,
+        "speedup_ci_high": found.high,
+        "efficiency": found.ratio / result.case.devices,
     }
 
 
-def _traced(result: CaseResult) -> Row:
-    good = [records for records in result.launches if records]
-    found = [communication(records) | load_balance(records) for records in good]
-    names = set.intersection(*(set(item) for item in found))
-    return {name: float(np.median([item[name] for item in found])) for name in sorted(names)}
+def _refused_comparison(row: Row, base: Row | None) -> list[Any]:
+    if base is None or row.get("verdict") != NOT_COMPARABLE:
+        return []
+    reason = compare_cases(row, base).reason
+    return [warn("not_comparable", base=base["case_id"], reason=reason)]
 
 
-def _warnings(result: CaseResult, row: Row) -> list[str]:
-    """code: what to do about it."""
-    good = [records for records in result.launches if records]
-    found = []
-    if len(good) < FEW_LAUNCHES:
-        found.append("few launches: no interval to trust, raise --repeats to 3 or more")
-    if not all(record["steady"] for records in good for record in records):
-        found.append("no steady state: medians of successive windows differ by over 2 %")
-    if row["noise_cv"] > NOISY:
-        found.append("noisy: steps vary by over 10 %, close other programs")
-    if result.oversubscribed:
-        found.append("oversubscribed: more devices than cores, no speedup is given")
-    if any(r["ledger"].get("shared_pool") == "true" for records in good for r in records):
-        found.append("shared-pool: logical devices share one thread pool and one process")
-    emulated = {r["ledger"].get("emulated") for records in good for r in records} - {None}
-    found += [f"emulated: {text}" for text in sorted(emulated)]
-    if row.get("t_comm_s") is not None and row.get("t_comm_wait_s") is None:
-        found.append("not measured: waiting and transfer of hops, only their whole interval is")
-    missing = missing_reason([record for records in good for record in records])
-    return [*found, f"not measured: {missing}"] if missing else found
+def _utilisation(result: CaseResult, row: Row, conditions: Conditions) -> Row:
+    """MFU on CPU devices, over the float32 matrix-product rate of a core in the same run."""
+    rates = conditions.matmul_rates()
+    if result.case.device != "cpu" or not rates or result.oversubscribed:
+        return {}
+    peak: float = result.case.devices * statistics.median(rates)
+    return {"mfu": row["flops_per_s"] / peak}
+
+
+def _modelled(result: CaseResult, row: Row, conditions: Conditions) -> Row:
+    """What the run's link sweep says of this row's traced communications."""
+    case, reduced = result.case, [one for one in result.reduced.values() if one]
+    if not reduced:
+        return {}
+    return model_columns(
+        case.framework, case.engine, case.devices, reduced[0].payloads,
+        row.get("t_comm_transfer_s"), conditions.fits,
+    )

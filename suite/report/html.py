@@ -2,57 +2,143 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, PackageLoader
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 
-from suite.report.matrix import build_grids, case_name, grouped_reasons, grouped_warnings
-from suite.spec.metrics import BY_NAME, METRICS
+from suite.analysis.ledger import MUST_EQUAL
+from suite.analysis.link import LinkFit
+from suite.report.matrix import Grid, build_grids, grouped_reasons, grouped_warnings, proven
+from suite.report.names import case_name, framework_name, listed, names_in
+from suite.report.payload import build_payload, embed
+from suite.spec.metrics import METRICS, percent, rate, seconds, size_bytes
 
-DETAILS = (
-    "status", "step_time_s", "step_time_ci_low_s", "step_time_ci_high_s", "throughput_samples_s",
-    "throughput_tokens_s", "speedup", "speedup_ci_low", "speedup_ci_high", "efficiency",
-    "t_comm_s", "t_comm_wait_s", "t_comm_transfer_s", "comm_bytes", "comm_count",
-    "alpha_s_per_byte", "load_balance", "peak_memory_bytes", "instrumentation_overhead",
-    "noise_cv", "repeats", "parity", "parity_error",
-)
+Row = dict[str, Any]
 TINTS = 5
+GRIDS_AT_ONCE = 12
+LIBRARIES = ("vendor/d3.min.js", "vendor/plot.min.js", "vendor/tabulator.min.js")
+SCRIPTS = ("format.js", "data.js", "chart_parts.js", "charts.js", "evidence.js", "details.js",
+           "table.js", "page.js")
+STYLES = ("vendor/tabulator.min.css", "page.css")
 
 
-def render(run: dict[str, Any], rows: list[dict[str, Any]], losses: list[dict[str, Any]]) -> str:
-    """HTML of a run; everything user-supplied is escaped by the template engine."""
-    environment = Environment(loader=PackageLoader("suite.report", "."), autoescape=True)
-    environment.filters["tint"] = tint
-    shown = [name for name in DETAILS if any(BY_NAME[name].show(row.get(name)) for row in rows)]
-    return environment.get_template("report.html.j2").render(
-        run=run, grids=build_grids(rows), details=[BY_NAME[name] for name in shown], rows=rows,
-        doubts=grouped_reasons(rows) + grouped_warnings(rows),
-        case_name=case_name, metrics=METRICS, curves=_curves(losses, rows),
+def render(
+    run: Mapping[str, Any],
+    rows: Sequence[Row],
+    losses: Iterable[Row],
+    links: Iterable[Row] = (),
+    fits: Sequence[LinkFit] = (),
+) -> str:
+    """HTML of a run; whatever a user supplied is escaped by the template engine or as JSON.
+
+    ``rows`` are those of ``build_rows``; steps are drawn from their ``step_sample_s``, so neither
+    memory nor page grows with the number of steps. ``losses`` are rows of ``losses.csv`` and
+    ``links`` rows of ``link.csv``; both may be streams.
+    """
+    rows = list(rows)
+    grids = build_grids(rows)
+    payload = build_payload(run, rows, grids, losses, links, fits)
+    return _template().render(
+        run=run, grids=grids[:GRIDS_AT_ONCE], folded=grids[GRIDS_AT_ONCE:], metrics=METRICS,
+        place={row["case_id"]: number for number, row in enumerate(rows)},
+        reasons=grouped_reasons(rows), warnings=grouped_warnings(rows),
+        ledger=ledger_table(rows, grids), blocks=block_table(run.get("blocks", ())),
+        proven=proven(rows), data=embed(payload), counts=Counter(row["status"] for row in rows),
     )
 
 
-def tint(speedup: float | None) -> str:
-    """CSS class of a speedup: 1 to TINTS above its base, ``slower`` below, empty without one."""
+@lru_cache
+def _template() -> Template:
+    """Compiled once: the page is written after every launch."""
+    environment = Environment(
+        loader=PackageLoader("suite.report", "page"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "tint": tint, "case_name": case_name, "seconds": seconds, "rate": rate,
+        "percent": percent, "size_bytes": size_bytes,
+    }
+    environment.globals |= {
+        "styles": Markup("\n".join(map(asset, STYLES))),
+        "libraries": [Markup(asset(name)) for name in LIBRARIES],
+        "scripts": Markup("\n".join(map(asset, SCRIPTS))),
+    }
+    return environment.get_template("report.html.j2")
+
+
+def asset(name: str) -> str:
+    """A file of the page; a pointer to a source map would be a file that is not there."""
+    text = resources.files("suite.report").joinpath("page", name).read_text(encoding="utf-8")
+    return re.sub(r"/[/*]# sourceMappingURL=\S+( \*/)?", "", text)
+
+
+def tint(speedup: float | None, devices: int = 2) -> str:
+    """CSS class of a speedup: from ``tint1`` at its base's time to ``tint5`` at a linear one's.
+
+    ``slower1`` to ``slower3`` below the base; empty without a speedup.
+    """
     if speedup is None:
         return ""
     if speedup < 0.995:
-        return "slower"
-    return f"tint{min(TINTS, 1 + int((speedup - 1.0) * TINTS))}"
+        return f"slower{1 + (speedup < 0.8) + (speedup < 0.5)}"
+    gained = (speedup - 1.0) / max(1, devices - 1)
+    return f"tint{max(1, min(TINTS, 1 + int(gained * TINTS)))}"
 
 
-def _curves(
-    losses: list[dict[str, Any]], rows: list[dict[str, Any]]
-) -> list[tuple[str, float, list[str]]]:
-    """(case, largest relative difference, losses as text), the parity evidence."""
-    found = []
-    for row in rows:
-        mine = [loss for loss in losses if loss["case_id"] == row["case_id"]]
-        if not mine:
-            continue
-        worst = max(
-            abs(one["loss"] - one["reference_loss"]) / max(abs(one["reference_loss"]), 1e-12)
-            for one in mine
-        )
-        label = f"{case_name(row)}, {row['workload']} {row['size']}"
-        found.append((label, worst, [f"{one['loss']:.5f}" for one in mine]))
-    return found
+def ledger_table(
+    rows: Sequence[Row], grids: Sequence[Grid]
+) -> list[tuple[str, bool, list[tuple[str, str]]]]:
+    """(entry, whether it must be equal, (value, who has it)) of what differs within a grid."""
+    differing = dict.fromkeys(name for grid in grids for name in _differing(grid.rows))
+    found: dict[str, dict[str, list[Row]]] = {name: {} for name in differing}
+    for row in (row for row in rows if row["ledger"]):
+        for name in differing:
+            found[name].setdefault(row["ledger"].get(name, "not recorded"), []).append(row)
+    owners = _owners(rows)
+    return [
+        (name, name in MUST_EQUAL, [(value, owners(who)) for value, who in values.items()])
+        for name, values in found.items()
+    ]
+
+
+def _differing(rows: Sequence[Row]) -> list[str]:
+    """What names a row is no difference in how it was measured."""
+    ledgers = [row["ledger"] for row in rows if row["ledger"]]
+    names = dict.fromkeys(name for ledger in ledgers for name in ledger)
+    return [name for name in names if name not in ("framework", "engine")
+            and len({ledger.get(name) for ledger in ledgers}) > 1]
+
+
+def _owners(rows: Sequence[Row]) -> Callable[[Sequence[Row]], str]:
+    """How to name some of these: frameworks, where all of one's rows are meant, or cases."""
+    measured = Counter(framework_name(row) for row in rows if row["ledger"])
+    name = names_in(rows)
+
+    def owners(who: Sequence[Row]) -> str:
+        mine = Counter(map(framework_name, who))
+        whole = [name for name, count in mine.items() if count == measured[name]]
+        return listed(whole + [name(row) for row in who if framework_name(row) not in whole])
+
+    return owners
+
+
+def block_table(blocks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Calibration a block: slowest and fastest core's rates, steal, load."""
+    return [
+        {
+            "block": block["block"] + 1,
+            "seconds": block["seconds"],
+            "matmul": [rate["matmul_flops_s"] for rate in block["rates"]],
+            "copy": [rate["copy_bytes_s"] for rate in block["rates"]],
+            "steal": block["steal_share"],
+            "load": block["load"],
+            "throttle": ", ".join(sorted({gpu["throttle"] for gpu in block["gpus"]} - {""})),
+        }
+        for block in blocks
+    ]

@@ -1,23 +1,26 @@
-"""The comparison tables in a terminal."""
+"""The comparison in a terminal: the answer, the grid, what to doubt; and as text or JSON alone."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
-from rich.console import RenderableType
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from suite.report.headline import speedup_text
 from suite.report.matrix import (
     Cell,
     Grid,
     build_grids,
-    case_name,
     grouped_reasons,
     grouped_warnings,
-    speedup_text,
+    proven,
 )
+from suite.report.names import case_name
 from suite.spec.metrics import BY_NAME
 
 Row = dict[str, Any]
@@ -25,40 +28,77 @@ DETAILS = (
     "throughput_samples_s", "t_comm_s", "comm_bytes", "comm_count", "alpha_s_per_byte",
     "load_balance", "peak_memory_bytes", "parity",
 )
-
-
 DETAILS_WIDTH = 130
+# A grid's cell with the interval beside the speedup, and the frameworks' column.
+CELL_WIDTH, NAME_WIDTH = 20, 20
 
 
 def comparison(rows: list[Row], width: int) -> Iterator[RenderableType]:
-    """Per workload the grid and the verdict, then the details and every reason."""
+    """Per workload the grid and the answer; what is proven; details, every reason and warning."""
     for grid in build_grids(rows):
-        yield _grid_table(grid)
-        yield Text(grid.verdict, style="bold")
+        yield _grid_table(grid, width)
+        yield Text(grid.headline.claim, style="bold")
+        yield Text(f"{' '.join(grid.headline.support)}\n")
+    if rows:
+        yield Text(f"{proven(rows)}\n")
     if width >= DETAILS_WIDTH:
         yield details_table(rows)
     else:
         yield Text(f"T_comm, alpha, L and more: in {DETAILS_WIDTH} columns, or in the page below")
-    for reason, where in grouped_reasons(rows):
-        yield Text(f"{reason} ({where})", style="red")
-    for warning, where in grouped_warnings(rows):
-        yield Text(f"{warning} ({where})", style="yellow")
+    yield from _doubts(grouped_reasons(rows), "red")
+    yield from _doubts(grouped_warnings(rows), "yellow")
 
 
-def _grid_table(grid: Grid) -> Table:
-    table = Table("", *grid.strategies, title=grid.title, title_justify="left", title_style="bold")
+def verdicts(rows: list[Row]) -> list[str]:
+    """A line a workload: what it is, and the answer."""
+    return [f"{grid.title}: {grid.headline.claim}" for grid in build_grids(rows)]
+
+
+def machine_rows(rows: list[Row]) -> list[dict[str, Any]]:
+    """Rows for JSON: warnings as objects, null where a figure does not exist."""
+    return [
+        {name: _plain(value) for name, value in row.items()}
+        | {"warnings": [vars(warning) for warning in row["warnings"]]}
+        for row in rows
+    ]
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _doubts(found: list[tuple[str, str]], style: str) -> Iterator[RenderableType]:
+    for text, where in found:
+        yield Group(Text(f"- {text}", style=style), Text(f"  {where}", style="dim"))
+
+
+def _grid_table(grid: Grid, width: int) -> Table:
+    """Intervals stand under the speedup where there is no room beside it."""
+    wide = NAME_WIDTH + CELL_WIDTH * len(grid.strategies) <= width
+    table = Table("", *grid.strategies, title=grid.title, title_justify="left",
+                  title_style="bold", box=SIMPLE_HEAD, padding=(0, 1))
     for name, cells in grid.lines:
-        table.add_row(name, *(_shown(cell) for cell in cells))
+        shown = (_shown(cell, wide) for cell in cells)
+        table.add_row(name if wide else name.replace("/", "/\n"), *shown)
     return table
 
 
-def _shown(cell: Cell | None) -> Text:
+def _shown(cell: Cell | None, wide: bool) -> Text:
     if cell is None:
         return Text("")
     if cell.status != "ok":
         return Text(cell.status, style="dim" if cell.status == "unsupported" else "red")
-    text = Text(cell.step, style="bold green" if cell.best else "")
-    return text.append(f"\n{cell.speedup_text}", style="not bold") if cell.speedup_text else text
+    lines = [cell.speedup_text, cell.why]
+    if not wide:
+        short = cell.why.replace("exposed", "exp").replace(" · ", " ")
+        lines = [cell.speedup_text.replace(" [", "\n["), short]
+    if cell.unranked:
+        lines.append("not ranked")
+    text = Text(f"{cell.step}{' *' if cell.best else ''}",
+                style="bold green" if cell.best else "")
+    for line in filter(None, lines):
+        text.append(f"\n{line}", style="not bold")
+    return text
 
 
 def details_table(rows: list[Row]) -> Table:
@@ -74,4 +114,3 @@ def details_table(rows: list[Row]) -> Table:
         table.add_row(name, BY_NAME["step_time_s"].show(row["step_time_s"]), speedup_text(row),
                       *shown)
     return table
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,10 +15,14 @@ from suite.spec.workloads import Weights
 
 @dataclass(frozen=True)
 class CommEvent:
-    """One communication of this rank: payload bytes and the host-clock interval in seconds.
+    """One communication as one device sees it: payload bytes, seconds on the clock of its trace.
 
     ``kind`` is all_reduce, all_gather, reduce_scatter, broadcast or send_recv; ``device`` counts
-    the devices of a process that drives several. A hop is an event of its receiver alone.
+    the devices of a process that drives several. ``key`` names the communication alike on every
+    device that takes part, and only once a step. ``role`` is ``member`` of a collective, or
+    ``recv`` or ``send`` of a hop. ``start_s`` is when the device was ready for it: a member
+    arrives, a receiver has nothing else to do, a sender has the tensor. ``end_s`` is when the
+    result can be used there (a sender's own end is not used).
     """
 
     kind: str
@@ -26,20 +30,28 @@ class CommEvent:
     start_s: float
     end_s: float
     device: int = 0
+    key: str = ""
+    role: str = "member"
+
+
+Busy = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class StepTrace:
-    """A timed step: its communications and, per device this process drives, busy compute seconds.
+    """What probes saw of one step, in seconds.
 
-    Collectives are listed in an order that is the same on every device.
-
-    ``compute_s`` is empty where the framework gives no honest figure; ``missing`` says why.
+    ``busy[d]`` is the compute clock of device ``d`` of this process: rising points (time, compute
+    seconds so far), from the step's start to its end and at least at both ends of every event.
+    Time waited or spent communicating does not advance it. Empty where the framework gives no
+    honest figure; ``missing`` then says why. ``seconds`` is the wall time of the step itself,
+    without attaching the probes and reading them.
     """
 
     events: Sequence[CommEvent] = ()
-    compute_s: Sequence[float] = ()
+    busy: Sequence[Busy] = ()
     missing: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -57,10 +69,17 @@ class LaunchPlan:
 
 
 class Manifest(Protocol):
-    """Module ``adapters.<framework>``: answers without importing the framework."""
+    """Module ``adapters.<framework>``: answers without importing the framework.
+
+    ``COLLECTIVES[strategy]`` are those to sweep for a parallel strategy, or
+    ``COLLECTIVES["strategy/variant"]`` where a variant calls others; ``UNSWEPT`` says of those
+    that a link session (``link.py``) does not offer why.
+    """
 
     ENGINES: Sequence[str]
     DISTRIBUTIONS: Sequence[str]
+    COLLECTIVES: Mapping[str, Sequence[str]]
+    UNSWEPT: Mapping[str, str]
 
     def unsupported_reason(self, case: Case) -> str:
         """Empty when the framework can run the case, else why not."""
@@ -109,17 +128,42 @@ class Session(Protocol):
     def parameters(self) -> Weights:
         """Full parameters, canonical names and layout; a collective call."""
 
+    def agree(self, ready: bool) -> bool:
+        """True when every rank says so; a collective call."""
+
     def timed_step(self, index: int) -> StepTrace:
         """A step with probes attached; detached again when it returns."""
+
+    def traced_step(self, index: int, timeline: Path | None) -> StepTrace:
+        """A step under the framework's profiler, read as a trace where ``timed_step`` lacks one.
+
+        Writes Chrome-trace JSON to ``timeline`` unless that is None.
+        """
+
+    def silent_step(self, index: int) -> Any:
+        """A step with communication switched off: each device computes its part on what it has.
+
+        It trains nothing sensible, so it is the last thing done with a session.
+        """
 
     def peak_memory_bytes(self) -> int:
         """Peak of this process (CPU: resident set) or of its device's allocator."""
 
     def describe(self) -> dict[str, str]:
-        """Versions, backend, threads and switches: this row's fairness ledger."""
+        """Versions, backend, threads and switches: this row's fairness ledger.
+
+        Under the names that all adapters share: ``threads_per_device``, ``dtype``, ``mode``, and
+        ``tf32``, ``determinism`` and ``onednn`` as ``switch`` writes them. Rows that differ in
+        what ``suite/analysis/ledger.py`` calls ``MUST_EQUAL`` are not compared.
+        """
 
     def close(self) -> None:
         """Leaves the process group."""
+
+
+def switch(on: bool) -> str:
+    """How a ledger writes a switch."""
+    return "on" if on else "off"
 
 
 class OpenSession(Protocol):
@@ -130,12 +174,20 @@ class OpenSession(Protocol):
 
 @dataclass
 class RankRecord:
-    """What one rank writes as ``rank-N.json``: raw samples only, seconds and bytes."""
+    """What one rank writes as ``rank-N.json``: raw samples only, seconds and bytes.
+
+    Four passes, each with its steps' wall times: clean (``step_seconds``), timed with probes,
+    traced under the profiler, silent with communication off. The last three are empty in a launch
+    without probes.
+    """
 
     rank: int
     step_seconds: list[float] = field(default_factory=list)
     timed_step_seconds: list[float] = field(default_factory=list)
     traces: list[dict[str, Any]] = field(default_factory=list)
+    traced_step_seconds: list[float] = field(default_factory=list)
+    profiles: list[dict[str, Any]] = field(default_factory=list)
+    silent_step_seconds: list[float] = field(default_factory=list)
     warmup_seconds: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     open_seconds: float = 0.0

@@ -6,15 +6,24 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from suite.spec.strategies import statistics_groups
 from suite.spec.workloads import Workload, find_workload
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PARITY_STEPS = 10
 
 
 @dataclass(frozen=True)
 class Case:
-    """A framework, an engine, a strategy and a workload on a number of devices."""
+    """A framework, an engine, a strategy and a workload on a number of devices.
+
+    ``probe_steps`` is the length of each pass with probes, 0 for a launch of clean steps alone;
+    ``warmup_limit`` bounds the steps before the first measured one; ``timeline`` keeps the
+    profiler's picture; ``interface`` is the network interface that gloo uses. Of a single device
+    that others are held against, ``statistics_groups`` is into how many equal contiguous parts it
+    cuts a batch: one after the other passes through the model, and gradients are those of the mean
+    of their losses.
+    """
 
     framework: str
     engine: str
@@ -29,17 +38,38 @@ class Case:
     mode: str = "eager"
     steps: int = 20
     seed: int = 0
+    probe_steps: int = 5
+    warmup_limit: int = 50
+    timeline: bool = False
+    interface: str = "lo"
+    statistics_groups: int = 1
 
     @property
     def case_id(self) -> str:
         """Folder-safe name, unique in a run."""
         name = self.framework if self.framework != "horovod" else f"horovod-{self.engine}"
         strategy = f"{self.strategy}-{self.variant}" if self.variant else self.strategy
-        return f"{name}.{strategy}.{self.workload}-{self.size}.{self.device}{self.devices}"
+        return f"{name}.{strategy}.{self.workload_id}.{self.device}{self.devices}"
+
+    @property
+    def workload_id(self) -> str:
+        """Folder-safe name of the workload and its size."""
+        return f"{self.workload.replace(':', '-')}-{self.size}"
 
     @property
     def spec(self) -> Workload:
         return find_workload(self.workload, self.size)
+
+    @property
+    def groups(self) -> int:
+        """Parts of a global batch whose samples see each other here; 1 where none do."""
+        return statistics_groups(self.spec, self.strategy, self.variant, self.devices)
+
+    @property
+    def reference_id(self) -> str:
+        """Folder-safe name of the float64 reference that this case is held against."""
+        parts = f".groups{self.groups}" if self.groups > 1 else ""
+        return f"{self.workload_id}{parts}"
 
     def write(self, path: Path) -> None:
         path.write_text(json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1))
@@ -48,7 +78,7 @@ class Case:
     def read(cls, path: Path) -> Case:
         fields = json.loads(path.read_text())
         fields.pop("schema_version")
-        return cls(**fields)
+        return cls(**fields)  # fields an older version did not write keep their defaults
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,10 @@ def _seconds(name: str, label: str, definition: str, better: Better = "lower") -
     return Metric(name, "s", label, better, seconds, definition)
 
 
+MEDIAN = ("order statistics, exact for the median, from 6 launches on; Student's t on logarithms "
+          "below.")
+RATIO = ("signed-rank test over blocks, exact under their random order, from 6 pairs on; "
+         "Student's t on logarithms below.")
 METRICS: tuple[Metric, ...] = (
     _text("run_id", "run", "The run's folder."),
     _text("case_id", "case", "Unique in a run."),
@@ -83,30 +87,34 @@ METRICS: tuple[Metric, ...] = (
     _text("repeats", "launches", "Launches that finished."),
     _seconds("step_time_s", "step time", "Median over launches of the median of steps; "
              "a step is as long as its slowest rank's."),
-    _seconds("step_time_ci_low_s", "step time, low", "95 % bootstrap over launches."),
-    _seconds("step_time_ci_high_s", "step time, high", "95 % bootstrap over launches."),
+    _seconds("step_time_ci_low_s", "step time, low", f"95 % interval over launches: {MEDIAN}"),
+    _seconds("step_time_ci_high_s", "step time, high", f"95 % interval over launches: {MEDIAN}"),
     _seconds("time_s", "time", "Wall time of a launch's measured steps."),
     Metric("throughput_samples_s", "1/s", "samples/s", "higher", rate,
            "Samples of all measured steps over their total time."),
     Metric("throughput_tokens_s", "1/s", "tokens/s", "higher", rate,
            "Tokens of all measured steps over their total time."),
     Metric("speedup", "", "speedup", "higher", times, "Step time of the same framework's and "
-           "engine's single device over this one's, paired by block."),
-    Metric("speedup_ci_low", "", "speedup, low", "higher", times, "95 % bootstrap."),
-    Metric("speedup_ci_high", "", "speedup, high", "higher", times, "95 % bootstrap."),
+           "engine's single device over this one's, paired by block: Hodges-Lehmann estimate of "
+           "the ratio."),
+    Metric("speedup_ci_low", "", "speedup, low", "higher", times, f"95 % interval: {RATIO}"),
+    Metric("speedup_ci_high", "", "speedup, high", "higher", times, f"95 % interval: {RATIO}"),
     Metric("efficiency", "", "efficiency", "higher", percent, "Speedup over devices."),
     _seconds("t_comm_s", "T_comm", "Union of a device's communication intervals in a step, "
              "mean over devices."),
-    _seconds("t_comm_exposed_s", "T_comm exposed", "The part with no compute running. Empty: "
-             "no probe sees compute intervals yet."),
-    _seconds("t_comm_wait_s", "T_comm wait", "From this device's arrival to the last one's."),
-    _seconds("t_comm_transfer_s", "T_comm transfer", "max(end) - max(start) of a collective."),
+    _seconds("t_comm_exposed_s", "T_comm exposed", "The part of T_comm during which the device's "
+             "compute clock stands still."),
+    _seconds("t_comm_wait_s", "T_comm wait", "From a device's readiness to the last one's (of a "
+             "hop: to its sender's); union in a step, mean over devices."),
+    _seconds("t_comm_transfer_s", "T_comm transfer", "From the last device's readiness to the "
+             "result: collectives until the last end, hops until the arrival."),
     Metric("comm_bytes", "B", "B", "lower", size_bytes, "Payload per communication."),
     Metric("comm_count", "", "N", "lower", ratio, "Communications per step."),
     Metric("alpha_s_per_byte", "s/B", "alpha", "lower", lambda value: f"{seconds(value)}/B",
-           "T_comm / (B·N)."),
-    _seconds("t_comm_model_s", "T_comm model", "alpha·B·N with alpha from a link sweep. Empty: "
-             "no link was swept.", ""),
+           "Seconds a payload byte costs on the idle link, from the run's sweep; of several kinds "
+           "weighted by their bytes. Empty without a sweep."),
+    _seconds("t_comm_model_s", "T_comm model", "alpha·B·N; of hops over devices, since each is in "
+             "flight for its receiver alone.", ""),
     Metric("load_balance", "", "L", "lower", ratio, "max(T_i) / avg(T_i) of busy compute time."),
     _seconds("compute_max_s", "max T_i", "Busy compute time of the busiest device."),
     _seconds("compute_avg_s", "avg T_i", "Busy compute time, mean over devices."),
@@ -114,8 +122,9 @@ METRICS: tuple[Metric, ...] = (
            "Largest process (CPU: resident set) or allocator peak."),
     Metric("flops_per_s", "1/s", "model FLOP/s", "higher", rate,
            "FLOPs by the workload's formula over time."),
-    Metric("mfu", "", "MFU", "higher", percent, "Model FLOP/s over the devices' peak. "
-           "Empty: no peak was measured."),
+    Metric("mfu", "", "MFU", "higher", percent, "Model FLOP/s over devices times the "
+           "float32 matrix-product rate of one core alone (NumPy's BLAS, median of the run's "
+           "blocks). Empty on GPUs: no peak is measured there."),
     Metric("instrumentation_overhead", "", "probe overhead", "lower", percent,
            "Step time with probes over clean step time, minus one."),
     Metric("noise_cv", "", "noise", "lower", percent, "Deviation of steps over their mean."),
@@ -123,6 +132,37 @@ METRICS: tuple[Metric, ...] = (
     Metric("parity_error", "", "parity error", "lower", ratio,
            "Largest difference from the reference, as a share of its gate."),
     _text("warnings", "warnings", "What to doubt, and what to do about it."),
+    _seconds("t_comm_all_reduce_s", "T_comm all-reduce", "T_comm of all-reduces alone."),
+    _seconds("t_comm_all_gather_s", "T_comm all-gather",
+             "T_comm of all-gathers, reduce-scatters and broadcasts alone."),
+    _seconds("t_comm_send_recv_s", "T_comm point-to-point", "T_comm of hops alone."),
+    Metric("comm_bytes_logical", "B", "B logical", "lower", size_bytes,
+           "Payload per communication that the strategy asks for, before bucketing or fusion."),
+    Metric("comm_count_logical", "", "N logical", "lower", ratio,
+           "Communications per step that the strategy asks for, before bucketing or fusion."),
+    _seconds("t_comm_silent_check_s", "T_comm check", "Clean step time minus that of the same step "
+             "with communication switched off: what exposed T_comm is checked against."),
+    Metric("load_balance_step", "", "L per step", "lower", ratio,
+           "Sum over steps of max(T_i) over that of avg(T_i): shows imbalance that moves about."),
+    _text("slowest_device", "slowest device", "The device with max(T_i); a stage in a pipeline."),
+    Metric("bubble", "", "bubble", "lower", percent, "Idle share of a device in the timed step of "
+           "a pipeline, mean over devices: 1 - T_i / step."),
+    Metric("bubble_ideal", "", "ideal bubble", "lower", percent, "(p-1)/(m+p-1) for p equal stages "
+           "and m micro-batches (Huang et al. 2019)."),
+    Metric("traced_overhead", "", "profiler overhead", "lower", percent,
+           "Step time under the framework's profiler over clean step time, minus one."),
+    _seconds("first_step_s", "first step", "The first training step of a launch, with what it "
+             "builds and allocates: slowest rank, median over launches."),
+    _text("base_case_id", "base", "The case that speedup is over."),
+    _seconds("base_step_time_s", "base step time", "Step time of the base.", ""),
+    _text("verdict", "verdict", "faster, slower or tie against the base, from the speedup's "
+          "interval; not comparable where the ledger forbids it; empty without an interval."),
+    _text("stopped", "stopped by", "precision, budget or repeats: why no more launches were "
+          "made."),
+    Metric("contention", "", "contention", "lower", times,
+           "T_comm transfer over T_comm model: what the same bytes cost more inside a step."),
+    _text("comm_verdict", "is this normal?", "T_comm transfer against the link's prediction."),
+    _text("ledger", "ledger", "Fairness ledger as JSON: rows that differ in it are not compared."),
 )
 COLUMNS: tuple[str, ...] = tuple(metric.name for metric in METRICS)
 BY_NAME: dict[str, Metric] = {metric.name: metric for metric in METRICS}

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
+
 from suite.spec.errors import UsageError
-from suite.spec.workloads import GptSpec, MlpSpec, Workload
+from suite.spec.workloads.contract import Branch, Workload
 
 Work = tuple[str, int]
+# Axis of the channels in what acts on each channel alone.
+CHANNEL_AXES = {"scale": 0, "bias": 0, "depthwise": 2, "table": 1}
 STRATEGIES = ("single", "data", "intra_layer", "inter_layer")
 VARIANTS: dict[str, tuple[str, ...]] = {
     "single": ("",),
-    "data": ("",),
+    "data": ("", "fsdp"),
     "intra_layer": ("",),
     "inter_layer": ("gpipe", "1f1b", "naive"),
 }
@@ -24,44 +29,102 @@ def batch_slice(global_batch: int, devices: int, rank: int) -> slice:
 def shard_axes(workload: Workload) -> dict[str, int]:
     """Parameter name -> axis split over the devices; a name that is absent is replicated.
 
-    Column split (axis 1, bias axis 0) feeds a row split (axis 0, bias replicated), so that a pair
-    of layers needs one all-reduce forward and one backward (Shoeybi et al. 2019, Megatron-LM).
+    Column split (last axis, bias axis 0) feeds a row split (the axis before it, bias replicated),
+    so that a branch needs one all-reduce forward and one backward (Shoeybi et al. 2019).
     """
+    shapes = workload.shapes()
     axes: dict[str, int] = {}
-    pairs: list[tuple[list[str], str]] = []
-    if isinstance(workload, MlpSpec):
-        pairs = [([f"layer{i}"], f"layer{i + 1}") for i in range(0, workload.layers - 1, 2)]
-    else:
-        for index in range(workload.blocks):
-            block = f"block{index}"
-            pairs.append(([f"{block}.{p}" for p in ("query", "key", "value")], f"{block}.project"))
-            pairs.append(([f"{block}.expand"], f"{block}.contract"))
-    for columns, row in pairs:
-        for column in columns:
-            axes |= {f"{column}.weight": 1, f"{column}.bias": 0}
-        axes[f"{row}.weight"] = 0
-    return axes
+    for branch in workload.branches():
+        for column in branch.columns:
+            axes |= {f"{column}.weight": len(shapes[f"{column}.weight"]) - 1, f"{column}.bias": 0}
+        for layer in branch.channels:
+            axes |= {f"{layer}.{leaf}": axis for leaf, axis in CHANNEL_AXES.items()}
+        rows = [branch.row]
+        if branch.middle:
+            column = branch.middle.column
+            axes |= {f"{column}.weight": len(shapes[f"{column}.weight"]) - 1, f"{column}.bias": 0}
+            rows.append(branch.middle.row)
+        axes |= {f"{row}.weight": len(shapes[f"{row}.weight"]) - 2 for row in rows}
+    return {name: axis for name, axis in axes.items() if name in shapes}
+
+
+def branch_parameters(workload: Workload, branch: Branch) -> list[str]:
+    """The parameters that the devices of a branch hold shards of."""
+    middle = (branch.middle.row, branch.middle.column) if branch.middle else ()
+    layers = (*branch.columns, *branch.channels, *middle, branch.row)
+    return [name for name in shard_axes(workload) if name.rpartition(".")[0] in layers]
 
 
 def stage_units(workload: Workload, stages: int) -> list[list[str]]:
-    """Contiguous groups of units, one a stage; sizes differ by one at most, the first larger."""
-    units = workload.units()
-    small, extra = divmod(len(units), stages)
-    result, start = [], 0
-    for stage in range(stages):
-        end = start + small + (1 if stage < extra else 0)
-        result.append(units[start:end])
-        start = end
-    return result
+    """Contiguous groups of units, one a stage, whose largest count of FLOPs is the smallest."""
+    costs = workload.unit_flops()
+    groups = balanced_cuts(list(costs.values()), stages)
+    names = iter(costs)
+    return [[next(names) for _ in range(count)] for count in groups]
 
 
-def stage_of_weights(workload: Workload, stages: int) -> dict[str, int]:
-    """Parameter name -> the stage that holds it; what belongs to no unit rides with its end."""
-    stage = {
-        unit: index for index, group in enumerate(stage_units(workload, stages)) for unit in group
+def balanced_cuts(costs: Sequence[float], stages: int) -> list[int]:
+    """Lengths of ``stages`` contiguous groups that make the largest sum the smallest.
+
+    Dynamic programming over the first cut, from the back (linear partitioning: Skiena, The
+    Algorithm Design Manual, 10.7). Of equal plans the one with longer first groups is taken; groups
+    beyond the units stay empty.
+    """
+    before = [0.0, *accumulate(costs)]
+    units = len(costs)
+    filled = min(stages, units)
+    best: dict[tuple[int, int], tuple[float, list[int]]] = {
+        (start, 1): (before[units] - before[start], [units - start]) for start in range(units)
     }
-    ends = {"embed": 0, "norm": stages - 1, "head": stages - 1}
-    return {name: (stage | ends)[name.split(".")[0]] for name in workload.shapes()}
+    for count in range(2, filled + 1):
+        for start in range(units - count + 1):
+            best[start, count] = min(
+                (
+                    (max(before[cut] - before[start], rest), [cut - start, *lengths])
+                    for cut in range(units - count + 1, start, -1)
+                    for rest, lengths in [best[cut, count - 1]]
+                ),
+                key=lambda plan: plan[0],
+            )
+    return best[0, filled][1] + [0] * (stages - filled)
+
+
+def stages_of_weights(workload: Workload, stages: int) -> dict[str, tuple[int, ...]]:
+    """Parameter name -> the stages that hold it; what belongs to no unit rides with its end.
+
+    What both ends hold they hold as equal copies; the first stage's is the one reported.
+    """
+    stage: dict[str, tuple[int, ...]] = {
+        unit: (index,) for index, group in enumerate(stage_units(workload, stages))
+        for unit in group
+    }
+    number = {"first": 0, "last": stages - 1}
+    for part, ends in workload.ends().items():
+        stage[part] = tuple(dict.fromkeys(number[end] for end in ends))
+    return {
+        name: stage[name] if name in stage else stage[name.split(".")[0]]
+        for name in workload.shapes()
+    }
+
+
+def tied_weights(workload: Workload, stages: int) -> list[str]:
+    """Parameters on both end stages: once a step their two gradients are summed there.
+
+    Megatron-LM's embedding group (Narayanan et al. 2021). Empty on one stage.
+    """
+    return [name for name, held in stages_of_weights(workload, stages).items() if len(held) > 1]
+
+
+def statistics_groups(workload: Workload, strategy: str, variant: str, devices: int) -> int:
+    """Equal contiguous parts of a global batch that pass through the model on their own.
+
+    1 where samples do not see each other: then parts change nothing.
+    """
+    if not workload.batch_statistics:
+        return 1
+    if strategy == "data":
+        return devices
+    return micro_batches(variant, devices) if strategy == "inter_layer" else 1
 
 
 def pipeline_order(variant: str, stage: int, stages: int, parts: int) -> list[Work]:
@@ -115,8 +178,9 @@ def check_divides(workload: Workload, strategy: str, variant: str, devices: int)
         for name, axis in shard_axes(workload).items():
             if workload.shapes()[name][axis] % devices:
                 _refuse(label, devices, f"a divisor of {name}'s {workload.shapes()[name][axis]}")
-        if isinstance(workload, GptSpec) and workload.heads % devices:
-            _refuse(label, devices, f"a divisor of the {workload.heads} heads")
+        for what, count in workload.divisors().items():
+            if count % devices:
+                _refuse(label, devices, f"a divisor of the {count} {what}")
     if strategy == "inter_layer":
         if len(workload.units()) < devices:
             _refuse(label, devices, f"at most {len(workload.units())}, one a stage")

@@ -16,13 +16,15 @@ from suite import store
 from suite.analysis.communication import communication
 from suite.analysis.parity import Evidence, check
 from suite.analysis.rows import CaseResult, build_rows
-from suite.analysis.statistics import bootstrap_median
+from suite.analysis.statistics import median_interval, ratio_interval
+from suite.analysis.traced import reduce_launch
 from suite.config import ENGINES
 from suite.data import load_data
 from suite.environment import installed
 from suite.launch import ROOT, manifest
 from suite.spec.case import Case
 from suite.spec.workloads import find_workload, initial_weights
+from suite.storage import Storage, StoredLaunch, compact
 
 COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for engine in engines]
 
@@ -30,12 +32,15 @@ COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for eng
 def _record(rank: int) -> dict[str, Any]:
     events = [
         {"kind": "all_reduce", "payload_bytes": 4096, "start_s": t * 1e-3 + rank * 1e-5,
-         "end_s": t * 1e-3 + 5e-4} for t in range(70)
+         "end_s": t * 1e-3 + 5e-4, "device": 0, "key": f"bucket{t}", "role": "member"}
+        for t in range(70)
     ]
     return {
         "rank": rank, "step_seconds": [0.1] * 20, "timed_step_seconds": [0.1] * 5,
-        "traces": [{"events": events, "compute_s": [0.09], "missing": ""}] * 5,
+        "traced_step_seconds": [0.1] * 3, "silent_step_seconds": [0.1] * 5, "profiles": [],
+        "traces": [{"events": events, "busy": [[[0, 0], [0.1, 0.09]]], "missing": ""}] * 5,
         "losses": [1.0] * 10, "peak_memory_bytes": 1, "steady": True, "ledger": {},
+        "affinity": [rank], "warmup_seconds": [0.2],
     }
 
 
@@ -59,18 +64,32 @@ def test_saving_a_matrix(benchmark: Any, tmp_path: Path) -> None:
 
     def save() -> None:
         store.write_rows(tmp_path, rows)
-        columns = store.STEP_COLUMNS
-        store.write_table(tmp_path / "steps.csv", columns, store.step_rows(results))
 
     benchmark(save)
+
+
+def test_keeping_a_launch(benchmark: Any, tmp_path: Path) -> None:
+    result, storage = _results()[0], Storage(tmp_path)
+    raw = [record | {"rank": 0, "open_seconds": 0.1, "affinity": [0]} for record in
+           result.launches[0] or []]
+    outcome = {"status": "ok", "reason": "", "parity": None}
+    launch = StoredLaunch(
+        result.case.case_id, 0, outcome, compact(raw), reduce_launch(result.case, raw)
+    )
+    store.outcome_path(tmp_path, launch).parent.mkdir(parents=True)
+    benchmark(store.keep_launch, tmp_path, storage, launch, raw)
 
 
 def test_communication_of_a_launch(benchmark: Any) -> None:
     assert benchmark(communication, [_record(0), _record(1)])["comm_count"] == 70
 
 
-def test_bootstrap(benchmark: Any) -> None:
-    benchmark(bootstrap_median, [1.0, 1.1, 0.9, 1.05, 1.0])
+def test_interval_of_a_median(benchmark: Any) -> None:
+    benchmark(median_interval, [1.0 + x / 100 for x in range(30)])
+
+
+def test_interval_of_a_ratio(benchmark: Any) -> None:
+    benchmark(ratio_interval, [1.0 + x / 100 for x in range(30)], [1.0] * 30)
 
 
 def test_gate_on_three_million_parameters(benchmark: Any) -> None:

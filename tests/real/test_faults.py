@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from suite.analysis.parity import Verdict
-from suite.spec.case import Case
+from suite.spec.case import PARITY_STEPS, Case
+from suite.spec.strategies import VARIANTS
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,7 @@ from suite.spec.case import Case
         ("shifted_shard", "data", "mlp", "loss"),
         ("swapped_layers", "single", "gpt", "loss"),
         ("built_in_epsilon", "single", "mlp", "losses"),
+        ("untied_gradient", "inter_layer", "gpt", "gradients"),
     ],
 )
 def test_fault(
@@ -26,9 +28,10 @@ def test_fault(
     prove: Callable[[Case], Verdict], monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FAULT", fault)
-    devices = 2 if strategy == "data" else 1
+    count, variant = 1 if strategy == "single" else 2, VARIANTS[strategy][0]
     verdict = prove(
-        Case("faulty", "torch", strategy, "", workload, "tiny", "real", "cpu", devices, steps=1)
+        Case("faulty", "torch", strategy, variant, workload, "tiny", "real", "cpu", count, steps=1,
+             probe_steps=0, warmup_limit=PARITY_STEPS)
     )
     assert verdict.status == ("failed" if caught else "ok"), verdict
     assert caught in verdict.reason

@@ -1,116 +1,107 @@
-"""Step time of each adapter over that of a plain script, interleaved in one run.
+"""Step time of each adapter over that of a plain script, and how far launches differ.
 
-    python -m tests.reference [ROUNDS] [NAME_PART]
+    python -m tests.reference [ROUNDS] [NAME_PART] [LAUNCHES]
 
-Both sides start under the adapter's launch plan: the same variables, pinning and rendezvous.
-Prints the ratio of medians over the rounds, and the range of the rounds' own ratios.
+A cell is a few launches under the adapter's own plan, in each of which both sides take turns
+(``pair.py``) for ROUNDS rounds, or until its time is spent. A step is as long as its slowest rank.
+Each block of the adapter has a block of the plain script beside it; a launch's ratio is the median
+over these pairs of the ratio of their medians. Launches are the replicates: of one graph the ratio
+moved by 2.5 % from process to process. The cell's ratio is the median over launches, with the
+launches' extremes; of one launch, the distribution-free 95 % interval over its pairs (order
+statistics, Hoefler & Belli 2015, rule 5).
 """
 
 from __future__ import annotations
 
-import json
-import os
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
-from suite.analysis.rows import step_seconds
 from suite.config import ENGINES
-from suite.environment import allowed_cores
+from suite.environment import installed
 from suite.launch import manifest
 from suite.spec.case import Case
-from suite.spec.strategies import STRATEGIES
+from suite.spec.strategies import STRATEGIES, VARIANTS
 from tests.conftest import launch_case
+from tests.reference.pair import COUNTED, script_name
 
-FOLDER = Path(__file__).parent
+ROUNDS, LAUNCHES = 8, 5
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Median step of each side in seconds; their ratio, and the interval it was found in."""
+
+    adapter_s: float
+    plain_s: float
+    ratio: float
+    low: float
+    high: float
 
 
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     part = sys.argv[2] if len(sys.argv) > 2 else ""
-    names = [name for name in _names() if part in name]
-    pairs: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    launches = int(sys.argv[3]) if len(sys.argv) > 3 else LAUNCHES
+    print(f"{'cell':34}{'adapter':>10}{'plain':>10}{'ratio':>8}   low to high", flush=True)
+    for case in cases(count):
+        if part not in script_name(case):
+            continue
+        found = measure(case, launches)
+        print(f"{script_name(case):34}{found.adapter_s * 1e3:8.2f}ms{found.plain_s * 1e3:8.2f}ms"
+              f"{found.ratio:8.3f}   {found.low:.3f} to {found.high:.3f}", flush=True)
+
+
+def cases(count: int) -> list[Case]:
+    """Every cell that can run here, with ``count`` rounds."""
+    return [
+        Case(
+            framework, engine, strategy, VARIANTS[strategy][0], "mlp", "wide", "real", "cpu",
+            1 if strategy == "single" else 2, steps=2 * COUNTED * count,
+        )
+        for framework, engines in ENGINES.items()
+        if installed(list(manifest(framework).DISTRIBUTIONS))
+        for engine in engines
+        for strategy in STRATEGIES
+    ]
+
+
+def measure(case: Case, launches: int) -> Comparison:
+    """Launches both sides together, again and again."""
+    return summarise([_launch(case) for _ in range(launches)])
+
+
+def summarise(found: Sequence[Comparison]) -> Comparison:
+    """Medians over launches, and their extremes; a lone launch as it is."""
+    if len(found) == 1:
+        return found[0]
+    middle = [float(np.median([getattr(one, name) for one in found]))
+              for name in ("adapter_s", "plain_s", "ratio")]
+    ratios = [one.ratio for one in found]
+    return Comparison(*middle, min(ratios), max(ratios))
+
+
+def _launch(case: Case) -> Comparison:
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(rounds):
-            for name in names:
-                where = Path(folder) / f"{name}{number}"
-                pairs[name].append(_pair(name, where, number % 2 == 1))
-    print(f"{'cell':34}{'adapter':>10}{'plain':>10}{'ratio':>8}   rounds")
-    for name, found in pairs.items():
-        ours, theirs = (statistics.median(side) for side in zip(*found, strict=True))
-        each = sorted(a / b for a, b in found)
-        print(f"{name:34}{ours * 1e3:8.2f}ms{theirs * 1e3:8.2f}ms{ours / theirs:8.3f}"
-              f"   {each[0]:.3f} to {each[-1]:.3f}")
+        outcome = launch_case(case, Path(folder) / "pair", worker="tests.reference.pair")
+    if outcome.status != "ok":
+        raise SystemExit(f"{script_name(case)}: {outcome.reason}")
+    return compare(np.array([record["blocks"] for record in outcome.records]))
 
 
-def _pair(name: str, where: Path, plain_first: bool) -> tuple[float, float]:
-    """Seconds of adapter and plain script; the first of two meets a colder machine."""
-    case = _names()[name]
-    if plain_first:
-        theirs = _plain(name, where)
-        return _adapter(case, where), theirs
-    return _adapter(case, where), _plain(name, where)
-
-
-def _names() -> dict[str, Case]:
-    cases = {}
-    for framework, engines in ENGINES.items():
-        for engine in engines:
-            for strategy in STRATEGIES:
-                name = framework if framework != "horovod" else f"horovod_{engine}"
-                variant = "gpipe" if strategy == "inter_layer" else ""
-                count = 1 if strategy == "single" else 2
-                cases[f"{name}_{strategy}"] = Case(
-                    framework, engine, strategy, variant, "mlp", "wide", "real", "cpu", count
-                )
-    return cases
-
-
-def _adapter(case: Case, folder: Path) -> float:
-    outcome = launch_case(case, folder)
-    assert outcome.status == "ok", outcome.reason
-    return float(np.median(step_seconds(outcome.records)))
-
-
-def _plain(name: str, folder: Path) -> float:
-    """The slowest rank's median."""
-    case = _names()[name]
-    folder = folder.with_suffix(".plain")
-    folder.mkdir()
-    plan = manifest(case.framework).launch_plan(case, folder, sys.executable)
-    processes = []
-    extra: dict[str, str] = {}
-    if plan.helper and plan.helper_output:
-        processes.append(_spawn(list(plan.helper), {}, FOLDER.parent.parent))
-        while not plan.helper_output.exists():
-            time.sleep(0.02)
-        extra = json.loads(plan.helper_output.read_text())
-    cores = allowed_cores()[: case.devices]
-    for rank, variables in enumerate(plan.environment):
-        mine = cores if plan.processes == 1 else cores[rank : rank + 1]
-        command = ["taskset", "-c", ",".join(map(str, mine)), sys.executable, f"{name}.py"]
-        processes.append(_spawn(command, {**variables, **extra}, FOLDER))
-    ranks = processes[-plan.processes :]
-    outputs = [process.communicate(timeout=120)[0] for process in ranks]
-    for process in processes:
-        process.kill()
-    assert not any(process.returncode for process in ranks), outputs
-    return max(json.loads(text.splitlines()[-1])["median"] for text in outputs)
-
-
-def _spawn(
-    command: list[str], extra: dict[str, str], where: Path
-) -> subprocess.Popen[str]:
-    environment = os.environ | extra
-    return subprocess.Popen(
-        command, env=environment, cwd=where, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
+def compare(seconds: np.ndarray) -> Comparison:
+    """From (ranks, blocks, steps) in the order adapter, plain, plain, adapter, adapter, …"""
+    blocks = np.median(seconds.max(axis=0), axis=1).reshape(-1, 4)
+    adapter, plain = blocks[:, (0, 3)].ravel(), blocks[:, (1, 2)].ravel()
+    ratios = adapter / plain
+    interval = stats.quantile_test(ratios, p=0.5).confidence_interval(0.95)
+    middle = [float(np.median(each)) for each in (adapter, plain, ratios)]
+    return Comparison(*middle, float(interval.low), float(interval.high))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,15 @@
-"""Horovod with one process."""
+"""Horovod with one process: the plain loop, with Horovod's threads beside it."""
 
 import horovod.torch as hvd
+import torch
 
-hvd.init()
-import pytorch_single  # noqa: E402, F401 - the plain loop, with Horovod's threads beside it
+from tests.reference.common import report
+from tests.reference.pytorch_single import build
+
+__all__ = ["build"]
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    hvd.init()
+    report(build())
+    hvd.shutdown()

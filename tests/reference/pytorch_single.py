@@ -1,23 +1,31 @@
 """A training loop on one device."""
 
+from collections.abc import Callable
+
 import torch
-from common import BATCH, WIDTHS, batch, report
 from torch import nn
 
-torch.set_num_threads(1)
-layers = [nn.Linear(a, b) for a, b in zip(WIDTHS, WIDTHS[1:], strict=False)]
-parts = [part for layer in layers[:-1] for part in (layer, nn.GELU(approximate="tanh"))]
-model = nn.Sequential(*parts, layers[-1])
-optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-x, y = (torch.from_numpy(array) for array in batch(BATCH))
-y = y.long()
+from tests.reference.common import BATCH, WIDTHS, batch, report
 
 
-def step() -> None:
-    optimizer.zero_grad()
-    loss = nn.functional.cross_entropy(model(x), y)
-    loss.backward()
-    optimizer.step()
+def build() -> Callable[[], object]:
+    layers = [nn.Linear(a, b) for a, b in zip(WIDTHS, WIDTHS[1:], strict=False)]
+    parts = [part for layer in layers[:-1] for part in (layer, nn.GELU(approximate="tanh"))]
+    model = nn.Sequential(*parts, layers[-1])
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    x, y = (torch.from_numpy(array) for array in batch(BATCH))
+    y = y.long()
+
+    def step() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return step
 
 
-report(step)
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    report(build())

@@ -1,34 +1,40 @@
 """A custom training loop: tape and fused Adam in one tf.function."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
-from common import BATCH, batch, report, weights
 
-tf.config.threading.set_intra_op_parallelism_threads(1)
-tf.config.threading.set_inter_op_parallelism_threads(1)
-variables = [tf.Variable(array) for pair in weights() for array in pair]
-slots = [(tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v))) for v in variables]
-count = tf.Variable(0.0)
-x, y = (tf.constant(array) for array in batch(BATCH))
+from tests.reference.common import BATCH, batch, report, weights
+from tests.reference.tensorflow_adam import update
 
 
-@tf.function
-def step() -> tf.Tensor:
-    with tf.GradientTape() as tape:
-        h = x
-        for index in range(0, len(variables), 2):
-            h = tf.nn.bias_add(h @ variables[index], variables[index + 1])
-            if index < len(variables) - 2:
-                h = tf.nn.gelu(h, approximate=True)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=h)
-        loss = tf.reduce_mean(losses)
-    gradients = tape.gradient(loss, variables)
-    count.assign_add(1.0)
-    for v, (m, s), gradient in zip(variables, slots, gradients, strict=True):
-        tf.raw_ops.ResourceApplyAdam(
-            var=v.handle, m=m.handle, v=s.handle, beta1_power=0.9**count, beta2_power=0.999**count,
-            lr=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8, grad=gradient,
-        )
-    return loss
+def build() -> Callable[[], object]:
+    variables = [tf.Variable(array) for pair in weights() for array in pair]
+    slots = [(tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v))) for v in variables]
+    count = tf.Variable(0.0)
+    x, y = (tf.constant(array) for array in batch(BATCH))
+
+    @tf.function
+    def step() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            h = x
+            for index in range(0, len(variables), 2):
+                h = tf.nn.bias_add(h @ variables[index], variables[index + 1])
+                if index < len(variables) - 2:
+                    h = tf.nn.gelu(h, approximate=True)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=h)
+            loss = tf.reduce_mean(losses)
+        gradients = tape.gradient(loss, variables)
+        count.assign_add(1.0)
+        powers = 0.9**count, 0.999**count
+        for v, (m, s), gradient in zip(variables, slots, gradients, strict=True):
+            update(v, m, s, gradient, *powers)
+        return loss
+
+    return step
 
 
-report(step)
+if __name__ == "__main__":
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    report(build())

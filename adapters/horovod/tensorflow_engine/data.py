@@ -8,7 +8,8 @@ import horovod.tensorflow as hvd
 import tensorflow as tf
 
 from adapters.horovod.tensorflow_engine.session import HorovodSession
-from adapters.tensorflow.models import Tensors, dense_gradients, forward
+from adapters.tensorflow.models import dense_gradients, forward
+from adapters.tensorflow.models.branch import Tensors
 from suite.spec.strategies import batch_slice
 from suite.spec.workloads import Weights
 
@@ -31,14 +32,14 @@ class DataSession(HorovodSession):
         with self.compute_device():
             with tf.GradientTape() as tape:
                 loss = self.loss_function(forward(self.spec, self.variables, features), targets)
-            if self.stamps.on:
-                return loss, self._stamped(tape, loss)
+            if self.stamps.on or self.silent:
+                return loss, self._one_by_one(tape, loss)
             distributed = hvd.DistributedGradientTape(tape, sparse_as_dense=True)
             reduced = distributed.gradient(loss, list(self.variables.values()))
             return loss, dict(zip(self.variables, reduced, strict=True))
 
-    def _stamped(self, tape: tf.GradientTape, loss: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The distributed tape's reductions one by one, each between two stamps."""
+    def _one_by_one(self, tape: tf.GradientTape, loss: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The distributed tape's reductions one by one, each between two stamps or left out."""
         local = dense_gradients(tape.gradient(loss, dict(self.variables)))
         ranks = self.case.devices
         return {name: self.sum(tensor, f"stamped.{name}") / ranks for name, tensor in local.items()}

@@ -7,12 +7,19 @@ from typing import Any
 import horovod.tensorflow as hvd
 import tensorflow as tf
 
-from adapters.horovod.common import boundary_width
+from adapters.horovod.common import merge_stages
 from adapters.horovod.tensorflow_engine.session import HorovodSession
-from adapters.tensorflow.models import Tensors, dense_gradients, forward
+from adapters.tensorflow.models import dense_gradients, forward
+from adapters.tensorflow.models.branch import Tensors
 from adapters.tensorflow.models.stamps import size_bytes
-from suite.spec.strategies import micro_batches, pipeline_order, stage_of_weights, stage_units
-from suite.spec.workloads import GptSpec, Weights
+from suite.spec.strategies import (
+    micro_batches,
+    pipeline_order,
+    stage_units,
+    stages_of_weights,
+    tied_weights,
+)
+from suite.spec.workloads import Weights
 
 
 class InterLayerSession(HorovodSession):
@@ -32,15 +39,15 @@ class InterLayerSession(HorovodSession):
         if self.stage < self.last:
             self.blanks["backward"] = self._blank(self.units.stop)
         self.sink = tf.Variable(tf.zeros((), self.dtype), trainable=False)
-        owner = stage_of_weights(self.spec, stages)
-        mine = {name: array for name, array in weights.items() if owner[name] == self.stage}
+        holders = stages_of_weights(self.spec, stages)
+        mine = {name: array for name, array in weights.items() if self.stage in holders[name]}
+        self.tied = [name for name in tied_weights(self.spec, stages) if name in mine]
         return super().build(mine)
 
     def _blank(self, unit: int) -> tf.Variable:
         """What receives write into; one row a micro-batch, so that no two receives are alike."""
-        tokens = self.spec.sequence if isinstance(self.spec, GptSpec) else 1
-        rows = self.spec.global_batch // self.parts * tokens
-        shape = (self.parts, rows, boundary_width(self.spec, unit))
+        samples = self.spec.global_batch // self.parts
+        shape = (self.parts, samples, *self.spec.boundary(unit))
         return tf.Variable(tf.zeros(shape, self.dtype), trainable=False)
 
     def loss_and_gradients(
@@ -50,7 +57,13 @@ class InterLayerSession(HorovodSession):
             flight = _Flight(self, features, targets)
             for kind, part in self.order:
                 (flight.forward if kind == "forward" else flight.backward)(part)
-            return flight.result()
+            loss, gradients = flight.result()
+            return loss, self.sum_tied_gradients(gradients)
+
+    def sum_tied_gradients(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Each end adds what the other found: once a step, before the update."""
+        sums = {name: self.sum(gradients[name], f"tied.{name}", self.ends) for name in self.tied}
+        return {**gradients, **sums}
 
     def loss(self, handle: tf.Tensor) -> float:
         return float(hvd.broadcast(handle, self.last, name="loss"))
@@ -62,7 +75,7 @@ class InterLayerSession(HorovodSession):
         return self._whole(super().parameters())
 
     def _whole(self, held: Weights) -> Weights:
-        merged = {name: array for part in self.gather(held) for name, array in part.items()}
+        merged = merge_stages(self.gather(held))
         return {name: merged[name] for name in self.names}
 
 
@@ -71,7 +84,7 @@ class _Flight:
 
     def __init__(self, session: InterLayerSession, features: Any, targets: Any) -> None:
         self.session = session
-        self.inputs = tf.split(features, session.parts)
+        self.features = tf.split(features, session.parts)
         self.targets = tf.split(targets, session.parts)
         self.tapes: dict[int, tuple[tf.GradientTape, tf.Tensor, tf.Tensor]] = {}
         self.losses: list[tf.Tensor] = []
@@ -80,13 +93,14 @@ class _Flight:
 
     def forward(self, part: int) -> None:
         session, stage = self.session, self.session.stage
-        x = self._receive("forward", part) if stage else self.inputs[part]
+        x = self._receive("forward", part) if stage else self.features[part]
         with tf.control_dependencies(self.previous):
             x = tf.identity(x)
         with tf.GradientTape() as tape:
             if stage:
                 tape.watch(x)
-            y = forward(session.spec, session.variables, x, session.units)
+            side = self.features[part] if session.spec.side_input else None
+            y = forward(session.spec, session.variables, x, session.units, features=side)
             if stage == session.last:
                 y = session.loss_function(y, self.targets[part]) / session.parts
         self.tapes[part] = tape, x, y
@@ -114,27 +128,38 @@ class _Flight:
 
     def _receive(self, kind: str, part: int) -> tf.Tensor:
         session = self.session
+        row = session.blanks[kind][part]
+        if session.silent:
+            return row
         sender = session.stage - 1 if kind == "forward" else session.stage + 1
-        with tf.control_dependencies(self.previous if session.stamps.on else []):
-            row = tf.identity(session.blanks[kind][part])
-        start = session.stamps.mark(row) if session.stamps.on else None
+        idle = session.stamps.mark(0, self.previous) if session.stamps.on else None
         tensor = self._hop(kind, part, row, sender)
-        if start is not None:
-            end = session.stamps.mark(tensor)
-            session.stamps.add("send_recv", 0, size_bytes(tensor), start, end)
+        if idle is not None:
+            name, size = self._name(kind, part, sender), size_bytes(tensor)
+            session.stamps.received(name, 0, size, idle, session.stamps.mark(0, [tensor]))
         return tensor
 
     def _send(self, kind: str, part: int, tensor: tf.Tensor) -> None:
         """The broadcast is no stateful operation: unless a value of it is used it is pruned."""
-        sent = self._hop(kind, part, tensor, self.session.stage)
-        self.session.sink.assign(tf.reshape(sent, (-1,))[0])
+        session = self.session
+        if session.stamps.on:
+            ready = session.stamps.mark(0, [tensor])
+            session.stamps.sent(
+                self._name(kind, part, session.stage), 0, size_bytes(tensor), ready
+            )
+        sent = tensor if session.silent else self._hop(kind, part, tensor, session.stage)
+        session.sink.assign(tf.reshape(sent, (-1,))[0])
 
     def _hop(self, kind: str, part: int, tensor: tf.Tensor, sender: int) -> tf.Tensor:
         lower = sender if kind == "forward" else sender - 1
-        name, neighbours = f"{kind}.{lower}.{part}", self.session.neighbours[lower]
         return hvd.broadcast(
-            tensor, sender, name=name, ignore_name_scope=True, process_set=neighbours
+            tensor, sender, name=self._name(kind, part, sender), ignore_name_scope=True,
+            process_set=self.session.neighbours[lower],
         )
+
+    def _name(self, kind: str, part: int, sender: int) -> str:
+        """By the lower of the two stages."""
+        return f"{kind}.{sender if kind == 'forward' else sender - 1}.{part}"
 
     def result(self) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Mean loss of the batch (zero before the last stage), gradients of this stage."""

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from adapters.horovod.common import merge_shards, my_shard
 from adapters.horovod.tensorflow_engine.session import HorovodSession
-from adapters.tensorflow.models import Tensors, dense_gradients, forward
-from adapters.tensorflow.models.branch import Branch
+from adapters.tensorflow.models import dense_gradients, forward
+from adapters.tensorflow.models.branch import Branch, Share, Tensors, held, sums
 from suite.spec.workloads import Weights
 
 
@@ -26,12 +26,17 @@ class IntraLayerSession(HorovodSession):
     def loss_and_gradients(
         self, features: tf.Tensor, targets: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        branches = iter(range(len(self.names)))
+        plans = enumerate(self.spec.branches())
+        weights = held(self.spec, self.variables, features)
 
         def apply(branch: Branch, x: tf.Tensor) -> tf.Tensor:
-            number = next(branches)
-            part = branch(self.variables, self._enter(f"enter.{number}")(x))
-            return self._merge(f"merge.{number}")(part)
+            number, plan = next(plans)
+            share = Share(branch, weights)
+            for turn in range(sums(plan)):
+                name = f"{number}.{turn}"
+                partial, finish = share.advance(self._enter(f"enter.{name}")(x))
+                x = finish(weights, self._merge(f"merge.{name}")(partial))
+            return x
 
         with self.compute_device():
             with tf.GradientTape() as tape:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import horovod.torch as hvd
 import torch
 from horovod.torch import optimizer as hvd_optimizer
+from torch import nn
 
 from adapters.horovod.torch_engine.session import HorovodSession, Watch
-from suite.spec.adapter import StepTrace
+from adapters.pytorch.models.images import laid_out
 from suite.spec.strategies import batch_slice
 from suite.spec.workloads import Weights
 
@@ -20,6 +23,10 @@ class DataSession(HorovodSession):
     def local_batch(self, features: Any, targets: Any) -> tuple[Any, Any]:
         share = batch_slice(len(features), self.case.devices, self.rank.index)
         return features[share], targets[share]
+
+    def build(self, weights: Weights) -> nn.Module:
+        # Horovod refuses tensors whose channels come last in memory.
+        return laid_out(super().build(weights), torch.contiguous_format)
 
     def make_optimizer(self) -> Any:
         hvd.broadcast_parameters(self.model.state_dict(), root_rank=0)
@@ -40,20 +47,38 @@ class DataSession(HorovodSession):
     def loss(self, handle: torch.Tensor) -> float:
         return float(hvd.allreduce(handle, name="loss"))
 
-    def timed_step(self, index: int) -> StepTrace:
-        watch = Watch()
-        original = hvd_optimizer.allreduce_async_
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        original, watch = hvd_optimizer.allreduce_async_, Watch(self)
 
-        def watched(tensor: torch.Tensor, *arguments: Any, **named: Any) -> int:
-            handle = original(tensor, *arguments, **named)
-            watch.add(handle, tensor)
-            return int(handle)
+        def issue(tensor: torch.Tensor, *arguments: Any, **named: Any) -> int:
+            handle = int(original(tensor, *arguments, **named))
+            watch.add(handle, tensor, str(named["name"]))
+            return handle
 
-        hvd_optimizer.allreduce_async_ = watched
-        watch.start()
-        try:
-            trace = super().timed_step(index)
-        finally:
-            hvd_optimizer.allreduce_async_ = original
-            events = watch.stop()
-        return StepTrace(events, trace.compute_s)
+        with _replaced(allreduce_async_=issue, synchronize=self.wait), watch:
+            yield
+
+    @contextmanager
+    def silenced(self) -> Iterator[None]:
+        local: list[torch.Tensor] = []
+
+        def issue(tensor: torch.Tensor, *arguments: Any, **named: Any) -> int:
+            local.append(tensor)
+            return len(local) - 1
+
+        with _replaced(allreduce_async_=issue, synchronize=local.__getitem__):
+            yield
+
+
+@contextmanager
+def _replaced(**functions: Any) -> Iterator[None]:
+    """The optimiser's hooks and its ``synchronize`` call these functions of its module."""
+    originals = {name: getattr(hvd_optimizer, name) for name in functions}
+    for name, function in functions.items():
+        setattr(hvd_optimizer, name, function)
+    try:
+        yield
+    finally:
+        for name, function in originals.items():
+            setattr(hvd_optimizer, name, function)

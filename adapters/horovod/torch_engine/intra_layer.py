@@ -2,78 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any
+from typing import cast
 
 import horovod.torch as hvd
 import torch
 from torch import nn
 
-from adapters.horovod.common import merge_shards, my_shard
+from adapters.horovod.common import merge_shards
 from adapters.horovod.torch_engine.session import HorovodSession
-from adapters.pytorch.models import build_model, to_torch, torch_name
-from suite.spec.adapter import CommEvent, StepTrace
-from suite.spec.strategies import shard_axes
-from suite.spec.workloads import GptSpec, Weights
-
-
-class _Probe:
-    """Where the autograd functions leave their events; None outside the timed pass."""
-
-    events: list[CommEvent] | None = None
-
-
-def _sum(tensor: torch.Tensor, name: str) -> torch.Tensor:
-    if _Probe.events is None:
-        return hvd.synchronize(hvd.allreduce_async_(tensor.contiguous(), op=hvd.Sum, name=name))
-    began = time.perf_counter()
-    result = hvd.synchronize(hvd.allreduce_async_(tensor.contiguous(), op=hvd.Sum, name=name))
-    size = tensor.numel() * tensor.element_size()
-    _Probe.events.append(CommEvent("all_reduce", size, began, time.perf_counter()))
-    return result
-
-
-class Enter(torch.autograd.Function):
-    """Identity forward, sum of the ranks' gradients backward ("f" of Shoeybi et al. 2019)."""
-
-    @staticmethod
-    def forward(context: Any, x: torch.Tensor, name: str) -> torch.Tensor:
-        context.name = name
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return _sum(gradients[0].clone(), context.name), None
-
-
-class Merge(torch.autograd.Function):
-    """Sum of the ranks' parts forward, identity backward ("g" of Shoeybi et al. 2019).
-
-    Not ``hvd.allreduce``'s own gradient: it sums again, and every rank holds the whole gradient.
-    """
-
-    @staticmethod
-    def forward(context: Any, part: torch.Tensor, name: str) -> torch.Tensor:
-        return _sum(part, name)
-
-    @staticmethod
-    def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return gradients[0], None
-
-
-class RowLinear(nn.Module):
-    """A linear layer of which this rank holds some input columns; the bias is added once."""
-
-    weight: nn.Parameter
-    bias: nn.Parameter
-
-    def __init__(self, layer: nn.Module, name: str) -> None:
-        super().__init__()
-        self.name = name
-        self.weight, self.bias = layer.get_parameter("weight"), layer.get_parameter("bias")
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return Merge.apply(nn.functional.linear(x, self.weight), self.name) + self.bias
+from adapters.pytorch.models import build_model, torch_path
+from adapters.pytorch.models.shards import Reduce, enter, keep_shard, merge_output, torch_axes
+from suite.spec.workloads import Weights
 
 
 class IntraLayerSession(HorovodSession):
@@ -81,43 +20,46 @@ class IntraLayerSession(HorovodSession):
 
     def build(self, weights: Weights) -> nn.Module:
         model = build_model(self.spec, weights)
-        for name, axis in shard_axes(self.spec).items():
-            part = my_shard(
-                self.spec, name, weights[name], self.rank.index, self.case.devices
-            )
-            path, _, leaf = torch_name(name).rpartition(".")
-            layer = model.get_submodule(path)
-            setattr(layer, leaf, nn.Parameter(to_torch(name, part)))
-            if leaf == "weight" and axis == 0:
-                parent, _, child = path.rpartition(".")
-                setattr(model.get_submodule(parent), child, RowLinear(layer, path))
-        self._add_entrances(model)
+        for path, axes in torch_axes(self.spec).items():
+            for leaf, axis in axes.items():
+                keep_shard(model.get_submodule(path), leaf, axis, self.rank.index,
+                           self.case.devices)
+        for branch in self.spec.branches():
+            middle = branch.middle
+            self._enter(model, branch.module)
+            self._merge(model, branch.row)
+            if middle:
+                self._merge(model, middle.row)
+                self._enter(model, middle.column)
         return model.to(self.device, self.dtype)
 
-    def _add_entrances(self, model: nn.Module) -> None:
-        """One a branch: query, key and value share theirs behind the norm."""
-        if isinstance(self.spec, GptSpec):
-            for index in range(self.spec.blocks):
-                for norm in ("norm1", "norm2"):
-                    name = f"units.{index}.{norm}"
-                    model.get_submodule(name).register_forward_hook(
-                        lambda _module, _inputs, output, name=name: Enter.apply(output, name)
-                    )
-            return
-        for name, axis in shard_axes(self.spec).items():
-            if name.endswith("weight") and axis == 1:
-                path = torch_name(name).removesuffix(".weight")
-                model.get_submodule(path).register_forward_pre_hook(
-                    lambda _module, inputs, name=f"{path}.input": Enter.apply(inputs[0], name)
-                )
+    def _enter(self, model: nn.Module, name: str) -> None:
+        path = torch_path(name)
+        # A copy: autograd may have given the same gradient to others.
+        reduce = self._reducer(f"{path}.input.gradient")
+        enter(model.get_submodule(path), lambda gradient: reduce(gradient.clone()))
+
+    def _merge(self, model: nn.Module, name: str) -> None:
+        path = torch_path(name)
+        layer = cast("nn.Linear | nn.Conv2d", model.get_submodule(path))
+        merge_output(layer, self._reducer(path))
 
     def full(self, tensors: dict[str, torch.Tensor]) -> Weights:
-        return merge_shards(self.spec, hvd.allgather_object(super().full(tensors)))
+        return merge_shards(self.spec, self.gather(super().full(tensors)))
 
-    def timed_step(self, index: int) -> StepTrace:
-        events = _Probe.events = []
-        try:
-            trace = super().timed_step(index)
-        finally:
-            _Probe.events = None
-        return StepTrace(tuple(events), trace.compute_s)
+    def _reducer(self, name: str) -> Reduce:
+        """All-reduce over the ranks, in place, marked in a timed step.
+
+        Not ``hvd.allreduce``, whose own gradient sums again: every rank holds the whole gradient.
+        """
+
+        def reduce(tensor: torch.Tensor) -> torch.Tensor:
+            if self.silent:
+                return tensor
+            start = self.probe.mark() if self.probe else None
+            result = self.wait(hvd.allreduce_async_(tensor, op=hvd.Sum, name=name))
+            if self.probe:
+                self.probe.add("all_reduce", tensor, start, self.probe.mark(), name)
+            return result
+
+        return reduce

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import horovod.torch as hvd
+import numpy as np
 import torch
 
-from adapters.horovod.common import ledger, neighbour_sets, new_sets
+from adapters.horovod.common import end_set, gather_arrays, ledger, neighbour_sets, new_sets
+from adapters.horovod.timeline import fused_operations, recorded
 from adapters.pytorch.models.training import Training, open_device
-from suite.spec.adapter import CommEvent, Inputs, Session
+from suite.spec.adapter import Inputs, Session, StepTrace
 from suite.spec.case import Case, Rank
 from suite.spec.workloads import Weights
+
+POLL_SECONDS = 2.5e-4
 
 
 def open_engine(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session:
     """Joins the group and builds the strategy's session."""
     device = open_device(case, rank)
-    sets = neighbour_sets(hvd, rank.processes) if case.strategy == "inter_layer" else []
-    hvd.init(process_sets=new_sets(hvd, sets))
+    staged = case.strategy == "inter_layer"
+    sets = neighbour_sets(hvd, rank.processes) if staged else []
+    ends = end_set(hvd, case.spec, rank.processes) if staged else None
+    hvd.init(process_sets=new_sets(hvd, [*sets, ends]))
     session = _session_class(case.strategy)
-    session.neighbours = sets
+    session.neighbours, session.ends = sets, ends
     return session(case, rank, weights, inputs, device)
 
 
@@ -46,9 +54,38 @@ class HorovodSession(Training):
     """A rank of a Horovod job; by itself the single strategy."""
 
     neighbours: list[Any] = []
+    ends: Any = None
 
     def describe(self) -> dict[str, str]:
         return super().describe() | ledger(self.case.strategy == "inter_layer")
+
+    def wait(self, handle: int) -> torch.Tensor:
+        """``hvd.synchronize``, which spins: a timed step's compute clock stands still meanwhile."""
+        if self.probe is None:
+            return hvd.synchronize(handle)
+        self.probe.pause()
+        try:
+            return hvd.synchronize(handle)
+        finally:
+            self.probe.resume()
+
+    def gather(self, held: Weights) -> list[Weights]:
+        """Every rank's arrays."""
+        def flat(array: np.ndarray) -> np.ndarray:
+            return np.asarray(hvd.allgather(torch.from_numpy(array), name="gather"))
+
+        return gather_arrays(held, hvd.allgather_object, flat)
+
+    def traced_step(self, index: int, timeline: Path | None) -> StepTrace:
+        path = self.rank.folder / "horovod-timeline.json"
+        with recorded(hvd, path):
+            trace = super().traced_step(index, timeline)
+        if self.rank.index:
+            return trace
+        return replace(trace, events=fused_operations(path.read_text()))
+
+    def agree(self, ready: bool) -> bool:
+        return bool(hvd.allreduce(torch.tensor(int(ready)), op=hvd.Min, name="agree"))
 
     def close(self) -> None:
         # A rank that shuts down takes the others' last collective with it.
@@ -57,42 +94,42 @@ class HorovodSession(Training):
 
 
 class Watch:
-    """Stamps the end of asynchronous operations: Horovod has no completion callback.
+    """Marks the end of asynchronous operations: Horovod has no completion callback.
 
-    A thread polls the handles; only the timed pass uses it.
+    A thread polls the handles, only in the timed pass; ends are late by ``POLL_SECONDS`` at most.
     """
 
-    def __init__(self) -> None:
-        self._open: list[tuple[int, int, float]] = []
-        self._done: list[CommEvent] = []
-        self._running = False
-
-    def add(self, handle: int, tensor: torch.Tensor) -> None:
-        """A handle just issued for ``tensor``."""
-        if self._running:
-            size = tensor.numel() * tensor.element_size()
-            self._open.append((handle, size, time.perf_counter()))
-
-    def start(self) -> None:
-        self._open, self._done, self._running = [], [], True
+    def __init__(self, session: HorovodSession) -> None:
+        self._session = session
+        self._open: dict[int, tuple[torch.Tensor, str, Any]] = {}
+        self._running = True
         self._thread = threading.Thread(target=self._poll, daemon=True)
+
+    def __enter__(self) -> None:
         self._thread.start()
 
-    def stop(self) -> list[CommEvent]:
-        """Events in the order of issue."""
+    def __exit__(self, *_error: object) -> None:
         self._running = False
         self._thread.join()
-        return sorted(self._done, key=lambda event: event.start_s)
+        self._close_finished()
+
+    def add(self, handle: int, tensor: torch.Tensor, name: str) -> None:
+        """A handle just issued for ``tensor``."""
+        if self._session.probe:
+            self._open[handle] = tensor, name, self._session.probe.mark()
 
     def _poll(self) -> None:
-        while self._running or self._open:
-            for item in list(self._open):
-                handle, size, start = item
-                if _finished(handle):
-                    event = CommEvent("all_reduce", size, start, time.perf_counter())
-                    self._done.append(event)
-                    self._open.remove(item)
-            time.sleep(5e-5)
+        while self._running:
+            self._close_finished()
+            time.sleep(POLL_SECONDS)
+
+    def _close_finished(self) -> None:
+        probe = self._session.probe
+        if probe is None:
+            return
+        for handle in [handle for handle in list(self._open) if _finished(handle)]:
+            tensor, name, start = self._open.pop(handle)
+            probe.add("all_reduce", tensor, start, probe.mark(), name)
 
 
 def _finished(handle: int) -> bool:

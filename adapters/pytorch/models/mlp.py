@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from suite.spec.workloads import MlpSpec
+from adapters.pytorch.models import Loss
+from suite.spec.workloads.mlp import MlpSpec
 
 
 class Mlp(nn.Module):
@@ -27,3 +28,15 @@ class Mlp(nn.Module):
             if int(name) != self.last:
                 x = self.activate(x)
         return x
+
+
+build = Mlp
+
+
+def loss(spec: MlpSpec) -> Loss:
+    """Cross-entropy, binary where there is one output."""
+    return _binary if spec.binary else nn.functional.cross_entropy
+
+
+def _binary(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return nn.functional.binary_cross_entropy_with_logits(logits.squeeze(-1), targets)

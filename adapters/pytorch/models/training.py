@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from adapters.pytorch.models import build_model, loss_function, to_canonical, torch_name
-from suite.spec.adapter import CommEvent, Inputs, StepTrace
+from adapters.pytorch.models.probe import Probe
+from adapters.pytorch.models.profile import gpu_trace, profile
+from suite.spec.adapter import Inputs, StepTrace, switch
 from suite.spec.case import Case, Rank
 from suite.spec.workloads import Weights
 
@@ -30,6 +36,8 @@ def open_device(case: Case, rank: Rank) -> torch.device:
 class Training:
     """A whole session of the single strategy."""
 
+    silent = False
+
     def __init__(
         self, case: Case, rank: Rank, weights: Weights, inputs: Inputs, device: torch.device
     ) -> None:
@@ -42,7 +50,7 @@ class Training:
             tuple(self._tensor(part) for part in self.local_batch(*inputs.at(index)))
             for index in range(inputs.count)
         ]
-        self.events: list[CommEvent] = []
+        self.probe: Probe | None = None
         self.model = self.build(weights)
         self.optimizer: Any = self.make_optimizer()
 
@@ -73,9 +81,21 @@ class Training:
     def forward_backward(self, index: int) -> torch.Tensor:
         """Gradients of the batch into ``.grad``; the loss, detached."""
         features, targets = self.batches[index % len(self.batches)]
+        if self.case.statistics_groups > 1:
+            return self._accumulate(features, targets)
         loss = self.loss_function(self.model(features), targets)
         loss.backward()
         return loss.detach()
+
+    def _accumulate(self, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Equal parts one by one, as devices or micro-batches would compute them."""
+        groups = self.case.statistics_groups
+        total = torch.zeros((), dtype=self.dtype, device=self.device)
+        for part in zip(features.chunk(groups), targets.chunk(groups), strict=True):
+            loss = self.loss_function(self.model(part[0]), part[1]) / groups
+            loss.backward()
+            total += loss.detach()
+        return total
 
     def step(self, index: int) -> torch.Tensor:
         self.optimizer.zero_grad()
@@ -111,16 +131,39 @@ class Training:
         return {name: to_canonical(name, tensor) for name, tensor in tensors.items()}
 
     def timed_step(self, index: int) -> StepTrace:
-        """Busy compute is the CPU time of the thread that computes: it does not run in a wait."""
-        self.events = []
-        if self.device.type == "cuda":
+        with self.watched():
+            probe = self.probe = Probe(self.device)
             self.step(index)
             self.synchronize()
-            return StepTrace(missing="device compute time on CUDA is not measured yet")
-        began = time.thread_time()
-        self.step(index)
-        busy = time.thread_time() - began
-        return StepTrace(tuple(self.events), (busy,))
+        self.probe = None
+        return probe.finish()
+
+    def watched(self) -> AbstractContextManager[None]:
+        """Where ``self.probe`` sees every communication; a strategy attaches its probes here."""
+        return nullcontext()
+
+    def traced_step(self, index: int, timeline: Path | None) -> StepTrace:
+        with profile(self.device) as profiler:
+            began = time.perf_counter()
+            self.step(index)
+            self.synchronize()
+            seconds = time.perf_counter() - began
+        if timeline:
+            profiler.export_chrome_trace(str(timeline))
+        trace = gpu_trace(profiler) if self.device.type == "cuda" else StepTrace()
+        return replace(trace, seconds=seconds)
+
+    def silent_step(self, index: int) -> None:
+        with self.silenced():
+            self.step(index)
+            self.synchronize()
+
+    def silenced(self) -> AbstractContextManager[None]:
+        """Where no communication happens: what issues one looks at ``silent``."""
+        return _silent(self)
+
+    def agree(self, ready: bool) -> bool:
+        return ready
 
     def peak_memory_bytes(self) -> int:
         if self.device.type == "cuda":
@@ -131,12 +174,23 @@ class Training:
         return {
             "torch": torch.__version__,
             "backend": "none",
-            "threads": str(torch.get_num_threads()),
-            "mkldnn": str(torch.backends.mkldnn.is_available()),
-            "tf32": str(torch.backends.cuda.matmul.allow_tf32),
-            "dtype": self.case.dtype,
+            "threads_per_device": str(torch.get_num_threads()),
+            "onednn": switch(torch.backends.mkldnn.is_available()),
+            # A CPU has no TF32, whatever the switch says.
+            "tf32": switch(self.device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32),
+            "determinism": switch(torch.are_deterministic_algorithms_enabled()),
+            "dtype": str(self.dtype).removeprefix("torch."),
             "mode": self.case.mode,
         }
 
     def close(self) -> None:
         """Nothing is shared with another process."""
+
+
+@contextmanager
+def _silent(session: Training) -> Iterator[None]:
+    session.silent = True
+    try:
+        yield
+    finally:
+        session.silent = False

@@ -1,55 +1,43 @@
 """The workloads written natively in TensorFlow: functions of a mapping of weights.
 
-A *branch* is a pair of layers whose partial results add up when the first is split by columns and
-the second by rows. Models hand branches to ``apply``; who splits them replaces it, and the models
-know nothing of devices.
+A model's module has ``forward(spec, weights, x, units, apply)``, logits or what leaves the
+contiguous ``units`` of a pipeline's stage, and ``loss(spec)``, a mean over logits and targets.
+Between stages tensors are ``(batch, *spec.boundary(unit))``. A side input is among the weights,
+under ``SIDE_INPUT``. Models hand their branches to ``apply``; who splits them replaces it, and the
+models know nothing of devices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from importlib import import_module
 
 import tensorflow as tf
 
-from adapters.tensorflow.models import gpt, mlp
-from adapters.tensorflow.models.branch import Apply, Tensors, whole
-from suite.spec.workloads import MlpSpec, Workload
-
-__all__ = ["Apply", "Tensors", "forward", "loss_function", "whole"]
+from adapters.tensorflow.models.branch import Apply, Tensors, held, whole
+from adapters.tensorflow.models.losses import Loss
+from suite.spec.workloads import Workload
 
 
 def forward(
     spec: Workload,
     weights: Tensors,
     x: tf.Tensor,
-    units: Sequence[int] | None = None,
+    units: range | None = None,
     apply: Apply | None = None,
+    features: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Logits of a batch; ``units`` computes a contiguous part of the layers, a pipeline's stage."""
-    chosen = apply or whole(weights)
-    if isinstance(spec, MlpSpec):
-        return mlp.forward(spec, weights, x, units, chosen)
-    return gpt.forward(spec, weights, x, units, chosen)
+    """Logits of a batch; ``units`` computes a stage, on ``features`` beside its input."""
+    chosen = range(len(spec.units())) if units is None else units
+    weights = held(spec, weights, x if features is None else features)
+    module = import_module(spec.tensorflow_module)
+    return module.forward(spec, weights, x, chosen, apply or whole(weights))
 
 
-def loss_function(spec: Workload) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Mean loss over samples (and tokens) of targets against logits."""
-    if isinstance(spec, MlpSpec) and spec.binary:
-        return _binary
-    return _cross_entropy
-
-
-def _binary(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    losses = tf.nn.sigmoid_cross_entropy_with_logits(
-        labels=tf.cast(targets, logits.dtype), logits=tf.squeeze(logits, -1)
-    )
-    return tf.reduce_mean(losses)
-
-
-def _cross_entropy(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    labels = tf.reshape(targets, (-1,))
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-    return tf.reduce_mean(losses)
+def loss_function(spec: Workload) -> Loss:
+    """Mean loss over samples (and tokens) of logits against targets."""
+    loss: Loss = import_module(spec.tensorflow_module).loss(spec)
+    return loss
 
 
 def dense_gradients(

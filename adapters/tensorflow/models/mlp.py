@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator
 
 import tensorflow as tf
 
-from adapters.tensorflow.models.branch import Apply, Branch, Tensors, linear
-from suite.spec.workloads import MlpSpec
+from adapters.tensorflow.models.branch import Apply, Branch, Partial, Tensors, add_bias, linear
+from adapters.tensorflow.models.losses import Loss, binary_cross_entropy, cross_entropy
+from suite.spec.workloads.mlp import MlpSpec
 
 Activation = Callable[[tf.Tensor], tf.Tensor]
 
 
 def forward(
-    spec: MlpSpec, weights: Tensors, x: tf.Tensor, units: Sequence[int] | None, apply: Apply
+    spec: MlpSpec, weights: Tensors, x: tf.Tensor, units: range, apply: Apply
 ) -> tf.Tensor:
     """Activations between linear layers; (batch, in) -> (batch, out) logits."""
     activate = _activation(spec)
-    chosen = list(range(spec.layers) if units is None else units)
-    position = 0
-    while position < len(chosen):
-        layer = chosen[position]
-        if layer % 2 == 0 and layer + 1 in chosen:
-            x = tf.nn.bias_add(apply(_pair(layer, activate), x), weights[f"layer{layer + 1}.bias"])
-            layer, position = layer + 1, position + 2
+    layer = units.start
+    while layer in units:
+        if layer % 2 == 0 and layer + 1 in units:
+            x, layer = apply(_pair(layer, activate), x), layer + 2
         else:
-            x = linear(weights, f"layer{layer}", x)
-            position += 1
-        x = x if layer == spec.layers - 1 else activate(x)
+            x, layer = linear(weights, f"layer{layer}", x), layer + 1
+        x = x if layer == spec.layers else activate(x)
     return x
+
+
+def loss(spec: MlpSpec) -> Loss:
+    """Cross-entropy, binary where there is one output."""
+    return binary_cross_entropy if spec.binary else cross_entropy
 
 
 def _activation(spec: MlpSpec) -> Activation:
@@ -38,10 +40,10 @@ def _activation(spec: MlpSpec) -> Activation:
 
 
 def _pair(layer: int, activate: Activation) -> Branch:
-    """Layers ``layer`` and ``layer + 1`` without the second one's bias."""
+    """Layers ``layer`` and ``layer + 1``, without an activation behind."""
 
-    def branch(weights: Tensors, x: tf.Tensor) -> tf.Tensor:
+    def branch(weights: Tensors, x: tf.Tensor) -> Generator[Partial, tf.Tensor, None]:
         hidden = activate(linear(weights, f"layer{layer}", x))
-        return tf.matmul(hidden, weights[f"layer{layer + 1}.weight"])
+        yield tf.matmul(hidden, weights[f"layer{layer + 1}.weight"]), add_bias(f"layer{layer + 1}")
 
     return branch

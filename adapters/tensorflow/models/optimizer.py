@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import tensorflow as tf
 
 from adapters.tensorflow.models.branch import Tensors
@@ -15,12 +16,14 @@ class Adam:
 
     The kernel adds its epsilon to sqrt(v), before bias correction; handing it
     ``epsilon * sqrt(1 - beta2^t)`` makes it the written one (Kingma & Ba 2015, end of section 2).
+    The correction itself goes into the learning rate, computed in float64 from the betas that the
+    kernel has: its own float32 ``1 - beta2^t`` loses three of seven digits in the first steps.
     Works in a replica context, with variables that are mirrored or on one device each.
     """
 
     def __init__(self, written: WrittenAdam, variables: Tensors) -> None:
         self.written, self.variables = written, variables
-        self.count = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.count = tf.Variable(0, dtype=tf.float64, trainable=False)
         self.slots = {name: (_zeros(held), _zeros(held)) for name, held in variables.items()}
 
     def apply(self, gradients: Mapping[str, tf.Tensor]) -> None:
@@ -29,24 +32,28 @@ class Adam:
 
     def _update(self, strategy: tf.distribute.Strategy, gradients: Mapping[str, tf.Tensor]) -> None:
         self.count.assign_add(1)
+        adam, steps = self.written, self.count.read_value()
         kind = next(iter(self.variables.values())).dtype
-        steps = tf.cast(self.count.read_value(), kind)
-        powers = [tf.cast(beta, kind) ** steps for beta in (self.written.beta1, self.written.beta2)]
+        beta1, beta2 = (float(np.asarray(beta, kind.as_numpy_dtype))
+                        for beta in (adam.beta1, adam.beta2))
+        root = tf.sqrt(1 - beta2**steps)
+        rate = adam.learning_rate * root / (1 - beta1**steps)
+        shared = tf.cast(rate, kind), tf.cast(adam.epsilon * root, kind)
         for name, gradient in gradients.items():
-            arguments = (*self.slots[name], *powers, gradient)
+            arguments = (*self.slots[name], *shared, gradient)
             strategy.extended.update(self.variables[name], self._one, args=arguments, group=False)
 
     def _one(
-        self, variable: tf.Variable, m: tf.Variable, v: tf.Variable, power1: tf.Tensor,
-        power2: tf.Tensor, gradient: tf.Tensor,
+        self, variable: tf.Variable, m: tf.Variable, v: tf.Variable, rate: tf.Tensor,
+        epsilon: tf.Tensor, gradient: tf.Tensor,
     ) -> None:
         kind, adam = variable.dtype, self.written
+        corrected = tf.constant(0, kind)  # powers of zero: the kernel corrects no more
         with tf.device(variable.device):
             tf.raw_ops.ResourceApplyAdam(
-                var=variable.handle, m=m.handle, v=v.handle, beta1_power=power1, beta2_power=power2,
-                lr=tf.constant(adam.learning_rate, kind), beta1=tf.constant(adam.beta1, kind),
-                beta2=tf.constant(adam.beta2, kind), epsilon=adam.epsilon * tf.sqrt(1 - power2),
-                grad=gradient,
+                var=variable.handle, m=m.handle, v=v.handle, beta1_power=corrected,
+                beta2_power=corrected, lr=rate, beta1=tf.constant(adam.beta1, kind),
+                beta2=tf.constant(adam.beta2, kind), epsilon=epsilon, grad=gradient,
             )
 
 

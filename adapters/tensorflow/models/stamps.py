@@ -15,14 +15,17 @@ import tensorflow as tf
 from suite.spec.adapter import CommEvent
 
 
-@tf.function
-def _stamp(slot: tf.Variable) -> None:
-    slot.assign(tf.timestamp())
+@tf.function(autograph=False)
+def _stamp(slot: tf.Variable, device: str) -> None:
+    with tf.device(device):
+        slot.assign(tf.timestamp())
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Interval:
     kind: str
+    key: str
+    role: str
     device: int
     payload_bytes: int
     start: tf.Variable
@@ -32,38 +35,76 @@ class _Interval:
 class Stamps:
     """Off while the clean graph is traced; then every interval becomes a communication event."""
 
-    def __init__(self) -> None:
+    def __init__(self, devices: Sequence[str]) -> None:
         self.on = False
-        self._free: list[tf.Variable] = []
+        self._devices = devices
+        self._free: list[list[tf.Variable]] = []
         self._intervals: list[_Interval] = []
 
     def enable(self, capacity: int) -> None:
-        """From here on graphs are traced with stamps; their variables cannot be made in there."""
-        self.on = True
-        with tf.device("/CPU:0"):
-            self._free = [
-                tf.Variable(0.0, dtype=tf.float64, trainable=False) for _ in range(capacity)
-            ]
+        """From here on graphs are traced with stamps, at most ``capacity`` a device.
 
-    def mark(self, *tensors: tf.Tensor) -> tf.Variable:
-        """A variable that holds when all of ``tensors`` were ready, seconds."""
-        slot = self._free.pop()
+        Their variables are made now: inside a graph, a strategy would mirror them.
+        """
+        self.on = True
+        for device in self._devices:
+            with tf.device(device):
+                self._free.append([
+                    tf.Variable(0.0, dtype=tf.float64, trainable=False) for _ in range(capacity)
+                ])
+
+    def mark(self, device: int, tensors: Sequence[tf.Tensor] = ()) -> tf.Variable:
+        """A variable of ``device`` that will hold when all of ``tensors`` were ready, seconds.
+
+        Without tensors: when the device began the step.
+        """
+        slot = self._free[device].pop()
         with tf.control_dependencies(tensors):
-            _stamp(slot)
+            _stamp(slot, self._devices[device])
         return slot
 
-    def add(
-        self, kind: str, device: int, payload_bytes: int, start: tf.Variable, end: tf.Variable
+    def member(
+        self, kind: str, key: str, device: int, payload_bytes: int, start: tf.Variable,
+        end: tf.Variable,
     ) -> None:
-        """An interval between two marks; every device that takes part adds its own."""
-        self._intervals.append(_Interval(kind, device, payload_bytes, start, end))
+        """A device's part in the collective ``key``: from its arrival to its result."""
+        interval = _Interval(kind, key, "member", device, payload_bytes, start, end)
+        self._intervals.append(interval)
 
-    def events(self) -> Sequence[CommEvent]:
-        """The last step's communications."""
-        return [
-            CommEvent(i.kind, i.payload_bytes, float(i.start), float(i.end), i.device)
-            for i in self._intervals
-        ]
+    def sent(self, key: str, device: int, payload_bytes: int, ready: tf.Variable) -> None:
+        """The source of the hop ``key`` has its tensor."""
+        self._intervals.append(
+            _Interval("send_recv", key, "send", device, payload_bytes, ready, ready)
+        )
+
+    def received(
+        self, key: str, device: int, payload_bytes: int, idle: tf.Variable, arrived: tf.Variable
+    ) -> None:
+        """The destination of the hop ``key``: its previous work was done, the tensor is there."""
+        self._intervals.append(
+            _Interval("send_recv", key, "recv", device, payload_bytes, idle, arrived)
+        )
+
+    def events(self) -> list[CommEvent]:
+        """The last step's communications.
+
+        A stamp runs when an executor's thread takes it, which may be after the operation it ought
+        to precede; but nobody was ready later than the first who had the result. So what arrives
+        while its receiver works has no length. Of a hop to another process only the send is here.
+        """
+        ends = {
+            one.key: min(float(o.end) for o in self._intervals if o.key == one.key)
+            for one in self._intervals if one.role != "send"
+        }
+        return [_event(one, ends.get(one.key, float("inf"))) for one in self._intervals]
+
+
+def _event(interval: _Interval, first_end_s: float) -> CommEvent:
+    start, end = float(interval.start), float(interval.end)
+    return CommEvent(
+        interval.kind, interval.payload_bytes, min(start, first_end_s), end, interval.device,
+        interval.key, interval.role,
+    )
 
 
 def size_bytes(tensor: tf.Tensor) -> int:

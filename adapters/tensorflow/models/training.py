@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import time
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.framework.config import is_op_determinism_enabled
 
-from adapters.tensorflow.models import Tensors, dense_gradients, forward, loss_function
+from adapters.tensorflow.models import dense_gradients, forward, loss_function, xplane
+from adapters.tensorflow.models.branch import Tensors
 from adapters.tensorflow.models.optimizer import Adam
 from adapters.tensorflow.models.stamps import Stamps
-from suite.spec.adapter import Inputs, StepTrace
+from suite.spec.adapter import Busy, Inputs, StepTrace, switch
 from suite.spec.case import Case
+from suite.spec.volumes import logical_communications
 from suite.spec.workloads import Weights
+
+Graph = Callable[..., tf.Tensor]
+SHARED_THREADS = "T_i: devices of one process share its threads, only a profile tells them apart"
+NO_GPU_STAMPS = "T_comm: a stamp in a graph tells when a GPU's work was queued, not when it ran"
 
 
 def open_devices(case: Case, count: int, first: int = 0) -> list[str]:
@@ -42,13 +52,20 @@ class Training:
         self.names = list(weights)
         self.dtype = tf.as_dtype(case.dtype)
         self.loss_function = loss_function(self.spec)
-        self.stamps = Stamps()
+        self.stamps = Stamps(devices)
         self.batches = [self.place(*inputs.at(index)) for index in range(inputs.count)]
         self.variables = self.build(weights)
         self.optimizer = self.make_optimizer()
-        compiled = case.mode == "compiled"
-        self.train = tf.function(self.training_step, autograph=False, jit_compile=compiled)
+        self.silent = False
+        self._probed: tuple[Graph, dict[str, int]] | None = None
+        self._silenced: Graph | None = None
+        self.train = self.new_graph()
         self.differentiate = tf.function(self.whole_gradients, autograph=False)
+
+    def new_graph(self) -> Graph:
+        """The step, traced when first called: with stamps while they are on, or silent."""
+        compiled = self.case.mode == "compiled"
+        return tf.function(self.training_step, autograph=False, jit_compile=compiled)
 
     def tensor(self, array: Any) -> tf.Tensor:
         return tf.constant(array, self.dtype if array.dtype.kind == "f" else None)
@@ -75,8 +92,17 @@ class Training:
         """Mean loss of a batch and the gradients of the variables, dense."""
         with self.compute_device():
             with tf.GradientTape() as tape:
-                loss = self.loss_function(forward(self.spec, self.variables, features), targets)
+                loss = self._mean_loss(features, targets)
             return loss, dense_gradients(tape.gradient(loss, dict(self.variables)))
+
+    def _mean_loss(self, features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        """Of equal parts one by one, where devices or micro-batches would compute them."""
+        groups = self.case.statistics_groups
+        if groups == 1:
+            return self.loss_function(forward(self.spec, self.variables, features), targets)
+        parts = zip(tf.split(features, groups), tf.split(targets, groups), strict=True)
+        losses = [self.loss_function(forward(self.spec, self.variables, x), y) for x, y in parts]
+        return tf.add_n(losses) / groups
 
     def training_step(self, features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         loss, gradients = self.loss_and_gradients(features, targets)
@@ -104,25 +130,74 @@ class Training:
     def parameters(self) -> Weights:
         return {name: variable.numpy() for name, variable in self.variables.items()}
 
+    def run(self, graph: Graph, index: int) -> None:
+        """One step of ``graph`` on global batch ``index``, finished when this returns."""
+        graph(*self.batches[index % len(self.batches)])
+        self.synchronize()
+
     def timed_step(self, index: int) -> StepTrace:
         """A step of a second graph that holds the stamps; the clean graph never does."""
-        if not hasattr(self, "probed"):
-            self.stamps.enable(self._most_marks())
-            self.probed = tf.function(self.training_step, autograph=False)
-            self.probed(*self.batches[index % len(self.batches)])
-            self.synchronize()
-        began = time.process_time()
-        self.probed(*self.batches[index % len(self.batches)])
-        self.synchronize()
-        busy = time.process_time() - began
-        if self.case.device == "cpu" and len(self.devices) == 1:
-            return StepTrace(self.stamps.events(), (busy,))
-        reason = "T_i: devices of one process share its threads, only a profile tells them apart"
-        return StepTrace(self.stamps.events(), missing=reason)
+        graph, _ = self._stamped(index)
+        began = time.perf_counter()
+        busy = self.clocked(lambda: self.run(graph, index))
+        seconds = time.perf_counter() - began
+        if self.case.device == "cuda":
+            return StepTrace(missing=NO_GPU_STAMPS, seconds=seconds)
+        missing = "" if busy else SHARED_THREADS
+        return StepTrace(self.stamps.events(), busy, missing, seconds)
 
-    def _most_marks(self) -> int:
-        """Two a variable and device in data parallel; four a hop and direction elsewhere."""
-        return 2 * self.case.devices * len(self.names) + 8 * self.case.devices**2
+    def clocked(self, run: Callable[[], None]) -> Sequence[Busy]:
+        """Runs a step; compute clocks if this process's CPU time is one device's."""
+        first = time.time(), time.process_time()
+        run()
+        last = time.time(), time.process_time()
+        return ((first, last),) if self.case.device == "cpu" and len(self.devices) == 1 else ()
+
+    def traced_step(self, index: int, timeline: Path | None) -> StepTrace:
+        """A stamped step under the profiler, whose operations are the devices' compute clocks."""
+        graph, nodes = self._stamped(index)
+        times: list[float] = []
+
+        def run() -> None:
+            times.append(time.time())
+            self.run(graph, index)
+            times.append(time.time())
+
+        space = xplane.record(run)
+        began, ended = times
+        found, events = xplane.operations(space, nodes), self.stamps.events()
+        if timeline:
+            xplane.write_timeline(timeline, found, events)
+        share = xplane.attributed_share(found)
+        if share < xplane.LEAST_ATTRIBUTED:
+            missing = f"T_i: the profile tells the device of {share:.0%}"
+            return StepTrace(events, missing=missing, seconds=ended - began)
+        numbers = range(len(self.devices))
+        clocks = [xplane.compute_clock(found, number, began, ended) for number in numbers]
+        return StepTrace(events, clocks, seconds=ended - began)
+
+    def _stamped(self, index: int) -> tuple[Graph, dict[str, int]]:
+        """The graph with stamps and the devices of its operations; built and warmed once."""
+        if self._probed is None:
+            graph = self.new_graph()
+            if self.case.device == "cpu":
+                self.stamps.enable(2 * len(logical_communications(self.case)))
+            nodes = xplane.node_devices(lambda: self.run(graph, index))
+            self.stamps.on = False
+            self.run(graph, index)
+            self._probed = graph, nodes
+        return self._probed
+
+    def silent_step(self, index: int) -> None:
+        """A step of a third graph in which no device gets anything from another."""
+        if self._silenced is None:
+            self._silenced, self.silent = self.new_graph(), True
+            self.run(self._silenced, index)
+            self.silent = False
+        self.run(self._silenced, index)
+
+    def agree(self, ready: bool) -> bool:
+        return ready
 
     def peak_memory_bytes(self) -> int:
         if self.case.device == "cuda":
@@ -136,11 +211,18 @@ class Training:
         return {
             "tensorflow": tf.__version__,
             "backend": "in-process",
-            "intra_op_threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
+            "threads_per_device": str(tf.config.threading.get_intra_op_parallelism_threads()),
             "inter_op_threads": str(tf.config.threading.get_inter_op_parallelism_threads()),
             "shared_pool": str(self.case.device == "cpu" and len(self.devices) > 1).lower(),
-            "tf32": str(tf.config.experimental.tensor_float_32_execution_enabled()),
-            "dtype": self.case.dtype,
+            "onednn": switch(os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") == "1"),
+            # A CPU has no TF32, whatever the switch says.
+            "tf32": switch(
+                self.case.device == "cuda"
+                and tf.config.experimental.tensor_float_32_execution_enabled()
+            ),
+            "determinism": switch(is_op_determinism_enabled()),
+            "xla": switch(self.case.mode == "compiled"),
+            "dtype": self.dtype.name,
             "mode": self.case.mode,
         }
 

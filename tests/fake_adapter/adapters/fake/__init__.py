@@ -10,6 +10,10 @@ from suite.spec.case import Case
 
 ENGINES = ("numpy",)
 DISTRIBUTIONS = ("numpy",)
+COLLECTIVES = {
+    "data": ("all_reduce",), "intra_layer": ("all_reduce",), "inter_layer": ("send_recv",),
+}
+UNSWEPT = dict.fromkeys(("all_gather", "reduce_scatter", "broadcast"), "not on paper")
 
 
 def unsupported_reason(case: Case) -> str:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,19 @@ class FakeSession:
         return {name: array + 1 for name, array in self.weights.items()}
 
     def timed_step(self, index: int) -> StepTrace:
-        return StepTrace([CommEvent("all_reduce", 8, 0.0, 1e-3)], [1e-3 * (1 + self.rank.index)])
+        busy = 1e-3 * (1 + self.rank.index)
+        event = CommEvent("all_reduce", 8, 0.0, 1e-3, key="sum")
+        clock = ((0.0, 0.0), (1e-3, 0.0), (1e-3 + busy, busy))
+        return StepTrace([event], [clock], seconds=1e-3 + busy)
+
+    def traced_step(self, index: int, timeline: Path | None) -> StepTrace:
+        return StepTrace()
+
+    def silent_step(self, index: int) -> None:
+        return None
+
+    def agree(self, ready: bool) -> bool:
+        return ready
 
     def peak_memory_bytes(self) -> int:
         return 1000

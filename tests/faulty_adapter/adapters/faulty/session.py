@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from adapters.pytorch import data, session
+from adapters.pytorch import data, inter_layer, session
 from adapters.pytorch.models import training
 from suite.spec.adapter import Inputs, Session
 from suite.spec.case import Case, Rank
@@ -18,8 +18,8 @@ from suite.spec.workloads import Weights
 def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session:
     globals()[os.environ["FAULT"]]()
     if os.environ["FAULT"] == "swapped_layers":
-        first, second = weights["block0.query.weight"], weights["block1.query.weight"]
-        weights |= {"block0.query.weight": second, "block1.query.weight": first}
+        names = [f"block{index}.attention.query.weight" for index in (0, 1)]
+        weights |= dict(zip(names, [weights[name] for name in reversed(names)], strict=True))
     return session.open_session(case, rank, weights, inputs)
 
 
@@ -74,3 +74,9 @@ def built_in_epsilon() -> None:
         return optimizer
 
     training.Training.make_optimizer = loose  # type: ignore[method-assign]
+
+
+def untied_gradient() -> None:
+    inter_layer.InterLayerSession.sum_tied_gradients = (  # type: ignore[method-assign]
+        lambda self: None
+    )

@@ -1,0 +1,17 @@
+"""Horovod's transport, on the engine the case names."""
+
+from __future__ import annotations
+
+from suite.spec.case import Case, Rank
+from suite.spec.link import LinkSession
+
+
+def open_link(case: Case, rank: Rank) -> LinkSession:
+    """Imports one engine only."""
+    if case.engine == "torch":
+        from adapters.horovod.torch_engine.link import open_engine as open_torch
+
+        return open_torch(case, rank)
+    from adapters.horovod.tensorflow_engine.link import open_engine as open_tensorflow
+
+    return open_tensorflow(case, rank)

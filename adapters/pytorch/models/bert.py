@@ -1,0 +1,87 @@
+"""Bidirectional transformer that predicts masked tokens, post-norm (Devlin et al. 2019)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.functional import gelu, linear
+
+from adapters.pytorch.models import Loss
+from adapters.pytorch.models.attention import Attention
+from adapters.pytorch.models.losses import predicted_cross_entropy
+from suite.spec.workloads.bert import LAYER_NORM_EPSILON, SEGMENTS, BertSpec
+
+
+class Block(nn.Module):
+    """norm(x + attention(x)), then norm(x + mlp(x)); (batch, sequence, width) both ways."""
+
+    def __init__(self, spec: BertSpec) -> None:
+        super().__init__()
+        d = spec.width
+        self.attention = Attention(d, spec.heads, causal=False)
+        self.norm1 = nn.LayerNorm(d, eps=LAYER_NORM_EPSILON)
+        self.expand, self.contract = nn.Linear(d, 4 * d), nn.Linear(4 * d, d)
+        self.norm2 = nn.LayerNorm(d, eps=LAYER_NORM_EPSILON)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.norm1(x + self.attention(x))
+        return self.norm2(x + self.contract(gelu(self.expand(x))))
+
+
+class Embed(nn.Module):
+    """The token table, which both ends of the model use, and the rest, which the first does."""
+
+    def __init__(self, spec: BertSpec, begins: bool) -> None:
+        super().__init__()
+        self.token = nn.Embedding(spec.vocabulary, spec.width)
+        if begins:
+            self.position = nn.Embedding(spec.sequence, spec.width)
+            self.segment = nn.Embedding(SEGMENTS, spec.width)
+            self.norm = nn.LayerNorm(spec.width, eps=LAYER_NORM_EPSILON)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(batch, sequence) -> (batch, sequence, width); all tokens are of segment 0."""
+        places = self.position.weight[: tokens.shape[1]] + self.segment.weight[0]
+        return self.norm(self.token(tokens) + places)
+
+
+class Head(nn.Module):
+    """(batch, sequence, width) -> logits over the rows of the token table."""
+
+    def __init__(self, spec: BertSpec) -> None:
+        super().__init__()
+        self.dense = nn.Linear(spec.width, spec.width)
+        self.norm = nn.LayerNorm(spec.width, eps=LAYER_NORM_EPSILON)
+        self.bias = nn.Parameter(torch.zeros(spec.vocabulary))
+
+    def forward(self, x: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        return linear(self.norm(gelu(self.dense(x))), table, self.bias)
+
+
+class Bert(nn.Module):
+    """Tokens -> logits (batch, sequence, vocabulary)."""
+
+    def __init__(self, spec: BertSpec, units: range | None = None) -> None:
+        """``units`` keeps a contiguous part of the blocks; embed and head ride with the ends."""
+        super().__init__()
+        chosen = range(spec.blocks) if units is None else units
+        self.begins, ends_here = 0 in chosen, spec.blocks - 1 in chosen
+        self.embed = Embed(spec, self.begins) if self.begins or ends_here else None
+        self.units = nn.ModuleDict({str(index): Block(spec) for index in chosen})
+        self.head = Head(spec) if ends_here else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.embed is not None and self.begins:
+            x = self.embed(x)
+        for block in self.units.values():
+            x = block(x)
+        if self.head is None or self.embed is None:
+            return x
+        return self.head(x, self.embed.token.weight)
+
+
+build = Bert
+
+
+def loss(spec: BertSpec) -> Loss:
+    return predicted_cross_entropy(spec.predictions)

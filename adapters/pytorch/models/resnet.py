@@ -1,0 +1,74 @@
+"""Residual networks (He et al. 2016), the stride on the 3x3 convolution."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.functional import max_pool2d, relu
+
+from adapters.pytorch.models import Loss
+from adapters.pytorch.models.images import (
+    channels_first,
+    channels_last,
+    convolution,
+    convolution_norm,
+    laid_out,
+    norm,
+    pixel_mean,
+)
+from suite.spec.workloads.images import Convolution
+from suite.spec.workloads.resnet import BATCH_NORM_EPSILON, POOL_KERNEL, POOL_STRIDE, ResNetSpec
+
+
+class Block(nn.Module):
+    """relu(x + convolutions(x)); what enters is projected where the shape changes."""
+
+    def __init__(self, layers: dict[str, Convolution]) -> None:
+        super().__init__()
+        around = layers.get("downsample.conv")
+        self.depth = len(layers) - (around is not None)
+        for number in range(1, self.depth + 1):
+            layer = layers[f"conv{number}"]
+            self.add_module(f"conv{number}", convolution(layer))
+            self.add_module(f"norm{number}", norm(layer.leaving, BATCH_NORM_EPSILON))
+        self.downsample = convolution_norm(around, BATCH_NORM_EPSILON) if around else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        around = x if self.downsample is None else self.downsample(x)
+        for number in range(1, self.depth + 1):
+            x = self.get_submodule(f"conv{number}")(x)
+            x = self.get_submodule(f"norm{number}")(x)
+            x = relu(x if number < self.depth else x + around, inplace=True)
+        return x
+
+
+class ResNet(nn.Module):
+    """(batch, height, width, 3) -> (batch, classes) logits."""
+
+    def __init__(self, spec: ResNetSpec, units: range | None = None) -> None:
+        """``units`` keeps a contiguous part of the blocks; stem and classifier are at the ends."""
+        super().__init__()
+        blocks = spec.convolutions()
+        chosen = range(len(blocks)) if units is None else units
+        self.stem = convolution_norm(spec.stem(), BATCH_NORM_EPSILON) if 0 in chosen else None
+        self.units = nn.ModuleDict({str(index): Block(blocks[index]) for index in chosen})
+        ends_here = len(blocks) - 1 in chosen
+        self.classifier = nn.Linear(spec.leaving, spec.classes) if ends_here else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = channels_first(x)
+        if self.stem is not None:
+            x = relu(self.stem(x), inplace=True)
+            x = max_pool2d(x, POOL_KERNEL, POOL_STRIDE, POOL_KERNEL // 2)
+        for block in self.units.values():
+            x = block(x)
+        return channels_last(x) if self.classifier is None else self.classifier(pixel_mean(x))
+
+
+def build(spec: ResNetSpec, units: range | None) -> nn.Module:
+    return laid_out(ResNet(spec, units), torch.channels_last)
+
+
+def loss(spec: ResNetSpec) -> Loss:
+    """Cross-entropy."""
+    return nn.functional.cross_entropy

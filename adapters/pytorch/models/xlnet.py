@@ -1,0 +1,153 @@
+"""Two-stream transformer that predicts tokens in a random order (Yang et al. 2019)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.functional import gelu, linear
+
+from adapters.pytorch.models import Loss
+from adapters.pytorch.models.losses import predicted_cross_entropy
+from suite.spec.workloads.xlnet import LAYER_NORM_EPSILON, SEGMENTS, STREAMS, XLNetSpec
+
+
+class Bias(nn.Module):
+    """What is added to the queries of one kind of score, a vector a head."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(width))
+
+
+class SegmentBias(Bias):
+    """The same, and the keys: same half of the sequence, other half."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.weight = nn.Parameter(torch.zeros(SEGMENTS, width))
+
+
+class Facts(nn.Module):
+    """What scores need besides the streams; (sequence, …) constants of the workload."""
+
+    encodings: torch.Tensor
+    same_half: torch.Tensor
+
+    def __init__(self, spec: XLNetSpec) -> None:
+        super().__init__()
+        half = torch.arange(spec.sequence) >= spec.sequence // 2
+        encodings = torch.from_numpy(spec.encodings()).float()
+        self.register_buffer("encodings", encodings, persistent=False)
+        self.register_buffer("same_half", half[:, None] == half[None, :], persistent=False)
+
+    def hidden(self, order: torch.Tensor) -> torch.Tensor:
+        """(batch, sequence) -> (batch, 2, 1, sequence, sequence): what each stream must not see."""
+        mine, others = order[:, :, None], order[:, None, :]
+        content, query = others > mine, others >= mine.clamp(min=1)
+        return torch.stack([content, query], 1)[:, :, None]
+
+
+class Attention(nn.Module):
+    """Both streams' queries on the content's keys; (batch, 2, sequence, width) both ways."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.head_width = width // heads
+        self.query, self.key, self.value, self.relative, self.project = (
+            nn.Linear(width, width, bias=False) for _ in range(5)
+        )
+        self.content, self.position = Bias(width), Bias(width)
+        self.segment = SegmentBias(width)
+
+    def forward(self, x: torch.Tensor, facts: Facts, hidden: torch.Tensor) -> torch.Tensor:
+        content = x[:, :1]
+        query, key, value = (
+            self._heads(part)
+            for part in (self.query(x), self.key(content), self.value(content))
+        )
+        near = self._heads(self.relative(facts.encodings))
+        scores = self._biased(query, self.content) @ key.transpose(-2, -1)
+        scores = scores + _by_distance(self._biased(query, self.position) @ near.transpose(-2, -1))
+        segments = self._heads(self.segment.weight).transpose(-2, -1)
+        same, other = (self._biased(query, self.segment) @ segments).split(1, -1)
+        scores = (scores + torch.where(facts.same_half, same, other)) * self.head_width**-0.5
+        mixed = scores.masked_fill(hidden, float("-inf")).softmax(-1) @ value
+        return self.project(mixed.transpose(-3, -2).flatten(-2))
+
+    def _heads(self, x: torch.Tensor) -> torch.Tensor:
+        """(…, length, width) -> (…, heads, length, head width); a shard holds its own heads."""
+        return x.unflatten(-1, (-1, self.head_width)).transpose(-3, -2)
+
+    def _biased(self, query: torch.Tensor, kind: Bias) -> torch.Tensor:
+        return query + kind.bias.view(-1, 1, self.head_width)
+
+
+def _by_distance(scores: torch.Tensor) -> torch.Tensor:
+    """(…, i, row) -> (…, i, j), row ``sequence - i + j``: in memory, rows of one entry less."""
+    sequence = scores.shape[-2]
+    rows = scores.flatten(-2)[..., sequence:].unflatten(-1, (sequence, 2 * sequence - 1))
+    return rows[..., :sequence]
+
+
+class Block(nn.Module):
+    """norm(x + attention(x)), then norm(x + mlp(x)), of both streams."""
+
+    def __init__(self, spec: XLNetSpec) -> None:
+        super().__init__()
+        d = spec.width
+        self.attention = Attention(d, spec.heads)
+        self.norm1 = nn.LayerNorm(d, eps=LAYER_NORM_EPSILON)
+        self.expand, self.contract = nn.Linear(d, 4 * d), nn.Linear(4 * d, d)
+        self.norm2 = nn.LayerNorm(d, eps=LAYER_NORM_EPSILON)
+
+    def forward(self, x: torch.Tensor, facts: Facts, hidden: torch.Tensor) -> torch.Tensor:
+        x = self.norm1(x + self.attention(x, facts, hidden))
+        return self.norm2(x + self.contract(gelu(self.expand(x))))
+
+
+class Embed(nn.Module):
+    """The token table, which both ends of the model use, and the query stream's one row."""
+
+    def __init__(self, spec: XLNetSpec, begins: bool) -> None:
+        super().__init__()
+        self.token = nn.Embedding(spec.vocabulary, spec.width)
+        self.mask = nn.Embedding(1, spec.width) if begins else None
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(batch, sequence) -> (batch, 2, sequence, width)."""
+        content = self.token(tokens)
+        assert self.mask is not None
+        return torch.stack([content, self.mask.weight.expand_as(content)], 1)
+
+
+class XLNet(nn.Module):
+    """(batch, 2, sequence) tokens and order -> logits (batch, sequence, vocabulary)."""
+
+    def __init__(self, spec: XLNetSpec, units: range | None = None) -> None:
+        """``units`` keeps a contiguous part of the blocks; embed and head ride with the ends."""
+        super().__init__()
+        chosen = range(spec.blocks) if units is None else units
+        self.begins, self.ends_here = 0 in chosen, spec.blocks - 1 in chosen
+        self.facts = Facts(spec)
+        self.embed = Embed(spec, self.begins) if self.begins or self.ends_here else None
+        self.units = nn.ModuleDict({str(index): Block(spec) for index in chosen})
+        self.head = Bias(spec.vocabulary) if self.ends_here else None
+
+    def forward(self, x: torch.Tensor, features: torch.Tensor | None = None) -> torch.Tensor:
+        """``features`` are what the first stage reads, for a stage behind it."""
+        features = x if features is None else features
+        if self.embed is not None and self.begins:
+            x = self.embed(features[:, 0])
+        hidden = self.facts.hidden(features[:, 1])
+        for block in self.units.values():
+            x = block(x, self.facts, hidden)
+        if self.head is None or self.embed is None:
+            return x
+        return linear(x[:, STREAMS - 1], self.embed.token.weight, self.head.bias)
+
+
+build = XLNet
+
+
+def loss(spec: XLNetSpec) -> Loss:
+    return predicted_cross_entropy(spec.predictions)

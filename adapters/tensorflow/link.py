@@ -1,0 +1,93 @@
+"""TensorFlow's transport in one process: between the logical devices, or GPUs, that it drives."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from adapters.tensorflow.models.training import open_devices
+from suite.spec.case import Case, Rank
+from suite.spec.link import ELEMENT_BYTES, Call
+
+
+def open_link(case: Case, rank: Rank) -> TensorFlowLink:
+    """Configures the devices; one process, one rank."""
+    return TensorFlowLink(case, open_devices(case, case.devices))
+
+
+class TensorFlowLink:
+    """Calls in graphs, as a step makes them, between two stamps of the host's clock."""
+
+    backend = "in-process"
+
+    def __init__(self, case: Case, devices: list[str]) -> None:
+        self.case, self.devices = case, devices
+        self.transport = "shared-pool" if case.device == "cpu" else "cuda"
+        # The choice of the data-parallel session: by name on CPU devices, NCCL on GPUs.
+        reduction = tf.distribute.ReductionToOneDevice() if case.device == "cpu" else None
+        self.strategy = tf.distribute.MirroredStrategy(devices, reduction)
+
+    def participants(self, kind: str) -> int:
+        return 2 if kind == "send_recv" else len(self.devices)
+
+    def barrier(self) -> None:
+        if self.case.device == "cuda":
+            tf.test.experimental.sync_devices()
+
+    def agree(self, ready: bool) -> bool:
+        return ready
+
+    def prepare(self, kind: str, payload_bytes: int) -> Call:
+        elements = payload_bytes // ELEMENT_BYTES
+        return self._all_reduce(elements) if kind == "all_reduce" else self._send_recv(elements)
+
+    def _all_reduce(self, elements: int) -> Call:
+        """MirroredStrategy's own reduction; the interval of each device."""
+
+        def replica(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            start = tf.timestamp()
+            with tf.control_dependencies([start]):
+                x = tf.identity(x)
+            context = tf.distribute.get_replica_context()
+            last = context.all_reduce(tf.distribute.ReduceOp.SUM, x)[-1]
+            # Returned too: the graph drops a reduction whose values nobody reads.
+            with tf.control_dependencies([last]):
+                return start, tf.timestamp(), last
+
+        call = tf.function(lambda x: self.strategy.run(replica, (x,)), autograph=False)
+        tensors = self.strategy.experimental_distribute_values_from_function(
+            lambda _context: tf.zeros(elements)
+        )
+
+        def once() -> list[tuple[int, float, float]]:
+            starts, ends, _ = map(self.strategy.experimental_local_results, call(tensors))
+            return [
+                (device, float(start), float(end))
+                for device, (start, end) in enumerate(zip(starts, ends, strict=True))
+            ]
+
+        return once
+
+    def _send_recv(self, elements: int) -> Call:
+        """A copy placed on its receiver, as the placed strategies make it; the receiver's time."""
+        with tf.device(self.devices[0]):
+            tensor = tf.zeros(elements)
+
+        @tf.function(autograph=False)
+        def call(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            with tf.device(self.devices[0]):
+                start = tf.timestamp()
+                with tf.control_dependencies([start]):
+                    x = tf.identity(x)
+            with tf.device(self.devices[1]):
+                last = tf.identity(x)[-1]
+                with tf.control_dependencies([last]):
+                    return start, tf.timestamp(), last
+
+        def once() -> list[tuple[int, float, float]]:
+            start, end, _ = call(tensor)
+            return [(1, float(start), float(end))]
+
+        return once
+
+    def close(self) -> None:
+        """Nothing is shared with another process."""

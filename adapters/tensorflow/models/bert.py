@@ -1,0 +1,52 @@
+"""Bidirectional transformer that predicts masked tokens, post-norm (Devlin et al. 2019)."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from adapters.tensorflow.models.branch import Apply, Tensors, linear
+from adapters.tensorflow.models.losses import Loss, predicted_cross_entropy
+from adapters.tensorflow.models.transformer import attention, feed_forward, layer_norm
+from suite.spec.workloads.bert import LAYER_NORM_EPSILON, BertSpec
+
+
+def forward(
+    spec: BertSpec, weights: Tensors, x: tf.Tensor, units: range, apply: Apply
+) -> tf.Tensor:
+    """Tokens (batch, sequence) -> logits (batch · sequence, vocabulary)."""
+    if 0 in units:
+        x = _embed(weights, x)
+    x = tf.reshape(x, (-1, spec.width))
+    for index in units:
+        x = _block(spec, weights, f"block{index}", x, apply)
+    if spec.blocks - 1 not in units:
+        return tf.reshape(x, (-1, spec.sequence, spec.width))
+    return _head(weights, x)
+
+
+def loss(spec: BertSpec) -> Loss:
+    """Cross-entropy at predicted positions."""
+    return predicted_cross_entropy(spec.predictions)
+
+
+def _embed(weights: Tensors, tokens: tf.Tensor) -> tf.Tensor:
+    """(batch, sequence) -> (batch, sequence, width); all tokens are of segment 0."""
+    places = weights["embed.position.table"] + weights["embed.segment.table"][0]
+    x = tf.gather(weights["embed.token.table"], tokens) + places
+    return layer_norm(weights, "embed.norm", x, LAYER_NORM_EPSILON)
+
+
+def _block(spec: BertSpec, weights: Tensors, name: str, x: tf.Tensor, apply: Apply) -> tf.Tensor:
+    """norm(x + attention(x)), then norm(x + mlp(x))."""
+    heads = attention(f"{name}.attention", spec.sequence, spec.width // spec.heads, causal=False)
+    x = layer_norm(weights, f"{name}.norm1", x + apply(heads, x), LAYER_NORM_EPSILON)
+    inner = apply(feed_forward(name, tanh=False), x)
+    return layer_norm(weights, f"{name}.norm2", x + inner, LAYER_NORM_EPSILON)
+
+
+def _head(weights: Tensors, x: tf.Tensor) -> tf.Tensor:
+    """Dense, gelu, normalised; then products with the token table."""
+    hidden = tf.nn.gelu(linear(weights, "head.dense", x), approximate=False)
+    normed = layer_norm(weights, "head.norm", hidden, LAYER_NORM_EPSILON)
+    logits = tf.matmul(normed, weights["embed.token.table"], transpose_b=True)
+    return tf.nn.bias_add(logits, weights["head.bias"])

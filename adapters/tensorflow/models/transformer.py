@@ -1,0 +1,60 @@
+"""What transformers share; activations are ``(batch · sequence, width)``.
+
+So every product with a matrix of weights is one plain matrix product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import numpy as np
+import tensorflow as tf
+
+from adapters.tensorflow.models.branch import Branch, Partial, Tensors, add_bias, linear
+
+
+def attention(name: str, sequence: int, head_width: int, causal: bool) -> Branch:
+    """Scaled dot products of heads (Vaswani et al. 2017), as many as the weights hold."""
+    mask = np.triu(np.full((sequence, sequence), -np.inf, np.float32), 1) if causal else None
+
+    def heads(weights: Tensors, part: str, x: tf.Tensor) -> tf.Tensor:
+        return split_heads(linear(weights, f"{name}.{part}", x), sequence, head_width)
+
+    def branch(weights: Tensors, x: tf.Tensor) -> Generator[Partial, tf.Tensor, None]:
+        query, key, value = (heads(weights, part, x) for part in ("query", "key", "value"))
+        scores = tf.matmul(query * head_width**-0.5, key, transpose_b=True)
+        shares = tf.nn.softmax(scores if mask is None else scores + tf.constant(mask, scores.dtype))
+        mixed = merge_heads(tf.matmul(shares, value))
+        yield tf.matmul(mixed, weights[f"{name}.project.weight"]), add_bias(f"{name}.project")
+
+    return branch
+
+
+def split_heads(flat: tf.Tensor, sequence: int, head_width: int) -> tf.Tensor:
+    """(batch · sequence, heads · head width) -> (batch, heads, sequence, head width)."""
+    count = flat.shape[-1] // head_width
+    return tf.transpose(tf.reshape(flat, (-1, sequence, count, head_width)), (0, 2, 1, 3))
+
+
+def merge_heads(mixed: tf.Tensor) -> tf.Tensor:
+    """(batch, heads, sequence, head width) -> (batch · sequence, heads · head width)."""
+    _, heads, _, head_width = mixed.shape
+    return tf.reshape(tf.transpose(mixed, (0, 2, 1, 3)), (-1, heads * head_width))
+
+
+def feed_forward(name: str, tanh: bool) -> Branch:
+    """Expand, gelu (in its ``tanh`` form or with the error function), contract."""
+
+    def branch(weights: Tensors, x: tf.Tensor) -> Generator[Partial, tf.Tensor, None]:
+        hidden = tf.nn.gelu(linear(weights, f"{name}.expand", x), approximate=tanh)
+        yield tf.matmul(hidden, weights[f"{name}.contract.weight"]), add_bias(f"{name}.contract")
+
+    return branch
+
+
+def layer_norm(weights: Tensors, name: str, x: tf.Tensor, epsilon: float) -> tf.Tensor:
+    """Over the last axis."""
+    mean, variance = tf.nn.moments(x, axes=[-1], keepdims=True)
+    return tf.nn.batch_normalization(
+        x, mean, variance, weights[f"{name}.bias"], weights[f"{name}.scale"], epsilon
+    )

@@ -1,0 +1,32 @@
+"""The network in TensorFlow; what may be split is a branch, handed to ``apply``."""
+
+import tensorflow as tf
+
+from adapters.tensorflow.models.branch import add_bias, linear
+from adapters.tensorflow.models.losses import cross_entropy
+
+
+def norm(weights, name, x):
+    mean, variance = tf.nn.moments(x, axes=[-1], keepdims=True)
+    scale, bias = weights[f"{name}.scale"], weights[f"{name}.bias"]
+    return tf.nn.batch_normalization(x, mean, variance, bias, scale, 1e-5)
+
+
+def forward(spec, weights, x, units, apply):
+    if 0 in units:
+        x = linear(weights, "embed", x)
+    for block in (f"block{index}" for index in units):
+
+        def pair(weights, y, block=block):
+            hidden = tf.nn.gelu(linear(weights, f"{block}.expand", y))
+            yield tf.matmul(hidden, weights[f"{block}.contract.weight"]), add_bias(
+                f"{block}.contract"
+            )
+
+        x = x + apply(pair, norm(weights, f"{block}.norm", x))
+    last = spec.blocks - 1 in units
+    return linear(weights, "head", norm(weights, "norm", x)) if last else x
+
+
+def loss(spec):
+    return cross_entropy

@@ -1,0 +1,156 @@
+"""Two runs, row by row: better, worse or a tie in one metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from suite.analysis.ledger import differences, obstacle
+from suite.analysis.statistics import LEVEL, Interval, ratio_interval, unpaired_ratio_interval
+from suite.analysis.verdict import NOT_COMPARABLE, paired, verdict_of
+from suite.spec.metrics import BY_NAME
+
+Row = dict[str, Any]
+# What a user calls a metric that is compared -> its column.
+COMPARED = {
+    "step_time": "step_time_s", "time": "time_s", "throughput": "throughput_samples_s",
+    "throughput_tokens": "throughput_tokens_s", "peak_memory": "peak_memory_bytes",
+    "t_comm": "t_comm_s", "t_comm_exposed": "t_comm_exposed_s", "t_comm_wait": "t_comm_wait_s",
+    "t_comm_transfer": "t_comm_transfer_s", "load_balance": "load_balance",
+}
+MACHINE = ("processor", "cores", "gpus", "memory_bytes")
+
+
+@dataclass(frozen=True)
+class RowComparison:
+    """One case in two runs. ``change`` is new over old, 1 for none, with its interval.
+
+    ``verdict`` is faster, slower, better, worse, tie, ``not comparable``, or empty where no
+    interval exists; ``reason`` says why not. ``level`` is that of the interval.
+    """
+
+    case_id: str
+    metric: str
+    before: float
+    after: float
+    change: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    verdict: str = ""
+    reason: str = ""
+    launches: tuple[int, int] = (0, 0)
+    pairs: int = 0
+    level: float = LEVEL
+    differences: tuple[str, ...] = ()
+
+    def worse_by(self, share: float) -> bool:
+        """Whether it got worse by more than ``share``, beyond chance."""
+        if self.verdict not in ("slower", "worse"):
+            return False
+        lower = BY_NAME[COMPARED[self.metric]].better == "lower"
+        return (self.change - 1 if lower else 1 - self.change) > share
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """``rows`` are those of both runs; the others are only named. ``machine`` lists what differs
+    between the machines."""
+
+    before: str
+    after: str
+    rows: list[RowComparison]
+    only_before: list[str]
+    only_after: list[str]
+    machine: list[str]
+
+
+def compare_runs(
+    before: tuple[dict[str, Any], list[Row]], after: tuple[dict[str, Any], list[Row]],
+    metrics: Sequence[str], together: bool = True,
+) -> RunComparison:
+    """(run.json, rows) of each, older first.
+
+    ``together`` holds 95 % for all verdicts of the comparison at once (Bonferroni), so that a
+    matrix of ties shows no difference in 95 of 100 comparisons; otherwise each has it alone.
+    """
+    (old_run, old_rows), (new_run, new_rows) = before, after
+    old, new = ({row["case_id"]: row for row in rows} for rows in (old_rows, new_rows))
+    both = [name for name in old if name in new]
+    count = len(both) * len(metrics) if together else 1
+    level = 1 - (1 - LEVEL) / max(1, count)
+    same_blocks = old_run["run_id"] == new_run["run_id"]
+    return RunComparison(
+        old_run["run_id"], new_run["run_id"],
+        [compare_row(old[name], new[name], metric, level, same_blocks)
+         for name in both for metric in metrics],
+        [name for name in old if name not in new],
+        [name for name in new if name not in old],
+        machine_differences(old_run.get("environment", {}), new_run.get("environment", {})),
+    )
+
+
+def compare_row(
+    old: Row, new: Row, metric: str, level: float = LEVEL, same_blocks: bool = False
+) -> RowComparison:
+    """Unpaired over launches: two runs share no blocks unless they are one run's."""
+    column = COMPARED[metric]
+    found = {"case_id": old["case_id"], "metric": metric, "level": level,
+             "before": _figure(old, column), "after": _figure(new, column)}
+    for row, which in ((old, "before"), (new, "after")):
+        if row["status"] != "ok":
+            reason = f"{row['status']} {which}: {row['reason']}"
+            return RowComparison(**found, verdict=NOT_COMPARABLE, reason=reason)
+    against = obstacle(old["ledger"], new["ledger"])
+    if against:
+        return RowComparison(**found, verdict=NOT_COMPARABLE, reason=against)
+    samples = (old["launch_samples"].get(column, []), new["launch_samples"].get(column, []))
+    theirs, ours = ([one for one in each if one is not None] for each in samples)
+    if not ours or not theirs or min(*ours, *theirs) <= 0:
+        return RowComparison(**found, reason=f"no {metric} in both")
+    pairs = paired(samples[1], samples[0]) if same_blocks else []
+    if pairs:
+        change = ratio_interval([one for one, _ in pairs], [two for _, two in pairs], level)
+    else:
+        change = unpaired_ratio_interval(ours, theirs, level)
+    verdict = _verdict(column, change)
+    return RowComparison(
+        **found, change=change.estimate, low=change.low, high=change.high, verdict=verdict,
+        reason="" if verdict else "one launch has no interval",
+        launches=(len(theirs), len(ours)), pairs=len(pairs),
+        differences=tuple(differences(old["ledger"], new["ledger"])),
+    )
+
+
+def _figure(row: Row, column: str) -> float:
+    value = row.get(column)
+    return math.nan if value is None else float(value)
+
+
+def _verdict(column: str, change: Interval) -> str:
+    """``change`` is new over old; deterministic metrics may have an interval of no width."""
+    low, high = change.low, change.high
+    if BY_NAME[column].better == "lower" and not math.isnan(low):
+        low, high = 1 / high, 1 / low
+    found = verdict_of(low, high)
+    if BY_NAME[column].unit in ("s", "1/s"):
+        return found
+    return {"faster": "better", "slower": "worse"}.get(found, found)
+
+
+def machine_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """``name: old -> new`` of machine and versions."""
+    found = [f"{name}: {old.get(name)} -> {new.get(name)}" for name in MACHINE
+             if old.get(name) != new.get(name)]
+    was, now = old.get("versions", {}), new.get("versions", {})
+    return found + [f"{name}: {was.get(name) or 'none'} -> {now.get(name) or 'none'}"
+                    for name in dict.fromkeys([*was, *now]) if was.get(name) != now.get(name)]
+
+
+def regressions(
+    rows: Sequence[RowComparison], limits: Sequence[tuple[str, float]]
+) -> list[RowComparison]:
+    """Rows that got worse by more than their metric's share, beyond chance."""
+    return [row for row in rows for metric, share in limits
+            if row.metric == metric and row.worse_by(share)]

@@ -1,0 +1,100 @@
+"""Columns of a row that come from the passes with probes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from suite.analysis.communication import (
+    clocked_step_seconds,
+    communication,
+    compute_seconds,
+    idle_share,
+    load_balance,
+    payloads,
+)
+from suite.spec.case import Case
+from suite.spec.strategies import micro_batches
+from suite.spec.volumes import logical_communications
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """A probed launch: its columns, (steps, devices) busy compute seconds, payloads by kind."""
+
+    columns: dict[str, float]
+    busy: np.ndarray
+    payloads: dict[str, list[int]] = field(default_factory=dict)
+
+
+def reduce_launch(case: Case, records: list[Record]) -> Reduced | None:
+    """None for a launch without probes."""
+    if not all(record.get("traces") for record in records):
+        return None
+    happened = payloads(records, "profiles") or payloads(records)
+    return Reduced(_launch(case, records), compute_seconds(records), happened)
+
+
+def traced_columns(case: Case, probed: list[Reduced]) -> dict[str, Any]:
+    """Medians over the launches that were probed; columns without a figure are absent."""
+    if not probed:
+        return {}
+    names = set.intersection(*(set(one.columns) for one in probed))
+    medians = {
+        name: float(np.median([one.columns[name] for one in probed])) for name in sorted(names)
+    }
+    return medians | _logical(case) | _devices(case, probed)
+
+
+def _launch(case: Case, records: list[Record]) -> dict[str, float]:
+    found = communication(records) | load_balance(records)
+    clean = _median_step(records, "step_seconds")
+    for name, key in (("instrumentation_overhead", "timed_step_seconds"),
+                      ("traced_overhead", "traced_step_seconds")):
+        if all(record[key] for record in records):
+            found[name] = _median_step(records, key) / clean - 1.0
+    if case.devices > 1 and all(record["silent_step_seconds"] for record in records):
+        found["t_comm_silent_check_s"] = clean - _median_step(records, "silent_step_seconds")
+    length, idle = clocked_step_seconds(records), idle_share(records)
+    if length is not None:
+        found["clocked_step_s"] = length
+    if case.strategy == "inter_layer" and idle is not None:
+        parts = micro_batches(case.variant, case.devices)
+        ideal = (case.devices - 1) / (parts + case.devices - 1)
+        found |= {"bubble": idle, "bubble_ideal": ideal}
+    return found
+
+
+def _median_step(records: list[Record], key: str) -> float:
+    """Median over steps of the slowest rank's wall time."""
+    return float(np.median(slowest_rank(records, key)))
+
+
+def slowest_rank(records: list[Record], key: str) -> np.ndarray:
+    """(steps,) the slowest rank's wall time of each step of a pass, seconds."""
+    return np.max([record[key] for record in records], axis=0)
+
+
+def _logical(case: Case) -> dict[str, float]:
+    wanted = logical_communications(case)
+    if not wanted:
+        return {}
+    total = sum(size for _, size in wanted)
+    return {"comm_count_logical": float(len(wanted)), "comm_bytes_logical": total / len(wanted)}
+
+
+def _devices(case: Case, probed: list[Reduced]) -> dict[str, Any]:
+    """T_i of every device, seconds; of several the largest one's is named, a pipeline's stage."""
+    busy = [one.busy for one in probed if one.busy.size]
+    if not busy:
+        return {}
+    each = np.median(np.concatenate(busy), axis=0)
+    found: dict[str, Any] = {"device_compute_s": each.tolist()}
+    if case.devices < 2:
+        return found
+    kind = "stage" if case.strategy == "inter_layer" else "device"
+    return found | {"slowest_device": f"{kind} {int(each.argmax())}"}

@@ -1,0 +1,23 @@
+"""Why a case cannot run here: nothing installed, a build that does not fit, or by design."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from suite import environment
+from suite.launch import manifest
+from suite.spec.case import Case
+
+
+def unsupported_reason(case: Case, python: Mapping[str, str]) -> str:
+    """Empty when it can; a framework with an interpreter of its own is not looked into."""
+    adapter = manifest(case.framework)
+    if not getattr(case.spec, f"{case.engine}_module", "unknown"):
+        return f"{case.workload} is not written for {case.engine}"
+    if case.framework not in python:
+        if not environment.installed(list(adapter.DISTRIBUTIONS)):
+            return f"{case.framework} is not installed: make run installs it, or give --python"
+        problem = adapter.installation_problem(case)
+        if problem:
+            return f"{problem}: make setup builds it again"
+    return adapter.unsupported_reason(case)

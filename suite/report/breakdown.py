@@ -1,0 +1,61 @@
+"""Where a device's step goes: parts that add up to the step time."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from typing import Any
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """Seconds of a clean step on the average device; their sum is ``step_time_s``.
+
+    ``compute_s`` is avg T_i. ``transfer_s`` and ``waiting_s`` are exposed T_comm, split in the
+    proportion of T_comm transfer and T_comm wait: of hidden communication no pass tells which part
+    it was. ``rest_s`` is what remains: the framework between operations, and in a pipeline the
+    bubble that is not spent in a posted receive.
+    """
+
+    compute_s: float
+    transfer_s: float
+    waiting_s: float
+    rest_s: float
+
+    def shares(self) -> tuple[float, float, float, float]:
+        """The same as shares of the step."""
+        total = sum(astuple(self))
+        return tuple(part / total for part in astuple(self))  # type: ignore[return-value]
+
+
+def breakdown(row: Row) -> Breakdown | None:
+    """None where a column it needs was not measured.
+
+    T_i and exposed T_comm are read in a step with probes (``clocked_step_s``), so their shares of
+    that step are applied to the clean one. Medians of parts need not add up: where compute and
+    exposed communication exceed the step they were read in, they are scaled to fill it.
+    """
+    compute, length = row.get("compute_avg_s"), row.get("clocked_step_s")
+    if row["status"] != "ok" or compute is None or not length:
+        return None
+    parts = _exposed_parts(row)
+    if parts is None:
+        return None
+    transfer, waiting = parts
+    total = max(length, compute + transfer + waiting)
+    scale = row["step_time_s"] / total
+    known = compute * scale, transfer * scale, waiting * scale
+    return Breakdown(*known, max(0.0, row["step_time_s"] - sum(known)))
+
+
+def _exposed_parts(row: Row) -> tuple[float, float] | None:
+    """Exposed transfer and exposed wait, seconds; zero on a single device."""
+    if row["devices"] == 1:
+        return 0.0, 0.0
+    exposed = row.get("t_comm_exposed_s")
+    wait, transfer = row.get("t_comm_wait_s"), row.get("t_comm_transfer_s")
+    if exposed is None or wait is None or transfer is None:
+        return None
+    waiting = exposed * wait / (wait + transfer) if wait + transfer else 0.0
+    return exposed - waiting, waiting

@@ -1,0 +1,104 @@
+"""Comparisons of runs to terminal, Markdown, JSON and a page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from jinja2 import Environment, PackageLoader
+from rich.table import Table
+from rich.text import Text
+
+from suite.analysis.comparison import COMPARED, RowComparison, RunComparison
+from suite.spec.metrics import BY_NAME
+
+STYLES = {"faster": "green", "better": "green", "slower": "red", "worse": "red"}
+HEAD = ("case", "metric", "before", "after", "change", "interval", "verdict", "why")
+
+
+def cells(row: RowComparison) -> tuple[str, ...]:
+    """What a reader sees of a row, under ``HEAD``; change and interval in per cent."""
+    show = BY_NAME[COMPARED[row.metric]].show
+    change = "" if math.isnan(row.change) else f"{row.change - 1:+.1%}"
+    interval = "" if math.isnan(row.low) else f"[{row.low - 1:+.1%}, {row.high - 1:+.1%}]"
+    why = row.reason or (f"also differs: {', '.join(row.differences)}" if row.differences else "")
+    return (row.case_id, row.metric, show(row.before), show(row.after), change, interval,
+            row.verdict, why)
+
+
+def summary(found: RunComparison, failed: Sequence[RowComparison]) -> list[str]:
+    """Lines above and below the table."""
+    counts: dict[str, int] = {}
+    for row in found.rows:
+        counts[row.verdict or "no verdict"] = counts.get(row.verdict or "no verdict", 0) + 1
+    said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "no common case"
+    lines = [f"{found.before} -> {found.after}: {said}"]
+    if found.rows:
+        lines.append(_how(found.rows))
+    lines += [f"The machine differs: {'; '.join(found.machine)}"] if found.machine else []
+    for run, names in ((found.before, found.only_before), (found.after, found.only_after)):
+        lines += [f"Only in {run}: {', '.join(names)}"] if names else []
+    return lines + [
+        f"Regression: {row.case_id}, {row.metric} {row.change - 1:+.1%}" for row in failed
+    ]
+
+
+def _how(rows: Sequence[RowComparison]) -> str:
+    level = rows[0].level
+    paired = any(row.pairs for row in rows)
+    sample = "blocks of one run, paired" if paired else "launches of two runs, unpaired"
+    if level > 0.95:
+        return (f"Change is new over old, over {sample}. Intervals hold {level:.2%} each, "
+                "95 % for all verdicts together.")
+    return f"Change is new over old, over {sample}. Intervals hold {level:.0%} each."
+
+
+def terminal(found: RunComparison) -> Table:
+    table = Table(*HEAD)
+    for column in table.columns[2:6]:
+        column.no_wrap, column.justify = True, "right"
+    for row in found.rows:
+        *plain, verdict, why = cells(row)
+        table.add_row(*plain, Text(verdict, style=STYLES.get(verdict, "")), why)
+    return table
+
+
+def markdown(found: RunComparison, failed: Sequence[RowComparison]) -> str:
+    """For a pull request: the verdict first, then a table."""
+    first, *rest = summary(found, failed)
+    lines = [f"**{first}**", "", *(f"- {line}" for line in rest), ""]
+    if found.rows:
+        lines += [_line(HEAD), _line("---" for _ in HEAD)]
+        lines += [_line(cells(row)) for row in found.rows]
+    return "\n".join(lines) + "\n"
+
+
+def _line(texts: Any) -> str:
+    return f"| {' | '.join(str(text).replace('|', chr(92) + '|') for text in texts)} |"
+
+
+def as_json(found: RunComparison, failed: Sequence[RowComparison]) -> dict[str, Any]:
+    """Plain values; figures that do not exist are null."""
+    return {
+        "before": found.before, "after": found.after, "machine": found.machine,
+        "only_before": found.only_before, "only_after": found.only_after,
+        "rows": [plain(asdict(row)) for row in found.rows],
+        "regressions": [{"case_id": row.case_id, "metric": row.metric} for row in failed],
+    }
+
+
+def plain(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN."""
+    return {name: None if isinstance(value, float) and math.isnan(value) else value
+            for name, value in values.items()}
+
+
+Part = tuple[Sequence[str], Sequence[str], Sequence[Sequence[str]]]
+
+
+def page(title: str, parts: Sequence[Part]) -> str:
+    """One self-contained file; each part is its lines of text, then a head and the table's rows."""
+    environment = Environment(loader=PackageLoader("suite.report", "."), autoescape=True)
+    return environment.get_template("compared.html.j2").render(title=title, parts=parts)

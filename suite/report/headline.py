@@ -1,0 +1,135 @@
+"""The answer in words: which case is fastest, how sure that is, and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from suite.analysis.verdict import NOT_COMPARABLE, Comparison, may_be_fastest
+from suite.report.breakdown import breakdown
+from suite.report.names import case_name, listed
+from suite.spec.metrics import BY_NAME
+
+Row = dict[str, Any]
+MANY = 4
+UNITS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9, "ps": 1e-12}
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The case with the lowest step time against each other one that ran, at 95 % together."""
+
+    best: Row
+    compared: list[tuple[Row, Comparison]]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """One sentence that answers, and those that support it."""
+
+    claim: str
+    support: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join((self.claim, *self.support))
+
+
+def rank(rows: Sequence[Row]) -> Ranking | None:
+    """None where nothing has finished."""
+    ordered = sorted((row for row in rows if row["status"] == "ok"), key=lambda r: r["step_time_s"])
+    if not ordered:
+        return None
+    return Ranking(ordered[0], may_be_fastest(ordered[0], ordered[1:]))
+
+
+def headline(ranking: Ranking | None) -> Headline:
+    """Claims a difference only where the interval of the ratio excludes 1."""
+    if ranking is None:
+        return Headline("Nothing has finished yet.")
+    ranked = [(row, one) for row, one in ranking.compared if one.verdict != NOT_COMPARABLE]
+    support = [_over_base(ranking.best), _why(ranking.best), _runners_up(ranked),
+               _refused(ranking.compared)]
+    return Headline(_claim(ranking.best, ranked), tuple(text for text in support if text))
+
+
+def _claim(best: Row, ranked: list[tuple[Row, Comparison]]) -> str:
+    name, took = case_name(best), step_text(best)
+    if not ranked:
+        return f"{name} has the lowest step time, {took}; no other case can be compared with it."
+    if not any(one.verdict for _, one in ranked):
+        return f"{name} has the lowest step time, {took}; one launch cannot show it is faster."
+    ties = [case_name(row) for row, one in ranked if one.verdict in ("tie", "slower")]
+    unknown = [case_name(row) for row, one in ranked if not one.verdict]
+    if len(ties) == len(ranked) > MANY:
+        return (f"{name} has the lowest step time, {took}; a tie with all {len(ties)} others: too "
+                "few launches, or too much noise.")
+    if ties:
+        return f"{name} has the lowest step time, {took}; a tie with {listed(ties)}."
+    if unknown:
+        return (f"{name} has the lowest step time, {took}; too few launches to compare it with "
+                f"{listed(unknown)}.")
+    return f"{name} is fastest: {took} a step, faster than every other case."
+
+
+def _over_base(best: Row) -> str:
+    if best["strategy"] == "single":
+        return "Splitting the work does not pay here: one device has the lowest step time."
+    if best.get("speedup") is None or best.get("base_step_time_s") is None:
+        return ""
+    base = BY_NAME["step_time_s"].show(best["base_step_time_s"])
+    return (f"That is {speedup_text(best)} as fast as its base, one device of the same framework "
+            f"({base}), on {best['devices']} devices.")
+
+
+def _why(best: Row) -> str:
+    found = breakdown(best)
+    if found is None or best["devices"] == 1:
+        return ""
+    compute, transfer, waiting, rest = (f"{100 * share:.0f} %" for share in found.shares())
+    return (f"Its step is {compute} compute, {transfer} exposed transfer, {waiting} waiting and "
+            f"{rest} rest; L is {best['load_balance']:.2f}.")
+
+
+def _runners_up(ranked: list[tuple[Row, Comparison]]) -> str:
+    """Ratios of the ties, or of the next one."""
+    sized = [(row, one) for row, one in ranked if one.verdict]
+    ties = [(row, one) for row, one in sized if one.verdict != "faster"]
+    shown = ties or sized[:1]
+    if not shown:
+        return ""
+    lead = "" if ties else "Next: "
+    texts = [f"{case_name(row)} takes {one.ratio:.2f}× [{one.low:.2f}, {one.high:.2f}] as long"
+             for row, one in shown[:3]]
+    more = f" (and {len(shown) - 3} more)" if len(shown) > 3 else ""
+    return f"{lead}{'; '.join(texts)}{more}."
+
+
+def _refused(compared: list[tuple[Row, Comparison]]) -> str:
+    found: dict[str, list[str]] = {}
+    for row, one in compared:
+        if one.verdict == NOT_COMPARABLE:
+            found.setdefault(one.reason, []).append(case_name(row))
+    texts = [f"{listed(names, most=4)} ({reason})" for reason, names in found.items()]
+    return f"Not comparable with it: {'; '.join(texts)}." if texts else ""
+
+
+def step_text(row: Row) -> str:
+    """``164 ms [161, 167]``: the interval in the unit of the median, none from one launch."""
+    low, high = row["step_time_ci_low_s"], row["step_time_ci_high_s"]
+    text = BY_NAME["step_time_s"].show(row["step_time_s"])
+    if low is None or math.isnan(low):
+        return text
+    size = UNITS[text.split(" ")[1]]
+    return f"{text} [{low / size:.3g}, {high / size:.3g}]"
+
+
+def speedup_text(row: Row) -> str:
+    """With its interval where there is one."""
+    if row.get("speedup") is None:
+        return ""
+    show = BY_NAME["speedup"].show
+    low, high = row["speedup_ci_low"], row["speedup_ci_high"]
+    interval = "" if low is None or math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+    return f"{show(row['speedup'])}{interval}"

@@ -1,0 +1,105 @@
+"use strict";
+const dialog = document.getElementById("case");
+
+/** Everything known of one case; the address names it, so that it can be sent on. */
+function openCase(row) {
+  const close = element("button", { type: "button", className: "plain close", textContent: "Close" });
+  close.addEventListener("click", () => dialog.close());
+  const steps = element("figure");
+  const parts = [close, ...heading(row), ...commandOf(row)];
+  if (DATA.steps[row].length) parts.push(element("h3", { textContent: "Steps in the order they ran" }), steps, rawSteps(row));
+  parts.push(...warningsOf(row), ...ledgerOf(row), allFigures(row));
+  dialog.firstElementChild.replaceChildren(...parts);
+  if (!dialog.open) dialog.showModal();
+  dialog.scrollTop = 0;
+  if (DATA.steps[row].length) plotInto(steps, width => stepsPlot(width, row));
+  history.replaceState(null, "", `#case=${encodeURIComponent(value("case_id", row))}`);
+}
+
+dialog.addEventListener("close", () => history.replaceState(null, "", location.pathname + location.search));
+dialog.addEventListener("click", event => { if (event.target === dialog) dialog.close(); });
+
+function heading(row) {
+  const base = value("base_case_id", row);
+  const told = value("status", row) === "ok"
+    ? [`${stepText(row)} a step`, value("speedup", row) !== null && base !== value("case_id", row)
+      ? `${show("speedup", row)} its base ${base}` : "", value("stopped", row) ? `stopped by ${value("stopped", row)}` : ""]
+    : [value("status", row), value("reason", row)];
+  return [
+    element("h2", { id: "case-title", textContent: DATA.names[row] }),
+    element("p", { className: "meta", textContent: `${value("workload", row)} ${value("size", row)}, ${value("devices", row)} × ${value("device", row)}, ${value("case_id", row)}` }),
+    element("p", { textContent: told.filter(Boolean).join(" · ") }),
+  ];
+}
+
+function commandOf(row) {
+  const command = `${DATA.commands[row]} ${DATA.command_end}`;
+  const text = element("pre", { textContent: command });
+  const copy = element("button", { type: "button", className: "plain", textContent: "Copy" });
+  copy.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(command);
+      copy.textContent = "Copied";
+    } catch {  // not allowed from a file in some browsers: leave it selected
+      getSelection().selectAllChildren(text);
+    }
+  });
+  return [element("h3", { textContent: "Run it alone" }), element("div", { className: "command" }, text, copy)];
+}
+
+/** Boundaries between launches are drawn where the sample holds every step. */
+function stepsPlot(width, row) {
+  const steps = DATA.steps[row], each = Number(value("steps", row));
+  const launches = Number(value("repeats", row)), whole = steps.length === each * launches;
+  const bounds = whole ? d3.range(1, launches).map(number => number * each - 0.5) : [];
+  return Plot.plot({
+    width, height: 190, marginLeft: 58, marginBottom: 34, ariaLabel: "Steps of the case",
+    x: { label: whole ? "step, launches side by side" : "place in the sample" },
+    y: { label: null, grid: true, tickFormat: seconds, ticks: 5, nice: true },
+    marks: [
+      Plot.ruleX(bounds, { strokeOpacity: 0.35, strokeDasharray: "3 3" }),
+      Plot.ruleY([value("step_time_s", row)], { stroke: "var(--good)", strokeWidth: 2 }),
+      Plot.dot(steps, { x: (_, i) => i, y: one => one, r: 2.5, fill: colour(framework(row)), tip: true,
+        title: (one, i) => `${whole ? `launch ${Math.floor(i / each)}, step ${i % each}` : `sample ${i}`}: ${seconds(one)}` }),
+    ],
+  });
+}
+
+function rawSteps(row) {
+  const launches = DATA.launches[row].map((one, number) => `launch ${number}: ${one === null ? "did not finish" : seconds(one)}`);
+  return element("details", {}, element("summary", { textContent: "As numbers, seconds" }),
+    element("p", { className: "note", textContent: `Medians: ${launches.join("; ")}. ${DATA.steps[row].length} of ${value("steps", row) * value("repeats", row)} clean steps below; every step and rank is in steps.csv and under cases/${value("case_id", row)}/.` }),
+    element("pre", { textContent: DATA.steps[row].join("\n") }));
+}
+
+function warningsOf(row) {
+  const found = DATA.warnings[row].map(number => DATA.warning_texts[number]);
+  if (!found.length) return [];
+  const items = found.map(([code, message, hint]) => element("li", {}, element("b", { textContent: code }), `: ${message}. `,
+    element("span", { className: "note", textContent: hint })));
+  return [element("h3", { textContent: "Warnings" }), element("ul", { className: "doubts" }, ...items)];
+}
+
+/** Beside the base's, with what differs marked. */
+function ledgerOf(row) {
+  const own = DATA.ledger_texts[DATA.ledgers[row]];
+  if (!Object.keys(own).length) return [];
+  const base = DATA.columns.case_id.texts.indexOf(value("base_case_id", row));
+  const other = base < 0 || base === row ? null : DATA.ledger_texts[DATA.ledgers[base]];
+  const lines = Object.keys({ ...own, ...other }).map(name => {
+    const differs = other && own[name] !== other[name];
+    const cells = [own[name] ?? "not recorded", ...(other ? [other[name] ?? "not recorded"] : [])];
+    return element("tr", { className: differs ? DATA.must_equal.includes(name) ? "forbids" : "differs" : "" },
+      element("th", { scope: "row", textContent: name }), ...cells.map(textContent => element("td", { textContent })));
+  });
+  return [element("h3", { textContent: other ? "Fairness ledger beside its base’s" : "Fairness ledger" }),
+    element("div", { className: "scroll" }, element("table", { className: "facts" }, element("tbody", {}, ...lines)))];
+}
+
+function allFigures(row) {
+  const lines = DATA.metrics.filter(metric => show(metric.name, row) !== "").map(metric => element("tr", { title: metric.definition },
+    element("th", { scope: "row", textContent: metric.label }), element("td", { textContent: show(metric.name, row) }),
+    element("td", { className: "note", textContent: metric.definition })));
+  return element("details", {}, element("summary", { textContent: "All figures and their definitions" }),
+    element("div", { className: "scroll" }, element("table", { className: "facts" }, element("tbody", {}, ...lines))));
+}

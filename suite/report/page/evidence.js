@@ -1,0 +1,134 @@
+"use strict";
+const frameworkKeys = names => [...new Set(names)].map(name => [name, colour(name)]);
+
+function drawProof(grid) {
+  const rows = grid.rows.filter(row => DATA.losses[row]?.length);
+  const points = rows.flatMap(row => DATA.losses[row].map(([loss, reference, difference], step) => (
+    { row, step, loss, reference, difference, framework: framework(row) })));
+  const checked = grid.rows.filter(row => value("parity_error", row) !== null);
+  const plots = [];
+  if (points.length) plots.push(["Loss of the first steps", lossPlot(points)],
+    ["Distance from the reference, relative", differencePlot(points)]);
+  if (checked.length) plots.push(["Parity error, share of its gate", gatePlot(checked)]);
+  section("proof", plots.length > 0, figure => {
+    multiples(figure, plots, plot => plot[0], (width, plot) => plot[1](width));
+    if (checked.length) figure.lastElementChild.className = "whole";
+  },
+    [...frameworkKeys(rows.map(framework)), ["float64 reference", "currentColor"]]);
+}
+
+const lossPlot = points => width => Plot.plot({
+  width, height: 230, marginLeft: 46, marginBottom: 34, ariaLabel: "Loss curves",
+  x: { label: "step", ticks: 5, tickFormat: "d" }, y: { label: null, grid: true, ticks: 5 },
+  marks: [
+    Plot.line(points, { x: "step", y: "reference", z: "row", strokeWidth: 6, strokeOpacity: 0.12 }),
+    Plot.line(points, { x: "step", y: "loss", z: "row", stroke: one => colour(one.framework), strokeWidth: 1.2,
+      strokeOpacity: 0.8 }),
+    Plot.tip(points, Plot.pointer({ x: "step", y: "loss",
+      title: one => `${DATA.names[one.row]}\nstep ${one.step}: ${one.loss}\nreference: ${one.reference}` })),
+  ],
+});
+
+/** Differences of zero stand at the floor of the scale. */
+const differencePlot = points => width => {
+  const floor = Math.min(1e-9, d3.min(points.filter(one => one.difference > 0), one => one.difference) ?? 1e-9);
+  const top = Math.max(1e-5, d3.max(points, one => one.difference));
+  return Plot.plot({
+    width, height: 230, marginLeft: 46, marginBottom: 34, ariaLabel: "Relative difference of losses",
+    x: { label: "step", ticks: 5, tickFormat: "d" },
+    y: { type: "log", domain: [floor, top * 2], label: null, grid: true, tickFormat: ".0e",
+      ticks: logTicks(floor, top * 2, 6) },
+    marks: [
+      Plot.dot(points, { x: "step", y: one => Math.max(floor, one.difference), r: 3,
+        fill: one => colour(one.framework), fillOpacity: 0.75, tip: true,
+        title: one => `${DATA.names[one.row]}\nstep ${one.step}: ${one.difference.toExponential(1)}` }),
+    ],
+  });
+};
+
+const gatePlot = rows => width => {
+  const errors = rows.map(row => Math.max(1e-4, value("parity_error", row)));
+  const bad = row => value("parity", row) === "failed";
+  return Plot.plot({
+    width, height: Math.max(120, rows.length * 15 + 56), marginLeft: 228, marginBottom: 34,
+    ariaLabel: "Parity error by case",
+    x: { type: "log", domain: [Math.min(1e-3, d3.min(errors)), Math.max(2, d3.max(errors) * 1.5)],
+      label: null, ticks: [0.001, 0.01, 0.1, 1, 10, 100, 1000], tickFormat: "~g" },
+    y: { label: null, domain: rows.map(row => DATA.names[row]), tickSize: 0 },
+    marks: [
+      Plot.ruleX([1], { stroke: "var(--bad)", strokeWidth: 2 }),
+      Plot.text([1], { x: 1, frameAnchor: "top", dy: -12, text: () => "gate", fill: "var(--bad)" }),
+      Plot.dot(rows, { x: (_, i) => errors[i], y: row => DATA.names[row], r: 4,
+        fill: row => bad(row) ? "var(--bad)" : colour(framework(row)), tip: true,
+        title: row => `${DATA.names[row]}\n${value("parity", row)}: ${show("parity_error", row)} of its gate` }),
+    ],
+  });
+};
+
+/** Rows of the same work on other numbers of devices. */
+function drawScaling(grid) {
+  const names = ["workload", "size", "data", "device", "mode", "dtype"];
+  const same = row => names.every(name => value(name, row) === value(name, grid.rows[0]));
+  const rows = d3.range(DATA.count).filter(row => same(row) && value("speedup", row) !== null
+    && value("strategy", row) !== "single");
+  const counts = [...new Set(rows.map(row => value("devices", row)))].map(Number);
+  const series = d3.groups(rows, row => [value("strategy", row), value("variant", row)].filter(Boolean).join(" "));
+  section("scaling", counts.length > 1,
+    figure => multiples(figure, series, one => one[0], (width, one) => scalingPlot(width, one[1], d3.max(counts))),
+    frameworkKeys(rows.map(framework)));
+}
+
+function scalingPlot(width, rows, most) {
+  const points = rows.map(row => ({ row, devices: Number(value("devices", row)), speedup: value("speedup", row),
+    low: value("speedup_ci_low", row), high: value("speedup_ci_high", row), framework: framework(row) }));
+  const bounds = d3.groups(points, one => one.framework).flatMap(([name, own]) => amdahl(name, own, most));
+  return Plot.plot({
+    width, height: 240, marginLeft: 36, marginBottom: 34, ariaLabel: "Speedup by devices",
+    x: { label: "devices", domain: [1, most], ticks: [...new Set(points.map(one => one.devices))], tickFormat: "d" },
+    y: { label: null, grid: true, zero: true },
+    marks: [
+      Plot.line([[1, 1], [most, most]], { stroke: "var(--soft)", strokeDasharray: "6 4" }),
+      Plot.line(bounds, { x: "devices", y: "speedup", z: "framework", stroke: one => colour(one.framework),
+        strokeDasharray: "1 4", strokeWidth: 2 }),
+      Plot.line(points, { x: "devices", y: "speedup", z: "framework", sort: "devices", stroke: one => colour(one.framework) }),
+      Plot.ruleX(points.filter(one => one.low !== null), { x: "devices", y1: "low", y2: "high",
+        stroke: one => colour(one.framework), strokeWidth: 2 }),
+      Plot.dot(points, { x: "devices", y: "speedup", r: 4, fill: one => colour(one.framework), tip: true,
+        title: one => `${DATA.names[one.row]}\n${one.devices} devices: ${FORMATS.times(one.speedup)}` }),
+    ],
+  });
+}
+
+/** Amdahl's curve through the point of the fewest devices: e = (1/S - 1/n) / (1 - 1/n). */
+function amdahl(name, points, most) {
+  const first = points.reduce((a, b) => a.devices <= b.devices ? a : b);
+  const serial = Math.max(0, (1 / first.speedup - 1 / first.devices) / (1 - 1 / first.devices));
+  return d3.range(1, most + 1e-9, (most - 1) / 40)
+    .map(devices => ({ framework: name, devices, speedup: 1 / (serial + (1 - serial) / devices) }));
+}
+
+function drawLinks() {
+  const collectives = d3.groups(DATA.links, link => link.collective);
+  const name = link => link.framework === "horovod" ? `horovod/${link.engine}` : link.framework;
+  const ink = link => colour(name(link)) || "var(--soft)";
+  section("link", collectives.length > 0, figure => multiples(figure, collectives, one => one[0],
+    (width, [, links]) => linkPlot(width, links, name, ink)), frameworkKeys(DATA.links.map(name).filter(colour)));
+}
+
+function linkPlot(width, links, name, ink) {
+  const points = links.flatMap(link => link.bytes.map((bytes, i) => ({ link, bytes, low: link.low[i],
+    median: link.median[i], high: link.high[i], line: link.line[i] ?? null })));
+  const about = link => `${name(link)}, ${link.backend}, ${link.transport}, ${link.devices} devices\n` + (link.alpha_s_per_byte === null
+    ? "no fit" : `alpha ${FORMATS.alpha(link.alpha_s_per_byte)}, a ${seconds(link.latency_s)}, held-out error ${FORMATS.percent(link.heldout_error_mean ?? 0)}`);
+  const x = logScale(points.map(one => one.bytes), width, 90), y = logScale(points.map(one => one.median), 380);
+  return Plot.plot({
+    width, height: 260, marginLeft: 54, marginBottom: 34, ariaLabel: "Seconds by payload",
+    x: { ...x, label: "payload", tickFormat: FORMATS.bytes }, y: { ...y, label: null, grid: true, tickFormat: seconds },
+    marks: [
+      Plot.line(points.filter(one => one.line !== null), { x: "bytes", y: "line", z: "link", stroke: one => ink(one.link), strokeWidth: 1.5 }),
+      Plot.ruleX(points, { x: "bytes", y1: "low", y2: "high", stroke: one => ink(one.link), strokeOpacity: 0.6 }),
+      Plot.dot(points, { x: "bytes", y: "median", r: 2.6, fill: one => ink(one.link), tip: true,
+        title: one => `${about(one.link)}\n${FORMATS.bytes(one.bytes)}: ${seconds(one.median)}` }),
+    ],
+  });
+}

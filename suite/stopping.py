@@ -1,0 +1,71 @@
+"""When a case has been launched often enough, and when a run ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from suite.analysis.doubts import FEW_LAUNCHES, half_width
+from suite.analysis.rows import Row
+
+
+@dataclass(frozen=True)
+class StoppingRule:
+    """At most ``repeats`` launches a case; fewer once the intervals are within ``precision``.
+
+    ``precision`` is a relative half-width, of a row's step time and of its speedup; ``budget_s``
+    the wall clock of all blocks. Looking at an interval again and again until it is narrow lets
+    narrow ones through too early, so nothing stops before ``FEW_LAUNCHES``: with that minimum the
+    share of false differences stays near 5 % (docs/decisions.md has the figures).
+    """
+
+    repeats: int
+    precision: float | None = None
+    budget_s: float | None = None
+
+    def precise(self, row: Row) -> bool:
+        """Whether no further launch of this row is asked for."""
+        if self.precision is None or row["repeats"] < FEW_LAUNCHES:
+            return False
+        widths = (half_width(row, name) for name in ("step_time", "speedup"))
+        return all(width <= self.precision for width in widths if width is not None)
+
+    def wanted(self, rows: Sequence[Row]) -> set[str]:
+        """Ids of the cases to launch in the next block.
+
+        A base keeps pace with the cases that are compared with it: a block that holds one of them
+        without the other gives no pair.
+        """
+        waiting = [row for row in rows if row["status"] == "ok" and not self.precise(row)]
+        bases = {row["base_case_id"] for row in waiting if row.get("base_case_id")}
+        return {row["case_id"] for row in waiting} | bases
+
+    def affordable(self, spent_s: float, block_s: float) -> bool:
+        """Whether one more block of ``block_s`` ends nearer to the budget than stopping now."""
+        return self.budget_s is None or spent_s + block_s / 2 <= self.budget_s
+
+    def left(
+        self, rows: Sequence[Row], unstarted: int, certain: int, launch_s: float, spent_s: float
+    ) -> int:
+        """Estimated launches of the rest of the run, at least those ``certain`` to come.
+
+        ``unstarted`` cases have no row yet; ``launch_s`` is the mean of those so far.
+        """
+        wanted = self.wanted(rows)
+        each = self.repeats if self.precision is None else min(self.repeats, FEW_LAUNCHES)
+        count = unstarted * each
+        count += sum(self._row_left(row) for row in rows if row["case_id"] in wanted)
+        if self.budget_s is not None:
+            count = min(count, round(max(0.0, self.budget_s - spent_s) / launch_s))
+        return max(count, certain)
+
+    def _row_left(self, row: Row) -> int:
+        """An interval narrows with the root of the number of launches."""
+        done = int(row["repeats"])
+        if self.precision is None:
+            return self.repeats - done
+        widths = [half_width(row, name) for name in ("step_time", "speedup")]
+        widest = max((width for width in widths if width is not None), default=self.precision)
+        needed = max(FEW_LAUNCHES, math.ceil(done * (widest / self.precision) ** 2))
+        return max(0, min(self.repeats, needed) - done)

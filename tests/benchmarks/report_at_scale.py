@@ -1,0 +1,113 @@
+"""Time and peak memory of ``report`` on a generated run folder; not a test.
+
+    python -m tests.benchmarks.report_at_scale [CASES] [STEPS] [--page]
+
+10,000 cases of 3 launches and 5 million steps by default. Without ``--page`` the page is left out.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from suite import environment, store
+from suite.analysis.traced import Reduced
+from suite.config import RunConfig
+from suite.reading import read_run
+from suite.spec.case import SCHEMA_VERSION, Case
+from suite.storage import Storage, StoredLaunch, compact
+
+LAUNCHES, PROBED = 3, 1
+
+
+def main() -> None:
+    numbers = [int(text.replace("_", "")) for text in sys.argv[1:] if text[0].isdigit()]
+    cases, steps = (numbers + [10_000, 5_000_000][len(numbers):])[:2]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        began = time.perf_counter()
+        generate(folder, cases, steps)
+        size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
+        print(f"generated {cases} cases, {steps} steps in {time.perf_counter() - began:.1f} s, "
+              f"{size:.0f} MB; peak so far {_peak():.0f} MiB", flush=True)
+        report(folder, "--page" in sys.argv)
+
+
+def report(folder: Path, page: bool) -> None:
+    marks, processor = [("", time.perf_counter())], time.process_time()
+    stored = read_run(folder)
+    marks.append(("read", time.perf_counter()))
+    rows = stored.rows()
+    marks.append(("rows", time.perf_counter()))
+    store.write_rows(folder, rows)
+    marks.append(("tables", time.perf_counter()))
+    if page:
+        store.write_report(folder, stored.run, rows, stored.losses)
+        marks.append(("page and tables again", time.perf_counter()))
+    for (_, before), (what, now) in zip(marks, marks[1:], strict=False):
+        print(f"{what}: {now - before:.1f} s")
+    print(f"report: {marks[-1][1] - marks[0][1]:.1f} s, {time.process_time() - processor:.1f} s of "
+          f"processor time, peak {_peak():.0f} MiB, {len(rows)} rows")
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def generate(folder: Path, cases: int, steps: int) -> None:
+    """One framework's column a size; every tenth case is a base."""
+    random = np.random.default_rng(0)
+    made = [_case(number) for number in range(cases)]
+    entries = [{"case": asdict(case), "oversubscribed": False, "stopped": ""} for case in made]
+    block = {"block": 0, "rates": [{"device": "cpu0", "matmul_flops_s": 1e9, "copy_bytes_s": 1e9}],
+             "seconds": 1.0, "steal_share": 0.0, "load": 0.0, "frequency_mhz": None, "gpus": []}
+    store.write_json(folder / "run.json", {
+        "run_id": folder.name, "schema_version": SCHEMA_VERSION, "cases": entries,
+        "environment": environment.describe(), "configuration": RunConfig().model_dump(),
+        "plan": [],
+        "blocks": [block | {"block": number} for number in range(LAUNCHES)], "state": "complete",
+    })
+    ranks = sum(case.devices for case in made) * LAUNCHES
+    storage = Storage(folder)
+    # One transaction for all: the generator's own time is not what is measured.
+    storage.connection.execute("PRAGMA synchronous = OFF")
+    for case in made:
+        for number in range(LAUNCHES):
+            raw = [_record(random, rank, max(2, steps // ranks)) for rank in range(case.devices)]
+            reduced = Reduced({"t_comm_s": 1e-3, "load_balance": 1.1}, np.ones((5, case.devices)))
+            outcome = {"status": "ok", "reason": "", "seconds": 1.0, "cores": [0, 1],
+                       "parity": {"status": "ok", "error": 0.1, "reason": ""}}
+            storage.append(
+                StoredLaunch(case.case_id, number, outcome, compact(raw),
+                             reduced if number < PROBED else None), raw,
+            )
+    storage.close()
+
+
+def _case(number: int) -> Case:
+    column, place = divmod(number, 10)
+    strategy, variant, devices = ("data", f"variant{place}", 2) if place else ("single", "", 1)
+    return Case(f"framework{column}", "torch", strategy, variant, "mlp", "tiny", "synthetic",
+                "cpu", devices)
+
+
+def _record(random: Any, rank: int, steps: int) -> dict[str, Any]:
+    clean = np.exp(random.normal(0, 0.02, steps)) * 1e-2
+    empty: dict[str, Any] = {"timed_step_seconds": [], "traced_step_seconds": [],
+                             "silent_step_seconds": [], "traces": [], "profiles": []}
+    return empty | {
+        "rank": rank, "step_seconds": clean.tolist(), "warmup_seconds": [0.1], "losses": [1.0] * 10,
+        "open_seconds": 0.1, "peak_memory_bytes": 1000, "steady": True, "affinity": [rank],
+        "ledger": {"threads_per_device": "1", "tf32": "off", "determinism": "off"},
+    }
+
+
+if __name__ == "__main__":
+    main()

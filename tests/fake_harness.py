@@ -1,0 +1,17 @@
+"""``python -m tests.fake_harness``: the command line with the fake adapter as its one framework.
+
+Real processes and the real runner; only the machine's calibration is left out.
+"""
+
+from __future__ import annotations
+
+from suite import cli, config, runner
+from tests.synthetic import Still
+
+config.ENGINES.clear()
+config.ENGINES["fake"] = ("numpy",)
+runner.REFERENCES = (("fake", "numpy"),)
+runner.Calibration = lambda cores: Still()  # type: ignore[assignment,misc]
+
+if __name__ == "__main__":
+    cli.main()

@@ -1,0 +1,30 @@
+"""Real adapters with a truth planted by PLANT, for measurements to find.
+
+``PLANT=delay:RANK:SECONDS`` makes a rank begin every second step late; ``PLANT=work:RANK`` makes it
+compute each step twice, once with communication switched off; ``PLANT=count`` leaves the
+framework's own count of a timed step's collectives beside the record.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adapters import horovod, pytorch
+from suite.spec.adapter import LaunchPlan
+from suite.spec.case import Case
+
+ENGINES = ("torch", "horovod")
+DISTRIBUTIONS = ("torch",)
+
+
+def unsupported_reason(case: Case) -> str:
+    return ""
+
+
+def installation_problem(case: Case) -> str:
+    return ""
+
+
+def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
+    plan = horovod if case.engine == "horovod" else pytorch
+    return plan.launch_plan(case, folder, python)

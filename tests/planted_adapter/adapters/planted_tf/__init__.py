@@ -1,0 +1,29 @@
+"""TensorFlow and Horovod on it with a truth planted by PLANT, for measurements to find.
+
+``PLANT=delay:DEVICE:SECONDS`` makes a device begin every second step late; ``PLANT=work:DEVICE``
+makes it compute each step twice, once on its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adapters import horovod, tensorflow
+from suite.spec.adapter import LaunchPlan
+from suite.spec.case import Case
+
+ENGINES = ("tensorflow", "horovod")
+DISTRIBUTIONS = ("tensorflow-cpu", "tensorflow")
+
+
+def unsupported_reason(case: Case) -> str:
+    return ""
+
+
+def installation_problem(case: Case) -> str:
+    return ""
+
+
+def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
+    plan = horovod if case.engine == "horovod" else tensorflow
+    return plan.launch_plan(case, folder, python)

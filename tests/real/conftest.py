@@ -1,0 +1,156 @@
+"""Truths planted in real processes, and the table of what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suite.analysis.communication import communication, waits
+from suite.environment import installed
+from suite.spec.case import Case
+from tests.conftest import launch_case
+
+Records = list[dict[str, Any]]
+Measure = Callable[..., Records]
+DELAY_S, ATTEMPTS = 0.050, 3
+NEEDED = {"torch": "torch", "tensorflow": "tensorflow-cpu", "horovod": "horovod"}
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What was planted, what was found, and between which bounds it had to be."""
+
+    what: str
+    planted: str
+    found: float
+    low: float
+    high: float
+
+
+FOUND = pytest.StashKey[list[Truth]]()
+
+
+@pytest.fixture
+def truth(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Asserts ``low <= found <= high`` and keeps it for the table at the end of the run."""
+    kept = request.config.stash.setdefault(FOUND, [])
+
+    def check(what: str, planted: str, found: float, low: float, high: float) -> None:
+        kept.append(Truth(what, planted, found, low, high))
+        assert low <= found <= high, kept[-1]
+
+    return check
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """``make accuracy`` is read here; every run of these tests prints it."""
+    kept = terminalreporter.config.stash.get(FOUND, [])
+    if not kept:
+        return
+    terminalreporter.section("planted truths")
+    width = max(len(one.what) for one in kept)
+    for one in kept:
+        verdict = "ok" if one.low <= one.found <= one.high else "MISSED"
+        terminalreporter.write_line(
+            f"{one.what:{width}}  planted {one.planted:>14}  found {one.found:>10.4g}"
+            f"  allowed {one.low:.4g} to {one.high:.4g}  {verdict}"
+        )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Real time on a machine that others use too: a miss counts when it comes three times."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.flaky(reruns=2))
+
+
+def launch_planted(case: Case, plant: str, folder: Path) -> Records:
+    """The ranks' records of a launch with a plant; skips where a framework is missing."""
+    for name in {case.engine, "tensorflow" if case.framework == "planted_tf" else "torch"}:
+        if not installed([NEEDED[name]]):
+            pytest.skip(f"{name} is not installed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLANT", plant)
+        outcome = launch_case(case, folder)
+    assert outcome.status == "ok", outcome.reason
+    return outcome.records
+
+
+@pytest.fixture(scope="session")
+def known() -> dict[tuple[Case, str], Records]:
+    """Launches that several tests look at."""
+    return {}
+
+
+@pytest.fixture
+def measure(
+    known: dict[tuple[Case, str], Records], request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Measure:
+    """Records of a probed launch with a plant, launched once; a test that is run again launches."""
+    again = getattr(request.node, "execution_count", 1) > 1
+
+    def run(
+        adapter: str, column: str, cell: tuple[str, str], plant: str = "", workload: str = "mlp"
+    ) -> Records:
+        size = "wide" if workload == "mlp" else "tiny"
+        case = Case(adapter, column, *cell, workload, size, "real", "cpu", 2, steps=5,
+                    warmup_limit=20)
+        if again or (case, plant) not in known:
+            folder = tmp_path_factory.mktemp("probes") / "launch"
+            known[case, plant] = launch_planted(case, plant, folder)
+        return known[case, plant]
+
+    return run
+
+
+@dataclass(frozen=True)
+class Late:
+    """What late steps have more than punctual ones, seconds: of the other device alone."""
+
+    wait_s: float
+    transfer_s: float
+    exposed_s: float
+
+    @property
+    def as_planted(self) -> bool:
+        return (
+            abs(self.wait_s - DELAY_S) <= 0.005
+            and abs(self.transfer_s) <= 0.005
+            and self.exposed_s >= 0.9 * self.wait_s
+        )
+
+
+def late_device(adapter: str, column: str, cell: tuple[str, str], folder: Path) -> Late:
+    """Late and punctual steps take turns in one launch, so that drift meets both alike.
+
+    Where the machine was too busy the launch is made again, ``ATTEMPTS`` times at the most.
+    """
+    case = Case(adapter, column, *cell, "mlp", "tiny", "real", "cpu", 2, steps=2, warmup_limit=20,
+                probe_steps=20)
+    for attempt in range(ATTEMPTS):
+        records = launch_planted(case, f"delay:0:{DELAY_S}", folder / str(attempt))
+        # Proof, warm-up and clean steps are even in number: the first timed step is punctual.
+        punctual, late = _every_second(records, 0), _every_second(records, 1)
+        before, after = communication(punctual), communication(late)
+        found = Late(
+            waits(late)[1] - waits(punctual)[1],
+            after["t_comm_transfer_s"] - before["t_comm_transfer_s"],
+            # A mean over the two devices, of which one waits.
+            2 * (after["t_comm_exposed_s"] - before["t_comm_exposed_s"]),
+        )
+        if found.as_planted:
+            break
+    return found
+
+
+def _every_second(records: Records, first: int) -> Records:
+    return [
+        record | {name: record[name][first::2] for name in ("traces", "profiles")}
+        for record in records
+    ]

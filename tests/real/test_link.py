@@ -1,0 +1,115 @@
+"""Fitted links against links of known rate, and a training step's T_comm predicted from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from suite.analysis.communication import communication, payloads
+from suite.analysis.link import LinkFit, fit_links
+from suite.analysis.link_model import model_columns
+from suite.config import ENGINES
+from suite.data import load_data
+from suite.environment import allowed_cores, installed
+from suite.launch import launch, manifest
+from suite.link import LinkResults, Plan, link_case, measure, measure_all
+from suite.spec.case import Case
+from suite.spec.link import COLLECTIVES, Sweep, payload_sizes
+from tests.shaped import ShapedLink, shaped_link, why_not
+
+UNAVAILABLE = why_not()
+shaped = pytest.mark.skipif(bool(UNAVAILABLE), reason=UNAVAILABLE)
+KIB, MIB = 1 << 10, 1 << 20
+COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for engine in engines]
+
+
+def _needs(framework: str) -> None:
+    if not installed(list(manifest(framework).DISTRIBUTIONS)):
+        pytest.skip(f"{framework} is not installed")
+
+
+def _fit(framework: str, link: ShapedLink, folder: Path) -> LinkFit:
+    """Sizes above the shaper's bucket, which is full before each call; below nothing is shaped."""
+    sizes = [size * KIB for size in (1024, 1536, 2048, 3072, 4096, 6144, 8192, 10240)]
+    case = link_case(framework, "torch", "cpu", 2, link.interface)
+    plan = Plan(case, Sweep({"all_reduce": sizes}, 10, 5.0, pause_s=0.015))
+    samples, outcome = measure(plan, folder, 120.0, prefixes=link.prefixes)
+    assert outcome.status == "ok", outcome.reason
+    (fit,) = fit_links(samples)
+    return fit
+
+
+@shaped
+@pytest.mark.parametrize("rate_mbit", [200, 400, 800])
+@pytest.mark.parametrize("framework", ["pytorch", "horovod"])
+def test_alpha_is_the_shaped_rate(
+    framework: str, rate_mbit: int, truth: Callable[..., None], tmp_path: Path
+) -> None:
+    """Two ranks' all-reduce of B: each sends B/2 to reduce, then B/2 to gather; ways are apart."""
+    _needs(framework)
+    with shaped_link(rate_mbit) as link:
+        fit = _fit(framework, link, tmp_path)
+    shaped_ns, name = 1e9 * link.seconds_per_byte(), f"{framework} over {rate_mbit} Mbit/s"
+    assert fit.alpha_s_per_byte
+    truth(f"{name}: alpha, ns/B", f"{shaped_ns:.3f} ns/B", 1e9 * fit.alpha_s_per_byte,
+          0.98 * shaped_ns, 1.02 * shaped_ns)
+    assert fit.transport == f"tcp:{link.interface}"
+
+
+@shaped
+def test_a_steps_t_comm_is_predicted(truth: Callable[..., None], tmp_path: Path) -> None:
+    """DDP of mlp wide: 12.9 MB of gradients a step over 400 Mbit/s."""
+    _needs("pytorch")
+    with shaped_link(400) as link:
+        fit = _fit("pytorch", link, tmp_path)
+        records = _train(link, tmp_path)
+    found = communication(records)
+    transfer = found["t_comm_transfer_s"]
+    row = model_columns("pytorch", "torch", 2, payloads(records), transfer, [fit])
+    truth("pytorch data over 400 Mbit/s: T_comm transfer, s", f"{row['t_comm_model_s']:.3f} s",
+          transfer, 0.9 * row["t_comm_model_s"], 1.1 * row["t_comm_model_s"])
+    assert row["contention"] == pytest.approx(1.0, abs=0.11)
+
+
+def _train(link: ShapedLink, folder: Path) -> list[dict[str, object]]:
+    case = Case(
+        "pytorch", "torch", "data", "", "mlp", "wide", "real", "cpu", 2, steps=1,
+        warmup_limit=20, interface=link.interface,
+    )
+    features, targets = load_data(case.spec, case.data, case.seed)
+    inputs, path = folder / "inputs.npz", folder / "case.json"
+    np.savez(inputs, features=features, targets=targets)
+    case.write(path)
+    cores = allowed_cores()[:2]
+    outcome = launch(
+        case, path, inputs, folder / "launch", cores, 120.0, prefixes=link.prefixes
+    )
+    assert outcome.status == "ok", outcome.reason
+    return outcome.records
+
+
+@pytest.mark.parametrize("column", COLUMNS, ids="-".join)
+@pytest.mark.parametrize("devices", [2, 3])
+def test_every_collective_of_every_transport(
+    column: tuple[str, str], devices: int, tmp_path: Path
+) -> None:
+    """All calls work, also between more ranks than cores, and cost what bytes cost."""
+    _needs(column[0])
+    names = [name for name in COLLECTIVES if name not in manifest(column[0]).UNSWEPT]
+    sizes = {name: payload_sizes(name, devices, 4, 4 * MIB, 16) for name in names}
+    results = LinkResults(tmp_path)
+    plan = Plan(link_case(*column, "cpu", devices), Sweep(sizes, 4, 5.0))
+    measure_all([plan], results, {}, 120.0, lambda *_: None)
+    assert {fit.collective: fit.reason for fit in results.fits} == dict.fromkeys(names, "")
+    hops = {"send_recv", "broadcast"} if column[0] == "horovod" else {"send_recv"}
+    for fit in results.fits:
+        assert fit.devices == (2 if fit.collective in hops else devices)
+        assert fit.latency_s and fit.repetitions == 4
+        # Between processes 4 MiB take longer than 4 B; one process may hand them over as they are.
+        assert column[0] == "tensorflow" or fit.seconds(4 * MIB) > 3e-4
+    record = json.loads(next(tmp_path.rglob("rank-0.json")).read_text())
+    assert record["backend"] == ("in-process" if column[0] == "tensorflow" else "gloo")

@@ -1,0 +1,88 @@
+"""One rank of a comparison: the adapter's session and the plain script's step take turns.
+
+    python -m tests.reference.pair CASE_JSON INPUTS_NPZ FOLDER RANK PROCESSES CORES
+
+Both live in one process (group), so the machine's moods meet both alike. Blocks of steps go
+adapter, plain, plain, adapter; the first step of a block finds the other side's data in the caches
+and is not counted. Every rank does the same blocks, in lockstep through their collectives.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import time
+from collections.abc import Callable
+
+from suite.spec.adapter import Session
+from suite.spec.case import Case
+from suite.spec.workloads import initial_weights
+from suite.worker import arrive, leave, load_inputs, write_atomically
+
+WARMUP, COUNTED, BUDGET_S = 10, 4, 25.0
+ROUND = ("adapter", "plain", "plain", "adapter")
+Step = Callable[[], object]
+
+
+def main() -> None:
+    case, inputs_path, rank = arrive()
+    module = importlib.import_module(f"adapters.{case.framework}.session")
+    weights = initial_weights(case.spec, case.seed)
+    session = module.open_session(case, rank, weights, load_inputs(inputs_path, case))
+    try:
+        blocks = alternate(case, _adapter_step(session), _plain_step(case), session.agree)
+    finally:
+        session.close()
+    write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps({"blocks": blocks}))
+    leave()
+
+
+def script_name(case: Case) -> str:
+    """``horovod_torch_data``: the plain script of a cell."""
+    engine = f"_{case.engine}" if case.framework == "horovod" else ""
+    return f"{case.framework}{engine}_{case.strategy}"
+
+
+def alternate(
+    case: Case, adapter: Step, plain: Step, agree: Callable[[bool], bool]
+) -> list[list[float]]:
+    """Seconds of the counted steps of each block, in the order of ``ROUND`` again and again.
+
+    Ends after ``case.steps`` steps a side, or when the ranks agree that the time is spent.
+    """
+    sides = {"adapter": adapter, "plain": plain}
+    for step in sides.values():
+        _block(step, WARMUP)
+    blocks: list[list[float]] = []
+    began = time.monotonic()
+    while agree(len(blocks) * COUNTED < 2 * case.steps and time.monotonic() - began < BUDGET_S):
+        blocks += [_block(sides[name], COUNTED) for name in ROUND]
+    return blocks
+
+
+def _block(step: Step, counted: int) -> list[float]:
+    step()
+    seconds = []
+    for _ in range(counted):
+        began = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - began)
+    return seconds
+
+
+def _adapter_step(session: Session) -> Step:
+    def step() -> object:
+        loss = session.step(0)
+        session.synchronize()
+        return loss
+
+    return step
+
+
+def _plain_step(case: Case) -> Step:
+    step: Step = importlib.import_module(f"tests.reference.{script_name(case)}").build()
+    return step
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Bytes and counts of a step by closed formula."""
+
+from __future__ import annotations
+
+import pytest
+
+from suite.spec import case as cases
+from suite.spec.case import Case
+from suite.spec.volumes import Communications, logical_communications
+from suite.spec.workloads import WORKLOADS, Workload, parameter_count
+from tests.convolutions import Convolutions
+
+ALL = [spec for sizes in WORKLOADS.values() for spec in sizes.values()]
+
+
+def _found(strategy: str, workload: str, size: str, framework: str = "pytorch",
+           variant: str = "", devices: int = 2) -> Communications:
+    engine = "tensorflow" if framework == "tensorflow" else "torch"
+    return logical_communications(
+        Case(framework, engine, strategy, variant, workload, size, "real", "cpu", devices)
+    )
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cases, "find_workload", lambda name, size: Convolutions())
+
+
+@pytest.mark.parametrize("spec", ALL, ids=lambda spec: f"{spec.name}-{spec.size}")
+def test_data_sums_every_gradient_once(spec: Workload) -> None:
+    found = _found("data", spec.name, spec.size)
+    assert {kind for kind, _ in found} == {"all_reduce"} and len(found) == len(spec.shapes())
+    assert sum(size for _, size in found) == 4 * parameter_count(spec)
+
+
+def test_one_device_says_nothing() -> None:
+    assert _found("single", "mlp", "tiny", devices=1) == []
+
+
+def test_intra_layer_of_mlp_wide() -> None:
+    size = 4 * 128 * 1024
+    # Two pairs forward; backward the second alone, since the first pair's input is data.
+    assert _found("intra_layer", "mlp", "wide") == [("all_reduce", size)] * 3
+    # There and back of the hidden state; the features go one way: into the pair, 64 wide.
+    hops = _found("intra_layer", "mlp", "wide", "tensorflow")
+    assert hops == [("send_recv", 4 * 128 * 64)] + [("send_recv", size)] * 6
+
+
+def test_intra_layer_of_a_transformer_has_four_sums_a_block() -> None:
+    assert _found("intra_layer", "gpt", "tiny") == [("all_reduce", 4 * 8 * 32 * 64)] * 16
+
+
+@pytest.mark.parametrize(("framework", "kind", "outer", "inner"), [
+    ("pytorch", "all_reduce", 2, 2), ("tensorflow", "send_recv", 4, 4),
+])
+@pytest.mark.usefixtures("planted")
+def test_a_sum_in_the_middle_of_a_branch(
+    framework: str, kind: str, outer: int, inner: int
+) -> None:
+    found = _found("intra_layer", "any", "any", framework)
+    assert found.count((kind, 4 * 8 * 4 * 4 * 8)) == outer
+    assert found.count((kind, 4 * 8 * 2)) == inner
+    assert len(found) == outer + inner
+
+
+@pytest.mark.parametrize(("variant", "parts"), [("gpipe", 4), ("1f1b", 4), ("naive", 1)])
+def test_inter_layer_passes_the_boundary_both_ways(variant: str, parts: int) -> None:
+    found = _found("inter_layer", "mlp", "wide", variant=variant)
+    assert found == [("send_recv", 4 * 128 // parts * 1024)] * (2 * parts)
+
+
+def test_a_tied_table_is_summed_once() -> None:
+    table, activation = 4 * 256 * 64, 4 * 2 * 32 * 64
+    hops = [("send_recv", activation)] * 8
+    assert _found("inter_layer", "gpt", "tiny", variant="gpipe") == [*hops, ("all_reduce", table)]
+    placed = _found("inter_layer", "gpt", "tiny", "tensorflow", "gpipe")
+    assert placed == [*hops, ("send_recv", table), ("send_recv", table)]
+
+
+def test_both_streams_pass_a_cut() -> None:
+    found = _found("inter_layer", "xlnet", "tiny", variant="naive")
+    assert found[:2] == [("send_recv", 4 * 8 * 2 * 32 * 64)] * 2
+    assert _found("intra_layer", "xlnet", "tiny") == [("all_reduce", 4 * 8 * 2 * 32 * 64)] * 16
+
+
+def test_an_efficientnet_sums_what_it_squeezes() -> None:
+    found = _found("intra_layer", "efficientnet", "tiny")
+    assert len(found) == 3 * 4  # three blocks widen
+    assert [size for _, size in found[:4]] == [
+        4 * 16 * 8 * 8 * 24, 4 * 16 * 16 * 16 * 16, 4 * 16 * 4, 4 * 16 * 4,
+    ]
+
+
+@pytest.mark.usefixtures("planted")
+def test_a_boundary_of_images_counts_its_pixels() -> None:
+    found = _found("inter_layer", "any", "any", variant="naive")
+    assert found == [("send_recv", 4 * 8 * 4 * 4 * 8)] * 2
