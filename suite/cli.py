@@ -49,6 +49,9 @@ def run(
     device: Annotated[str | None, typer.Option(help="cpu, cuda or auto")] = None,
     dtype: str | None = None,
     mode: Annotated[str | None, typer.Option(help="eager or compiled")] = None,
+    accumulate: Annotated[
+        int | None, typer.Option(help="micro-batches a device adds up before an update")
+    ] = None,
     steps: int | None = None,
     warmup: Annotated[int | None, typer.Option(help="most steps before measuring")] = None,
     repeats: Annotated[int | None, typer.Option(help="launches a case, at most")] = None,
@@ -77,8 +80,9 @@ def run(
     options: dict[str, Any] = {
         "framework": _split(framework), "strategy": _split(strategy), "variant": _split(variant),
         "workload": _split(workload), "size": size, "data": data, "devices": devices,
-        "device": device, "dtype": dtype, "mode": mode, "steps": steps, "warmup": warmup,
-        "repeats": repeats, "precision": precision, "budget": budget, "probes": probes,
+        "device": device, "dtype": dtype, "mode": mode, "accumulate": accumulate,
+        "steps": steps, "warmup": warmup, "repeats": repeats, "precision": precision,
+        "budget": budget, "probes": probes,
         "probe_steps": probe_steps, "timeline": timeline or None, "seed": seed,
         "timeout": timeout, "python": _pairs(python), "link": link,
     }

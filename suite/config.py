@@ -45,6 +45,7 @@ class RunConfig(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["float32"] = "float32"
     mode: Literal["eager", "compiled"] = "eager"
+    accumulate: int = Field(default=1, ge=1)
     steps: int = Field(default=20, ge=1)
     warmup: int = Field(default=50, ge=2 * PARITY_STEPS)
     repeats: int = Field(default=3, ge=1)
@@ -170,12 +171,13 @@ def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
             for engine in offered[framework]:
                 for strategy, variant in ways:
                     count = 1 if strategy == "single" else config.devices
-                    check_divides(spec, strategy, variant, count)
+                    check_divides(spec, strategy, variant, count, config.accumulate)
                     cases.append(
                         Case(
                             framework, engine, strategy, variant, workload, spec.size, config.data,
                             device, count, config.dtype, config.mode, config.steps, config.seed,
                             config.probe_steps, config.warmup,
+                            accumulate=config.accumulate,
                         )
                     )
     return cases

@@ -246,7 +246,7 @@ class Runner:
             replace(
                 asked, framework=framework, engine=engine, strategy="single", variant="",
                 device="cpu", devices=1, dtype=dtype, steps=1, mode="eager", probe_steps=0,
-                warmup_limit=PARITY_STEPS, statistics_groups=asked.groups,
+                warmup_limit=PARITY_STEPS, statistics_groups=asked.groups, accumulate=1,
             )
             for framework, engine in REFERENCES
         ]

@@ -37,3 +37,10 @@ def test_a_file_says_the_same(tmp_path: Path) -> None:
     config = resolve("quick", file, {})
     assert (config.precision, config.budget, config.repeats) == (0.02, 90, 7)
     assert {(case.warmup_limit, case.probe_steps) for case in build_matrix(config, 0)} == {(30, 9)}
+
+
+def test_accumulation_is_a_case_of_its_own() -> None:
+    matrix = {k: build_matrix(resolve("quick", None, {"accumulate": k}), 0) for k in (1, 4)}
+    assert [case.accumulate for case in matrix[4]] == [4] * len(matrix[4])
+    ids = {case.case_id for cases in matrix.values() for case in cases}
+    assert len(ids) == 2 * len(matrix[1])

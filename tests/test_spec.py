@@ -185,6 +185,30 @@ def test_groups_that_are_normalised_alone(strategy: str, variant: str, groups: i
     assert statistics_groups(find_workload("gpt", "tiny"), strategy, variant, 2) == 1
 
 
+@pytest.mark.parametrize(
+    ("strategy", "variant", "groups"),
+    [("single", "", 4), ("data", "fsdp", 8), ("intra_layer", "", 4), ("inter_layer", "1f1b", 16)],
+)
+def test_micro_batches_are_normalised_alone(strategy: str, variant: str, groups: int) -> None:
+    assert statistics_groups(Convolutions(), strategy, variant, 2, accumulate=4) == groups
+    assert statistics_groups(find_workload("gpt", "tiny"), strategy, variant, 2, 4) == 1
+
+
+@pytest.mark.parametrize(("strategy", "variant", "accumulate", "said"), [
+    ("single", "", 3, "a divisor of the 8 samples of a device"),
+    ("data", "", 8, "a divisor of the 4 samples of a device"),
+    ("inter_layer", "gpipe", 4, "a divisor of the 2 samples of a micro-batch"),
+    ("inter_layer", "naive", 2, "naive has one micro-batch a step"),
+])
+def test_uneven_micro_batches_are_refused(
+    strategy: str, variant: str, accumulate: int, said: str
+) -> None:
+    devices = 1 if strategy == "single" else 2
+    with pytest.raises(UsageError, match=said):
+        check_divides(find_workload("gpt", "tiny"), strategy, variant, devices, accumulate)
+    check_divides(find_workload("gpt", "tiny"), "data", "", 2, 4)
+
+
 def test_shards_are_contiguous() -> None:
     assert [batch_slice(8, 4, rank) for rank in (0, 3)] == [slice(0, 2), slice(6, 8)]
 

@@ -14,10 +14,11 @@ ALL = [spec for sizes in WORKLOADS.values() for spec in sizes.values()]
 
 
 def _found(strategy: str, workload: str, size: str, framework: str = "pytorch",
-           variant: str = "", devices: int = 2) -> Communications:
+           variant: str = "", devices: int = 2, accumulate: int = 1) -> Communications:
     engine = "tensorflow" if framework == "tensorflow" else "torch"
     return logical_communications(
-        Case(framework, engine, strategy, variant, workload, size, "real", "cpu", devices)
+        Case(framework, engine, strategy, variant, workload, size, "real", "cpu", devices,
+             accumulate=accumulate)
     )
 
 
@@ -95,3 +96,24 @@ def test_an_efficientnet_sums_what_it_squeezes() -> None:
 def test_a_boundary_of_images_counts_its_pixels() -> None:
     found = _found("inter_layer", "any", "any", variant="naive")
     assert found == [("send_recv", 4 * 8 * 4 * 4 * 8)] * 2
+
+
+def test_accumulated_gradients_are_summed_once() -> None:
+    assert _found("data", "gpt", "tiny", accumulate=4) == _found("data", "gpt", "tiny")
+
+
+def test_accumulating_repeats_what_a_pass_needs() -> None:
+    whole, micro = (_found("intra_layer", "gpt", "tiny", accumulate=k) for k in (1, 4))
+    assert micro == [(kind, size // 4) for kind, size in whole] * 4
+    gathers, again = (
+        [size for kind, size in _found("data", "gpt", "tiny", variant="fsdp", accumulate=k)
+         if kind == "all_gather"] for k in (1, 4)
+    )
+    assert len(again) == 4 * len(gathers) and sum(again) == 4 * sum(gathers)
+
+
+def test_a_pipeline_has_as_many_more_micro_batches() -> None:
+    whole = _found("inter_layer", "mlp", "wide", variant="1f1b")
+    assert _found("inter_layer", "mlp", "wide", variant="1f1b", accumulate=2) == [
+        (kind, size // 2) for kind, size in whole * 2
+    ]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from adapters.horovod.interfaces import interface_of_host
-from suite.spec.case import Rank
-from suite.spec.strategies import shard_axes, tied_weights
+from suite.spec.case import Case, Rank
+from suite.spec.strategies import shard_axes, stage_count, tied_weights
 from suite.spec.workloads import Weights, Workload
 
 EMULATED = "hops are broadcasts over 2-rank process sets: Horovod has no send/recv"
@@ -33,26 +33,34 @@ def ledger(inter_layer: bool) -> dict[str, str]:
     return found | ({"emulated": EMULATED} if inter_layer else {})
 
 
-def neighbour_sets(hvd: Any, processes: int) -> list[Any]:
+def neighbour_sets(hvd: Any, processes: int, ring: bool = False) -> list[Any]:
     """Process set of ranks ``i`` and ``i + 1`` at ``i``; call before ``hvd.init``.
 
-    The set of all ranks exists already, and Horovod refuses a second one.
+    In a ring the last one is of the last rank and the first. The set of all ranks exists already,
+    and Horovod refuses a second one.
     """
     if processes == 2:
-        return [hvd.global_process_set]
-    return [hvd.ProcessSet([rank, rank + 1]) for rank in range(processes - 1)]
+        return [hvd.global_process_set] * (1 + ring)
+    pairs = [hvd.ProcessSet([rank, rank + 1]) for rank in range(processes - 1)]
+    return [*pairs, hvd.ProcessSet([0, processes - 1])] if ring else pairs
 
 
-def end_set(hvd: Any, workload: Workload, processes: int) -> Any:
-    """Process set of the first and last rank, or None if no parameter is tied between them."""
-    if not tied_weights(workload, processes):
-        return None
-    return hvd.global_process_set if processes == 2 else hvd.ProcessSet([0, processes - 1])
+def pipeline_sets(hvd: Any, case: Case) -> tuple[list[Any], Any]:
+    """Neighbours' process sets, and that of both end ranks if a parameter is tied between them.
+
+    The last stage of each round of an interleaved pipeline hands on to the first rank.
+    """
+    ring = stage_count(case.variant, case.devices) > case.devices
+    sets = neighbour_sets(hvd, case.devices, ring)
+    if not tied_weights(case.spec, case.devices):
+        return sets, None
+    return sets, sets[-1] if ring else neighbour_sets(hvd, case.devices, ring=True)[-1]
 
 
 def new_sets(hvd: Any, sets: list[Any]) -> list[Any]:
     """Those that ``hvd.init`` must be told of."""
-    return [group for group in sets if group and group is not hvd.global_process_set]
+    own = [group for group in sets if group and group is not hvd.global_process_set]
+    return list({id(group): group for group in own}.values())
 
 
 def gather_arrays(

@@ -2,7 +2,7 @@
 
 # No postponed annotations here: DDP compares the hook's annotations with the classes themselves.
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -26,6 +26,10 @@ class DataSession(DataParallelSession):
         return DistributedDataParallel(
             self.inner, device_ids=ids, gradient_as_bucket_view=True, broadcast_buffers=False
         )
+
+    def gradients_stay(self, here: bool) -> AbstractContextManager[None]:
+        wrapper = cast(DistributedDataParallel, self.model)
+        return wrapper.no_sync() if here else nullcontext()
 
     def named_parameters(self) -> dict[str, torch.Tensor]:
         wrapped, self.model = self.model, self.inner

@@ -1,4 +1,4 @@
-"""Inter-layer: ``torch.distributed.pipelining`` with GPipe, 1F1B, or one micro-batch."""
+"""Inter-layer: ``torch.distributed.pipelining``: GPipe, (interleaved) 1F1B, or one micro-batch."""
 
 from __future__ import annotations
 
@@ -9,37 +9,56 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe, schedules
+from torch.distributed.pipelining import (
+    PipelineStage,
+    Schedule1F1B,
+    ScheduleGPipe,
+    ScheduleInterleaved1F1B,
+    schedules,
+)
 
 from adapters.pytorch.models import build_model, torch_name
 from adapters.pytorch.models.probe import Probe
 from adapters.pytorch.session import GroupSession
-from suite.spec.strategies import micro_batches, stage_units, tied_weights
+from suite.spec.strategies import stage_count, stages_of, tied_weights, unit_ranges
 from suite.spec.workloads import Weights
 
 Hops = Callable[..., list[Any]]
-Hop = Callable[[Any], None]
+Hop = Callable[[Any, Any], None]
 
 
 class InterLayerSession(GroupSession):
-    """One contiguous group of layers a rank; the last rank has the loss."""
+    """A contiguous group of layers a rank, or several; the last rank has the loss."""
 
     def build(self, weights: Weights) -> nn.Module:
-        groups = stage_units(self.spec, self.case.devices)
-        first = sum(len(group) for group in groups[: self.rank.index])
-        units = range(first, first + len(groups[self.rank.index]))
-        self.last = self.rank.index == self.case.devices - 1
-        module = build_model(self.spec, weights, units).to(self.device, self.dtype)
-        stage = PipelineStage(module, self.rank.index, self.case.devices, self.device)
-        kind = Schedule1F1B if self.case.variant == "1f1b" else ScheduleGPipe
-        parts = micro_batches(self.case.variant, self.case.devices)
-        self.schedule = kind(stage, parts, loss_fn=self.loss_function)
-        self._join_ends(module)
-        return module
+        variant, devices = self.case.variant, self.case.devices
+        count, mine = stage_count(variant, devices), stages_of(variant, devices, self.rank.index)
+        self.last = self.rank.index == devices - 1
+        units = unit_ranges(self.spec, count)
+        self.chunks = [
+            build_model(self.spec, weights, units[index]).to(self.device, self.dtype)
+            for index in mine
+        ]
+        self.schedule: Any = self._schedule([
+            PipelineStage(chunk, index, count, self.device)
+            for chunk, index in zip(self.chunks, mine, strict=True)
+        ])
+        self._join_ends(self.chunks[-1 if self.last else 0], count)
+        return self.chunks[0] if len(self.chunks) == 1 else nn.ModuleList(self.chunks)
 
-    def _join_ends(self, module: nn.Module) -> None:
+    def _schedule(self, stages: list[Any]) -> Any:
+        parts = self.case.micro_batches
+        if self.case.variant == "interleaved":
+            return ScheduleInterleaved1F1B(stages, parts, loss_fn=self.loss_function)
+        kind = Schedule1F1B if self.case.variant == "1f1b" else ScheduleGPipe
+        return kind(stages[0], parts, loss_fn=self.loss_function)
+
+    def modules(self) -> list[nn.Module]:
+        return self.chunks
+
+    def _join_ends(self, module: nn.Module, stages: int) -> None:
         """The group of the two stages that hold a tied parameter; every rank must make it."""
-        names = tied_weights(self.spec, self.case.devices)
+        names = tied_weights(self.spec, stages)
         ends = [0, self.case.devices - 1]
         self.ends = dist.new_group(ends) if names else None
         mine = names if self.rank.index in ends else []
@@ -111,22 +130,24 @@ class InterLayerSession(GroupSession):
         mine, peer = self.rank.index, operation.peer
         if operation.op is dist.isend:
             key = probe.number(f"{mine}>{peer}")
-            return lambda end: probe.add("send_recv", operation.tensor, start, end, key, "send")
+            return lambda _, end: probe.add("send_recv", operation.tensor, start, end, key, "send")
         key = probe.number(f"{peer}>{mine}")
-        return lambda end: probe.add("send_recv", operation.tensor, start, end, key, "recv")
+        # Ready once it waits: an interleaved schedule posts a receive before its work is done.
+        return lambda idle, end: probe.add("send_recv", operation.tensor, idle, end, key, "recv")
 
 
 class _StampedWork:
-    """A work handle that marks the end of its wait."""
+    """A work handle that marks both ends of its wait."""
 
     def __init__(self, work: Any, hops: list[Hop], probe: Probe) -> None:
         self.work, self.hops, self.probe = work, hops, probe
 
     def wait(self) -> Any:
+        idle = self.probe.mark()
         result = self.work.wait()
         end = self.probe.mark()
         for hop in self.hops:
-            hop(end)
+            hop(idle, end)
         return result
 
 

@@ -55,7 +55,7 @@ class DataSession(Training):
         self, features: tf.Tensor, targets: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """In a replica: its loss, and the mean gradients of all replicas."""
-        loss, local = super().loss_and_gradients(features, targets)
+        loss, local = self.accumulated(features, targets)
         if self.silent:
             return loss, local
         context = tf.distribute.get_replica_context()

@@ -16,7 +16,7 @@ from suite.analysis.communication import (
     payloads,
 )
 from suite.spec.case import Case
-from suite.spec.strategies import micro_batches
+from suite.spec.strategies import ideal_bubble
 from suite.spec.volumes import logical_communications
 
 Record = dict[str, Any]
@@ -63,8 +63,7 @@ def _launch(case: Case, records: list[Record]) -> dict[str, float]:
     if length is not None:
         found["clocked_step_s"] = length
     if case.strategy == "inter_layer" and idle is not None:
-        parts = micro_batches(case.variant, case.devices)
-        ideal = (case.devices - 1) / (parts + case.devices - 1)
+        ideal = ideal_bubble(case.variant, case.devices, case.micro_batches)
         found |= {"bubble": idle, "bubble_ideal": ideal}
     return found
 

@@ -13,7 +13,7 @@ from suite.spec.metrics import BY_NAME
 from suite.spec.strategies import STRATEGIES
 
 Row = dict[str, Any]
-SAME = ("workload", "size", "data", "device", "mode", "dtype")
+SAME = ("workload", "size", "data", "device", "mode", "dtype", "accumulate")
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,8 @@ def _title(rows: list[Row]) -> str:
         f"{first['workload']} {first['size']}, global batch {first['global_batch']}, "
         f"{devices} {first['device']} device{'s' if devices > 1 else ''}"
     )
+    parts = first.get("accumulate") or 1
+    title += f", {parts} micro-batches accumulated" if parts > 1 else ""
     return f"{title}, compiled" if first.get("mode") == "compiled" else title
 
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from suite.spec.strategies import statistics_groups
+from suite.spec.strategies import micro_batches, statistics_groups
 from suite.spec.workloads import Workload, find_workload
 
 SCHEMA_VERSION = 2
@@ -19,10 +19,11 @@ class Case:
 
     ``probe_steps`` is the length of each pass with probes, 0 for a launch of clean steps alone;
     ``warmup_limit`` bounds the steps before the first measured one; ``timeline`` keeps the
-    profiler's picture; ``interface`` is the network interface that gloo uses. Of a single device
-    that others are held against, ``statistics_groups`` is into how many equal contiguous parts it
-    cuts a batch: one after the other passes through the model, and gradients are those of the mean
-    of their losses.
+    profiler's picture; ``interface`` is the network interface that gloo uses. ``accumulate`` is the
+    number of micro-batches that a device adds up the gradients of, one after another, before the
+    step's one update. Of a single device that others are held against, ``statistics_groups`` is
+    into how many equal contiguous parts it cuts a batch: one after the other passes through the
+    model, and gradients are those of the mean of their losses.
     """
 
     framework: str
@@ -43,13 +44,15 @@ class Case:
     timeline: bool = False
     interface: str = "lo"
     statistics_groups: int = 1
+    accumulate: int = 1
 
     @property
     def case_id(self) -> str:
         """Folder-safe name, unique in a run."""
         name = self.framework if self.framework != "horovod" else f"horovod-{self.engine}"
         strategy = f"{self.strategy}-{self.variant}" if self.variant else self.strategy
-        return f"{name}.{strategy}.{self.workload_id}.{self.device}{self.devices}"
+        parts = f".accumulate{self.accumulate}" if self.accumulate > 1 else ""
+        return f"{name}.{strategy}.{self.workload_id}.{self.device}{self.devices}{parts}"
 
     @property
     def workload_id(self) -> str:
@@ -63,7 +66,14 @@ class Case:
     @property
     def groups(self) -> int:
         """Parts of a global batch whose samples see each other here; 1 where none do."""
-        return statistics_groups(self.spec, self.strategy, self.variant, self.devices)
+        return statistics_groups(
+            self.spec, self.strategy, self.variant, self.devices, self.accumulate
+        )
+
+    @property
+    def micro_batches(self) -> int:
+        """Of a pipeline, in a step."""
+        return micro_batches(self.variant, self.devices, self.accumulate)
 
     @property
     def reference_id(self) -> str:

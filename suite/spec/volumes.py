@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from suite.spec.case import Case
-from suite.spec.strategies import micro_batches, stage_units, tied_weights
+from suite.spec.strategies import stage_count, stage_units, tied_weights
 
 BYTES = 4
 Communications = list[tuple[str, int]]
@@ -24,13 +24,16 @@ def logical_communications(case: Case) -> Communications:
     between the first device and the others. inter_layer: an activation forward and its gradient
     backward, a micro-batch and cut, and the gradient of what first and last stage both hold, summed
     once (hops of the parameter and of its gradient where one device holds it); float32.
+
+    Accumulating, gradients are communicated once a step, and what a forward or backward pass needs
+    (gathers, an intra-layer sum) once a micro-batch.
     """
     if case.variant == "fsdp":
         return _sharded(case)
     if case.strategy == "data":
         return [("all_reduce", BYTES * prod(shape)) for shape in case.spec.shapes().values()]
     if case.strategy == "intra_layer":
-        return _intra_layer(case)
+        return _intra_layer(case) * case.accumulate
     if case.strategy == "inter_layer":
         return _inter_layer(case)
     return []
@@ -45,7 +48,7 @@ def _sharded(case: Case) -> Communications:
         first = shape[{"weight": -1, "depthwise": 2}.get(leaf, 0)]
         padded = -(-first // case.devices) * case.devices
         size = BYTES * (prod(shape) // first) * padded
-        gathers = 2 if name.split(".")[0] in units else 1
+        gathers = case.accumulate * (2 if name.split(".")[0] in units else 1)
         found += [("all_gather", size)] * gathers + [("reduce_scatter", size)]
     return found
 
@@ -53,9 +56,10 @@ def _sharded(case: Case) -> Communications:
 def _intra_layer(case: Case) -> Communications:
     hops = case.devices - 1 if case.framework == "tensorflow" else 0
     found: Communications = []
+    samples = case.spec.global_batch // case.accumulate
     for branch in case.spec.branches():
-        entering = BYTES * case.spec.global_batch * branch.entering
-        leaving = BYTES * case.spec.global_batch * branch.leaving
+        entering = BYTES * samples * branch.entering
+        leaving = BYTES * samples * branch.leaving
         backward = branch.input_has_gradient
         if hops:
             found += [("send_recv", entering)] * (hops * (1 + backward))
@@ -63,22 +67,22 @@ def _intra_layer(case: Case) -> Communications:
         else:
             found += [("all_reduce", leaving)] + [("all_reduce", entering)] * backward
         if branch.middle:
-            size = BYTES * case.spec.global_batch * branch.middle.elements
+            size = BYTES * samples * branch.middle.elements
             # By hops: parts to the first device and the sum back, and the same for the gradient.
             found += [("send_recv", size)] * (4 * hops) if hops else [("all_reduce", size)] * 2
     return found
 
 
 def _inter_layer(case: Case) -> Communications:
-    parts = micro_batches(case.variant, case.devices)
+    parts, stages = case.micro_batches, stage_count(case.variant, case.devices)
     found: Communications = []
     unit = 0
-    for group in stage_units(case.spec, case.devices)[:-1]:
+    for group in stage_units(case.spec, stages)[:-1]:
         unit += len(group)
         samples = case.spec.global_batch // parts
         size = BYTES * samples * prod(case.spec.boundary(unit))
         found += [("send_recv", size)] * (2 * parts)
-    for name in tied_weights(case.spec, case.devices):
+    for name in tied_weights(case.spec, stages):
         table = BYTES * prod(case.spec.shapes()[name])
         hops = case.framework == "tensorflow"
         found += [("send_recv", table)] * 2 if hops else [("all_reduce", table)]

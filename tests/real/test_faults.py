@@ -21,6 +21,9 @@ from suite.spec.strategies import VARIANTS
         ("swapped_layers", "single", "gpt", "loss"),
         ("built_in_epsilon", "single", "mlp", "losses"),
         ("untied_gradient", "inter_layer", "gpt", "gradients"),
+        ("none", "data*2", "mlp", ""),
+        ("undivided_micro_batches", "data*2", "mlp", "gradients"),
+        ("forgotten_micro_batch", "data*2", "mlp", "gradients"),
     ],
 )
 def test_fault(
@@ -28,10 +31,11 @@ def test_fault(
     prove: Callable[[Case], Verdict], monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FAULT", fault)
+    strategy, _, accumulate = strategy.partition("*")
     count, variant = 1 if strategy == "single" else 2, VARIANTS[strategy][0]
     verdict = prove(
         Case("faulty", "torch", strategy, variant, workload, "tiny", "real", "cpu", count, steps=1,
-             probe_steps=0, warmup_limit=PARITY_STEPS)
+             probe_steps=0, warmup_limit=PARITY_STEPS, accumulate=int(accumulate or 1))
     )
     assert verdict.status == ("failed" if caught else "ok"), verdict
     assert caught in verdict.reason

@@ -26,21 +26,30 @@ class DataSession(HorovodSession):
         hvd.broadcast_variables(list(variables.values()), root_rank=0)
         return variables
 
-    def loss_and_gradients(
+    def batch_gradients(
+        self, features: tf.Tensor, targets: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """The tape reduces what it differentiates, so sums over micro-batches are reduced here."""
+        if self.case.accumulate == 1:
+            return self._taped(features, targets)
+        loss, local = self.accumulated(features, targets)
+        return loss, self._one_by_one(local)
+
+    def _taped(
         self, features: tf.Tensor, targets: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         with self.compute_device():
             with tf.GradientTape() as tape:
                 loss = self.loss_function(forward(self.spec, self.variables, features), targets)
             if self.stamps.on or self.silent:
-                return loss, self._one_by_one(tape, loss)
+                local = dense_gradients(tape.gradient(loss, dict(self.variables)))
+                return loss, self._one_by_one(local)
             distributed = hvd.DistributedGradientTape(tape, sparse_as_dense=True)
             reduced = distributed.gradient(loss, list(self.variables.values()))
             return loss, dict(zip(self.variables, reduced, strict=True))
 
-    def _one_by_one(self, tape: tf.GradientTape, loss: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _one_by_one(self, local: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The distributed tape's reductions one by one, each between two stamps or left out."""
-        local = dense_gradients(tape.gradient(loss, dict(self.variables)))
         ranks = self.case.devices
         return {name: self.sum(tensor, f"stamped.{name}") / ranks for name, tensor in local.items()}
 

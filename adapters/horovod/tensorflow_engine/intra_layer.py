@@ -33,7 +33,7 @@ class IntraLayerSession(HorovodSession):
             number, plan = next(plans)
             share = Share(branch, weights)
             for turn in range(sums(plan)):
-                name = f"{number}.{turn}"
+                name = f"{self.turn}.{number}.{turn}"
                 partial, finish = share.advance(self._enter(f"enter.{name}")(x))
                 x = finish(weights, self._merge(f"merge.{name}")(partial))
             return x

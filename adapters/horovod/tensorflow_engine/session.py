@@ -11,11 +11,10 @@ import tensorflow as tf
 
 from adapters.horovod.common import (
     ComputeClock,
-    end_set,
     gather_arrays,
     ledger,
-    neighbour_sets,
     new_sets,
+    pipeline_sets,
 )
 from adapters.horovod.tensorflow_engine.sampling import SampledClock
 from adapters.tensorflow.models.stamps import size_bytes
@@ -32,8 +31,7 @@ def open_engine(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Ses
     tf.zeros(()).numpy()
     clock = ComputeClock()
     staged = case.strategy == "inter_layer"
-    sets = neighbour_sets(hvd, rank.processes) if staged else []
-    ends = end_set(hvd, case.spec, rank.processes) if staged else None
+    sets, ends = pipeline_sets(hvd, case) if staged else ([], None)
     hvd.init(process_sets=new_sets(hvd, [*sets, ends]))
     clock.initialised()
     session = _session_class(case.strategy)

@@ -31,7 +31,10 @@ class DataSession(HorovodSession):
     def make_optimizer(self) -> Any:
         hvd.broadcast_parameters(self.model.state_dict(), root_rank=0)
         named = self.model.named_parameters()
-        return hvd.DistributedOptimizer(super().make_optimizer(), named_parameters=named)
+        return hvd.DistributedOptimizer(
+            super().make_optimizer(), named_parameters=named,
+            backward_passes_per_step=self.case.accumulate,
+        )
 
     def gradients(self, index: int) -> Weights:
         self.optimizer.zero_grad()

@@ -59,7 +59,8 @@ class IntraLayerSession(HorovodSession):
             start = self.probe.mark() if self.probe else None
             result = self.wait(hvd.allreduce_async_(tensor, op=hvd.Sum, name=name))
             if self.probe:
-                self.probe.add("all_reduce", tensor, start, self.probe.mark(), name)
+                key = self.probe.number(name)  # once a micro-batch
+                self.probe.add("all_reduce", tensor, start, self.probe.mark(), key)
             return result
 
         return reduce

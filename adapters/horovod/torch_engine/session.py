@@ -12,7 +12,7 @@ import horovod.torch as hvd
 import numpy as np
 import torch
 
-from adapters.horovod.common import end_set, gather_arrays, ledger, neighbour_sets, new_sets
+from adapters.horovod.common import gather_arrays, ledger, new_sets, pipeline_sets
 from adapters.horovod.timeline import fused_operations, recorded
 from adapters.pytorch.models.training import Training, open_device
 from suite.spec.adapter import Inputs, Session, StepTrace
@@ -26,8 +26,7 @@ def open_engine(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Ses
     """Joins the group and builds the strategy's session."""
     device = open_device(case, rank)
     staged = case.strategy == "inter_layer"
-    sets = neighbour_sets(hvd, rank.processes) if staged else []
-    ends = end_set(hvd, case.spec, rank.processes) if staged else None
+    sets, ends = pipeline_sets(hvd, case) if staged else ([], None)
     hvd.init(process_sets=new_sets(hvd, [*sets, ends]))
     session = _session_class(case.strategy)
     session.neighbours, session.ends = sets, ends

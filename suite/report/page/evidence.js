@@ -67,7 +67,7 @@ const gatePlot = rows => width => {
 
 /** Rows of the same work on other numbers of devices. */
 function drawScaling(grid) {
-  const names = ["workload", "size", "data", "device", "mode", "dtype"];
+  const names = ["workload", "size", "data", "device", "mode", "dtype", "accumulate"];
   const same = row => names.every(name => value(name, row) === value(name, grid.rows[0]));
   const rows = d3.range(DATA.count).filter(row => same(row) && value("speedup", row) !== null
     && value("strategy", row) !== "single");

@@ -76,6 +76,31 @@ def built_in_epsilon() -> None:
     training.Training.make_optimizer = loose  # type: ignore[method-assign]
 
 
+def undivided_micro_batches() -> None:
+    original = training.Training._accumulate
+
+    def summed(self: Any, features: Any, targets: Any, parts: int) -> Any:
+        mean = self.loss_function
+        self.loss_function = lambda *arguments: mean(*arguments) * parts
+        try:
+            return original(self, features, targets, parts) / parts
+        finally:
+            self.loss_function = mean
+
+    training.Training._accumulate = summed  # type: ignore[method-assign]
+
+
+def forgotten_micro_batch() -> None:
+    """Gradients are cleared between micro-batches: the last one's alone make the update."""
+    original = data.DataSession.gradients_stay
+
+    def cleared(self: Any, here: bool) -> Any:
+        self.inner.zero_grad()
+        return original(self, here)
+
+    data.DataSession.gradients_stay = cleared  # type: ignore[method-assign]
+
+
 def untied_gradient() -> None:
     inter_layer.InterLayerSession.sum_tied_gradients = (  # type: ignore[method-assign]
         lambda self: None
