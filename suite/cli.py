@@ -39,7 +39,8 @@ def run(
     strategy: Annotated[list[str] | None, _texts("strategy")] = None,
     variant: Annotated[
         list[str] | None,
-        typer.Option(help="of data: default, fsdp; of inter_layer: gpipe, 1f1b, naive",
+        typer.Option(help="of data: default, fsdp; of inter_layer: gpipe, 1f1b, naive, "
+                          "interleaved",
                      autocompletion=completer("variant")),
     ] = None,
     workload: Annotated[list[str] | None, _texts("workload")] = None,

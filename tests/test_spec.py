@@ -14,6 +14,7 @@ from suite.spec.strategies import (
     branch_parameters,
     check_divides,
     shard_axes,
+    stage_count,
     stage_units,
     stages_of_weights,
     statistics_groups,
@@ -126,7 +127,8 @@ def test_branches_name_what_there_is(spec: Workload) -> None:
 def test_two_devices_share_every_workload(spec: Workload) -> None:
     for strategy, variants in VARIANTS.items():
         for variant in variants:
-            check_divides(spec, strategy, variant, 1 if strategy == "single" else 2)
+            if len(spec.units()) >= stage_count(variant, 2):  # too few is a test of its own
+                check_divides(spec, strategy, variant, 1 if strategy == "single" else 2)
 
 
 @pytest.mark.parametrize("costs", CUT_POINTS)
@@ -178,7 +180,7 @@ def test_shard_axes_of_kernels_channels_and_a_sum_in_the_middle() -> None:
 @pytest.mark.parametrize(
     ("strategy", "variant", "groups"),
     [("single", "", 1), ("data", "", 2), ("intra_layer", "", 1), ("inter_layer", "gpipe", 4),
-     ("inter_layer", "1f1b", 4), ("inter_layer", "naive", 1)],
+     ("inter_layer", "1f1b", 4), ("inter_layer", "naive", 1), ("inter_layer", "interleaved", 4)],
 )
 def test_groups_that_are_normalised_alone(strategy: str, variant: str, groups: int) -> None:
     assert statistics_groups(Convolutions(), strategy, variant, 2) == groups
@@ -192,6 +194,16 @@ def test_groups_that_are_normalised_alone(strategy: str, variant: str, groups: i
 def test_micro_batches_are_normalised_alone(strategy: str, variant: str, groups: int) -> None:
     assert statistics_groups(Convolutions(), strategy, variant, 2, accumulate=4) == groups
     assert statistics_groups(find_workload("gpt", "tiny"), strategy, variant, 2, 4) == 1
+
+
+@pytest.mark.parametrize(("workload", "devices", "said"), [
+    ("mlp", 2, "got 2, expected at least 4, 2 stages on each of 2"), ("gpt", 4, "at least 8"),
+    ("gpt", 1, "2 or more"),
+])
+def test_too_few_units_for_two_stages_each(workload: str, devices: int, said: str) -> None:
+    check_divides(find_workload("gpt", "tiny"), "inter_layer", "interleaved", 2)
+    with pytest.raises(UsageError, match=said):
+        check_divides(find_workload(workload, "tiny"), "inter_layer", "interleaved", devices)
 
 
 @pytest.mark.parametrize(("strategy", "variant", "accumulate", "said"), [

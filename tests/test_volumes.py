@@ -70,6 +70,11 @@ def test_inter_layer_passes_the_boundary_both_ways(variant: str, parts: int) -> 
     assert found == [("send_recv", 4 * 128 // parts * 1024)] * (2 * parts)
 
 
+def test_an_interleaved_pipeline_has_three_cuts_on_two_devices() -> None:
+    found = _found("inter_layer", "gpt", "tiny", variant="interleaved")
+    assert found == [("send_recv", 4 * 2 * 32 * 64)] * (2 * 4 * 3) + [("all_reduce", 4 * 256 * 64)]
+
+
 def test_a_tied_table_is_summed_once() -> None:
     table, activation = 4 * 256 * 64, 4 * 2 * 32 * 64
     hops = [("send_recv", activation)] * 8

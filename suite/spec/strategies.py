@@ -257,13 +257,16 @@ def check_divides(
 
 
 def _check_stages(workload: Workload, label: str, variant: str, devices: int) -> None:
-    units = len(workload.units())
-    if units < stage_count(variant, devices):
-        most = units * devices // stage_count(variant, devices)
-        each = f"{VIRTUAL_STAGES} stages each" if variant == "interleaved" else "one a stage"
-        _refuse(label, devices, f"at most {most}, {each}: it has {units} units")
+    units, stages = len(workload.units()), stage_count(variant, devices)
+    if variant != "interleaved" and units < stages:
+        _refuse(label, devices, f"at most {units}, one a stage")
     if variant == "interleaved" and devices < 2:
         _refuse(label, devices, "2 or more: one device has nobody to take turns with")
+    if variant == "interleaved" and units < stages:
+        raise UsageError(
+            f"units of {label}", units, f"at least {stages}, {VIRTUAL_STAGES} stages on each of "
+            f"{devices} devices", "choose a larger --size, fewer --devices or --variant 1f1b",
+        )
 
 
 def _check_accumulates(

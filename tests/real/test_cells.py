@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from suite.environment import installed
 from suite.launch import manifest
 from suite.runner import load_evidence
 from suite.spec.case import PARITY_STEPS, Case
-from suite.spec.strategies import STRATEGIES, VARIANTS
+from suite.spec.errors import UsageError
+from suite.spec.strategies import STRATEGIES, VARIANTS, check_divides
 from suite.spec.workloads import WORKLOADS
 from tests.conftest import several_launched
 
@@ -35,7 +37,16 @@ def _all_of(column: tuple[str, str], devices: int) -> list[Case]:
     """What one group of processes can prove: every workload's cells of a column and a count."""
     cases = [_case(column, cell, workload, 2) for workload in WORKLOADS for cell in CELLS]
     offered = manifest(column[0]).unsupported_reason
-    return [case for case in cases if case.devices == devices and not offered(case)]
+    return [c for c in cases if c.devices == devices and not offered(c) and not _uneven(c)]
+
+
+def _uneven(case: Case) -> str:
+    """Why a workload of this size does not come apart as the case asks, or empty."""
+    try:
+        check_divides(case.spec, case.strategy, case.variant, case.devices)
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +96,7 @@ def test_two_devices(
 ) -> None:
     _skip_if_missing(column)
     case = _case(column, cell, workload, 2)
-    if reason := manifest(column[0]).unsupported_reason(case):
+    if reason := manifest(column[0]).unsupported_reason(case) or _uneven(case):
         pytest.skip(reason)
     verdict = proven(case)
     assert verdict.status == "ok", verdict.reason
@@ -98,4 +109,13 @@ def test_four_devices_on_fewer_cores(
 ) -> None:
     _skip_if_missing(column)
     verdict = prove(_case(column, cell, "gpt", 4))
+    assert verdict.status == "ok", verdict.reason
+
+
+@pytest.mark.parametrize("column", COLUMNS, ids="-".join)
+def test_four_devices_in_a_ring(column: tuple[str, str], prove: Prove) -> None:
+    """The last of more than two devices hands on to the first, over a link of their own."""
+    _skip_if_missing(column)
+    cell = ("inter_layer", "interleaved")
+    verdict = prove(replace(_case(column, cell, "tests.deep:DEEP", 4), size="deep"))
     assert verdict.status == "ok", verdict.reason

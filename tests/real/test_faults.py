@@ -21,6 +21,7 @@ from suite.spec.strategies import VARIANTS
         ("swapped_layers", "single", "gpt", "loss"),
         ("built_in_epsilon", "single", "mlp", "losses"),
         ("untied_gradient", "inter_layer", "gpt", "gradients"),
+        ("swapped_stages", "inter_layer/interleaved", "gpt", "loss"),
         ("none", "data*2", "mlp", ""),
         ("undivided_micro_batches", "data*2", "mlp", "gradients"),
         ("forgotten_micro_batch", "data*2", "mlp", "gradients"),
@@ -31,8 +32,9 @@ def test_fault(
     prove: Callable[[Case], Verdict], monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FAULT", fault)
-    strategy, _, accumulate = strategy.partition("*")
-    count, variant = 1 if strategy == "single" else 2, VARIANTS[strategy][0]
+    cell, _, accumulate = strategy.partition("*")
+    strategy, _, variant = cell.partition("/")
+    count, variant = 1 if strategy == "single" else 2, variant or VARIANTS[strategy][0]
     verdict = prove(
         Case("faulty", "torch", strategy, variant, workload, "tiny", "real", "cpu", count, steps=1,
              probe_steps=0, warmup_limit=PARITY_STEPS, accumulate=int(accumulate or 1))

@@ -101,6 +101,17 @@ def forgotten_micro_batch() -> None:
     data.DataSession.gradients_stay = cleared  # type: ignore[method-assign]
 
 
+def swapped_stages() -> None:
+    """A device of an interleaved pipeline has its two groups of layers the wrong way round."""
+    original = inter_layer.unit_ranges
+
+    def swapped(workload: Any, stages: int) -> Any:
+        ranges = original(workload, stages)
+        return [ranges[0], ranges[2], ranges[1], ranges[3]]
+
+    inter_layer.unit_ranges = swapped
+
+
 def untied_gradient() -> None:
     inter_layer.InterLayerSession.sum_tied_gradients = (  # type: ignore[method-assign]
         lambda self: None
