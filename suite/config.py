@@ -20,7 +20,7 @@ from suite.spec.case import PARITY_STEPS, Case
 from suite.spec.errors import UsageError
 from suite.spec.plugins import ADAPTERS, named
 from suite.spec.strategies import STRATEGIES, VARIANTS, check_divides
-from suite.spec.workloads import find_workload
+from suite.spec.workloads import find_workload, sized_workload
 
 ENGINES = {"pytorch": ("torch",), "tensorflow": ("tensorflow",), "horovod": ("torch", "tensorflow")}
 # What two CPU cores train in a fraction of a second a step.
@@ -42,6 +42,7 @@ class RunConfig(BaseModel):
     size: str = ""
     data: str = "real"
     devices: int = Field(default=2, ge=1)
+    batch: int | None = Field(default=None, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["float32"] = "float32"
     mode: Literal["eager", "compiled"] = "eager"
@@ -165,7 +166,8 @@ def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
     ]
     cases = []
     for workload in config.workload:
-        spec = find_workload(workload, config.size or DEFAULT_SIZE.get(workload, ""))
+        size = find_workload(workload, config.size or DEFAULT_SIZE.get(workload, "")).size
+        spec = sized_workload(workload, size, config.batch or 0)
         for framework in config.framework:
             for engine in offered[framework]:
                 for strategy, variant in ways:
@@ -175,7 +177,7 @@ def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
                         Case(
                             framework, engine, strategy, variant, workload, spec.size, config.data,
                             device, count, config.dtype, config.mode, config.steps, config.seed,
-                            config.probe_steps, config.warmup,
+                            config.probe_steps, config.warmup, global_batch=config.batch or 0,
                         )
                     )
     return cases
