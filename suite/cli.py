@@ -64,6 +64,15 @@ def run(
     link: Annotated[
         bool | None, typer.Option(help="sweep the links first, so that T_comm has a prediction")
     ] = None,
+    find_max_batch: Annotated[
+        bool, typer.Option("--find-max-batch", help="then search each cell's largest batch")
+    ] = False,
+    memory_limit: Annotated[
+        str | None, typer.Option(help="a device's, in that search: 512MiB, 2GiB")
+    ] = None,
+    batch_resolution: Annotated[
+        str | None, typer.Option(help="where that search ends: 5%")
+    ] = None,
     out: Path = Path("results"),
     resume: Annotated[
         Path | None, typer.Option(help="go on with this run", autocompletion=complete_runs)
@@ -77,11 +86,13 @@ def run(
 
     options: dict[str, Any] = {
         "framework": _split(framework), "strategy": _split(strategy), "variant": _split(variant),
-        "workload": _split(workload), "size": size, "data": data, "devices": devices, "batch": batch,
-        "device": device, "dtype": dtype, "mode": mode, "steps": steps, "warmup": warmup,
+        "workload": _split(workload), "size": size, "data": data, "batch": batch,
+        "devices": devices, "device": device, "dtype": dtype, "mode": mode, "steps": steps, "warmup": warmup,
         "repeats": repeats, "precision": precision, "budget": budget, "probes": probes,
         "probe_steps": probe_steps, "timeline": timeline or None, "seed": seed,
         "timeout": timeout, "python": _pairs(python), "link": link,
+        "find_max_batch": find_max_batch or None, "memory_limit": memory_limit,
+        "batch_resolution": batch_resolution,
     }
     if resume:
         _refuse_beside_resume(context)

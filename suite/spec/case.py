@@ -22,7 +22,8 @@ class Case:
     profiler's picture; ``interface`` is the network interface that gloo uses. Of a single device
     that others are held against, ``statistics_groups`` is into how many equal contiguous parts it
     cuts a batch: one after the other passes through the model, and gradients are those of the mean
-    of their losses. ``global_batch`` is samples a step over all devices, 0 the workload's own.
+    of their losses. ``global_batch`` is samples a step over all devices, 0 the workload's own;
+    ``memory_limit_bytes`` is what a GPU's allocator may hold for one device, 0 for all of it.
     """
 
     framework: str
@@ -44,6 +45,7 @@ class Case:
     interface: str = "lo"
     statistics_groups: int = 1
     global_batch: int = 0
+    memory_limit_bytes: int = 0
 
     @property
     def case_id(self) -> str:
