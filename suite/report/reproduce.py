@@ -8,7 +8,7 @@ from typing import Any
 
 Row = dict[str, Any]
 # Options that a whole run shares, in the order a reader looks for them.
-SHARED = ("dtype", "mode", "steps", "warmup", "repeats", "seed", "data", "timeout")
+SHARED = ("dtype", "mode", "steps", "warmup", "repeats", "seed", "data", "batch", "timeout")
 
 
 OWN = ("framework", "strategy", "variant", "workload", "size", "device", "devices")

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from suite.report.frontier import frontier_table
 from suite.report.headline import speedup_text
 from suite.report.matrix import (
     Cell,
@@ -41,6 +42,7 @@ def comparison(rows: list[Row], width: int) -> Iterator[RenderableType]:
         yield Text(f"{' '.join(grid.headline.support)}\n")
     if rows:
         yield Text(f"{proven(rows)}\n")
+    yield from frontier_table(rows)
     if width >= DETAILS_WIDTH:
         yield details_table(rows)
     else:
@@ -59,6 +61,7 @@ def machine_rows(rows: list[Row]) -> list[dict[str, Any]]:
     return [
         {name: _plain(value) for name, value in row.items()}
         | {"warnings": [vars(warning) for warning in row["warnings"]]}
+        | ({"frontier": [vars(probe) for probe in row["frontier"]]} if "frontier" in row else {})
         for row in rows
     ]
 
