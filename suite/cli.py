@@ -45,7 +45,9 @@ def run(
     workload: Annotated[list[str] | None, _texts("workload")] = None,
     size: Annotated[str | None, typer.Option(autocompletion=completer("size"))] = None,
     data: Annotated[str | None, typer.Option(help="real, synthetic or FILE.npz")] = None,
-    devices: int | None = None,
+    devices: Annotated[
+        list[str] | None, typer.Option(help="how many share a step: 2, or a list: 2,4,8")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or auto")] = None,
     dtype: str | None = None,
     mode: Annotated[str | None, typer.Option(help="eager or compiled")] = None,
@@ -76,8 +78,9 @@ def run(
 
     options: dict[str, Any] = {
         "framework": _split(framework), "strategy": _split(strategy), "variant": _split(variant),
-        "workload": _split(workload), "size": size, "data": data, "devices": devices,
-        "device": device, "dtype": dtype, "mode": mode, "steps": steps, "warmup": warmup,
+        "workload": _split(workload), "size": size, "data": data,
+        "devices": _split(devices), "device": device, "dtype": dtype, "mode": mode,
+        "steps": steps, "warmup": warmup,
         "repeats": repeats, "precision": precision, "budget": budget, "probes": probes,
         "probe_steps": probe_steps, "timeline": timeline or None, "seed": seed,
         "timeout": timeout, "python": _pairs(python), "link": link,

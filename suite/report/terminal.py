@@ -11,16 +11,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from suite.report.headline import speedup_text
-from suite.report.matrix import (
-    Cell,
-    Grid,
-    build_grids,
-    grouped_reasons,
-    grouped_warnings,
-    proven,
-)
+from suite.report.axes import common
+from suite.report.doubts import grouped_reasons, grouped_warnings, proven
+from suite.report.headline import Headline, speedup_text
+from suite.report.matrix import Cell, Grid, build_grids
 from suite.report.names import case_name
+from suite.report.scaling import Scaling, build_scalings, scaling_table
 from suite.spec.metrics import BY_NAME
 
 Row = dict[str, Any]
@@ -35,12 +31,14 @@ CELL_WIDTH, NAME_WIDTH = 20, 20
 
 def comparison(rows: list[Row], width: int) -> Iterator[RenderableType]:
     """Per workload the grid and the answer; what is proven; details, every reason and warning."""
+    for found in build_scalings(rows):
+        yield scaling_table(found, width)
+        yield from _answer(found.headline)
     for grid in build_grids(rows):
         yield _grid_table(grid, width)
-        yield Text(grid.headline.claim, style="bold")
-        yield Text(f"{' '.join(grid.headline.support)}\n")
+        yield from _answer(grid.headline)
     if rows:
-        yield Text(f"{proven(rows)}\n")
+        yield Text(f"{proven(rows)} All cases: {', '.join(common(rows))}.\n")
     if width >= DETAILS_WIDTH:
         yield details_table(rows)
     else:
@@ -49,9 +47,15 @@ def comparison(rows: list[Row], width: int) -> Iterator[RenderableType]:
     yield from _doubts(grouped_warnings(rows), "yellow")
 
 
+def _answer(found: Headline) -> Iterator[RenderableType]:
+    yield Text(found.claim, style="bold")
+    yield Text(f"{' '.join(found.support)}\n")
+
+
 def verdicts(rows: list[Row]) -> list[str]:
-    """A line a workload: what it is, and the answer."""
-    return [f"{grid.title}: {grid.headline.claim}" for grid in build_grids(rows)]
+    """A line a workload, over all numbers of devices and on each: what it is, and the answer."""
+    parts: list[Scaling | Grid] = [*build_scalings(rows), *build_grids(rows)]
+    return [f"{part.title}: {part.headline.claim}" for part in parts]
 
 
 def machine_rows(rows: list[Row]) -> list[dict[str, Any]]:
