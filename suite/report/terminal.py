@@ -25,22 +25,29 @@ DETAILS = (
     "load_balance", "peak_memory_bytes", "parity",
 )
 DETAILS_WIDTH = 130
+# A terminal is read from its end: what does not fit a few screens is in the page.
+GRIDS_AT_MOST, CASES_AT_MOST = 12, 120
 # A grid's cell with the interval beside the speedup, and the frameworks' column.
 CELL_WIDTH, NAME_WIDTH = 20, 20
 
 
 def comparison(rows: list[Row], width: int) -> Iterator[RenderableType]:
     """Per workload the grid and the answer; what is proven; details, every reason and warning."""
-    for found in build_scalings(rows):
+    for found in build_scalings(rows)[:GRIDS_AT_MOST]:
         yield scaling_table(found, width)
         yield from _answer(found.headline)
-    for grid in build_grids(rows):
+    grids = build_grids(rows)
+    for grid in grids[:GRIDS_AT_MOST]:
         yield _grid_table(grid, width)
         yield from _answer(grid.headline)
+    if len(grids) > GRIDS_AT_MOST:
+        yield Text(f"{len(grids) - GRIDS_AT_MOST} more workloads and settings: in the page below\n")
     if rows:
         yield Text(f"{proven(rows)} All cases: {', '.join(common(rows))}.\n")
     if width >= DETAILS_WIDTH:
-        yield details_table(rows)
+        yield details_table(rows[:CASES_AT_MOST])
+        if len(rows) > CASES_AT_MOST:
+            yield Text(f"{len(rows) - CASES_AT_MOST} more cases: in the page, in results.csv")
     else:
         yield Text(f"T_comm, alpha, L and more: in {DETAILS_WIDTH} columns, or in the page below")
     yield from _doubts(grouped_reasons(rows), "red")
