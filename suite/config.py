@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -48,7 +48,7 @@ class RunConfig(BaseModel):
     workload: list[str] = Field(default_factory=lambda: ["mlp"], min_length=1)
     size: str = ""
     data: str = "real"
-    devices: int = Field(default=2, ge=1)
+    devices: list[Annotated[int, Field(ge=1)]] = Field(default_factory=lambda: [2], min_length=1)
     batch: int | None = Field(default=None, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["float32"] = "float32"
@@ -74,9 +74,17 @@ class RunConfig(BaseModel):
     def _several(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
-    @field_validator("framework", "strategy", "workload", "variant")
+    @field_validator("devices", mode="before")
     @classmethod
-    def _no_repeats(cls, value: list[str]) -> list[str]:
+    def _counts(cls, value: Any) -> Any:
+        """One number, or a list; of a command line as text."""
+        values = value if isinstance(value, list) else [value]
+        return [int(one) if isinstance(one, str) and one.lstrip("-").isdecimal() else one
+                for one in values]
+
+    @field_validator("framework", "strategy", "workload", "variant", "devices")
+    @classmethod
+    def _no_repeats(cls, value: list[Any]) -> list[Any]:
         return list(dict.fromkeys(value))
 
     @model_validator(mode="after")
@@ -188,15 +196,17 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
     """Every case of the matrix; raises :class:`UsageError` for what can never run."""
-    device = choose_device(config.device, config.devices, gpus)
+    # One kind for all numbers of devices: they share their bases.
+    device = choose_device(config.device, max(config.devices), gpus)
     offered = engines()
     known("framework", config.framework, offered)
     known("strategy", config.strategy, STRATEGIES)
     known("python", list(config.python), offered)
     known("variant", config.variant, [DEFAULT, *variant_names()])
     ways = [
-        (strategy, variant) for strategy in config.strategy
+        (strategy, variant, count) for strategy in config.strategy
         for variant in _variants(strategy, config.variant)
+        for count in _counts(strategy, config.devices)
     ]
     cases = []
     for workload in config.workload:
@@ -204,8 +214,7 @@ def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
         spec = sized_workload(workload, size, config.batch or 0)
         for framework in config.framework:
             for engine in offered[framework]:
-                for strategy, variant in ways:
-                    count = 1 if strategy == "single" else config.devices
+                for strategy, variant, count in ways:
                     check_divides(spec, strategy, variant, count)
                     cases.append(
                         Case(
@@ -231,6 +240,11 @@ def _variants(strategy: str, asked: list[str]) -> list[str]:
     """Those of a strategy that were asked for, else its first; ``default`` is the unnamed one."""
     found = [name for name in VARIANTS[strategy] if (name or DEFAULT) in asked]
     return found or [VARIANTS[strategy][0]]
+
+
+def _counts(strategy: str, asked: list[int]) -> list[int]:
+    """A single device is one, the base of every number of devices."""
+    return [1] if strategy == "single" else asked
 
 
 def known(what: str, asked: list[str], allowed: Any) -> None:

@@ -18,8 +18,9 @@ from rich.console import Console
 from suite.analysis.ledger import MUST_EQUAL
 from suite.cli import app
 from suite.report import html, payload
+from suite.report.doubts import grouped_warnings, proven
 from suite.report.html import LIBRARIES, asset, ledger_table, render, tint
-from suite.report.matrix import build_grids, grouped_warnings, proven
+from suite.report.matrix import build_grids
 from suite.report.payload import _metric, embed
 from suite.report.reproduce import case_command, shared_options
 from suite.report.terminal import comparison, machine_rows, verdicts
@@ -130,8 +131,8 @@ def test_a_kind_of_warning_is_one_line() -> None:
     first, second = grouped_warnings(rows)
     assert first == ("oversubscribed: more devices than cores, no speedup is given; "
                      "ask for fewer --devices", "all cases")
-    assert second[0] == "noisy: close other programs"
-    assert "pytorch single: steps vary by 20 %" in second[1].replace("%", " %")
+    assert second == ("noisy: steps vary by … of their mean, more than 10%; close other programs",
+                      "pytorch single 20%, pytorch data 30%")
     assert build_grids(rows)[0].lines[0][1][0].note == "oversubscribed; noisy"  # type: ignore[union-attr]
 
 
