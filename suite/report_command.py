@@ -6,10 +6,8 @@ import gc
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from suite import store
-from suite.commands import Shape, print_rows, wide
+from suite.commands import Shape, print_rows, printer
 from suite.reading import StoredRun, read_run
 from suite.report.links import link_tables
 from suite.spec.case import SCHEMA_VERSION
@@ -45,7 +43,7 @@ def _links(stored: StoredRun, shape: Shape) -> int:
     if shape != "table":
         fix = "drop it: link_fit.csv holds the same figures"
         raise UsageError(f"--{shape}", str(stored.folder), "a run, not a sweep of links", fix)
-    console = wide(Console())
+    console = printer()
     for part in link_tables(stored.fits):
         console.print(part)
     return 0

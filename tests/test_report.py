@@ -22,7 +22,7 @@ from suite.report.doubts import grouped_warnings, proven
 from suite.report.html import LIBRARIES, asset, ledger_table, render, tint
 from suite.report.matrix import build_grids
 from suite.report.payload import _metric, embed
-from suite.report.reproduce import case_command, shared_options
+from suite.report.reproduce import OWN, shared_options
 from suite.report.terminal import comparison, machine_rows, verdicts
 from suite.spec.metrics import BY_NAME, COLUMNS, METRICS
 from suite.spec.warnings import warn
@@ -208,11 +208,12 @@ def test_ten_thousand_cases_fit_fifteen_megabytes(monkeypatch: pytest.MonkeyPatc
 def test_the_command_of_a_case_is_one_the_suite_takes() -> None:
     run = small_run()
     row = next(row for row in run.rows() if row["variant"])
-    words = shlex.split(f"{case_command(row)} {shared_options(run.run['configuration'])}")
-    assert words[:4] == ["python", "-m", "suite", "run"]
-    assert words[words.index("--variant") + 1] == "gpipe"
+    own = [word for name in OWN for word in (f"--{name}", str(row[name]))]
+    words = own + shlex.split(shared_options(run.run["configuration"]))
     command = typer.main.get_command(app).commands["run"]  # type: ignore[attr-defined]
-    command.make_context("run", words[4:], resilient_parsing=False)
+    parsed = command.make_context("run", words, resilient_parsing=False).params
+    assert parsed["variant"] == ["gpipe"] and parsed["steps"] == 20
+    assert shared_options({"data": "it's mine.npz", "seed": None}) == "--data 'it'\"'\"'s mine.npz'"
 
 
 def test_ledger_names_what_differs_within_a_workload() -> None:

@@ -18,7 +18,7 @@ from suite.report.breakdown import breakdown
 from suite.report.frontier import frontier_series
 from suite.report.matrix import Grid
 from suite.report.names import case_name
-from suite.report.reproduce import case_command, shared_options
+from suite.report.reproduce import OWN, shared_options
 from suite.report.scaling import Scaling, said
 from suite.spec import metrics
 from suite.spec.metrics import METRICS, Metric
@@ -65,7 +65,7 @@ def build_payload(
         "ledgers": [ledgers.add(tuple(row["ledger"].items())) for row in rows],
         "ledger_texts": [dict(items) for items in ledgers.values],
         "must_equal": MUST_EQUAL,
-        "commands": [case_command(row) for row in rows],
+        "command_options": OWN,
         "command_end": shared_options(run["configuration"]),
         "losses": _losses(rows, losses),
         "links": link_series(links, fits),

@@ -27,7 +27,7 @@ DETAILS = (
 )
 DETAILS_WIDTH = 130
 # A terminal is read from its end: what does not fit a few screens is in the page.
-GRIDS_AT_MOST, CASES_AT_MOST = 12, 120
+GRIDS_AT_MOST, LINES_AT_MOST, CASES_AT_MOST = 12, 30, 120
 # A grid's cell with the interval beside the speedup, and the frameworks' column.
 CELL_WIDTH, NAME_WIDTH = 20, 20
 
@@ -91,7 +91,9 @@ def _grid_table(grid: Grid, width: int) -> Table:
     wide = NAME_WIDTH + CELL_WIDTH * len(grid.strategies) <= width
     table = Table("", *grid.strategies, title=grid.title, title_justify="left",
                   title_style="bold", box=SIMPLE_HEAD, padding=(0, 1))
-    for name, cells in grid.lines:
+    if len(grid.lines) > LINES_AT_MOST:
+        table.caption = f"{len(grid.lines) - LINES_AT_MOST} more lines: in the page below"
+    for name, cells in grid.lines[:LINES_AT_MOST]:
         shown = (_shown(cell, wide) for cell in cells)
         table.add_row(name if wide else name.replace("/", "/\n"), *shown)
     return table

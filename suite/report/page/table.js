@@ -60,12 +60,15 @@ function drawTable() {
 }
 
 function searchIn(table) {
-  const texts = ["name", "workload", "size", "status", "reason", "verdict", "comm_verdict", "case_id"];
+  const texts = ["name", ...DATA.axes, "workload", "size", "status", "reason", "verdict", "comm_verdict", "case_id"];
   const words = row => texts.map(name => row[name]).join(" ").toLowerCase()
     + DATA.warnings[row.row].map(number => DATA.warning_texts[number][0]).join(" ");
   document.getElementById("search").addEventListener("input", event => {
-    const asked = event.target.value.toLowerCase();
-    table.setFilter(row => words(row).includes(asked));
+    const asked = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
+    table.setFilter(row => {
+      const found = words(row);
+      return asked.every(word => found.includes(word));
+    });
   });
 }
 
