@@ -240,7 +240,7 @@ def check_divides(
     """Raises :class:`UsageError` where the split does not come out even."""
     label = f"{workload.name} {workload.size}, {strategy}"
     if strategy == "data" and workload.global_batch % devices:
-        _refuse(label, devices, f"a divisor of the global batch {workload.global_batch}")
+        _refuse(label, devices, f"a divisor of the global batch {workload.global_batch}", OR_BATCH)
     _check_accumulates(workload, f"{label} {variant}".rstrip(), strategy, devices, accumulate)
     if strategy == "intra_layer":
         for name, axis in shard_axes(workload).items():
@@ -253,7 +253,8 @@ def check_divides(
         _check_stages(workload, f"{label} {variant}", variant, devices)
         if workload.global_batch % micro_batches(variant, devices):
             parts = micro_batches(variant, devices)
-            _refuse(label, devices, f"{parts} micro-batches to divide {workload.global_batch}")
+            expected = f"{parts} micro-batches to divide the global batch {workload.global_batch}"
+            _refuse(label, devices, expected, OR_BATCH)
 
 
 def _check_stages(workload: Workload, label: str, variant: str, devices: int) -> None:
@@ -273,20 +274,21 @@ def _check_accumulates(
     workload: Workload, label: str, strategy: str, devices: int, accumulate: int
 ) -> None:
     """A share has to come apart into equal micro-batches: their mean is then the share's."""
+    what = f"accumulate for {label}"
     if label.endswith("naive") and accumulate > 1:
-        raise UsageError(
-            f"accumulate for {label}", accumulate, "1: naive has one micro-batch a step",
-            "take --variant gpipe",
-        )
+        expected = "1: naive has one micro-batch a step"
+        raise UsageError(what, accumulate, expected, "take --variant gpipe")
     parts = {"data": devices, "inter_layer": 2 * devices}.get(strategy, 1)
     if accumulate > 1 and workload.global_batch % (parts * accumulate):
-        share = f"{workload.global_batch // parts} samples"
-        raise UsageError(
-            f"accumulate for {label}", accumulate, f"a divisor of the {share} of a device"
-            if strategy != "inter_layer" else f"a divisor of the {share} of a micro-batch",
-            "choose another --accumulate",
-        )
+        share = "micro-batch" if strategy == "inter_layer" else "device"
+        expected = f"a divisor of the {workload.global_batch // parts} samples of a {share}"
+        raise UsageError(what, accumulate, expected, "choose another --accumulate or --batch")
 
 
-def _refuse(label: str, devices: int, expected: str) -> None:
-    raise UsageError(f"devices for {label}", devices, expected, "choose another --devices")
+OR_BATCH = "choose another --devices or --batch"
+
+
+def _refuse(
+    label: str, devices: int, expected: str, fix: str = "choose another --devices"
+) -> None:
+    raise UsageError(f"devices for {label}", devices, expected, fix)
