@@ -45,6 +45,10 @@ def run(
     workload: Annotated[list[str] | None, _texts("workload")] = None,
     size: Annotated[str | None, typer.Option(autocompletion=completer("size"))] = None,
     data: Annotated[str | None, typer.Option(help="real, synthetic or FILE.npz")] = None,
+    mesh: Annotated[
+        list[str] | None,
+        typer.Option(help="axes of a combined strategy: data=2,intra_layer=2; repeated"),
+    ] = None,
     devices: int | None = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or auto")] = None,
     dtype: str | None = None,
@@ -76,7 +80,8 @@ def run(
 
     options: dict[str, Any] = {
         "framework": _split(framework), "strategy": _split(strategy), "variant": _split(variant),
-        "workload": _split(workload), "size": size, "data": data, "devices": devices,
+        "workload": _split(workload), "size": size, "data": data,
+        "mesh": mesh, "devices": devices,
         "device": device, "dtype": dtype, "mode": mode, "steps": steps, "warmup": warmup,
         "repeats": repeats, "precision": precision, "budget": budget, "probes": probes,
         "probe_steps": probe_steps, "timeline": timeline or None, "seed": seed,

@@ -26,7 +26,7 @@ from suite.runner import Progress, Runner, exit_code, new_run_id
 from suite.spec.case import Case
 from suite.spec.errors import UsageError
 from suite.spec.plugins import named
-from suite.spec.strategies import STRATEGIES, VARIANTS
+from suite.spec.strategies import COMBINED, VARIANTS
 from suite.spec.workloads import GROUP, WORKLOADS, parameter_count, sizes_of
 
 Shape = Literal["table", "quiet", "json"]
@@ -153,8 +153,8 @@ def list_everything() -> None:
     for name, offered in engines().items():
         frameworks.add_row(name, ", ".join(offered), _state(name))
     strategies = Table("strategy", "variants", title="Strategies")
-    for name in STRATEGIES:
-        strategies.add_row(name, ", ".join(variant or DEFAULT for variant in VARIANTS[name]))
+    for name, variants in (VARIANTS | COMBINED).items():
+        strategies.add_row(name, ", ".join(variant or DEFAULT for variant in variants))
     workloads = Table("workload", "size", "parameters", "global batch", "data", title="Workloads")
     for name in [*WORKLOADS, *named(GROUP)]:
         for size, spec in sizes_of(name).items():

@@ -18,8 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from suite.launch import manifest
 from suite.spec.case import PARITY_STEPS, Case
 from suite.spec.errors import UsageError
+from suite.spec.mesh import mesh_of, mesh_text, parse_mesh, parts_of
 from suite.spec.plugins import ADAPTERS, named
-from suite.spec.strategies import STRATEGIES, VARIANTS, check_divides
+from suite.spec.strategies import COMBINED, STRATEGIES, VARIANTS, check_divides
 from suite.spec.workloads import find_workload
 
 ENGINES = {"pytorch": ("torch",), "tensorflow": ("tensorflow",), "horovod": ("torch", "tensorflow")}
@@ -41,6 +42,7 @@ class RunConfig(BaseModel):
     workload: list[str] = Field(default_factory=lambda: ["mlp"], min_length=1)
     size: str = ""
     data: str = "real"
+    mesh: list[str] = Field(default_factory=list)
     devices: int = Field(default=2, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["float32"] = "float32"
@@ -58,12 +60,12 @@ class RunConfig(BaseModel):
     python: dict[str, str] = Field(default_factory=dict)
     link: bool = True
 
-    @field_validator("variant", mode="before")
+    @field_validator("variant", "mesh", mode="before")
     @classmethod
     def _several(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
-    @field_validator("framework", "strategy", "workload", "variant")
+    @field_validator("framework", "strategy", "workload", "variant", "mesh")
     @classmethod
     def _no_repeats(cls, value: list[str]) -> list[str]:
         return list(dict.fromkeys(value))
@@ -147,7 +149,7 @@ def _read(file: Path | None) -> dict[str, Any]:
 # Files of the same names as a user's own configuration, from small to large.
 PRESETS: dict[str, dict[str, Any]] = {
     name: _read(Path(__file__).parent / "presets" / f"{name}.toml")
-    for name in ("smoke", "quick", "standard", "coverage")
+    for name in ("smoke", "quick", "standard", "coverage", "meshes")
 }
 
 
@@ -156,29 +158,52 @@ def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
     device = choose_device(config.device, config.devices, gpus)
     offered = engines()
     known("framework", config.framework, offered)
-    known("strategy", config.strategy, STRATEGIES)
+    known("strategy", config.strategy, [*STRATEGIES, *COMBINED])
     known("python", list(config.python), offered)
     known("variant", config.variant, [DEFAULT, *variant_names()])
     ways = [
-        (strategy, variant) for strategy in config.strategy
+        (strategy, variant, mesh) for strategy in config.strategy
         for variant in _variants(strategy, config.variant)
+        for mesh in _meshes(strategy, config)
     ]
+    _used(config)
     cases = []
     for workload in config.workload:
         spec = find_workload(workload, config.size or DEFAULT_SIZE.get(workload, ""))
         for framework in config.framework:
             for engine in offered[framework]:
-                for strategy, variant in ways:
+                for strategy, variant, mesh in ways:
                     count = 1 if strategy == "single" else config.devices
-                    check_divides(spec, strategy, variant, count)
+                    check_divides(spec, strategy, variant, count, mesh)
                     cases.append(
                         Case(
                             framework, engine, strategy, variant, workload, spec.size, config.data,
                             device, count, config.dtype, config.mode, config.steps, config.seed,
-                            config.probe_steps, config.warmup,
+                            config.probe_steps, config.warmup, mesh=mesh,
                         )
                     )
     return cases
+
+
+def _meshes(strategy: str, config: RunConfig) -> list[str]:
+    """Sizes of the axes of a combined strategy: those asked for, else balanced ones."""
+    parts = parts_of(strategy)
+    if len(parts) < 2:
+        return [""]
+    asked = [text for text in config.mesh if set(parse_mesh(text)) == set(parts)]
+    meshes = [mesh_of(strategy, config.devices, text) for text in asked or [""]]
+    return list(dict.fromkeys(mesh_text(strategy, mesh) for mesh in meshes))
+
+
+def _used(config: RunConfig) -> None:
+    """Raises :class:`UsageError` for a mesh that none of the strategies has."""
+    axes = [set(parts_of(strategy)) for strategy in config.strategy if "+" in strategy]
+    for text in config.mesh:
+        if set(parse_mesh(text)) not in axes:
+            expected = f"the axes of {', '.join(s for s in config.strategy if '+' in s)}"
+            if not axes:
+                expected = f"a combined strategy: {', '.join(COMBINED)}"
+            raise UsageError("--mesh", text, expected, "name the axes of a --strategy")
 
 
 def engines() -> dict[str, Sequence[str]]:
@@ -193,8 +218,9 @@ def variant_names() -> list[str]:
 
 def _variants(strategy: str, asked: list[str]) -> list[str]:
     """Those of a strategy that were asked for, else its first; ``default`` is the unnamed one."""
-    found = [name for name in VARIANTS[strategy] if (name or DEFAULT) in asked]
-    return found or [VARIANTS[strategy][0]]
+    offered = (VARIANTS | COMBINED)[strategy]
+    found = [name for name in offered if (name or DEFAULT) in asked]
+    return found or [offered[0]]
 
 
 def known(what: str, asked: list[str], allowed: Any) -> None:

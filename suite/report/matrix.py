@@ -8,9 +8,9 @@ from typing import Any
 
 from suite.analysis.verdict import NOT_COMPARABLE
 from suite.report.headline import Headline, Ranking, headline, rank, speedup_text
-from suite.report.names import framework_name, listed, names_in
+from suite.report.names import framework_name, listed, names_in, split_name
 from suite.spec.metrics import BY_NAME
-from suite.spec.strategies import STRATEGIES
+from suite.spec.strategies import COMBINED, STRATEGIES
 
 Row = dict[str, Any]
 SAME = ("workload", "size", "data", "device", "mode", "dtype")
@@ -76,15 +76,11 @@ def _groups(rows: list[Row]) -> list[list[Row]]:
     return found
 
 
-def _column(row: Row) -> str:
-    return " ".join(part for part in (row["strategy"], row["variant"]) if part)
-
-
 def _grid(rows: list[Row]) -> Grid:
-    order = {name: place for place, name in enumerate(STRATEGIES)}
-    columns = sorted(dict.fromkeys(map(_column, rows)), key=lambda c: order[c.split(" ")[0]])
+    order = {name: place for place, name in enumerate([*STRATEGIES, *COMBINED])}
+    columns = sorted(dict.fromkeys(map(split_name, rows)), key=lambda c: order[c.split(" ")[0]])
     ranking = rank(rows)
-    held = {(framework_name(row), _column(row)): row for row in rows}
+    held = {(framework_name(row), split_name(row)): row for row in rows}
     refused = {
         row["case_id"]: one.reason for row, one in (ranking.compared if ranking else [])
         if one.verdict == NOT_COMPARABLE

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from suite.spec.mesh import mesh_shape
+
 Row = dict[str, Any]
 
 
@@ -14,7 +16,13 @@ def framework_name(row: Row) -> str:
 
 def case_name(row: Row) -> str:
     """``pytorch inter_layer gpipe``."""
-    return " ".join(part for part in (framework_name(row), row["strategy"], row["variant"]) if part)
+    return f"{framework_name(row)} {split_name(row)}"
+
+
+def split_name(row: Row) -> str:
+    """``inter_layer gpipe``, ``data+intra_layer 2x2``: strategy, mesh and variant."""
+    parts = (row["strategy"], mesh_shape(row.get("mesh") or ""), row["variant"])
+    return " ".join(part for part in parts if part)
 
 
 def names_in(rows: Sequence[Row]) -> Callable[[Row], str]:

@@ -11,7 +11,7 @@ Row = dict[str, Any]
 SHARED = ("dtype", "mode", "steps", "warmup", "repeats", "seed", "data", "timeout")
 
 
-OWN = ("framework", "strategy", "variant", "workload", "size", "device", "devices")
+OWN = ("framework", "strategy", "variant", "workload", "size", "device", "devices", "mesh")
 
 
 def case_command(row: Row) -> str:

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from suite.spec.mesh import Mesh, mesh_of, mesh_shape, mesh_text
 from suite.spec.strategies import statistics_groups
 from suite.spec.workloads import Workload, find_workload
 
@@ -22,7 +23,7 @@ class Case:
     profiler's picture; ``interface`` is the network interface that gloo uses. Of a single device
     that others are held against, ``statistics_groups`` is into how many equal contiguous parts it
     cuts a batch: one after the other passes through the model, and gradients are those of the mean
-    of their losses.
+    of their losses. ``mesh`` gives the sizes of a combined strategy's axes.
     """
 
     framework: str
@@ -43,13 +44,20 @@ class Case:
     timeline: bool = False
     interface: str = "lo"
     statistics_groups: int = 1
+    mesh: str = ""
 
     @property
     def case_id(self) -> str:
         """Folder-safe name, unique in a run."""
         name = self.framework if self.framework != "horovod" else f"horovod-{self.engine}"
         strategy = f"{self.strategy}-{self.variant}" if self.variant else self.strategy
-        return f"{name}.{strategy}.{self.workload_id}.{self.device}{self.devices}"
+        count = mesh_shape(mesh_text(self.strategy, self.axes)) or self.devices
+        return f"{name}.{strategy}.{self.workload_id}.{self.device}{count}"
+
+    @property
+    def axes(self) -> Mesh:
+        """Its devices as a mesh, with an axis for each part of its strategy."""
+        return mesh_of(self.strategy, self.devices, self.mesh)
 
     @property
     def workload_id(self) -> str:
@@ -63,7 +71,7 @@ class Case:
     @property
     def groups(self) -> int:
         """Parts of a global batch whose samples see each other here; 1 where none do."""
-        return statistics_groups(self.spec, self.strategy, self.variant, self.devices)
+        return statistics_groups(self.spec, self.strategy, self.variant, self.devices, self.mesh)
 
     @property
     def reference_id(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from suite.spec.errors import UsageError
+from suite.spec.mesh import mesh_of
 from suite.spec.workloads.contract import Branch, Workload
 
 Work = tuple[str, int]
@@ -17,6 +18,13 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "data": ("", "fsdp"),
     "intra_layer": ("",),
     "inter_layer": ("gpipe", "1f1b", "naive"),
+}
+# On a mesh of devices with an axis for each part; asked for by name, in no default matrix.
+COMBINED: dict[str, tuple[str, ...]] = {
+    "data+intra_layer": ("",),
+    "data+inter_layer": ("gpipe", "1f1b", "naive"),
+    "intra_layer+inter_layer": ("gpipe", "1f1b", "naive"),
+    "data+intra_layer+inter_layer": ("gpipe", "1f1b", "naive"),
 }
 
 
@@ -115,16 +123,19 @@ def tied_weights(workload: Workload, stages: int) -> list[str]:
     return [name for name, held in stages_of_weights(workload, stages).items() if len(held) > 1]
 
 
-def statistics_groups(workload: Workload, strategy: str, variant: str, devices: int) -> int:
+def statistics_groups(
+    workload: Workload, strategy: str, variant: str, devices: int, mesh: str = ""
+) -> int:
     """Equal contiguous parts of a global batch that pass through the model on their own.
 
     1 where samples do not see each other: then parts change nothing.
     """
     if not workload.batch_statistics:
         return 1
-    if strategy == "data":
-        return devices
-    return micro_batches(variant, devices) if strategy == "inter_layer" else 1
+    sizes = mesh_of(strategy, devices, mesh)
+    staged = "inter_layer" in sizes.names
+    parts = micro_batches(variant, sizes.size("inter_layer")) if staged else 1
+    return sizes.size("data") * parts
 
 
 def pipeline_order(variant: str, stage: int, stages: int, parts: int) -> list[Work]:
@@ -169,25 +180,41 @@ def micro_batches(variant: str, devices: int) -> int:
     return 1 if variant == "naive" else 2 * devices
 
 
-def check_divides(workload: Workload, strategy: str, variant: str, devices: int) -> None:
+def check_divides(
+    workload: Workload, strategy: str, variant: str, devices: int, mesh: str = ""
+) -> None:
     """Raises :class:`UsageError` where the split does not come out even."""
+    sizes = mesh_of(strategy, devices, mesh)
     label = f"{workload.name} {workload.size}, {strategy}"
-    if strategy == "data" and workload.global_batch % devices:
-        _refuse(label, devices, f"a divisor of the global batch {workload.global_batch}")
-    if strategy == "intra_layer":
-        for name, axis in shard_axes(workload).items():
-            if workload.shapes()[name][axis] % devices:
-                _refuse(label, devices, f"a divisor of {name}'s {workload.shapes()[name][axis]}")
-        for what, count in workload.divisors().items():
-            if count % devices:
-                _refuse(label, devices, f"a divisor of the {count} {what}")
-    if strategy == "inter_layer":
-        if len(workload.units()) < devices:
-            _refuse(label, devices, f"at most {len(workload.units())}, one a stage")
-        if workload.global_batch % micro_batches(variant, devices):
-            parts = micro_batches(variant, devices)
-            _refuse(label, devices, f"{parts} micro-batches to divide {workload.global_batch}")
+    replicas = sizes.size("data")
+    if workload.global_batch % replicas:
+        _refuse(label, replicas, f"a divisor of the global batch {workload.global_batch}")
+    if "intra_layer" in sizes.names:
+        _check_shards(workload, label, sizes.size("intra_layer"))
+    if "inter_layer" in sizes.names:
+        share = workload.global_batch // replicas
+        _check_stages(workload, label, variant, sizes.size("inter_layer"), share)
+
+
+def _check_shards(workload: Workload, label: str, devices: int) -> None:
+    for name, axis in shard_axes(workload).items():
+        if workload.shapes()[name][axis] % devices:
+            _refuse(label, devices, f"a divisor of {name}'s {workload.shapes()[name][axis]}")
+    for what, count in workload.divisors().items():
+        if count % devices:
+            _refuse(label, devices, f"a divisor of the {count} {what}")
+
+
+def _check_stages(
+    workload: Workload, label: str, variant: str, devices: int, samples: int
+) -> None:
+    if len(workload.units()) < devices:
+        _refuse(label, devices, f"at most {len(workload.units())}, one a stage")
+    parts = micro_batches(variant, devices)
+    if samples % parts:
+        _refuse(label, devices, f"{parts} micro-batches to divide {samples}")
 
 
 def _refuse(label: str, devices: int, expected: str) -> None:
-    raise UsageError(f"devices for {label}", devices, expected, "choose another --devices")
+    fix = "choose another --devices or --mesh"
+    raise UsageError(f"devices for {label}", devices, expected, fix)
