@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe, schedules
+from torch.nn.parallel import DistributedDataParallel
 
 from adapters.pytorch.models.probe import Probe
 from adapters.pytorch.session import GroupSession
@@ -31,7 +32,7 @@ class InterLayerSession(GroupSession):
         first = sum(len(group) for group in groups[: self.index])
         self.units = range(first, first + len(groups[self.index]))
         module = super().build(weights)
-        self.stage = PipelineStage(
+        self.stage = _Stage(
             module, self.index, self.stages, self.device, group=self.group("inter_layer")
         )
         kind = Schedule1F1B if self.case.variant == "1f1b" else ScheduleGPipe
@@ -97,7 +98,7 @@ class InterLayerSession(GroupSession):
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        with super().watched(), _replaced_hops(self._stamped(schedules._batch_p2p)):
+        with super().watched(), _replaced_hops(self._stamped_hops(schedules._batch_p2p)):
             yield
 
     @contextmanager
@@ -116,7 +117,7 @@ class InterLayerSession(GroupSession):
         with super().silenced(), _replaced_hops(lambda operations, desc=None: []):
             yield
 
-    def _stamped(self, original: Hops) -> Hops:
+    def _stamped_hops(self, original: Hops) -> Hops:
         def batch(operations: list[dist.P2POp], desc: str | None = None) -> list[Any]:
             probe = self.probe
             if probe is None or not operations:
@@ -138,6 +139,14 @@ class InterLayerSession(GroupSession):
             return lambda end: probe.add("send_recv", operation.tensor, start, end, key, "send")
         key = probe.number(f"{peer}>{mine}")
         return lambda end: probe.add("send_recv", operation.tensor, start, end, key, "recv")
+
+
+class _Stage(PipelineStage):
+    """Finds shapes on the bare model: DDP would take that pass for one that it has to reduce."""
+
+    def _compute_outputs(self, *args: torch.Tensor, module: nn.Module, **named: Any) -> Any:
+        bare = module.module if isinstance(module, DistributedDataParallel) else module
+        return super()._compute_outputs(*args, module=bare, **named)
 
 
 class _StampedWork:

@@ -67,7 +67,7 @@ class Mesh:
     def suffix(self, axis: str, rank: int) -> str:
         """What tells a rank's group on an axis from the others; empty where there is one."""
         first = self.group(axis, rank)[0]
-        return f"@{first}" if len(self.groups(axis)) > 1 else ""
+        return f".group{first}" if len(self.groups(axis)) > 1 else ""
 
     def name(self, rank: int) -> str:
         """``device 1``, ``stage 1``, ``device 3 (replica 1, shard 1)``."""

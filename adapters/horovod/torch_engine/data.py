@@ -32,7 +32,9 @@ class DataSession(HorovodSession):
     def make_optimizer(self) -> Any:
         replicas = self.process_set("data")
         first = self.case.axes.group("data", self.rank.index)[0]
-        hvd.broadcast_parameters(self.model.state_dict(), first, process_set=replicas)
+        # What hvd.broadcast_parameters does, which knows no process sets.
+        for name, tensor in sorted(self.model.state_dict().items()):
+            hvd.broadcast_(tensor, first, name, replicas)
         return hvd.DistributedOptimizer(
             super().make_optimizer(), named_parameters=self.model.named_parameters(),
             backward_passes_per_step=self.passes, process_set=replicas,
