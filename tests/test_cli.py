@@ -85,7 +85,7 @@ def test_options_of_other_commands_are_frozen(name: str) -> None:
     [
         ("run --framework", "py", ["pytorch"]),
         ("run --framework", "pytorch,ten", ["pytorch,tensorflow"]),
-        ("run --strategy", "int", ["intra_layer", "inter_layer"]),
+        ("run --strategy", "int", ["intra_layer", "inter_layer", "intra_layer+inter_layer"]),
         ("run --preset", "s", ["smoke", "standard"]),
         ("run --size", "gpt3", ["gpt3-xl", "gpt3-6.7b"]),
         ("compare a b --metric", "peak", ["peak_memory"]),
