@@ -94,9 +94,9 @@ def model_columns(
 ) -> dict[str, Any]:
     """``alpha_s_per_byte`` and what follows from it for a row; {} without a sweep.
 
-    ``payloads[kind]`` are the bytes of each of a step's communications, as `communication.payloads`
-    names them.
-    As in T_comm, a mean over devices: a collective is its members', a hop its receiver's alone.
+    ``payloads[kind]`` are the bytes of each of a step's communications, with the names that
+    ``communication.payloads`` gives. As in T_comm, a mean over devices: a collective is its
+    members', a hop its receiver's alone.
     """
     if not fits or not payloads:
         return {}
@@ -143,16 +143,21 @@ def _unusable(
     devices: int,
 ) -> str:
     for kind in payloads:
+        collective, members = _members(kind, devices)
         if kind not in known:
             failed = "; ".join(dict.fromkeys(f.reason for f in mine if f.status != "ok"))
-            collective, members = _members(kind, devices)
             return f"not modelled: no sweep of {collective} with {members} devices" + (
                 f" ({failed})" if failed else ""
             )
-        fit = known[kind]
-        if fit.seconds(fit.bytes_max or 0) < FLAT_UP_TO * fit.seconds(0):
-            return f"not modelled: the time of {kind} does not grow with its bytes here"
+        if _flat(known[kind]):
+            return f"not modelled: the time of {collective} does not grow with its bytes here"
     return ""
+
+
+def _flat(fit: LinkFit) -> bool:
+    """Bytes cost nothing beyond noise: the slope's interval holds zero, or the line is level."""
+    slope = fit.alpha_s_per_byte if fit.alpha_ci_low is None else fit.alpha_ci_low
+    return (slope or 0.0) <= 0 or fit.seconds(fit.bytes_max or 0) < FLAT_UP_TO * fit.seconds(0)
 
 
 def _range(known: Mapping[str, LinkFit], payloads: Mapping[str, Sequence[int]]) -> str:
@@ -162,5 +167,6 @@ def _range(known: Mapping[str, LinkFit], payloads: Mapping[str, Sequence[int]]) 
         for size in (min(sizes), max(sizes)):
             if not low <= size <= high:
                 swept = f"{size_bytes(low)} to {size_bytes(high)}"
-                return f"out of range: B = {size_bytes(size)} of {kind}, swept {swept}"
+                collective = kind.partition(AMONG)[0]
+                return f"out of range: B = {size_bytes(size)} of {collective}, swept {swept}"
     return ""
