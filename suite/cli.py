@@ -207,7 +207,12 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="print JSON")] = Fa
 
 
 def _split(values: list[str] | None) -> list[str]:
-    return [part.strip() for value in values or [] for part in value.split(",") if part.strip()]
+    """Names of a list; one that is given and empty is a mistake, such as an unset variable."""
+    parts = [part.strip() for value in values or [] for part in value.split(",") if part.strip()]
+    if values and not parts:
+        fix = "name one or more, or leave the option out"
+        raise UsageError("a list option", ",".join(values), "comma-separated names", fix)
+    return parts
 
 
 def _pairs(values: list[str] | None) -> dict[str, str]:

@@ -133,9 +133,9 @@ def validate(model: type[Model], values: dict[str, Any]) -> Model:
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(part for part in first["loc"] if isinstance(part, str))
         allowed = ", ".join(model.model_fields)
-        said = first["msg"].removeprefix("Value error, ")
+        said = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         expected = said if first["type"] != "extra_forbidden" else f"one of {allowed}"
         got = key if first["type"] == "extra_forbidden" else first["input"]
         raise UsageError(f"option {key}", got, expected, "correct it") from None
@@ -148,7 +148,7 @@ def _read(file: Path | None) -> dict[str, Any]:
         return tomllib.loads(file.read_text())
     except OSError as error:
         raise UsageError("--config", str(file), "a readable file", str(error)) from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOML's, or bytes that are no text
         raise UsageError("--config", str(file), "valid TOML", str(error)) from None
 
 
