@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from suite import environment
 from suite.launch import manifest
 from suite.spec.case import Case
+from suite.spec.strategies import division_problem
 
 
 def unsupported_reason(case: Case, python: Mapping[str, str]) -> str:
     """Empty when it can; a framework with an interpreter of its own is not looked into."""
     adapter = manifest(case.framework)
+    uneven = division_problem(case.spec, case.strategy, case.variant, case.devices)
+    if uneven:
+        return uneven
     if not getattr(case.spec, f"{case.engine}_module", "unknown"):
         return f"{case.workload} is not written for {case.engine}"
     if case.framework not in python:

@@ -19,8 +19,8 @@ from suite.launch import manifest
 from suite.spec.case import PARITY_STEPS, Case
 from suite.spec.errors import UsageError
 from suite.spec.plugins import ADAPTERS, named
-from suite.spec.strategies import STRATEGIES, VARIANTS, check_divides
-from suite.spec.workloads import find_workload
+from suite.spec.strategies import STRATEGIES, VARIANTS, check_divides, division_problem
+from suite.spec.workloads import Workload, find_workload
 
 ENGINES = {"pytorch": ("torch",), "tensorflow": ("tensorflow",), "horovod": ("torch", "tensorflow")}
 # What two CPU cores train in a fraction of a second a step.
@@ -176,10 +176,11 @@ def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
     cases = []
     for workload in config.workload:
         spec = find_workload(workload, config.size or DEFAULT_SIZE.get(workload, ""))
+        for strategy, variant in dict.fromkeys(way[:2] for way in ways):
+            _check_splits(spec, strategy, variant, _counts(strategy, config.devices))
         for framework in config.framework:
             for engine in offered[framework]:
                 for strategy, variant, count in ways:
-                    check_divides(spec, strategy, variant, count)
                     cases.append(
                         Case(
                             framework, engine, strategy, variant, workload, spec.size, config.data,
@@ -209,6 +210,16 @@ def _variants(strategy: str, asked: list[str]) -> list[str]:
 def _counts(strategy: str, asked: list[int]) -> list[int]:
     """A single device is one, the base of every number of devices."""
     return [1] if strategy == "single" else asked
+
+
+def _check_splits(spec: Workload, strategy: str, variant: str, counts: list[int]) -> None:
+    """Raises :class:`UsageError` where no number of devices that was asked for splits evenly.
+
+    Of several numbers one that does not is a row without figures, which says why.
+    """
+    problems = [division_problem(spec, strategy, variant, count) for count in counts]
+    if all(problems):
+        check_divides(spec, strategy, variant, counts[0])
 
 
 def known(what: str, asked: list[str], allowed: Any) -> None:

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from suite.analysis.scaling import serial_share
+from suite.availability import unsupported_reason
 from suite.config import RunConfig, build_matrix, resolve, validate
 from suite.report import axes
 from suite.report.html import render
@@ -17,6 +18,7 @@ from suite.report.names import names_in
 from suite.report.scaling import build_answers, build_scalings
 from suite.report.terminal import comparison, verdicts
 from suite.spec.errors import UsageError
+from suite.spec.strategies import division_problem
 from suite.spec.warnings import warn
 from tests.planted_run import small_run
 
@@ -56,6 +58,18 @@ def test_several_numbers_of_devices_share_their_bases() -> None:
     ids = [case.case_id for case in build_matrix(config, 0)]
     assert ids == [f"pytorch.{name}" for name in
                    ("single.mlp-wide.cpu1", "data.mlp-wide.cpu2", "data.mlp-wide.cpu4")]
+
+
+def test_one_of_several_numbers_may_not_divide() -> None:
+    options = {"devices": ["2", "4"], "framework": ["pytorch"], "size": "tiny"}
+    cases = {case.case_id: case for case in build_matrix(resolve("smoke", None, options), 0)}
+    reason = unsupported_reason(cases["pytorch.intra_layer.mlp-tiny.cpu4"], {})
+    assert reason == ("devices for mlp tiny, intra_layer: got 4, expected a divisor of "
+                      "layer0.weight's 10")
+    assert not division_problem(cases["pytorch.data.mlp-tiny.cpu4"].spec, "data", "", 4)
+    for none in (["4"], ["4", "8"]):  # nothing of a strategy would be left
+        with pytest.raises(UsageError, match="got 4, expected a divisor of layer0"):
+            build_matrix(resolve("smoke", None, options | {"devices": none}), 0)
 
 
 def test_one_number_is_a_list_of_one() -> None:

@@ -189,5 +189,14 @@ def check_divides(workload: Workload, strategy: str, variant: str, devices: int)
             _refuse(label, devices, f"{parts} micro-batches to divide {workload.global_batch}")
 
 
+def division_problem(workload: Workload, strategy: str, variant: str, devices: int) -> str:
+    """The same in words; empty where it comes out even."""
+    try:
+        check_divides(workload, strategy, variant, devices)
+    except UsageError as error:
+        return str(error).partition(". Fix:")[0]
+    return ""
+
+
 def _refuse(label: str, devices: int, expected: str) -> None:
     raise UsageError(f"devices for {label}", devices, expected, "choose another --devices")
