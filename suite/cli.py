@@ -45,6 +45,7 @@ def run(
     workload: Annotated[list[str] | None, _texts("workload")] = None,
     size: Annotated[str | None, typer.Option(autocompletion=completer("size"))] = None,
     data: Annotated[str | None, typer.Option(help="real, synthetic or FILE.npz")] = None,
+    batch: Annotated[int | None, typer.Option(help="samples a step, over all devices")] = None,
     devices: Annotated[
         list[str] | None, typer.Option(help="how many share a step: 2, or a list: 2,4,8")
     ] = None,
@@ -65,6 +66,15 @@ def run(
     link: Annotated[
         bool | None, typer.Option(help="sweep the links first, so that T_comm has a prediction")
     ] = None,
+    find_max_batch: Annotated[
+        bool, typer.Option("--find-max-batch", help="then search each cell's largest batch")
+    ] = False,
+    memory_limit: Annotated[
+        str | None, typer.Option(help="a device's, in that search: 512MiB, 2GiB")
+    ] = None,
+    batch_resolution: Annotated[
+        str | None, typer.Option(help="where that search ends: 5%")
+    ] = None,
     out: Path = Path("results"),
     resume: Annotated[
         Path | None, typer.Option(help="go on with this run", autocompletion=complete_runs)
@@ -78,12 +88,14 @@ def run(
 
     options: dict[str, Any] = {
         "framework": _split(framework), "strategy": _split(strategy), "variant": _split(variant),
-        "workload": _split(workload), "size": size, "data": data,
+        "workload": _split(workload), "size": size, "data": data, "batch": batch,
         "devices": _split(devices), "device": device, "dtype": dtype, "mode": mode,
         "steps": steps, "warmup": warmup,
         "repeats": repeats, "precision": precision, "budget": budget, "probes": probes,
         "probe_steps": probe_steps, "timeline": timeline or None, "seed": seed,
         "timeout": timeout, "python": _pairs(python), "link": link,
+        "find_max_batch": find_max_batch or None, "memory_limit": memory_limit,
+        "batch_resolution": batch_resolution,
     }
     if resume:
         _refuse_beside_resume(context)

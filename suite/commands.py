@@ -19,6 +19,7 @@ from suite.analysis.link import LinkFit
 from suite.analysis.rows import Row
 from suite.config import DEFAULT, PRESETS, RunConfig, build_matrix, engines, resolve
 from suite.data import load_data
+from suite.frontier import find_frontiers
 from suite.launch import manifest
 from suite.link import LinkResults, measure_all, plans_for_run
 from suite.report.terminal import comparison, machine_rows, verdicts
@@ -71,6 +72,8 @@ def _execute(
             if runner.config.link and not runner.run.get("links_measured"):
                 runner.keep_links(sweep_for_run(runner, show))
             runner.execute()
+            if runner.config.find_max_batch:
+                find_frontiers(runner)
         except KeyboardInterrupt:
             interrupted = True
         rows = runner.finish("interrupted" if interrupted else "complete")

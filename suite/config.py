@@ -13,14 +13,21 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from suite.launch import manifest
 from suite.spec.case import PARITY_STEPS, Case
 from suite.spec.errors import UsageError
 from suite.spec.plugins import ADAPTERS, named
 from suite.spec.strategies import STRATEGIES, VARIANTS, check_divides, division_problem
-from suite.spec.workloads import Workload, find_workload
+from suite.spec.workloads import Workload, find_workload, sized_workload
 
 ENGINES = {"pytorch": ("torch",), "tensorflow": ("tensorflow",), "horovod": ("torch", "tensorflow")}
 # What two CPU cores train in a fraction of a second a step.
@@ -42,6 +49,7 @@ class RunConfig(BaseModel):
     size: str = ""
     data: str = "real"
     devices: list[Annotated[int, Field(ge=1)]] = Field(default_factory=lambda: [2], min_length=1)
+    batch: int | None = Field(default=None, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["float32"] = "float32"
     mode: Literal["eager", "compiled"] = "eager"
@@ -57,6 +65,9 @@ class RunConfig(BaseModel):
     timeout: float = Field(default=120.0, gt=0)
     python: dict[str, str] = Field(default_factory=dict)
     link: bool = True
+    find_max_batch: bool = False
+    memory_limit: int | None = Field(default=None, ge=1)
+    batch_resolution: float = Field(default=0.05, gt=0, lt=1)
 
     @field_validator("variant", mode="before")
     @classmethod
@@ -76,7 +87,20 @@ class RunConfig(BaseModel):
     def _no_repeats(cls, value: list[Any]) -> list[Any]:
         return list(dict.fromkeys(value))
 
-    @field_validator("precision", mode="before")
+    @model_validator(mode="after")
+    def _limit_of_a_search(self) -> RunConfig:
+        if self.memory_limit and not self.find_max_batch:
+            fix = "add --find-max-batch, or drop it"
+            raise UsageError("--memory-limit", self.memory_limit,
+                             "--find-max-batch beside it, the search that it limits", fix)
+        return self
+
+    @field_validator("memory_limit", mode="before")
+    @classmethod
+    def _bytes(cls, value: Any) -> Any:
+        return parse_bytes(value) if isinstance(value, str) else value
+
+    @field_validator("precision", "batch_resolution", mode="before")
     @classmethod
     def _share(cls, value: Any) -> Any:
         return parse_share(value) if isinstance(value, str) else value
@@ -93,6 +117,17 @@ def parse_share(text: str) -> float:
     if not found:
         raise ValueError("a share such as 3% or 0.03")
     return float(found[1]) / (100 if found[2] else 1)
+
+
+UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def parse_bytes(text: str) -> int:
+    """``1048576``, ``512KiB``, ``64MiB`` or ``1.5GiB``."""
+    found = re.fullmatch(r"(\d*\.?\d+) ?([A-Za-z]*)", text.strip())
+    if not found or found[2] not in UNITS or float(found[1]) * UNITS[found[2]] < 1:
+        raise ValueError("bytes, or a number of KiB, MiB or GiB such as 16MiB")
+    return int(float(found[1]) * UNITS[found[2]])
 
 
 def parse_duration(text: str) -> float:
@@ -175,7 +210,8 @@ def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
     ]
     cases = []
     for workload in config.workload:
-        spec = find_workload(workload, config.size or DEFAULT_SIZE.get(workload, ""))
+        size = find_workload(workload, config.size or DEFAULT_SIZE.get(workload, "")).size
+        spec = sized_workload(workload, size, config.batch or 0)
         for strategy, variant in dict.fromkeys(way[:2] for way in ways):
             _check_splits(spec, strategy, variant, _counts(strategy, config.devices))
         for framework in config.framework:
@@ -185,7 +221,7 @@ def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
                         Case(
                             framework, engine, strategy, variant, workload, spec.size, config.data,
                             device, count, config.dtype, config.mode, config.steps, config.seed,
-                            config.probe_steps, config.warmup,
+                            config.probe_steps, config.warmup, global_batch=config.batch or 0,
                         )
                     )
     return cases

@@ -85,7 +85,9 @@ def _settings_of_run(file: Path) -> dict[str, dict[str, Any]]:
         entries = json.loads(file.read_text()).get("cases", [])
     except ValueError:
         return {}
-    return {Case(**entry["case"]).case_id: _settings(entry["case"]) for entry in entries}
+    # Through Case: fields that an older run did not write have their defaults.
+    cases = [Case(**entry["case"]) for entry in entries]
+    return {case.case_id: _settings(asdict(case)) for case in cases}
 
 
 def _settings(case: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from suite.analysis.traced import Reduced, reduce_launch
 from suite.spec.case import Case
 from suite.spec.errors import UsageError
 from suite.storage import Storage, StoredLaunch, compact
-from suite.store import read_fits
+from suite.store import read_fits, read_probes
 from suite.upgrade import check_version, unknown_columns, upgrade
 
 # What a reader is shown of a run.json that lacks it.
@@ -62,6 +62,9 @@ def read_run(folder: Path, from_records: bool = False) -> StoredRun:
     for launch in _from_storage(folder) if stored else _from_records(folder, results, version):
         if launch.case_id in results:
             restore(results[launch.case_id], launch)
+    for probe in read_probes(folder):
+        if probe.case_id in results:
+            results[probe.case_id].probes.append(probe)
     found = StoredRun(folder, run, list(results.values()), fits=read_fits(folder))
     if not found.results and not found.fits:
         fix = "name another one, or run it again"

@@ -26,7 +26,7 @@ OPTIONS = {
     "--timeout", "--python", "--link", "--out",
     "--warmup", "--precision", "--budget", "--probes",
     "--probe-steps", "--timeline", "--resume", "--dry-run",
-    "--quiet", "--json",
+    "--quiet", "--json", "--batch", "--find-max-batch", "--memory-limit", "--batch-resolution",
 }
 OTHER_OPTIONS = {
     "report": {"run", "--from-records", "--export-pytest-benchmark", "--quiet", "--json"},

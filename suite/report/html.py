@@ -16,6 +16,7 @@ from suite.analysis.ledger import MUST_EQUAL
 from suite.analysis.link import LinkFit
 from suite.report.axes import common
 from suite.report.doubts import doubts, grouped_reasons, grouped_warnings, proven
+from suite.report.frontier import frontier_lines, headings
 from suite.report.matrix import Grid, build_grids
 from suite.report.names import case_name, framework_name, listed, names_in
 from suite.report.payload import build_payload, embed
@@ -56,6 +57,7 @@ def render(
         place={row["case_id"]: number for number, row in enumerate(rows)},
         reasons=grouped_reasons(rows), warnings=grouped_warnings(rows), doubts=doubts(rows),
         ledger=ledger_table(rows, grids), blocks=block_table(run.get("blocks", ())),
+        frontier=frontier_lines(rows), frontier_headings=headings(),
         common=common(rows), proven=proven(rows),
         data=embed(payload), counts=Counter(row["status"] for row in rows),
     )

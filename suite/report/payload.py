@@ -15,6 +15,7 @@ from suite.analysis.ledger import MUST_EQUAL
 from suite.analysis.link import IDENTITY, LinkFit, call_seconds
 from suite.report.axes import differing, family
 from suite.report.breakdown import breakdown
+from suite.report.frontier import frontier_series
 from suite.report.matrix import Grid
 from suite.report.names import case_name
 from suite.report.reproduce import OWN, shared_options
@@ -57,6 +58,7 @@ def build_payload(
         "steps": _steps(rows),
         "devices": _devices(rows),
         "parts": [_parts(row) for row in rows],
+        "frontier": [frontier_series(row) for row in rows],
         "warnings": [[warnings.add((w.code, w.message, w.hint)) for w in row["warnings"]]
                      for row in rows],
         "warning_texts": warnings.values,

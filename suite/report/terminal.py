@@ -13,6 +13,7 @@ from rich.text import Text
 
 from suite.report.axes import common
 from suite.report.doubts import grouped_reasons, grouped_warnings, proven
+from suite.report.frontier import frontier_table
 from suite.report.headline import Headline, speedup_text
 from suite.report.matrix import Cell, Grid, build_grids
 from suite.report.names import case_name
@@ -36,6 +37,7 @@ def comparison(rows: list[Row], width: int) -> Iterator[RenderableType]:
     yield from answers(rows, width)
     if rows:
         yield Text(f"{proven(rows)} All cases: {', '.join(common(rows))}.\n")
+    yield from frontier_table(rows)
     if width >= DETAILS_WIDTH:
         yield details_table(rows[:CASES_AT_MOST])
         if len(rows) > CASES_AT_MOST:
@@ -75,6 +77,7 @@ def machine_rows(rows: list[Row]) -> list[dict[str, Any]]:
     return [
         {name: _plain(value) for name, value in row.items()}
         | {"warnings": [vars(warning) for warning in row["warnings"]]}
+        | ({"frontier": [vars(probe) for probe in row["frontier"]]} if "frontier" in row else {})
         for row in rows
     ]
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from suite.spec.strategies import statistics_groups
-from suite.spec.workloads import Workload, find_workload
+from suite.spec.workloads import Workload, find_workload, sized_workload
 
 SCHEMA_VERSION = 2
 PARITY_STEPS = 10
@@ -22,7 +22,8 @@ class Case:
     profiler's picture; ``interface`` is the network interface that gloo uses. Of a single device
     that others are held against, ``statistics_groups`` is into how many equal contiguous parts it
     cuts a batch: one after the other passes through the model, and gradients are those of the mean
-    of their losses.
+    of their losses. ``global_batch`` is samples a step over all devices, 0 the workload's own;
+    ``memory_limit_bytes`` is what a GPU's allocator may hold for one device, 0 for all of it.
     """
 
     framework: str
@@ -43,6 +44,8 @@ class Case:
     timeline: bool = False
     interface: str = "lo"
     statistics_groups: int = 1
+    global_batch: int = 0
+    memory_limit_bytes: int = 0
 
     @property
     def case_id(self) -> str:
@@ -53,12 +56,14 @@ class Case:
 
     @property
     def workload_id(self) -> str:
-        """Folder-safe name of the workload and its size."""
-        return f"{self.workload.replace(':', '-')}-{self.size}"
+        """Folder-safe name of the workload, its size, and a global batch that is not its own."""
+        name = f"{self.workload.replace(':', '-')}-{self.size}"
+        chosen = self.global_batch and self.spec != find_workload(self.workload, self.size)
+        return f"{name}-batch{self.global_batch}" if chosen else name
 
     @property
     def spec(self) -> Workload:
-        return find_workload(self.workload, self.size)
+        return sized_workload(self.workload, self.size, self.global_batch)
 
     @property
     def groups(self) -> int:

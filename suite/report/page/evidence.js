@@ -144,3 +144,34 @@ function linkPlot(width, links, name, ink) {
     ],
   });
 }
+
+/** Peak memory of each probe of a case; the section is there only where one was made. */
+function drawFrontier(grid) {
+  if (!document.getElementById("frontier")) return;
+  const rows = grid.rows.filter(row => DATA.frontier[row].length);
+  section("frontier", rows.length > 0, figure => multiples(figure, rows,
+    row => `${DATA.names[row]}: ${value("max_batch", row) || "none fits"}`, frontierPlot),
+    [["fits", "var(--compute)"], ["does not", "var(--bad)"]]);
+}
+
+function frontierPlot(width, row) {
+  const probes = DATA.frontier[row].map(([batch, peak, limit, fits, reason]) => (
+    { batch, peak, limit, fits, reason, y: fits ? peak : Math.max(peak ?? 0, limit ?? 0) || null }))
+    .filter(one => one.y !== null);
+  const limits = [...new Set(probes.map(one => one.limit))].filter(one => one !== null);
+  const batches = probes.map(one => one.batch);
+  return Plot.plot({
+    width, height: 210, marginLeft: 58, marginBottom: 34, ariaLabel: "Peak memory by global batch",
+    x: { ...logScale(batches, width, 60), label: "global batch", tickFormat: "~s" },
+    y: { domain: [0, d3.max([...limits, ...probes.map(one => one.y)]) * 1.08], label: null, grid: true,
+      ticks: 5, tickFormat: FORMATS.bytes },
+    marks: [
+      Plot.ruleY(limits, { stroke: "currentColor", strokeDasharray: "5 4" }),
+      Plot.line(probes.filter(one => one.fits), { x: "batch", y: "y", stroke: "var(--compute)", strokeOpacity: 0.5 }),
+      Plot.dot(probes, { x: "batch", y: "y", r: 4, symbol: one => one.fits ? "circle" : "times",
+        fill: one => one.fits ? "var(--compute)" : "none", stroke: one => one.fits ? "none" : "var(--bad)",
+        strokeWidth: 2, tip: true,
+        title: one => `${DATA.names[row]}\nbatch ${one.batch}: ${one.fits ? FORMATS.bytes(one.peak) : one.reason}` }),
+    ],
+  });
+}

@@ -12,7 +12,8 @@ function choose(number) {
   }
   const shown = document.querySelector(`.grid[data-grid="${number}"]`);
   for (const one of document.querySelectorAll(".grid")) one.hidden = one !== shown;
-  for (const draw of [drawWhy, drawSpread, drawCommunication, drawScaling, drawLoad, drawProof]) draw(grid);
+  for (const draw of [drawWhy, drawSpread, drawCommunication, drawScaling, drawLoad, drawProof,
+    drawFrontier]) draw(grid);
 }
 
 function offerChoice() {
