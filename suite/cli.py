@@ -269,6 +269,9 @@ def main() -> None:
 def _program() -> str | None:
     """Shells complete one word: the installed script's, however the script was asked for."""
     asked = sys.argv[1:2] in (["--show-completion"], ["--install-completion"])
+    if asked and sys.argv[2:]:
+        # Typer looks at the parent process unless told not to; a job or a container has no shell.
+        os.environ["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"
     return "suite" if asked or "_SUITE_COMPLETE" in os.environ else None
 
 
