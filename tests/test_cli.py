@@ -222,7 +222,7 @@ TWO = [str(SAMPLE), str(SAMPLE)]
         (["history", "nowhere"], "a folder with runs"),
         (["run", "--resume", "{cut}"], "valid JSON"),
         (["link", "--devices", "1"], "greater than or equal to 2"),
-        (["link", "--bytes-max", "3X"], "try 16MiB"),
+        (["link", "--bytes-max", "3X"], "16MiB"),
     ],
 )
 def test_bad_folders_and_files_end_with_two(
