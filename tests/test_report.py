@@ -107,7 +107,13 @@ def test_a_row_with_one_launch_is_no_tie() -> None:
 
 def test_a_best_single_device_says_that_splitting_does_not_pay() -> None:
     rows = [_row("single", 1.0, 0.9, 1.1, devices=1), _row("data", 2.0, 1.9, 2.1)]
-    assert "Splitting the work does not pay" in build_grids(rows)[0].verdict
+    found = build_grids(rows)[0].verdict
+    assert "Splitting the work does not pay" in found
+    assert "fastest split, pytorch data, takes 2 s [1.9, 2.1], 1.70× [1.60, 1.80] its base" in found
+    rows[1] |= {"step_time_s": 1.01, "launch_step_s": [1.0, 1.02, 0.99, 1.01, 1.0, 1.01]}
+    tie = build_grids(rows)[0].verdict
+    assert "does not pay" not in tie and "No split is shown to be faster than one device." in tie
+    assert "split" not in build_grids(rows[:1])[0].verdict
 
 
 def test_nothing_finished_is_said() -> None:
