@@ -87,8 +87,9 @@ def run(
     options: dict[str, Any] = {
         "framework": _split(framework), "strategy": _split(strategy), "variant": _split(variant),
         "workload": _split(workload), "size": size, "data": data, "batch": batch,
-        "devices": devices, "device": device, "dtype": dtype, "mode": mode, "steps": steps, "warmup": warmup,
-        "repeats": repeats, "precision": precision, "budget": budget, "probes": probes,
+        "devices": devices, "device": device, "dtype": dtype, "mode": mode,
+        "steps": steps, "warmup": warmup, "repeats": repeats,
+        "precision": precision, "budget": budget, "probes": probes,
         "probe_steps": probe_steps, "timeline": timeline or None, "seed": seed,
         "timeout": timeout, "python": _pairs(python), "link": link,
         "find_max_batch": find_max_batch or None, "memory_limit": memory_limit,
