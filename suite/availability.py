@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from suite import environment
 from suite.launch import manifest
 from suite.spec.case import Case
+from suite.spec.planner import unplannable
 
 
 def unsupported_reason(case: Case, python: Mapping[str, str]) -> str:
@@ -20,4 +21,5 @@ def unsupported_reason(case: Case, python: Mapping[str, str]) -> str:
         problem = adapter.installation_problem(case)
         if problem:
             return f"{problem}: make setup builds it again"
-    return adapter.unsupported_reason(case)
+    refused = unplannable(case.spec, case.strategy) if case.device_speeds else ""
+    return refused or adapter.unsupported_reason(case)

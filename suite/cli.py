@@ -73,6 +73,9 @@ def run(
     batch_resolution: Annotated[
         str | None, typer.Option(help="where that search ends: 5%")
     ] = None,
+    device_speeds: Annotated[
+        str | None, typer.Option(help="plan shares by them: 1,0.5 or measured")
+    ] = None,
     out: Path = Path("results"),
     resume: Annotated[
         Path | None, typer.Option(help="go on with this run", autocompletion=complete_runs)
@@ -93,7 +96,7 @@ def run(
         "probe_steps": probe_steps, "timeline": timeline or None, "seed": seed,
         "timeout": timeout, "python": _pairs(python), "link": link,
         "find_max_batch": find_max_batch or None, "memory_limit": memory_limit,
-        "batch_resolution": batch_resolution,
+        "batch_resolution": batch_resolution, "device_speeds": device_speeds,
     }
     if resume:
         _refuse_beside_resume(context)

@@ -67,6 +67,7 @@ class RunConfig(BaseModel):
     link: bool = True
     find_max_batch: bool = False
     memory_limit: int | None = Field(default=None, ge=1)
+    device_speeds: Literal["measured"] | list[float] = Field(default_factory=list)
     batch_resolution: float = Field(default=0.05, gt=0, lt=1)
 
     @field_validator("variant", mode="before")
@@ -86,6 +87,18 @@ class RunConfig(BaseModel):
             raise UsageError("--memory-limit", self.memory_limit,
                              "--find-max-batch beside it, the search that it limits", fix)
         return self
+
+    @field_validator("device_speeds", mode="before")
+    @classmethod
+    def _speeds(cls, value: Any) -> Any:
+        return parse_speeds(value) if isinstance(value, str) else value
+
+    @field_validator("device_speeds")
+    @classmethod
+    def _forward(cls, value: Any) -> Any:
+        if value != MEASURED and not all(0 < speed < float("inf") for speed in value):
+            raise ValueError("a positive number for each device, such as 1,0.5, or measured")
+        return value
 
     @field_validator("memory_limit", mode="before")
     @classmethod
@@ -109,6 +122,19 @@ def parse_share(text: str) -> float:
     if not found:
         raise ValueError("a share such as 3% or 0.03")
     return float(found[1]) / (100 if found[2] else 1)
+
+
+MEASURED = "measured"
+
+
+def parse_speeds(text: str) -> str | list[float]:
+    """``measured``, or ``1,0.5``: a relative speed a device."""
+    if text == MEASURED:
+        return text
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError("a number for each device, such as 1,0.5, or measured") from None
 
 
 UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -198,6 +224,7 @@ def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
         (strategy, variant) for strategy in config.strategy
         for variant in _variants(strategy, config.variant)
     ]
+    speeds = _planned_speeds(config)
     cases = []
     for workload in config.workload:
         size = find_workload(workload, config.size or DEFAULT_SIZE.get(workload, "")).size
@@ -206,15 +233,30 @@ def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
             for engine in offered[framework]:
                 for strategy, variant in ways:
                     count = 1 if strategy == "single" else config.devices
-                    check_divides(spec, strategy, variant, count)
+                    shared = speeds if count > 1 else ()
+                    check_divides(spec, strategy, variant, count, shared)
                     cases.append(
                         Case(
                             framework, engine, strategy, variant, workload, spec.size, config.data,
                             device, count, config.dtype, config.mode, config.steps, config.seed,
                             config.probe_steps, config.warmup, global_batch=config.batch or 0,
+                            device_speeds=shared,
                         )
                     )
     return cases
+
+
+def _planned_speeds(config: RunConfig) -> tuple[float, ...]:
+    """Empty where all devices are as fast."""
+    speeds = config.device_speeds
+    if isinstance(speeds, str):
+        raise UsageError("--device-speeds", speeds, "numbers, once they are measured",
+                         "give them as numbers")
+    if speeds and len(speeds) != config.devices:
+        shown = ",".join(f"{speed:g}" for speed in speeds)
+        raise UsageError("--device-speeds", shown, f"one for each of {config.devices} devices",
+                         "correct it, or --devices")
+    return tuple(speeds) if len(set(speeds)) > 1 else ()
 
 
 def engines() -> dict[str, Sequence[str]]:

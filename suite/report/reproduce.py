@@ -8,7 +8,8 @@ from typing import Any
 
 Row = dict[str, Any]
 # Options that a whole run shares, in the order a reader looks for them.
-SHARED = ("dtype", "mode", "steps", "warmup", "repeats", "seed", "data", "batch", "timeout")
+SHARED = ("dtype", "mode", "steps", "warmup", "repeats", "seed", "data", "batch", "device_speeds",
+          "timeout")
 
 
 OWN = ("framework", "strategy", "variant", "workload", "size", "device", "devices")
@@ -28,5 +29,11 @@ def shared_options(configuration: Mapping[str, Any]) -> str:
 
 
 def _options(values: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    given = {name: values[name] for name in names if values.get(name) not in (None, "")}
-    return " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in given.items())
+    given = {name: values[name] for name in names if values.get(name) not in (None, "", [])}
+    return " ".join(
+        f"--{name.replace('_', '-')} {shlex.quote(_text(value))}" for name, value in given.items()
+    )
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
