@@ -13,14 +13,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from suite.launch import manifest
 from suite.spec.case import PARITY_STEPS, Case
@@ -79,14 +72,6 @@ class RunConfig(BaseModel):
     @classmethod
     def _no_repeats(cls, value: list[str]) -> list[str]:
         return list(dict.fromkeys(value))
-
-    @model_validator(mode="after")
-    def _limit_of_a_search(self) -> RunConfig:
-        if self.memory_limit and not self.find_max_batch:
-            fix = "add --find-max-batch, or drop it"
-            raise UsageError("--memory-limit", self.memory_limit,
-                             "--find-max-batch beside it, the search that it limits", fix)
-        return self
 
     @field_validator("device_speeds", mode="before")
     @classmethod
@@ -174,7 +159,12 @@ def resolve(preset: str, file: Path | None, options: dict[str, Any]) -> RunConfi
         merged["size"] = ""
     if {"precision", "budget"} & merged.keys() and "repeats" not in asked:
         merged["repeats"] = REPEATS_OF_A_RULE
-    return validate(RunConfig, merged)
+    config = validate(RunConfig, merged)
+    if config.memory_limit and not config.find_max_batch:
+        expected = "--find-max-batch beside it, the search that it limits"
+        fix = "add --find-max-batch, or drop it"
+        raise UsageError("--memory-limit", config.memory_limit, expected, fix)
+    return config
 
 
 Model = TypeVar("Model", bound=BaseModel)

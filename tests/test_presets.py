@@ -19,8 +19,8 @@ EXAMPLE = ROOT / "docs" / "example.toml"
 
 def _example() -> str:
     """With the settings that have no default switched on."""
-    return re.sub(r'^# (precision|budget|horovod)( = "[^"]*")', r"\1\2", EXAMPLE.read_text(),
-                  flags=re.MULTILINE)
+    return re.sub(r'^# (precision|budget|horovod|batch|memory_limit)( = ("[^"]*"|\d+))', r"\1\2",
+                  EXAMPLE.read_text(), flags=re.MULTILINE)
 
 
 def test_the_example_has_every_key_and_no_other() -> None:
