@@ -46,7 +46,9 @@ def run(
     size: Annotated[str | None, typer.Option(autocompletion=completer("size"))] = None,
     data: Annotated[str | None, typer.Option(help="real, synthetic or FILE.npz")] = None,
     batch: Annotated[int | None, typer.Option(help="samples a step, over all devices")] = None,
-    devices: int | None = None,
+    devices: Annotated[
+        list[str] | None, typer.Option(help="how many share a step: 2, or a list: 2,4,8")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or auto")] = None,
     dtype: str | None = None,
     mode: Annotated[str | None, typer.Option(help="eager or compiled")] = None,
@@ -90,7 +92,7 @@ def run(
     options: dict[str, Any] = {
         "framework": _split(framework), "strategy": _split(strategy), "variant": _split(variant),
         "workload": _split(workload), "size": size, "data": data, "batch": batch,
-        "devices": devices, "device": device, "dtype": dtype, "mode": mode,
+        "devices": _split(devices), "device": device, "dtype": dtype, "mode": mode,
         "steps": steps, "warmup": warmup, "repeats": repeats,
         "precision": precision, "budget": budget, "probes": probes,
         "probe_steps": probe_steps, "timeline": timeline or None, "seed": seed,

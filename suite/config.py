@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -41,7 +41,7 @@ class RunConfig(BaseModel):
     workload: list[str] = Field(default_factory=lambda: ["mlp"], min_length=1)
     size: str = ""
     data: str = "real"
-    devices: int = Field(default=2, ge=1)
+    devices: list[Annotated[int, Field(ge=1)]] = Field(default_factory=lambda: [2], min_length=1)
     batch: int | None = Field(default=None, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: Literal["float32"] = "float32"
@@ -68,9 +68,17 @@ class RunConfig(BaseModel):
     def _several(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
-    @field_validator("framework", "strategy", "workload", "variant")
+    @field_validator("devices", mode="before")
     @classmethod
-    def _no_repeats(cls, value: list[str]) -> list[str]:
+    def _counts(cls, value: Any) -> Any:
+        """One number, or a list; of a command line as text."""
+        values = value if isinstance(value, list) else [value]
+        return [int(one) if isinstance(one, str) and one.lstrip("-").isdecimal() else one
+                for one in values]
+
+    @field_validator("framework", "strategy", "workload", "variant", "devices")
+    @classmethod
+    def _no_repeats(cls, value: list[Any]) -> list[Any]:
         return list(dict.fromkeys(value))
 
     @field_validator("device_speeds", mode="before")
@@ -204,15 +212,17 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
     """Every case of the matrix; raises :class:`UsageError` for what can never run."""
-    device = choose_device(config.device, config.devices, gpus)
+    # One kind for all numbers of devices: they share their bases.
+    device = choose_device(config.device, max(config.devices), gpus)
     offered = engines()
     known("framework", config.framework, offered)
     known("strategy", config.strategy, STRATEGIES)
     known("python", list(config.python), offered)
     known("variant", config.variant, [DEFAULT, *variant_names()])
     ways = [
-        (strategy, variant) for strategy in config.strategy
+        (strategy, variant, count) for strategy in config.strategy
         for variant in _variants(strategy, config.variant)
+        for count in _counts(strategy, config.devices)
     ]
     speeds = _planned_speeds(config)
     cases = []
@@ -221,9 +231,8 @@ def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
         spec = sized_workload(workload, size, config.batch or 0)
         for framework in config.framework:
             for engine in offered[framework]:
-                for strategy, variant in ways:
-                    count = 1 if strategy == "single" else config.devices
-                    shared = speeds if count > 1 else ()
+                for strategy, variant, count in ways:
+                    shared = tuple(speeds[:count]) if len(set(speeds[:count])) > 1 else ()
                     check_divides(spec, strategy, variant, count, shared)
                     cases.append(
                         Case(
@@ -236,17 +245,17 @@ def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
     return cases
 
 
-def _planned_speeds(config: RunConfig) -> tuple[float, ...]:
-    """Empty where all devices are as fast."""
+def _planned_speeds(config: RunConfig) -> list[float]:
+    """One a device of the largest count; fewer devices are the first of them."""
     speeds = config.device_speeds
     if isinstance(speeds, str):
         raise UsageError("--device-speeds", speeds, "numbers, once they are measured",
                          "give them as numbers")
-    if speeds and len(speeds) != config.devices:
+    if speeds and len(speeds) != max(config.devices):
         shown = ",".join(f"{speed:g}" for speed in speeds)
-        raise UsageError("--device-speeds", shown, f"one for each of {config.devices} devices",
+        raise UsageError("--device-speeds", shown, f"one for each of {max(config.devices)} devices",
                          "correct it, or --devices")
-    return tuple(speeds) if len(set(speeds)) > 1 else ()
+    return speeds
 
 
 def engines() -> dict[str, Sequence[str]]:
@@ -263,6 +272,11 @@ def _variants(strategy: str, asked: list[str]) -> list[str]:
     """Those of a strategy that were asked for, else its first; ``default`` is the unnamed one."""
     found = [name for name in VARIANTS[strategy] if (name or DEFAULT) in asked]
     return found or [VARIANTS[strategy][0]]
+
+
+def _counts(strategy: str, asked: list[int]) -> list[int]:
+    """A single device is one, the base of every number of devices."""
+    return [1] if strategy == "single" else asked
 
 
 def known(what: str, asked: list[str], allowed: Any) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from suite import environment, store
 from suite.analysis.link import LinkFit
-from suite.commands import live, wide
+from suite.commands import live, printer
 from suite.config import ENGINES, choose_device, engines, known, parse_bytes, validate
 from suite.launch import manifest
 from suite.link import LinkResults, Plan, link_case, measure_all
@@ -69,7 +69,7 @@ def sweep_links(options: dict[str, Any], out: Path) -> int:
     # After the sweeps: a framework that has rows already counts as measured.
     results.fits += refused
     results.save()
-    console = wide(Console())
+    console = printer()
     for part in link_tables(results.fits):
         console.print(part)
     console.print(f"{folder}/link_fit.csv", soft_wrap=True, highlight=False)

@@ -27,7 +27,6 @@ OPTIONS = {
     "--warmup", "--precision", "--budget", "--probes",
     "--probe-steps", "--timeline", "--resume", "--dry-run",
     "--quiet", "--json", "--batch", "--find-max-batch", "--memory-limit", "--batch-resolution",
-    "--device-speeds",
 }
 OTHER_OPTIONS = {
     "report": {"run", "--from-records", "--export-pytest-benchmark", "--quiet", "--json"},

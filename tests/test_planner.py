@@ -128,7 +128,7 @@ def test_measured_speeds_are_the_cores_rates(monkeypatch: pytest.MonkeyPatch) ->
     assert build_matrix(config, 0)[1].device_speeds == (0.75, 1.0)
     assert "--device-speeds 0.75,1.0" in shared_options(config.model_dump())
     with pytest.raises(UsageError, match="a core for each CPU device"):
-        with_measured_speeds(_config(device_speeds="measured", device="cpu", devices=3))
+        with_measured_speeds(_config(device_speeds="measured", device="cpu", devices=[3]))
 
 
 def test_planned_devices_keep_their_cores(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def _unusable(
 
 
 def _flat(fit: LinkFit) -> bool:
-    """No byte costs anything beyond noise: the slope's interval holds zero, or the line is level."""
+    """Bytes cost nothing beyond noise: the slope's interval holds zero, or the line is level."""
     slope = fit.alpha_s_per_byte if fit.alpha_ci_low is None else fit.alpha_ci_low
     return (slope or 0.0) <= 0 or fit.seconds(fit.bytes_max or 0) < FLAT_UP_TO * fit.seconds(0)
 

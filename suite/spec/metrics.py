@@ -43,7 +43,7 @@ rate = _scaled(((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")))
 
 
 def times(value: Any) -> str:
-    return f"{value:.2f}×"
+    return f"{value:.2f}×" if abs(value) < 100 else f"{value:,.0f}×"
 
 
 def ratio(value: Any) -> str:
