@@ -52,8 +52,9 @@ def test_uneven_shares_are_at_parity(
 def test_a_plan_balances_a_device_that_works_twice(
     cell: tuple[str, str], truth: Callable[..., None], tmp_path: Path
 ) -> None:
+    # Of a larger batch the update, which no share makes shorter, is a smaller part.
     even = Case("planted", "torch", *cell, "mlp", "wide", "real", "cpu", 2, steps=1,
-                warmup_limit=20, global_batch=512)
+                warmup_limit=20, global_batch=0 if cell == PIPE else 512)
     planned = replace(even, device_speeds=SPEEDS)
     before, after = (
         load_balance(launch_planted(case, "work:1", tmp_path / f"{number}"))["load_balance"]
