@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from suite import environment
 from suite.launch import manifest
 from suite.spec.case import Case
+from suite.spec.planner import unplannable
 from suite.spec.strategies import division_problem
 
 
 def unsupported_reason(case: Case, python: Mapping[str, str]) -> str:
     """Empty when it can; a framework with an interpreter of its own is not looked into."""
     adapter = manifest(case.framework)
-    uneven = division_problem(case.spec, case.strategy, case.variant, case.devices)
+    uneven = division_problem(
+        case.spec, case.strategy, case.variant, case.devices, case.device_speeds
+    )
     if uneven:
         return uneven
     if not getattr(case.spec, f"{case.engine}_module", "unknown"):
@@ -24,4 +27,5 @@ def unsupported_reason(case: Case, python: Mapping[str, str]) -> str:
         problem = adapter.installation_problem(case)
         if problem:
             return f"{problem}: make setup builds it again"
-    return adapter.unsupported_reason(case)
+    refused = unplannable(case.spec, case.strategy) if case.device_speeds else ""
+    return refused or adapter.unsupported_reason(case)

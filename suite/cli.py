@@ -75,6 +75,9 @@ def run(
     batch_resolution: Annotated[
         str | None, typer.Option(help="where that search ends: 5%")
     ] = None,
+    device_speeds: Annotated[
+        str | None, typer.Option(help="plan shares by them: 1,0.5 or measured")
+    ] = None,
     out: Path = Path("results"),
     resume: Annotated[
         Path | None, typer.Option(help="go on with this run", autocompletion=complete_runs)
@@ -90,12 +93,12 @@ def run(
         "framework": _split(framework), "strategy": _split(strategy), "variant": _split(variant),
         "workload": _split(workload), "size": size, "data": data, "batch": batch,
         "devices": _split(devices), "device": device, "dtype": dtype, "mode": mode,
-        "steps": steps, "warmup": warmup,
-        "repeats": repeats, "precision": precision, "budget": budget, "probes": probes,
+        "steps": steps, "warmup": warmup, "repeats": repeats,
+        "precision": precision, "budget": budget, "probes": probes,
         "probe_steps": probe_steps, "timeline": timeline or None, "seed": seed,
         "timeout": timeout, "python": _pairs(python), "link": link,
         "find_max_batch": find_max_batch or None, "memory_limit": memory_limit,
-        "batch_resolution": batch_resolution,
+        "batch_resolution": batch_resolution, "device_speeds": device_speeds,
     }
     if resume:
         _refuse_beside_resume(context)

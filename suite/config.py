@@ -13,14 +13,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from suite.launch import manifest
 from suite.spec.case import PARITY_STEPS, Case
@@ -67,6 +60,7 @@ class RunConfig(BaseModel):
     link: bool = True
     find_max_batch: bool = False
     memory_limit: int | None = Field(default=None, ge=1)
+    device_speeds: Literal["measured"] | list[float] = Field(default_factory=list)
     batch_resolution: float = Field(default=0.05, gt=0, lt=1)
 
     @field_validator("variant", mode="before")
@@ -87,13 +81,17 @@ class RunConfig(BaseModel):
     def _no_repeats(cls, value: list[Any]) -> list[Any]:
         return list(dict.fromkeys(value))
 
-    @model_validator(mode="after")
-    def _limit_of_a_search(self) -> RunConfig:
-        if self.memory_limit and not self.find_max_batch:
-            fix = "add --find-max-batch, or drop it"
-            raise UsageError("--memory-limit", self.memory_limit,
-                             "--find-max-batch beside it, the search that it limits", fix)
-        return self
+    @field_validator("device_speeds", mode="before")
+    @classmethod
+    def _speeds(cls, value: Any) -> Any:
+        return parse_speeds(value) if isinstance(value, str) else value
+
+    @field_validator("device_speeds")
+    @classmethod
+    def _forward(cls, value: Any) -> Any:
+        if value != MEASURED and not all(0 < speed < float("inf") for speed in value):
+            raise ValueError("a positive number for each device, such as 1,0.5, or measured")
+        return value
 
     @field_validator("memory_limit", mode="before")
     @classmethod
@@ -117,6 +115,19 @@ def parse_share(text: str) -> float:
     if not found:
         raise ValueError("a share such as 3% or 0.03")
     return float(found[1]) / (100 if found[2] else 1)
+
+
+MEASURED = "measured"
+
+
+def parse_speeds(text: str) -> str | list[float]:
+    """``measured``, or ``1,0.5``: a relative speed a device."""
+    if text == MEASURED:
+        return text
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError("a number for each device, such as 1,0.5, or measured") from None
 
 
 UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -156,7 +167,12 @@ def resolve(preset: str, file: Path | None, options: dict[str, Any]) -> RunConfi
         merged["size"] = ""
     if {"precision", "budget"} & merged.keys() and "repeats" not in asked:
         merged["repeats"] = REPEATS_OF_A_RULE
-    return validate(RunConfig, merged)
+    config = validate(RunConfig, merged)
+    if config.memory_limit and not config.find_max_batch:
+        expected = "--find-max-batch beside it, the search that it limits"
+        fix = "add --find-max-batch, or drop it"
+        raise UsageError("--memory-limit", config.memory_limit, expected, fix)
+    return config
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -208,12 +224,13 @@ def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
         for variant in _variants(strategy, config.variant)
         for count in _counts(strategy, config.devices)
     ]
+    speeds = _planned_speeds(config)
     cases = []
     for workload in config.workload:
         size = find_workload(workload, config.size or DEFAULT_SIZE.get(workload, "")).size
         spec = sized_workload(workload, size, config.batch or 0)
         for strategy, variant in dict.fromkeys(way[:2] for way in ways):
-            _check_splits(spec, strategy, variant, _counts(strategy, config.devices))
+            _check_splits(spec, strategy, variant, _counts(strategy, config.devices), speeds)
         for framework in config.framework:
             for engine in offered[framework]:
                 for strategy, variant, count in ways:
@@ -222,9 +239,23 @@ def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
                             framework, engine, strategy, variant, workload, spec.size, config.data,
                             device, count, config.dtype, config.mode, config.steps, config.seed,
                             config.probe_steps, config.warmup, global_batch=config.batch or 0,
+                            device_speeds=_unequal(speeds, count),
                         )
                     )
     return cases
+
+
+def _planned_speeds(config: RunConfig) -> list[float]:
+    """One a device of the largest count; fewer devices are the first of them."""
+    speeds = config.device_speeds
+    if isinstance(speeds, str):
+        raise UsageError("--device-speeds", speeds, "numbers, once they are measured",
+                         "give them as numbers")
+    if speeds and len(speeds) != max(config.devices):
+        shown = ",".join(f"{speed:g}" for speed in speeds)
+        raise UsageError("--device-speeds", shown, f"one for each of {max(config.devices)} devices",
+                         "correct it, or --devices")
+    return speeds
 
 
 def engines() -> dict[str, Sequence[str]]:
@@ -248,14 +279,24 @@ def _counts(strategy: str, asked: list[int]) -> list[int]:
     return [1] if strategy == "single" else asked
 
 
-def _check_splits(spec: Workload, strategy: str, variant: str, counts: list[int]) -> None:
+def _check_splits(
+    spec: Workload, strategy: str, variant: str, counts: list[int], speeds: list[float]
+) -> None:
     """Raises :class:`UsageError` where no number of devices that was asked for splits evenly.
 
     Of several numbers one that does not is a row without figures, which says why.
     """
-    problems = [division_problem(spec, strategy, variant, count) for count in counts]
+    problems = [
+        division_problem(spec, strategy, variant, count, _unequal(speeds, count))
+        for count in counts
+    ]
     if all(problems):
-        check_divides(spec, strategy, variant, counts[0])
+        check_divides(spec, strategy, variant, counts[0], _unequal(speeds, counts[0]))
+
+
+def _unequal(speeds: list[float], count: int) -> tuple[float, ...]:
+    """Those of the first ``count`` devices; empty where they are alike."""
+    return tuple(speeds[:count]) if len(set(speeds[:count])) > 1 else ()
 
 
 def known(what: str, asked: list[str], allowed: Any) -> None:

@@ -57,7 +57,9 @@ def batch_unit(case: Case) -> int:
     for batch in count(1):
         spec = sized_workload(case.workload, case.size, batch)
         try:
-            check_divides(spec, case.strategy, case.variant, case.devices)
+            check_divides(
+                spec, case.strategy, case.variant, case.devices, case.device_speeds
+            )
         except UsageError:
             if batch >= case.spec.global_batch:  # refused for another reason
                 raise

@@ -25,7 +25,7 @@ class InterLayerSession(GroupSession):
     """One contiguous group of layers a rank; the last rank has the loss."""
 
     def build(self, weights: Weights) -> nn.Module:
-        groups = stage_units(self.spec, self.case.devices)
+        groups = stage_units(self.spec, self.case.devices, self.case.device_speeds)
         first = sum(len(group) for group in groups[: self.rank.index])
         units = range(first, first + len(groups[self.rank.index]))
         self.last = self.rank.index == self.case.devices - 1

@@ -24,6 +24,7 @@ class Case:
     cuts a batch: one after the other passes through the model, and gradients are those of the mean
     of their losses. ``global_batch`` is samples a step over all devices, 0 the workload's own;
     ``memory_limit_bytes`` is what a GPU's allocator may hold for one device, 0 for all of it.
+    ``device_speeds`` are relative, a device each, where shares and cuts are planned by them.
     """
 
     framework: str
@@ -46,13 +47,19 @@ class Case:
     statistics_groups: int = 1
     global_batch: int = 0
     memory_limit_bytes: int = 0
+    device_speeds: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "device_speeds", tuple(self.device_speeds))  # JSON has lists
 
     @property
     def case_id(self) -> str:
         """Folder-safe name, unique in a run."""
         name = self.framework if self.framework != "horovod" else f"horovod-{self.engine}"
         strategy = f"{self.strategy}-{self.variant}" if self.variant else self.strategy
-        return f"{name}.{strategy}.{self.workload_id}.{self.device}{self.devices}"
+        planned = "-".join(f"{speed:g}" for speed in self.device_speeds)
+        speeds = f".speeds-{planned}" if planned else ""
+        return f"{name}.{strategy}.{self.workload_id}.{self.device}{self.devices}{speeds}"
 
     @property
     def workload_id(self) -> str:

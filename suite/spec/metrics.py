@@ -176,6 +176,8 @@ METRICS: tuple[Metric, ...] = (
     Metric("memory_limit_bytes", "B", "memory limit", "", size_bytes,
            "What a process (GPU: an allocator) was allowed in the probes: a device's limit times "
            "the devices that a process drives."),
+    _text("device_speeds", "device speeds", "Relative speeds that shares and cuts were planned "
+          "for, a device each (--device-speeds); empty where they are even."),
 )
 COLUMNS: tuple[str, ...] = tuple(metric.name for metric in METRICS)
 BY_NAME: dict[str, Metric] = {metric.name: metric for metric in METRICS}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from suite.spec.errors import UsageError
+from suite.spec.planner import proportional_shares
 from suite.spec.workloads.contract import Branch, Workload
 
 Work = tuple[str, int]
@@ -20,8 +21,13 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 }
 
 
-def batch_slice(global_batch: int, devices: int, rank: int) -> slice:
-    """The contiguous samples of ``rank``."""
+def batch_slice(
+    global_batch: int, devices: int, rank: int, speeds: Sequence[float] = ()
+) -> slice:
+    """The contiguous samples of ``rank``: in proportion to its speed where ``speeds`` are given."""
+    if speeds:
+        shares = proportional_shares(global_batch, speeds)
+        return slice(sum(shares[:rank]), sum(shares[: rank + 1]))
     share = global_batch // devices
     return slice(rank * share, (rank + 1) * share)
 
@@ -55,16 +61,20 @@ def branch_parameters(workload: Workload, branch: Branch) -> list[str]:
     return [name for name in shard_axes(workload) if name.rpartition(".")[0] in layers]
 
 
-def stage_units(workload: Workload, stages: int) -> list[list[str]]:
-    """Contiguous groups of units, one a stage, whose largest count of FLOPs is the smallest."""
+def stage_units(
+    workload: Workload, stages: int, speeds: Sequence[float] = ()
+) -> list[list[str]]:
+    """Contiguous groups of units, one a stage, whose largest FLOPs over speed are the smallest."""
     costs = workload.unit_flops()
-    groups = balanced_cuts(list(costs.values()), stages)
+    groups = balanced_cuts(list(costs.values()), stages, speeds)
     names = iter(costs)
     return [[next(names) for _ in range(count)] for count in groups]
 
 
-def balanced_cuts(costs: Sequence[float], stages: int) -> list[int]:
-    """Lengths of ``stages`` contiguous groups that make the largest sum the smallest.
+def balanced_cuts(
+    costs: Sequence[float], stages: int, speeds: Sequence[float] = ()
+) -> list[int]:
+    """Lengths of ``stages`` contiguous groups that make the largest sum over speed the smallest.
 
     Dynamic programming over the first cut, from the back (linear partitioning: Skiena, The
     Algorithm Design Manual, 10.7). Of equal plans the one with longer first groups is taken; groups
@@ -73,14 +83,17 @@ def balanced_cuts(costs: Sequence[float], stages: int) -> list[int]:
     before = [0.0, *accumulate(costs)]
     units = len(costs)
     filled = min(stages, units)
+    pace = list(speeds or [1.0] * stages)[:filled]
     best: dict[tuple[int, int], tuple[float, list[int]]] = {
-        (start, 1): (before[units] - before[start], [units - start]) for start in range(units)
+        (start, 1): ((before[units] - before[start]) / pace[-1], [units - start])
+        for start in range(units)
     }
     for count in range(2, filled + 1):
         for start in range(units - count + 1):
             best[start, count] = min(
                 (
-                    (max(before[cut] - before[start], rest), [cut - start, *lengths])
+                    (max((before[cut] - before[start]) / pace[-count], rest),
+                     [cut - start, *lengths])
                     for cut in range(units - count + 1, start, -1)
                     for rest, lengths in [best[cut, count - 1]]
                 ),
@@ -89,13 +102,15 @@ def balanced_cuts(costs: Sequence[float], stages: int) -> list[int]:
     return best[0, filled][1] + [0] * (stages - filled)
 
 
-def stages_of_weights(workload: Workload, stages: int) -> dict[str, tuple[int, ...]]:
+def stages_of_weights(
+    workload: Workload, stages: int, speeds: Sequence[float] = ()
+) -> dict[str, tuple[int, ...]]:
     """Parameter name -> the stages that hold it; what belongs to no unit rides with its end.
 
     What both ends hold they hold as equal copies; the first stage's is the one reported.
     """
     stage: dict[str, tuple[int, ...]] = {
-        unit: (index,) for index, group in enumerate(stage_units(workload, stages))
+        unit: (index,) for index, group in enumerate(stage_units(workload, stages, speeds))
         for unit in group
     }
     number = {"first": 0, "last": stages - 1}
@@ -169,10 +184,16 @@ def micro_batches(variant: str, devices: int) -> int:
     return 1 if variant == "naive" else 2 * devices
 
 
-def check_divides(workload: Workload, strategy: str, variant: str, devices: int) -> None:
-    """Raises :class:`UsageError` where the split does not come out even."""
+def check_divides(
+    workload: Workload, strategy: str, variant: str, devices: int, speeds: Sequence[float] = ()
+) -> None:
+    """Raises :class:`UsageError` where the split does not come out even, or a share empty."""
     label = f"{workload.name} {workload.size}, {strategy}"
-    if strategy == "data" and workload.global_batch % devices:
+    if strategy == "data" and speeds:
+        if not min(proportional_shares(workload.global_batch, speeds)):
+            expected = f"a sample of the global batch {workload.global_batch} for each"
+            _refuse(label, devices, expected, "give a larger --batch, or other --device-speeds")
+    elif strategy == "data" and workload.global_batch % devices:
         _refuse(label, devices, f"a divisor of the global batch {workload.global_batch}", OR_BATCH)
     if strategy == "intra_layer":
         for name, axis in shard_axes(workload).items():
@@ -193,10 +214,12 @@ def check_divides(workload: Workload, strategy: str, variant: str, devices: int)
 OR_BATCH = "choose another --devices or --batch"
 
 
-def division_problem(workload: Workload, strategy: str, variant: str, devices: int) -> str:
+def division_problem(
+    workload: Workload, strategy: str, variant: str, devices: int, speeds: Sequence[float] = ()
+) -> str:
     """The same in words; empty where it comes out even."""
     try:
-        check_divides(workload, strategy, variant, devices)
+        check_divides(workload, strategy, variant, devices, speeds)
     except UsageError as error:
         return str(error).partition(". Fix:")[0]
     return ""

@@ -73,7 +73,7 @@ def _inter_layer(case: Case) -> Communications:
     parts = micro_batches(case.variant, case.devices)
     found: Communications = []
     unit = 0
-    for group in stage_units(case.spec, case.devices)[:-1]:
+    for group in stage_units(case.spec, case.devices, case.device_speeds)[:-1]:
         unit += len(group)
         samples = case.spec.global_batch // parts
         size = BYTES * samples * prod(case.spec.boundary(unit))
