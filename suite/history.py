@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from suite.analysis.comparison import MACHINE, compare_row
@@ -18,12 +18,12 @@ from suite.analysis.ledger import MUST_EQUAL
 from suite.analysis.rows import Row
 from suite.analysis.statistics import LEVEL
 from suite.analysis.trend import change_points
-from suite.commands import wide
+from suite.commands import printer
 from suite.reading import read_run
 from suite.report.compared import page, plain
 from suite.spec.errors import UsageError
 from suite.spec.metrics import BY_NAME
-from suite.worker import write_atomically
+from suite.store import write_output
 
 HEAD = ("time", "run", "step time", "interval", "against the run before", "what changed")
 
@@ -61,7 +61,7 @@ def history(folder: Path, as_json: bool, html: Path | None) -> int:
     if html:
         parts = [([one.case_id, one.settings], HEAD, [_cells(p) for p in one.points])
                  for one in found]
-        write_atomically(html, page(f"History of {folder}", parts))
+        write_output("--html", html, page(f"History of {folder}", parts))
     if as_json:
         print(json.dumps([asdict(one) | {"points": [plain(asdict(p)) for p in one.points]}
                           for one in found], indent=1))
@@ -73,7 +73,11 @@ def history(folder: Path, as_json: bool, html: Path | None) -> int:
 def _runs(folder: Path) -> Iterator[tuple[str, dict[str, Any], list[Row]]]:
     """(time, run.json, rows) of every run directly under ``folder``."""
     for file in sorted(folder.glob("*/run.json")):
-        stored = read_run(file.parent)
+        try:
+            stored = read_run(file.parent)
+        except UsageError as error:
+            print(f"left out: {error}", file=sys.stderr)
+            continue
         yield _began(stored.run, file), stored.run, stored.rows()
 
 
@@ -140,7 +144,7 @@ def _cells(point: Point) -> tuple[str, ...]:
 
 
 def _show(found: list[Series]) -> None:
-    console = wide(Console())
+    console = printer()
     several = {one.case_id for one in found if sum(o.case_id == one.case_id for o in found) > 1}
     for one in found:
         title = one.case_id + (f" ({one.settings})" if one.case_id in several else "")

@@ -13,6 +13,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
+from suite.analysis.frontier import FrontierProbe
 from suite.analysis.link import LinkFit
 from suite.analysis.rows import Row
 from suite.spec.errors import UsageError
@@ -32,6 +33,15 @@ def create_run_folder(out: Path, run_id: str) -> Path:
         reason = error.strerror or str(error)
         raise UsageError("--out", str(out), "a writable folder", reason) from None
     return folder
+
+
+def write_output(option: str, path: Path, text: str) -> None:
+    """A file that a user named, as a whole; raises :class:`UsageError` where it cannot be."""
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(option, str(path), "a file that can be written", reason) from None
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -131,6 +141,17 @@ def read_fits(folder: Path) -> list[LinkFit]:
         [{name: value for name, value in row.items() if value != ""}
          | {"backend": row["backend"], "transport": row["transport"]} for row in rows]
     )
+
+
+def read_probes(folder: Path) -> list[FrontierProbe]:
+    """Rows of ``frontier.csv``; empty where no frontier was looked for."""
+    path = folder / "frontier.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as stream:
+        rows = [{name: value or None for name, value in row.items()} | {"reason": row["reason"]}
+                for row in csv.DictReader(stream)]
+    return TypeAdapter(list[FrontierProbe]).validate_python(rows)
 
 
 STEP_COLUMNS = ["case_id", "launch", "rank", "step", "pass", "seconds"]

@@ -28,7 +28,7 @@ class InterLayerSession(GroupSession):
     def build(self, weights: Weights) -> nn.Module:
         self.stages, self.index = self.case.axes.size("inter_layer"), self.position("inter_layer")
         self.last = self.index == self.stages - 1
-        groups = stage_units(self.spec, self.stages)
+        groups = stage_units(self.spec, self.stages, self.case.device_speeds)
         first = sum(len(group) for group in groups[: self.index])
         self.units = range(first, first + len(groups[self.index]))
         module = super().build(weights)

@@ -15,6 +15,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from adapters.pytorch.models.training import Training, open_device
 from suite.spec.adapter import Inputs, Session
 from suite.spec.case import Case, Rank
+from suite.spec.planner import share_weighted
 from suite.spec.strategies import batch_slice
 from suite.spec.workloads import Weights
 
@@ -110,10 +111,23 @@ class GroupSession(Training):
 
 
 class DataParallelSession(GroupSession):
-    """Contiguous shards of the global batch; equal shards make a mean of means the batch's mean."""
+    """Contiguous shards of the global batch; equal shards make a mean of means the batch's mean.
+
+    Shards by the devices' speeds are weighted instead.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        if self.case.device_speeds:
+            self.loss_function = share_weighted(
+                self.loss_function, self.case.devices, self.spec.global_batch
+            )
 
     def local_batch(self, features: Any, targets: Any) -> tuple[Any, Any]:
-        share = batch_slice(len(features), self.case.axes.size("data"), self.position("data"))
+        share = batch_slice(
+            len(features), self.case.axes.size("data"), self.position("data"),
+            self.case.device_speeds,
+        )
         return features[share], targets[share]
 
     def loss(self, handle: torch.Tensor) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from suite.spec.mesh import Mesh, mesh_of, mesh_shape, mesh_text
 from suite.spec.strategies import statistics_groups
-from suite.spec.workloads import Workload, find_workload
+from suite.spec.workloads import Workload, find_workload, sized_workload
 
 SCHEMA_VERSION = 2
 PARITY_STEPS = 10
@@ -24,6 +24,9 @@ class Case:
     that others are held against, ``statistics_groups`` is into how many equal contiguous parts it
     cuts a batch: one after the other passes through the model, and gradients are those of the mean
     of their losses. ``mesh`` gives the sizes of a combined strategy's axes.
+    ``global_batch`` is samples a step over all devices, 0 the workload's own;
+    ``memory_limit_bytes`` is what a GPU's allocator may hold for one device, 0 for all of it.
+    ``device_speeds`` are relative, a device each, where shares and cuts are planned by them.
     """
 
     framework: str
@@ -45,6 +48,12 @@ class Case:
     interface: str = "lo"
     statistics_groups: int = 1
     mesh: str = ""
+    global_batch: int = 0
+    memory_limit_bytes: int = 0
+    device_speeds: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "device_speeds", tuple(self.device_speeds))  # JSON has lists
 
     @property
     def case_id(self) -> str:
@@ -52,7 +61,9 @@ class Case:
         name = self.framework if self.framework != "horovod" else f"horovod-{self.engine}"
         strategy = f"{self.strategy}-{self.variant}" if self.variant else self.strategy
         count = mesh_shape(mesh_text(self.strategy, self.axes)) or self.devices
-        return f"{name}.{strategy}.{self.workload_id}.{self.device}{count}"
+        planned = "-".join(f"{speed:g}" for speed in self.device_speeds)
+        speeds = f".speeds-{planned}" if planned else ""
+        return f"{name}.{strategy}.{self.workload_id}.{self.device}{count}{speeds}"
 
     @property
     def axes(self) -> Mesh:
@@ -61,12 +72,14 @@ class Case:
 
     @property
     def workload_id(self) -> str:
-        """Folder-safe name of the workload and its size."""
-        return f"{self.workload.replace(':', '-')}-{self.size}"
+        """Folder-safe name of the workload, its size, and a global batch that is not its own."""
+        name = f"{self.workload.replace(':', '-')}-{self.size}"
+        chosen = self.global_batch and self.spec != find_workload(self.workload, self.size)
+        return f"{name}-batch{self.global_batch}" if chosen else name
 
     @property
     def spec(self) -> Workload:
-        return find_workload(self.workload, self.size)
+        return sized_workload(self.workload, self.size, self.global_batch)
 
     @property
     def groups(self) -> int:

@@ -133,13 +133,18 @@ def _given(strategy: str, devices: int, text: str) -> dict[str, int]:
     return sizes
 
 
+def balances(strategy: str, devices: int) -> bool:
+    """Whether each axis of a strategy can have two devices or more."""
+    return len(_prime_factors(devices)) >= len(parts_of(strategy))
+
+
 def _balanced(strategy: str, devices: int) -> dict[str, int]:
     """As equal as prime factors allow, the larger ones for whom it costs least."""
     parts = parts_of(strategy)
     sizes = [1] * len(parts)
     for factor in sorted(_prime_factors(devices), reverse=True):
         sizes[sizes.index(min(sizes))] *= factor
-    if min(sizes) < 2:
+    if not balances(strategy, devices):
         expected = f"a product of {len(parts)} numbers above 1, such as {2 ** len(parts)}"
         raise UsageError(f"devices for {strategy}", devices, expected, "choose another --devices")
     wanted = [axis for axis in LARGER_FIRST if axis in parts]

@@ -111,7 +111,7 @@ def _inter_layer(case: Case) -> Communications:
     pipelines = 1 if placed else mesh.size("intra_layer")
     found: Communications = []
     unit = 0
-    for group in stage_units(case.spec, stages)[:-1]:
+    for group in stage_units(case.spec, stages, case.device_speeds)[:-1]:
         unit += len(group)
         size = BYTES * (case.spec.global_batch // chunks) * prod(case.spec.boundary(unit))
         found += [("send_recv", size)] * (2 * chunks * pipelines)

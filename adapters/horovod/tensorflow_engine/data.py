@@ -9,15 +9,29 @@ import tensorflow as tf
 
 from adapters.horovod.tensorflow_engine.session import HorovodSession
 from adapters.tensorflow.models.branch import Tensors
+from suite.spec.planner import share_weighted
 from suite.spec.strategies import batch_slice
 from suite.spec.workloads import Weights
 
 
 class DataSession(HorovodSession):
-    """Gradients are averaged over ranks; equal shards make that the global-batch mean."""
+    """Gradients are averaged over ranks; equal shards make that the global-batch mean.
+
+    Shards by the devices' speeds are weighted instead.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        if self.case.device_speeds:
+            self.loss_function = share_weighted(
+                self.loss_function, self.case.devices, self.spec.global_batch
+            )
 
     def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
-        share = batch_slice(len(features), self.case.axes.size("data"), self.position("data"))
+        share = batch_slice(
+            len(features), self.case.axes.size("data"), self.position("data"),
+            self.case.device_speeds,
+        )
         return super().place(features[share], targets[share])
 
     def build(self, weights: Weights) -> Tensors:

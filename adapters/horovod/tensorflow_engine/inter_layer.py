@@ -31,7 +31,7 @@ class InterLayerSession(HorovodSession):
         self.last = stages - 1
         self.parts = micro_batches(self.case.variant, stages)
         self.order = pipeline_order(self.case.variant, self.stage, stages, self.parts)
-        groups = stage_units(self.spec, stages)
+        groups = stage_units(self.spec, stages, self.case.device_speeds)
         first = sum(len(group) for group in groups[: self.stage])
         self.units = range(first, first + len(groups[self.stage]))
         self.blanks = {}
@@ -40,7 +40,7 @@ class InterLayerSession(HorovodSession):
         if self.stage < self.last:
             self.blanks["backward"] = self._blank(self.units.stop)
         self.sink = tf.Variable(tf.zeros((), self.dtype), trainable=False)
-        holders = stages_of_weights(self.spec, stages)
+        holders = stages_of_weights(self.spec, stages, self.case.device_speeds)
         mine = {name: array for name, array in weights.items() if self.stage in holders[name]}
         self.tied = [name for name in tied_weights(self.spec, stages) if name in mine]
         return super().build(mine)

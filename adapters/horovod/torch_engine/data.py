@@ -14,15 +14,29 @@ from torch import nn
 
 from adapters.horovod.torch_engine.session import HorovodSession, Watch
 from adapters.pytorch.models.images import laid_out
+from suite.spec.planner import share_weighted
 from suite.spec.strategies import batch_slice, micro_batches
 from suite.spec.workloads import Weights
 
 
 class DataSession(HorovodSession):
-    """Gradients are averaged over ranks; equal shards make that the global-batch mean."""
+    """Gradients are averaged over ranks; equal shards make that the global-batch mean.
+
+    Shards by the devices' speeds are weighted instead.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        if self.case.device_speeds:
+            self.loss_function = share_weighted(
+                self.loss_function, self.case.devices, self.spec.global_batch
+            )
 
     def local_batch(self, features: Any, targets: Any) -> tuple[Any, Any]:
-        share = batch_slice(len(features), self.case.axes.size("data"), self.position("data"))
+        share = batch_slice(
+            len(features), self.case.axes.size("data"), self.position("data"),
+            self.case.device_speeds,
+        )
         return features[share], targets[share]
 
     def build(self, weights: Weights) -> nn.Module:

@@ -23,7 +23,7 @@ class InterLayerSession(HorovodSession):
         self.last = stages - 1
         self.parts = micro_batches(self.case.variant, stages)
         self.order = pipeline_order(self.case.variant, self.stage, stages, self.parts)
-        groups = stage_units(self.spec, stages)
+        groups = stage_units(self.spec, stages, self.case.device_speeds)
         first = sum(len(group) for group in groups[: self.stage])
         after = first + len(groups[self.stage])
         self.units = range(first, after)
