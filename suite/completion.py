@@ -22,11 +22,11 @@ def names(what: str) -> list[str]:
     from suite.config import DEFAULT, PRESETS, engines, variant_names
     from suite.spec.link import COLLECTIVES
     from suite.spec.plugins import named
-    from suite.spec.strategies import STRATEGIES
+    from suite.spec.strategies import COMBINED, STRATEGIES
     from suite.spec.workloads import GROUP, WORKLOADS
 
     found: dict[str, Iterable[str]] = {
-        "preset": PRESETS, "framework": engines(), "strategy": STRATEGIES,
+        "preset": PRESETS, "framework": engines(), "strategy": [*STRATEGIES, *COMBINED],
         "workload": [*WORKLOADS, *named(GROUP)],
         "variant": [DEFAULT, *variant_names()], "metric": COMPARED, "collective": COLLECTIVES,
         "size": [size for sizes in WORKLOADS.values() for size in sizes],

@@ -5,16 +5,12 @@ from itertools import accumulate, combinations, pairwise
 import numpy as np
 import pytest
 
-from suite.spec.errors import UsageError
 from suite.spec.gpus import datasheet_flops
 from suite.spec.strategies import (
-    VARIANTS,
     balanced_cuts,
     batch_slice,
     branch_parameters,
-    check_divides,
     shard_axes,
-    stage_count,
     stage_units,
     stages_of_weights,
     statistics_groups,
@@ -123,14 +119,6 @@ def test_branches_name_what_there_is(spec: Workload) -> None:
         assert f"{branch.row}.bias" not in axes
 
 
-@pytest.mark.parametrize("spec", ALL, ids=_name)
-def test_two_devices_share_every_workload(spec: Workload) -> None:
-    for strategy, variants in VARIANTS.items():
-        for variant in variants:
-            if len(spec.units()) >= stage_count(variant, 2):  # too few is a test of its own
-                check_divides(spec, strategy, variant, 1 if strategy == "single" else 2)
-
-
 @pytest.mark.parametrize("costs", CUT_POINTS)
 def test_cuts_are_the_best_of_all(costs: tuple[int, ...]) -> None:
     for stages in range(1, len(costs) + 1):
@@ -193,44 +181,11 @@ def test_groups_that_are_normalised_alone(strategy: str, variant: str, groups: i
 )
 def test_micro_batches_are_normalised_alone(strategy: str, variant: str, groups: int) -> None:
     assert statistics_groups(Convolutions(), strategy, variant, 2, accumulate=4) == groups
-    assert statistics_groups(find_workload("gpt", "tiny"), strategy, variant, 2, 4) == 1
-
-
-@pytest.mark.parametrize(("workload", "devices", "said"), [
-    ("mlp", 2, "got 2, expected at least 4, 2 stages on each of 2"), ("gpt", 4, "at least 8"),
-    ("gpt", 1, "2 or more"),
-])
-def test_too_few_units_for_two_stages_each(workload: str, devices: int, said: str) -> None:
-    check_divides(find_workload("gpt", "tiny"), "inter_layer", "interleaved", 2)
-    with pytest.raises(UsageError, match=said):
-        check_divides(find_workload(workload, "tiny"), "inter_layer", "interleaved", devices)
-
-
-@pytest.mark.parametrize(("strategy", "variant", "accumulate", "said"), [
-    ("single", "", 3, "a divisor of the 8 samples of a device"),
-    ("data", "", 8, "a divisor of the 4 samples of a device"),
-    ("inter_layer", "gpipe", 4, "a divisor of the 2 samples of a micro-batch"),
-    ("inter_layer", "naive", 2, "naive has one micro-batch a step"),
-])
-def test_uneven_micro_batches_are_refused(
-    strategy: str, variant: str, accumulate: int, said: str
-) -> None:
-    devices = 1 if strategy == "single" else 2
-    with pytest.raises(UsageError, match=said):
-        check_divides(find_workload("gpt", "tiny"), strategy, variant, devices, accumulate)
-    check_divides(find_workload("gpt", "tiny"), "data", "", 2, 4)
+    assert statistics_groups(find_workload("gpt", "tiny"), strategy, variant, 2, accumulate=4) == 1
 
 
 def test_shards_are_contiguous() -> None:
     assert [batch_slice(8, 4, rank) for rank in (0, 3)] == [slice(0, 2), slice(6, 8)]
-
-
-@pytest.mark.parametrize(
-    ("strategy", "devices"), [("data", 7), ("intra_layer", 4), ("inter_layer", 3)]
-)
-def test_uneven_split_is_refused(strategy: str, devices: int) -> None:
-    with pytest.raises(UsageError, match="devices for mlp tiny"):
-        check_divides(find_workload("mlp", "tiny"), strategy, "gpipe", devices)
 
 
 def test_datasheet_peaks_go_by_the_exact_name() -> None:

@@ -1,12 +1,13 @@
-"""What both engines share: the ledger, neighbours' process sets, who computes."""
+"""What both engines share: the ledger, process sets, whole arrays, who computes."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib import metadata
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ import numpy as np
 
 from adapters.horovod.interfaces import interface_of_host
 from suite.spec.case import Case, Rank
-from suite.spec.strategies import shard_axes, stage_count, tied_weights
+from suite.spec.mesh import Mesh
+from suite.spec.strategies import shard_axes, tied_weights
 from suite.spec.workloads import Weights, Workload
 
 EMULATED = "hops are broadcasts over 2-rank process sets: Horovod has no send/recv"
 
 
-def ledger(inter_layer: bool) -> dict[str, str]:
+def ledger(case: Case) -> dict[str, str]:
     """What Horovod adds to a row's fairness ledger."""
     found = {
         "horovod": metadata.version("horovod"),
@@ -30,37 +32,70 @@ def ledger(inter_layer: bool) -> dict[str, str]:
         "fusion_threshold_bytes": os.environ["HOROVOD_FUSION_THRESHOLD"],
         "autotune": os.environ["HOROVOD_AUTOTUNE"],
     }
-    return found | ({"emulated": EMULATED} if inter_layer else {})
+    return found | ({"emulated": EMULATED} if "inter_layer" in case.axes.names else {})
 
 
-def neighbour_sets(hvd: Any, processes: int, ring: bool = False) -> list[Any]:
-    """Process set of ranks ``i`` and ``i + 1`` at ``i``; call before ``hvd.init``.
+def shared_by(case: Case) -> list[tuple[int, ...]]:
+    """Ranks of every group that a case communicates in, each once, alike on every rank.
 
-    In a ring the last one is of the last rank and the first. The set of all ranks exists already,
-    and Horovod refuses a second one.
+    Replicas and shards reduce over their axis, stages pass on to their neighbours (in a ring where
+    devices take their stages in turns), and the ends of a pipeline add up what they tie.
     """
-    if processes == 2:
-        return [hvd.global_process_set] * (1 + ring)
-    pairs = [hvd.ProcessSet([rank, rank + 1]) for rank in range(processes - 1)]
-    return [*pairs, hvd.ProcessSet([0, processes - 1])] if ring else pairs
+    mesh = case.axes
+    found = [group for axis in ("data", "intra_layer") if axis in mesh.names
+             for group in mesh.groups(axis)]
+    for line in mesh.groups("inter_layer") if "inter_layer" in mesh.names else []:
+        found += [list(pair) for pair in pairwise(line)]
+        if tied_weights(case.spec, case.stages) or case.stages > len(line):
+            found.append([line[0], line[-1]])
+    return list(dict.fromkeys(map(tuple, found)))
 
 
-def pipeline_sets(hvd: Any, case: Case) -> tuple[list[Any], Any]:
-    """Neighbours' process sets, and that of both end ranks if a parameter is tied between them.
+class ProcessSets:
+    """An engine's process sets; make them before ``hvd.init(process_sets=sets.new)``.
 
-    The last stage of each round of an interleaved pipeline hands on to the first rank.
+    The set of all ranks exists already, and Horovod refuses a second one.
     """
-    ring = stage_count(case.variant, case.devices) > case.devices
-    sets = neighbour_sets(hvd, case.devices, ring)
-    if not tied_weights(case.spec, case.devices):
-        return sets, None
-    return sets, sets[-1] if ring else neighbour_sets(hvd, case.devices, ring=True)[-1]
+
+    def __init__(self, hvd: Any, processes: int, groups: Iterable[tuple[int, ...]]) -> None:
+        self._known = {tuple(range(processes)): hvd.global_process_set}
+        missing = [ranks for ranks in groups if ranks not in self._known]
+        self.new = [hvd.ProcessSet(list(ranks)) for ranks in missing]
+        self._known |= dict(zip(missing, self.new, strict=True))
+
+    def of(self, ranks: Iterable[int]) -> Any:
+        """The process set of these ranks."""
+        return self._known[tuple(sorted(ranks))]
 
 
-def new_sets(hvd: Any, sets: list[Any]) -> list[Any]:
-    """Those that ``hvd.init`` must be told of."""
-    own = [group for group in sets if group and group is not hvd.global_process_set]
-    return list({id(group): group for group in own}.values())
+class OnMesh:
+    """A rank's place on the mesh of its case, and the process sets that it belongs to."""
+
+    case: Case
+    rank: Rank
+    sets: ProcessSets
+
+    def position(self, axis: str) -> int:
+        """Where this rank is on an axis."""
+        return self.case.axes.place(axis, self.rank.index)
+
+    def process_set(self, axis: str) -> Any:
+        """The ranks that differ from this one on that axis alone."""
+        return self.sets.of(self.case.axes.group(axis, self.rank.index))
+
+    def hop_ranks(self, lower: int) -> tuple[int, int]:
+        """The ranks of this pipeline that hold the stages ``lower`` and ``lower + 1``."""
+        line = self.case.axes.group("inter_layer", self.rank.index)
+        return line[lower % len(line)], line[(lower + 1) % len(line)]
+
+    def key(self, axis: str, name: str) -> str:
+        """The name of a communication of this rank's group, which no other group has."""
+        return name + self.case.axes.suffix(axis, self.rank.index)
+
+    @property
+    def split(self) -> bool:
+        """Whether a rank holds a part of the parameters only."""
+        return bool({"intra_layer", "inter_layer"} & set(self.case.axes.names))
 
 
 def gather_arrays(
@@ -78,9 +113,14 @@ def gather_arrays(
     return [{name: next(parts).reshape(shape) for name, shape in rank} for rank in described]
 
 
-def merge_stages(parts: list[Weights]) -> Weights:
-    """Every stage's arrays; of a tied parameter's equal copies the first stage's."""
-    return {name: array for part in reversed(parts) for name, array in part.items()}
+def whole_arrays(workload: Workload, mesh: Mesh, parts: list[Weights]) -> Weights:
+    """Whole arrays from what every rank holds, of the first replica; of equal copies the first."""
+    stages = [
+        merge_shards(workload, [parts[rank] for rank in mesh.group("intra_layer", first)])
+        for first in mesh.group("inter_layer", 0)
+    ]
+    merged = {name: array for stage in reversed(stages) for name, array in stage.items()}
+    return {name: merged[name] for name in workload.shapes() if name in merged}
 
 
 def my_shard(workload: Workload, name: str, array: np.ndarray, rank: int, ranks: int) -> np.ndarray:

@@ -22,6 +22,8 @@ def unsupported_reason(case: Case) -> str:
     """Why this cell cannot run by design, or empty."""
     if case.mode == "compiled" and case.strategy != "single":
         return "torch.compile is offered for the single strategy only"
+    if case.variant == "interleaved" and "data" in case.axes.names:
+        return "a rank's two stages would need two DDP wrappers with probes each: not offered"
     return ""
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,11 +17,11 @@ from torch.distributed.pipelining import (
     ScheduleInterleaved1F1B,
     schedules,
 )
+from torch.nn.parallel import DistributedDataParallel
 
-from adapters.pytorch.models import build_model, torch_name
 from adapters.pytorch.models.probe import Probe
 from adapters.pytorch.session import GroupSession
-from suite.spec.strategies import stage_count, stages_of, tied_weights, unit_ranges
+from suite.spec.strategies import stages_of, tied_weights, unit_ranges
 from suite.spec.workloads import Weights
 
 Hops = Callable[..., list[Any]]
@@ -31,43 +32,52 @@ class InterLayerSession(GroupSession):
     """A contiguous group of layers a rank, or several; the last rank has the loss."""
 
     def build(self, weights: Weights) -> nn.Module:
-        variant, devices = self.case.variant, self.case.devices
-        count, mine = stage_count(variant, devices), stages_of(variant, devices, self.rank.index)
-        self.last = self.rank.index == devices - 1
-        units = unit_ranges(self.spec, count)
-        self.chunks = [
-            build_model(self.spec, weights, units[index]).to(self.device, self.dtype)
-            for index in mine
-        ]
-        self.schedule: Any = self._schedule([
-            PipelineStage(chunk, index, count, self.device)
-            for chunk, index in zip(self.chunks, mine, strict=True)
-        ])
-        self._join_ends(self.chunks[-1 if self.last else 0], count)
+        case, group = self.case, self.group("inter_layer")
+        self.places, self.index = case.axes.size("inter_layer"), self.position("inter_layer")
+        self.last = self.index == self.places - 1
+        units = unit_ranges(self.spec, case.stages, case.stage_speeds)
+        self.chunks: list[nn.Module] = []
+        self.pipeline: list[Any] = []
+        for number in stages_of(case.variant, self.places, self.index):
+            self.units = units[number]
+            chunk = super().build(weights)
+            self.chunks.append(chunk)
+            self.pipeline.append(_Stage(chunk, number, case.stages, self.device, group=group))
+        self.schedule: Any = self._schedule()
+        self._join_ends()
         return self.chunks[0] if len(self.chunks) == 1 else nn.ModuleList(self.chunks)
 
-    def _schedule(self, stages: list[Any]) -> Any:
+    def _schedule(self) -> Any:
         parts = self.case.micro_batches
         if self.case.variant == "interleaved":
-            return ScheduleInterleaved1F1B(stages, parts, loss_fn=self.loss_function)
+            return ScheduleInterleaved1F1B(self.pipeline, parts, loss_fn=self.loss_function)
         kind = Schedule1F1B if self.case.variant == "1f1b" else ScheduleGPipe
-        return kind(stages[0], parts, loss_fn=self.loss_function)
+        return kind(self.pipeline[0], parts, loss_fn=self.loss_function)
 
-    def modules(self) -> list[nn.Module]:
-        return self.chunks
+    def modules(self) -> Sequence[nn.Module]:
+        return self.chunks if len(self.chunks) > 1 else super().modules()
 
-    def _join_ends(self, module: nn.Module, stages: int) -> None:
-        """The group of the two stages that hold a tied parameter; every rank must make it."""
-        names = tied_weights(self.spec, stages)
-        ends = [0, self.case.devices - 1]
-        self.ends = dist.new_group(ends) if names else None
-        mine = names if self.rank.index in ends else []
-        self.tied = {name: module.get_parameter(torch_name(name)) for name in mine}
+    def _join_ends(self) -> None:
+        """The group of the two stages that hold a tied parameter; every rank must make them all."""
+        if not tied_weights(self.spec, self.case.stages):
+            return
+        for group in self.case.axes.groups("inter_layer"):
+            made = dist.new_group([group[0], group[-1]])
+            if self.rank.index in group:
+                self.ends = made
+
+    @cached_property
+    def tied(self) -> dict[str, torch.Tensor]:
+        """What this rank, at one end, holds a copy of."""
+        at_end = self.index in (0, self.places - 1)
+        names = tied_weights(self.spec, self.case.stages) if at_end else []
+        held = self.named_parameters()
+        return {name: held[name] for name in names}
 
     def forward_backward(self, index: int) -> torch.Tensor:
         features, targets = self.batches[index % len(self.batches)]
         losses: list[torch.Tensor] = []
-        arguments = (features,) if self.rank.index == 0 else ()
+        arguments = (features,) if self.index == 0 else ()
         named: dict[str, Any] = {"target": targets, "losses": losses} if self.last else {}
         if self.spec.side_input:
             named["features"] = features
@@ -87,23 +97,37 @@ class InterLayerSession(GroupSession):
             start = self.probe.mark() if self.probe else None
             dist.all_reduce(gradient, group=self.ends)
             if self.probe:
-                self.probe.add("all_reduce", gradient, start, self.probe.mark(), f"tied.{name}")
+                key = self.key("inter_layer", f"tied.{name}")
+                self.probe.add("all_reduce", gradient, start, self.probe.mark(), key)
 
     def loss(self, handle: torch.Tensor) -> float:
-        shared = handle.clone()
-        dist.broadcast(shared, self.case.devices - 1)
+        shared = torch.tensor(super().loss(handle), dtype=torch.float64, device=self.device)
+        dist.broadcast(shared, group=self.group("inter_layer"), group_src=self.places - 1)
         return float(shared)
 
     def full(self, tensors: dict[str, torch.Tensor]) -> Weights:
-        parts: list[Weights | None] = [None] * self.case.devices
-        dist.all_gather_object(parts, super().full(tensors))
+        parts: list[Weights | None] = [None] * self.places
+        dist.all_gather_object(parts, super().full(tensors), group=self.group("inter_layer"))
         # From the last stage to the first, whose copy of a tied parameter is the one reported.
         held = (part for part in reversed(parts) if part)
         merged = {name: array for part in held for name, array in part.items()}
         return {name: merged[name] for name in self.names if name in merged}
 
-    def watched(self) -> AbstractContextManager[None]:
-        return _replaced_hops(self._stamped(schedules._batch_p2p))
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        with super().watched(), _replaced_hops(self._stamped_hops(schedules._batch_p2p)):
+            yield
+
+    @contextmanager
+    def using(self, model: nn.Module) -> Iterator[None]:
+        """Where this stage computes with ``model``, a wrapper of the same parameters."""
+        stage, = self.pipeline  # of several stages none has a wrapper
+        clean, stage.submod = stage.submod, model
+        try:
+            with super().using(model):
+                yield
+        finally:
+            stage.submod = clean
 
     @contextmanager
     def silenced(self) -> Iterator[None]:
@@ -111,7 +135,7 @@ class InterLayerSession(GroupSession):
         with super().silenced(), _replaced_hops(lambda operations, desc=None: []):
             yield
 
-    def _stamped(self, original: Hops) -> Hops:
+    def _stamped_hops(self, original: Hops) -> Hops:
         def batch(operations: list[dist.P2POp], desc: str | None = None) -> list[Any]:
             probe = self.probe
             if probe is None or not operations:
@@ -134,6 +158,14 @@ class InterLayerSession(GroupSession):
         key = probe.number(f"{peer}>{mine}")
         # Ready once it waits: an interleaved schedule posts a receive before its work is done.
         return lambda idle, end: probe.add("send_recv", operation.tensor, idle, end, key, "recv")
+
+
+class _Stage(PipelineStage):
+    """Finds shapes on the bare model: DDP would take that pass for one that it has to reduce."""
+
+    def _compute_outputs(self, *args: torch.Tensor, module: nn.Module, **named: Any) -> Any:
+        bare = module.module if isinstance(module, DistributedDataParallel) else module
+        return super()._compute_outputs(*args, module=bare, **named)
 
 
 class _StampedWork:

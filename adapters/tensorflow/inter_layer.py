@@ -11,7 +11,6 @@ from adapters.tensorflow.models.branch import Tensors
 from adapters.tensorflow.placement import PlacedSession
 from suite.spec.strategies import (
     pipeline_schedule,
-    stage_count,
     stages_of_weights,
     tied_weights,
     unit_ranges,
@@ -23,10 +22,11 @@ class InterLayerSession(PlacedSession):
     """A stage's work is chained in the schedule's order: a device does one thing at a time."""
 
     def build(self, weights: Weights) -> Tensors:
-        stages = stage_count(self.case.variant, self.case.devices)
+        stages, speeds = self.case.stages, self.case.stage_speeds
         self.parts = self.case.micro_batches
-        self.units = unit_ranges(self.spec, stages)
-        owner = {name: held[0] for name, held in stages_of_weights(self.spec, stages).items()}
+        self.units = unit_ranges(self.spec, stages, speeds)
+        holders = stages_of_weights(self.spec, stages, speeds)
+        owner = {name: held[0] for name, held in holders.items()}
         self.tied = tied_weights(self.spec, stages)
         self.stages: list[dict[str, tf.Variable]] = [{} for _ in range(stages)]
         for name, array in weights.items():

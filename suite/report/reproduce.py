@@ -7,14 +7,22 @@ from collections.abc import Mapping
 from typing import Any
 
 # Options that a whole run shares, in the order a reader looks for them.
-SHARED = ("steps", "warmup", "repeats", "seed", "data", "batch", "timeout")
+SHARED = ("steps", "warmup", "repeats", "seed", "data", "batch", "device_speeds", "timeout")
 # Options that are columns of a case. An engine has none: Horovod's command runs both.
-OWN = ("framework", "strategy", "variant", "workload", "size", "device", "devices", "dtype", "mode",
-       "accumulate")
+OWN = (
+    "framework", "strategy", "variant", "mesh", "workload", "size", "device", "devices", "dtype",
+    "mode", "accumulate",
+)
 
 
 def shared_options(configuration: Mapping[str, Any]) -> str:
     """The options that all cases of a run have in common. Data in a file needs the file."""
     given = {name: configuration[name] for name in SHARED
-             if configuration.get(name) not in (None, "")}
-    return " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in given.items())
+             if configuration.get(name) not in (None, "", [])}
+    return " ".join(
+        f"--{name.replace('_', '-')} {shlex.quote(_text(value))}" for name, value in given.items()
+    )
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from suite.spec.strategies import micro_batches, statistics_groups
+from suite.spec.mesh import Mesh, mesh_of, mesh_shape, mesh_text
+from suite.spec.strategies import micro_batches, stage_count, statistics_groups
 from suite.spec.workloads import Workload, find_workload, sized_workload
 
 SCHEMA_VERSION = 2
@@ -19,13 +20,15 @@ class Case:
 
     ``probe_steps`` is the length of each pass with probes, 0 for a launch of clean steps alone;
     ``warmup_limit`` bounds the steps before the first measured one; ``timeline`` keeps the
-    profiler's picture; ``interface`` is the network interface that gloo uses. ``accumulate`` is the
-    number of micro-batches that a device adds up the gradients of, one after another, before the
-    step's one update. Of a single device that others are held against, ``statistics_groups`` is
-    into how many equal contiguous parts it cuts a batch: one after the other passes through the
-    model, and gradients are those of the mean of their losses. ``global_batch`` is samples a step
-    over all devices, 0 the workload's own; ``memory_limit_bytes`` is what a GPU's allocator may
-    hold for one device, 0 for all of it.
+    profiler's picture; ``interface`` is the network interface that gloo uses. Of a single device
+    that others are held against, ``statistics_groups`` is into how many equal contiguous parts it
+    cuts a batch: one after the other passes through the model, and gradients are those of the mean
+    of their losses. ``mesh`` gives the sizes of a combined strategy's axes.
+    ``global_batch`` is samples a step over all devices, 0 the workload's own;
+    ``memory_limit_bytes`` is what a GPU's allocator may hold for one device, 0 for all of it.
+    ``device_speeds`` are relative, a device each, where shares and cuts are planned by them.
+    ``accumulate`` is the number of micro-batches that a device adds up the gradients of, one after
+    another, before the step's one update; a pipeline's are multiplied by it.
     """
 
     framework: str
@@ -46,17 +49,30 @@ class Case:
     timeline: bool = False
     interface: str = "lo"
     statistics_groups: int = 1
-    accumulate: int = 1
+    mesh: str = ""
     global_batch: int = 0
     memory_limit_bytes: int = 0
+    device_speeds: tuple[float, ...] = ()
+    accumulate: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "device_speeds", tuple(self.device_speeds))  # JSON has lists
 
     @property
     def case_id(self) -> str:
         """Folder-safe name, unique in a run."""
         name = self.framework if self.framework != "horovod" else f"horovod-{self.engine}"
         strategy = f"{self.strategy}-{self.variant}" if self.variant else self.strategy
+        count = mesh_shape(mesh_text(self.strategy, self.axes)) or self.devices
+        planned = "-".join(f"{speed:g}" for speed in self.device_speeds)
+        speeds = f".speeds-{planned}" if planned else ""
         parts = f".accumulate{self.accumulate}" if self.accumulate > 1 else ""
-        return f"{name}.{strategy}.{self.workload_id}.{self.device}{self.devices}{parts}"
+        return f"{name}.{strategy}.{self.workload_id}.{self.device}{count}{speeds}{parts}"
+
+    @property
+    def axes(self) -> Mesh:
+        """Its devices as a mesh, with an axis for each part of its strategy."""
+        return mesh_of(self.strategy, self.devices, self.mesh)
 
     @property
     def workload_id(self) -> str:
@@ -73,13 +89,28 @@ class Case:
     def groups(self) -> int:
         """Parts of a global batch whose samples see each other here; 1 where none do."""
         return statistics_groups(
-            self.spec, self.strategy, self.variant, self.devices, self.accumulate
+            self.spec, self.strategy, self.variant, self.devices, self.mesh, self.accumulate
         )
 
     @property
     def micro_batches(self) -> int:
-        """Of a pipeline, in a step."""
-        return micro_batches(self.variant, self.devices, self.accumulate)
+        """Of a pipeline, in a step of one replica."""
+        return micro_batches(self.variant, self.axes.size("inter_layer"), self.accumulate)
+
+    @property
+    def pass_batch(self) -> int:
+        """Samples that devices without a pipeline pass through the model at once, together."""
+        return self.spec.global_batch // self.accumulate
+
+    @property
+    def stages(self) -> int:
+        """Of a pipeline; 1 where there is none."""
+        return stage_count(self.variant, self.axes.size("inter_layer"))
+
+    @property
+    def stage_speeds(self) -> tuple[float, ...]:
+        """Those of the devices that a pipeline's stages are on, which take them in turns."""
+        return self.device_speeds * (self.stages // self.axes.size("inter_layer"))
 
     @property
     def reference_id(self) -> str:

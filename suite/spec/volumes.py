@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 
 from suite.spec.case import Case
-from suite.spec.strategies import stage_count, stage_units, tied_weights
+from suite.spec.strategies import shard_axes, stage_units, stages_of_weights, tied_weights
 
 BYTES = 4
 Communications = list[tuple[str, int]]
@@ -25,18 +26,43 @@ def logical_communications(case: Case) -> Communications:
     backward, a micro-batch and cut, and the gradient of what first and last stage both hold, summed
     once (hops of the parameter and of its gradient where one device holds it); float32.
 
+    On a mesh these are summed over all groups of each axis: a replica's share of the batch, or a
+    micro-batch of it, is what its shards exchange and its stages pass on, and each group of
+    replicas reduces the parts of parameters that its stage and shard hold.
+
     Accumulating, gradients are communicated once a step, and what a forward or backward pass needs
     (gathers, an intra-layer sum) once a micro-batch.
     """
     if case.variant == "fsdp":
         return _sharded(case)
-    if case.strategy == "data":
-        return [("all_reduce", BYTES * prod(shape)) for shape in case.spec.shapes().values()]
-    if case.strategy == "intra_layer":
-        return _intra_layer(case) * case.accumulate
-    if case.strategy == "inter_layer":
-        return _inter_layer(case)
-    return []
+    parts = {"data": _data, "intra_layer": _intra_layer, "inter_layer": _inter_layer}
+    return [one for axis in case.axes.names for one in parts[axis](case)]
+
+
+def _chunks(case: Case) -> int:
+    """Parts of the global batch that pass through the model on their own: shares, micro-batches."""
+    staged = "inter_layer" in case.axes.names
+    return case.axes.size("data") * (case.micro_batches if staged else case.accumulate)
+
+
+def _held(case: Case) -> Iterator[tuple[str, int]]:
+    """(name, bytes) of every parameter or part of one that a replica holds, on all its devices.
+
+    What no plan splits every shard's device has a copy of, and both ends of what is tied;
+    TensorFlow's manual placement has one of either.
+    """
+    mesh, placed = case.axes, case.framework == "tensorflow"
+    shards, axes = mesh.size("intra_layer"), shard_axes(case.spec)
+    holders = stages_of_weights(case.spec, case.stages)
+    for name, shape in case.spec.shapes().items():
+        size, split = BYTES * prod(shape), name in axes and shards > 1
+        copies = 1 if placed else len(holders[name])
+        for _ in range(shards * copies if split or not placed else copies):
+            yield name, size // shards if split else size
+
+
+def _data(case: Case) -> Communications:
+    return [("all_reduce", size) for _, size in _held(case)]
 
 
 def _sharded(case: Case) -> Communications:
@@ -54,9 +80,10 @@ def _sharded(case: Case) -> Communications:
 
 
 def _intra_layer(case: Case) -> Communications:
-    hops = case.devices - 1 if case.framework == "tensorflow" else 0
+    hops = case.axes.size("intra_layer") - 1 if case.framework == "tensorflow" else 0
+    chunks = _chunks(case)
+    samples = case.spec.global_batch // chunks
     found: Communications = []
-    samples = case.spec.global_batch // case.accumulate
     for branch in case.spec.branches():
         entering = BYTES * samples * branch.entering
         leaving = BYTES * samples * branch.leaving
@@ -70,20 +97,22 @@ def _intra_layer(case: Case) -> Communications:
             size = BYTES * samples * branch.middle.elements
             # By hops: parts to the first device and the sum back, and the same for the gradient.
             found += [("send_recv", size)] * (4 * hops) if hops else [("all_reduce", size)] * 2
-    return found
+    return found * chunks
 
 
 def _inter_layer(case: Case) -> Communications:
-    parts, stages = case.micro_batches, stage_count(case.variant, case.devices)
+    mesh, placed = case.axes, case.framework == "tensorflow"
+    stages, chunks = case.stages, _chunks(case)
+    # Beside each stage of a replica there is one for each shard; manual placement has one sender.
+    pipelines = 1 if placed else mesh.size("intra_layer")
     found: Communications = []
     unit = 0
-    for group in stage_units(case.spec, stages)[:-1]:
+    for group in stage_units(case.spec, stages, case.stage_speeds)[:-1]:
         unit += len(group)
-        samples = case.spec.global_batch // parts
-        size = BYTES * samples * prod(case.spec.boundary(unit))
-        found += [("send_recv", size)] * (2 * parts)
+        size = BYTES * (case.spec.global_batch // chunks) * prod(case.spec.boundary(unit))
+        found += [("send_recv", size)] * (2 * chunks * pipelines)
     for name in tied_weights(case.spec, stages):
         table = BYTES * prod(case.spec.shapes()[name])
-        hops = case.framework == "tensorflow"
-        found += [("send_recv", table)] * 2 if hops else [("all_reduce", table)]
+        ends = [("send_recv", table)] * 2 if placed else [("all_reduce", table)]
+        found += ends * (mesh.size("data") * pipelines)
     return found

@@ -8,7 +8,7 @@ import pytest
 
 from suite.analysis.parity import Verdict
 from suite.spec.case import PARITY_STEPS, Case
-from suite.spec.strategies import VARIANTS
+from suite.spec.strategies import COMBINED, VARIANTS
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,7 @@ from suite.spec.strategies import VARIANTS
         ("none", "data*2", "mlp", ""),
         ("undivided_micro_batches", "data*2", "mlp", "gradients"),
         ("forgotten_micro_batch", "data*2", "mlp", "gradients"),
+        ("wrong_axis", "data+intra_layer", "gpt", "gradients"),
     ],
 )
 def test_fault(
@@ -34,7 +35,8 @@ def test_fault(
     monkeypatch.setenv("FAULT", fault)
     cell, _, accumulate = strategy.partition("*")
     strategy, _, variant = cell.partition("/")
-    count, variant = 1 if strategy == "single" else 2, variant or VARIANTS[strategy][0]
+    count = 1 if strategy == "single" else 2 ** len(strategy.split("+"))
+    variant = variant or (VARIANTS | COMBINED)[strategy][0]
     verdict = prove(
         Case("faulty", "torch", strategy, variant, workload, "tiny", "real", "cpu", count, steps=1,
              probe_steps=0, warmup_limit=PARITY_STEPS, accumulate=int(accumulate or 1))

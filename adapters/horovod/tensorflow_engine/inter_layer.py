@@ -7,7 +7,6 @@ from typing import Any
 import horovod.tensorflow as hvd
 import tensorflow as tf
 
-from adapters.horovod.common import merge_stages
 from adapters.horovod.tensorflow_engine.session import HorovodSession
 from adapters.tensorflow.models import dense_gradients, forward
 from adapters.tensorflow.models.branch import Tensors
@@ -15,7 +14,6 @@ from adapters.tensorflow.models.stamps import size_bytes
 from suite.spec.strategies import (
     Work,
     pipeline_order,
-    stage_count,
     stages_of,
     stages_of_weights,
     tied_weights,
@@ -28,12 +26,12 @@ class InterLayerSession(HorovodSession):
     """A rank's graph holds its stage's work, chained in the schedule's order."""
 
     def build(self, weights: Weights) -> Tensors:
-        variant, devices, mine = self.case.variant, self.case.devices, self.rank.index
-        self.parts = self.case.micro_batches
-        self.order = pipeline_order(variant, mine, devices, self.parts)
-        self.stages, stages = stages_of(variant, devices, mine), stage_count(variant, devices)
-        self.last = stages - 1
-        self.units = unit_ranges(self.spec, stages)
+        case, mesh = self.case, self.case.axes
+        devices, mine = mesh.size("inter_layer"), self.position("inter_layer")
+        self.parts, self.last = case.micro_batches, case.stages - 1
+        self.order = pipeline_order(case.variant, mine, devices, self.parts)
+        self.stages = stages_of(case.variant, devices, mine)
+        self.units = unit_ranges(self.spec, case.stages, case.stage_speeds)
         ends = {"forward": 0, "backward": self.last}  # stages that receive no such hop
         self.blanks = {
             (kind, stage): self._blank(
@@ -42,17 +40,17 @@ class InterLayerSession(HorovodSession):
             for stage in self.stages for kind, end in ends.items() if stage != end
         }
         self.sink = tf.Variable(tf.zeros((), self.dtype), trainable=False)
-        holders = stages_of_weights(self.spec, stages)
+        holders = stages_of_weights(self.spec, case.stages, case.stage_speeds)
         self.holders = {
             stage: [name for name in weights if stage in holders[name]] for stage in self.stages
         }
         held = {name for names in self.holders.values() for name in names}
-        self.tied = [name for name in tied_weights(self.spec, stages) if name in held]
+        self.tied = [name for name in tied_weights(self.spec, case.stages) if name in held]
         return super().build({name: weights[name] for name in weights if name in held})
 
     def _blank(self, unit: int) -> tf.Variable:
         """What receives write into; one row a micro-batch, so that no two receives are alike."""
-        samples = self.spec.global_batch // self.parts
+        samples = self.spec.global_batch // (self.case.axes.size("data") * self.parts)
         shape = (self.parts, samples, *self.spec.boundary(unit))
         return tf.Variable(tf.zeros(shape, self.dtype), trainable=False)
 
@@ -64,25 +62,23 @@ class InterLayerSession(HorovodSession):
             for stage, kind, part in self.order:
                 (flight.forward if kind == "forward" else flight.backward)(stage, part)
             loss, gradients = flight.result()
-            return loss, self.sum_tied_gradients(gradients)
+            return loss, self.sum_tied_gradients(self.reduce_gradients(gradients))
 
     def sum_tied_gradients(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Each end adds what the other found: once a step, before the update."""
-        sums = {name: self.sum(gradients[name], f"tied.{name}", self.ends) for name in self.tied}
+        if not self.tied:
+            return gradients
+        ends = self.sets.of(self.hop_ranks(self.last))
+        sums = {
+            name: self.sum(gradients[name], f"tied.{name}", "inter_layer", ends)
+            for name in self.tied
+        }
         return {**gradients, **sums}
 
     def loss(self, handle: tf.Tensor) -> float:
-        return float(hvd.broadcast(handle, self.case.devices - 1, name="loss"))
-
-    def gradients(self, index: int) -> Weights:
-        return self._whole(super().gradients(index))
-
-    def parameters(self) -> Weights:
-        return self._whole(super().parameters())
-
-    def _whole(self, held: Weights) -> Weights:
-        merged = merge_stages(self.gather(held))
-        return {name: merged[name] for name in self.names}
+        mean = tf.constant(super().loss(handle), tf.float64)
+        # The last rank has the last stage, of the last replica and shard.
+        return float(hvd.broadcast(mean, self.rank.processes - 1, name="broadcast.loss"))
 
 
 class _Flight:
@@ -110,9 +106,9 @@ class _Flight:
             if stage:
                 tape.watch(x)
             side = self.features[part] if session.spec.side_input else None
-            y = forward(
-                session.spec, self.weights[stage], x, session.units[stage], features=side
-            )
+            weights = self.weights[stage]
+            apply = session.applied(weights, self.features[part], part)
+            y = forward(session.spec, weights, x, session.units[stage], apply, side)
             if stage == session.last:
                 y = session.loss_function(y, self.targets[part]) / session.parts
         self.tapes[stage, part] = tape, x, y
@@ -144,38 +140,41 @@ class _Flight:
         if session.silent:
             return row
         idle = session.stamps.mark(0, self.previous) if session.stamps.on else None
-        name = self._name(work, sending=False)
-        tensor = self._hop(name, row)
+        tensor = self._hop(work, row, sending=False)
         if idle is not None:
-            arrived = session.stamps.mark(0, [tensor])
+            name, arrived = self._name(work, sending=False), session.stamps.mark(0, [tensor])
             session.stamps.received(name, 0, size_bytes(tensor), idle, arrived)
         return tensor
 
     def _send(self, work: Work, tensor: tf.Tensor) -> None:
         """The broadcast is no stateful operation: unless a value of it is used it is pruned."""
-        session, name = self.session, self._name(work, sending=True)
+        session = self.session
         if session.stamps.on:
             ready = session.stamps.mark(0, [tensor])
-            session.stamps.sent(name, 0, size_bytes(tensor), ready)
-        sent = tensor if session.silent else self._hop(name, tensor)
+            session.stamps.sent(self._name(work, sending=True), 0, size_bytes(tensor), ready)
+        sent = tensor if session.silent else self._hop(work, tensor, sending=True)
         session.sink.assign(tf.reshape(sent, (-1,))[0])
 
-    def _hop(self, name: str, tensor: tf.Tensor) -> tf.Tensor:
+    def _hop(self, work: Work, tensor: tf.Tensor, sending: bool) -> tf.Tensor:
         """A broadcast from the stage a forward comes from, or a backward."""
-        kind, lower = name.split(".")[0], int(name.split(".")[1])
-        devices = self.session.case.devices
+        ranks = self.session.hop_ranks(_lower(work, sending))
         return hvd.broadcast(
-            tensor, (lower if kind == "forward" else lower + 1) % devices, name=name,
-            ignore_name_scope=True, process_set=self.session.neighbours[lower % devices],
+            tensor, ranks[work[1] == "backward"], name=self._name(work, sending),
+            ignore_name_scope=True, process_set=self.session.sets.of(ranks),
         )
 
     def _name(self, work: Work, sending: bool) -> str:
         """By the lower of the two stages."""
-        stage, kind, part = work
-        lower = stage if sending == (kind == "forward") else stage - 1
-        return f"{kind}.{lower}.{part}"
+        _, kind, part = work
+        return self.session.key("inter_layer", f"{kind}.{_lower(work, sending)}.{part}")
 
     def result(self) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Mean loss of the batch (zero before the last stage), gradients of this stage."""
         total = tf.add_n(self.losses) if self.losses else tf.zeros((), self.session.dtype)
         return total, self.sums
+
+
+def _lower(work: Work, sending: bool) -> int:
+    """The lower stage of the two that a hop is between."""
+    stage, kind, _ = work
+    return stage if sending == (kind == "forward") else stage - 1

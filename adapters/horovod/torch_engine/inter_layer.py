@@ -6,17 +6,9 @@ import horovod.torch as hvd
 import torch
 from torch import nn
 
-from adapters.horovod.common import merge_stages
 from adapters.horovod.torch_engine.session import HorovodSession
-from adapters.pytorch.models import build_model, torch_name
-from suite.spec.strategies import (
-    Work,
-    pipeline_order,
-    stage_count,
-    stages_of,
-    tied_weights,
-    unit_ranges,
-)
+from adapters.pytorch.models import torch_name
+from suite.spec.strategies import Work, pipeline_order, stages_of, tied_weights, unit_ranges
 from suite.spec.workloads import Weights
 
 
@@ -24,15 +16,16 @@ class InterLayerSession(HorovodSession):
     """Receives are posted at the start of a step, so that a hop needs no waiting sender."""
 
     def build(self, weights: Weights) -> nn.Module:
-        variant, devices, mine = self.case.variant, self.case.devices, self.rank.index
-        self.parts = self.case.micro_batches
-        self.order = pipeline_order(variant, mine, devices, self.parts)
-        self.last = stage_count(variant, devices) - 1
-        units = unit_ranges(self.spec, self.last + 1)
-        self.stages = {
-            stage: build_model(self.spec, weights, units[stage]).to(self.device, self.dtype)
-            for stage in stages_of(variant, devices, mine)
-        }
+        case, mesh = self.case, self.case.axes
+        devices, mine = mesh.size("inter_layer"), self.position("inter_layer")
+        self.suffix = self.key("inter_layer", "")
+        self.parts, self.last = case.micro_batches, case.stages - 1
+        self.order = pipeline_order(case.variant, mine, devices, self.parts)
+        units = unit_ranges(self.spec, case.stages, case.stage_speeds)
+        self.stages: dict[int, nn.Module] = {}
+        for stage in stages_of(case.variant, devices, mine):
+            self.units = units[stage]
+            self.stages[stage] = super().build(weights)
         # Shapes of what a stage receives.
         self.shapes = {("forward", stage): self._shape(units[stage].start)
                        for stage in self.stages if stage}
@@ -46,7 +39,7 @@ class InterLayerSession(HorovodSession):
         """Parameters that another rank's end stage holds too."""
         return {
             name: model.get_parameter(torch_name(name))
-            for name in tied_weights(self.spec, self.last + 1)
+            for name in tied_weights(self.spec, self.case.stages)
             for stage, model in self.stages.items() if stage in (0, self.last)
         }
 
@@ -54,7 +47,7 @@ class InterLayerSession(HorovodSession):
         return list(self.stages.values())
 
     def _shape(self, unit: int) -> tuple[int, ...]:
-        samples = self.spec.global_batch // self.parts
+        samples = self.spec.global_batch // (self.case.axes.size("data") * self.parts)
         return (samples, *self.spec.boundary(unit))
 
     def forward_backward(self, index: int) -> torch.Tensor:
@@ -68,6 +61,7 @@ class InterLayerSession(HorovodSession):
             (self._forward if kind == "forward" else self._backward)(stage, part)
         for handle in self.sent:
             self.wait(handle)
+        self.reduce_gradients()
         self.sum_tied_gradients()
         if self.last not in self.stages:
             return torch.zeros((), dtype=self.dtype, device=self.device)
@@ -93,14 +87,14 @@ class InterLayerSession(HorovodSession):
         """A hop's name, and its lower stage: between this stage and the one before or after it."""
         stage, kind, part = work
         lower = stage if sending == (kind == "forward") else stage - 1
-        return f"{kind}.{lower}.{part}", lower
+        return f"{kind}.{lower}.{part}{self.suffix}", lower
 
     def _hop(self, work: Work, tensor: torch.Tensor, sending: bool = False) -> int:
         """Issues a broadcast from the stage a forward comes from, or a backward."""
         name, lower = self._name(work, sending)
-        root = (lower if work[1] == "forward" else lower + 1) % self.case.devices
-        group = self.neighbours[lower % self.case.devices]
-        return int(hvd.broadcast_async_(tensor, root, name, group))
+        ranks = self.hop_ranks(lower)
+        root = ranks[work[1] == "backward"]
+        return int(hvd.broadcast_async_(tensor, root, name, self.sets.of(ranks)))
 
     def _send(self, work: Work, tensor: torch.Tensor) -> None:
         if self.silent:
@@ -150,15 +144,15 @@ class InterLayerSession(HorovodSession):
                 continue
             start = self.probe.mark() if self.probe else None
             handle = hvd.allreduce_async_(
-                gradient, op=hvd.Sum, name=f"tied.{name}", process_set=self.ends
+                gradient, op=hvd.Sum, name=f"tied.{name}",
+                process_set=self.sets.of(self.hop_ranks(self.last)),
             )
             self.wait(handle)
             if self.probe:
-                self.probe.add("all_reduce", gradient, start, self.probe.mark(), f"tied.{name}")
+                key = f"tied.{name}{self.suffix}"
+                self.probe.add("all_reduce", gradient, start, self.probe.mark(), key)
 
     def loss(self, handle: torch.Tensor) -> float:
-        return float(hvd.broadcast(handle, self.case.devices - 1, name="loss"))
-
-    def full(self, tensors: dict[str, torch.Tensor]) -> Weights:
-        merged = merge_stages(self.gather(super().full(tensors)))
-        return {name: merged[name] for name in self.names if name in merged}
+        mean = torch.tensor(super().loss(handle), dtype=torch.float64)
+        # The last rank has the last stage, of the last replica and shard.
+        return float(hvd.broadcast(mean, self.rank.processes - 1, name="broadcast.loss"))

@@ -40,6 +40,7 @@ class Training:
     """A whole session of the single strategy."""
 
     silent = False
+    units: range | None = None  # of the workload that the model here has; None is all of them
 
     def __init__(
         self, case: Case, rank: Rank, weights: Weights, inputs: Inputs, device: torch.device
@@ -66,7 +67,7 @@ class Training:
         return features, targets
 
     def build(self, weights: Weights) -> nn.Module:
-        model = build_model(self.spec, weights).to(self.device, self.dtype)
+        model = build_model(self.spec, weights, self.units).to(self.device, self.dtype)
         if self.case.mode == "compiled":
             model.compile()
         return model

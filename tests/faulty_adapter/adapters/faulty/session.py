@@ -116,3 +116,21 @@ def untied_gradient() -> None:
     inter_layer.InterLayerSession.sum_tied_gradients = (  # type: ignore[method-assign]
         lambda self: None
     )
+
+
+def wrong_axis() -> None:
+    """Gradients are averaged over the shards' group instead of the replicas'."""
+
+    def averaged(group, bucket):  # noqa: ANN001, ANN202 - as above
+        buffer = bucket.buffer().div_(group.size())
+        work = dist.all_reduce(buffer, group=group, async_op=True)
+        return work.get_future().then(lambda future: future.value()[0])
+
+    original = data.DataSession.build
+
+    def build(self: Any, weights: Weights) -> Any:
+        wrapped = original(self, weights)
+        wrapped.register_comm_hook(self.group("intra_layer"), averaged)
+        return wrapped
+
+    data.DataSession.build = build  # type: ignore[method-assign]
