@@ -47,8 +47,11 @@ def run(
     data: Annotated[str | None, typer.Option(help="real, synthetic or FILE.npz")] = None,
     devices: int | None = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or auto")] = None,
-    dtype: str | None = None,
-    mode: Annotated[str | None, typer.Option(help="eager or compiled")] = None,
+    dtype: Annotated[list[str] | None, _texts("dtype")] = None,
+    mode: Annotated[list[str] | None, _texts("mode")] = None,
+    oversubscribe: Annotated[
+        bool, typer.Option("--oversubscribe", help="let ranks share a GPU, over gloo")
+    ] = False,
     steps: int | None = None,
     warmup: Annotated[int | None, typer.Option(help="most steps before measuring")] = None,
     repeats: Annotated[int | None, typer.Option(help="launches a case, at most")] = None,
@@ -77,7 +80,8 @@ def run(
     options: dict[str, Any] = {
         "framework": _split(framework), "strategy": _split(strategy), "variant": _split(variant),
         "workload": _split(workload), "size": size, "data": data, "devices": devices,
-        "device": device, "dtype": dtype, "mode": mode, "steps": steps, "warmup": warmup,
+        "device": device, "dtype": _split(dtype), "mode": _split(mode),
+        "oversubscribe": oversubscribe or None, "steps": steps, "warmup": warmup,
         "repeats": repeats, "precision": precision, "budget": budget, "probes": probes,
         "probe_steps": probe_steps, "timeline": timeline or None, "seed": seed,
         "timeout": timeout, "python": _pairs(python), "link": link,

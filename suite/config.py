@@ -43,8 +43,9 @@ class RunConfig(BaseModel):
     data: str = "real"
     devices: int = Field(default=2, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    dtype: Literal["float32"] = "float32"
-    mode: Literal["eager", "compiled"] = "eager"
+    dtype: list[Literal["float32", "tf32", "bf16"]] = Field(["float32"], min_length=1)
+    mode: list[Literal["eager", "compiled"]] = Field(["eager"], min_length=1)
+    oversubscribe: bool = False
     steps: int = Field(default=20, ge=1)
     warmup: int = Field(default=50, ge=2 * PARITY_STEPS)
     repeats: int = Field(default=3, ge=1)
@@ -58,12 +59,12 @@ class RunConfig(BaseModel):
     python: dict[str, str] = Field(default_factory=dict)
     link: bool = True
 
-    @field_validator("variant", mode="before")
+    @field_validator("variant", "dtype", "mode", mode="before")
     @classmethod
     def _several(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
-    @field_validator("framework", "strategy", "workload", "variant")
+    @field_validator("framework", "strategy", "workload", "variant", "dtype", "mode")
     @classmethod
     def _no_repeats(cls, value: list[str]) -> list[str]:
         return list(dict.fromkeys(value))
@@ -153,7 +154,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
     """Every case of the matrix; raises :class:`UsageError` for what can never run."""
-    device = choose_device(config.device, config.devices, gpus)
+    device = choose_device(config.device, config.devices, gpus, config.oversubscribe)
     offered = engines()
     known("framework", config.framework, offered)
     known("strategy", config.strategy, STRATEGIES)
@@ -163,7 +164,7 @@ def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
         (strategy, variant) for strategy in config.strategy
         for variant in _variants(strategy, config.variant)
     ]
-    cases = []
+    cases: list[Case] = []
     for workload in config.workload:
         spec = find_workload(workload, config.size or DEFAULT_SIZE.get(workload, ""))
         for framework in config.framework:
@@ -171,12 +172,14 @@ def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
                 for strategy, variant in ways:
                     count = 1 if strategy == "single" else config.devices
                     check_divides(spec, strategy, variant, count)
-                    cases.append(
+                    cases += (
                         Case(
                             framework, engine, strategy, variant, workload, spec.size, config.data,
-                            device, count, config.dtype, config.mode, config.steps, config.seed,
+                            device, count, dtype, mode, config.steps, config.seed,
                             config.probe_steps, config.warmup,
+                            oversubscribe=device == "cuda" and count > gpus,
                         )
+                        for dtype in config.dtype for mode in config.mode
                     )
     return cases
 
@@ -205,10 +208,17 @@ def known(what: str, asked: list[str], allowed: Any) -> None:
             raise UsageError(f"--{what}", name, expected, "pick one of these")
 
 
-def choose_device(asked: str, devices: int, gpus: int) -> str:
-    """``auto`` takes GPUs where there are enough; raises :class:`UsageError` without one."""
+def choose_device(asked: str, devices: int, gpus: int, oversubscribe: bool = False) -> str:
+    """``auto`` takes GPUs where there are enough; raises :class:`UsageError` without.
+
+    ``gpus`` are those that CUDA_VISIBLE_DEVICES leaves; ``oversubscribe`` lets ranks share them.
+    """
     if asked == "cuda" and gpus < 1:
         raise UsageError("--device", "cuda", "a machine with a GPU", "use --device cpu")
+    if asked == "cuda" and gpus < devices and not oversubscribe:
+        expected = f"{devices} GPUs, of which {gpus} can be seen"
+        fix = "ask for fewer --devices, or let ranks share one over gloo with --oversubscribe"
+        raise UsageError("--device", "cuda", expected, fix)
     if asked != "auto":
         return asked
-    return "cuda" if gpus >= devices else "cpu"
+    return "cuda" if gpus >= devices or (gpus and oversubscribe) else "cpu"

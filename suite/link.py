@@ -129,7 +129,7 @@ def plans_for_run(cases: Sequence[Case]) -> list[Plan]:
     """
     columns: dict[tuple[str, str, str, int], list[Case]] = {}
     for case in cases:
-        if case.devices > 1:
+        if case.devices > 1 and not case.oversubscribe:
             key = case.framework, case.engine, case.device, case.devices
             columns.setdefault(key, []).append(case)
     return [Plan(link_case(*key), _run_sweep(mine)) for key, mine in columns.items()]

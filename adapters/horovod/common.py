@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from adapters.horovod.interfaces import interface_of_host
-from suite.spec.case import Rank
+from suite.spec.case import Case, Rank
 from suite.spec.strategies import shard_axes, tied_weights
 from suite.spec.workloads import Weights, Workload
 
 EMULATED = "hops are broadcasts over 2-rank process sets: Horovod has no send/recv"
 
 
-def ledger(inter_layer: bool) -> dict[str, str]:
+def ledger(case: Case) -> dict[str, str]:
     """What Horovod adds to a row's fairness ledger."""
     found = {
         "horovod": metadata.version("horovod"),
@@ -30,7 +30,9 @@ def ledger(inter_layer: bool) -> dict[str, str]:
         "fusion_threshold_bytes": os.environ["HOROVOD_FUSION_THRESHOLD"],
         "autotune": os.environ["HOROVOD_AUTOTUNE"],
     }
-    return found | ({"emulated": EMULATED} if inter_layer else {})
+    if case.dtype == "bf16":
+        found["activation_communication"] = "float32: Horovod has no bfloat16"
+    return found | ({"emulated": EMULATED} if case.strategy == "inter_layer" else {})
 
 
 def neighbour_sets(hvd: Any, processes: int) -> list[Any]:

@@ -30,6 +30,7 @@ class InterLayerSession(GroupSession):
         units = range(first, first + len(groups[self.rank.index]))
         self.last = self.rank.index == self.case.devices - 1
         module = build_model(self.spec, weights, units).to(self.device, self.dtype)
+        self.prepared(module, leaves=not self.last)
         stage = PipelineStage(module, self.rank.index, self.case.devices, self.device)
         kind = Schedule1F1B if self.case.variant == "1f1b" else ScheduleGPipe
         parts = micro_batches(self.case.variant, self.case.devices)

@@ -20,6 +20,7 @@ from torch.distributed.tensor.parallel import (
 )
 
 from adapters.pytorch.models import torch_name, torch_path
+from adapters.pytorch.models.precision import lower_input
 from adapters.pytorch.models.shards import torch_axes
 from adapters.pytorch.session import GroupSession
 from adapters.pytorch.styles import Entrance, OwnInputs, OwnPart
@@ -37,6 +38,8 @@ class IntraLayerSession(GroupSession):
         self.axes = torch_axes(self.spec)
         model = super().build(weights)
         for branch in self.spec.branches():
+            if self.low:
+                lower_input(model.get_submodule(torch_path(branch.module)))
             linear = not branch.channels and not self._convolves(branch.row)
             for plan in _pytorch_plans(branch) if linear else self._own_plans(branch):
                 parallelize_module(

@@ -24,6 +24,8 @@ def unsupported_reason(case: Case) -> str:
         return "TensorFlow has no fully sharded data parallel"
     if case.mode == "compiled" and case.strategy != "single":
         return "XLA (jit_compile) is offered for the single strategy only"
+    if case.oversubscribe:
+        return "TensorFlow's one process has each GPU once; ranks share one in PyTorch only"
     return ""
 
 

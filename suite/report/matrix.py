@@ -102,7 +102,9 @@ def _title(rows: list[Row]) -> str:
         f"{first['workload']} {first['size']}, global batch {first['global_batch']}, "
         f"{devices} {first['device']} device{'s' if devices > 1 else ''}"
     )
-    return f"{title}, compiled" if first.get("mode") == "compiled" else title
+    unusual = (("dtype", "float32"), ("mode", "eager"))
+    kinds = [first[name] for name, usual in unusual if first.get(name, usual) != usual]
+    return ", ".join([title, *kinds])
 
 
 def _cell(row: Row | None, ranking: Ranking | None, refused: dict[str, str]) -> Cell | None:

@@ -20,10 +20,12 @@ def case_name(row: Row) -> str:
 def names_in(rows: Sequence[Row]) -> Callable[[Row], str]:
     """How to tell these rows apart: with workload and devices where there are several."""
     works = len({(row["workload"], row["size"]) for row in rows}) > 1
+    kinds = [name for name in ("dtype", "mode") if len({row.get(name) for row in rows}) > 1]
     counts = len({row["devices"] for row in rows if row["strategy"] != "single"}) > 1
 
     def name(row: Row) -> str:
         parts = [f"{row['workload']} {row['size']}"] * works + [f"x{row['devices']}"] * counts
+        parts += [str(row[kind]) for kind in kinds]
         return " ".join((case_name(row), f"({', '.join(parts)})")) if parts else case_name(row)
 
     return name

@@ -8,10 +8,11 @@ from typing import Any
 
 Row = dict[str, Any]
 # Options that a whole run shares, in the order a reader looks for them.
-SHARED = ("dtype", "mode", "steps", "warmup", "repeats", "seed", "data", "timeout")
+SHARED = ("steps", "warmup", "repeats", "seed", "data", "timeout")
 
 
-OWN = ("framework", "strategy", "variant", "workload", "size", "device", "devices")
+OWN = ("framework", "strategy", "variant", "workload", "size", "device", "devices",
+       "dtype", "mode")
 
 
 def case_command(row: Row) -> str:
@@ -19,7 +20,8 @@ def case_command(row: Row) -> str:
 
     An engine has no option: Horovod's command runs both. Data in a file needs the file.
     """
-    return f"python -m suite run {_options(row, OWN)}"
+    shared = " --oversubscribe" if row.get("oversubscribe") else ""
+    return f"python -m suite run {_options(row, OWN)}{shared}"
 
 
 def shared_options(configuration: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from suite.spec.strategies import statistics_groups
@@ -11,6 +11,7 @@ from suite.spec.workloads import Workload, find_workload
 
 SCHEMA_VERSION = 2
 PARITY_STEPS = 10
+DTYPES, MODES = ("float32", "tf32", "bf16"), ("eager", "compiled")
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Case:
     profiler's picture; ``interface`` is the network interface that gloo uses. Of a single device
     that others are held against, ``statistics_groups`` is into how many equal contiguous parts it
     cuts a batch: one after the other passes through the model, and gradients are those of the mean
-    of their losses.
+    of their losses. ``dtype`` is float32, tf32, bf16 or, of a reference, float64. With
+    ``oversubscribe`` several ranks share a GPU and talk over gloo.
     """
 
     framework: str
@@ -43,13 +45,21 @@ class Case:
     timeline: bool = False
     interface: str = "lo"
     statistics_groups: int = 1
+    oversubscribe: bool = False
 
     @property
     def case_id(self) -> str:
         """Folder-safe name, unique in a run."""
         name = self.framework if self.framework != "horovod" else f"horovod-{self.engine}"
         strategy = f"{self.strategy}-{self.variant}" if self.variant else self.strategy
-        return f"{name}.{strategy}.{self.workload_id}.{self.device}{self.devices}"
+        kind = "".join(f".{part}" for part, usual in
+                       ((self.dtype, "float32"), (self.mode, "eager")) if part != usual)
+        return f"{name}.{strategy}.{self.workload_id}.{self.device}{self.devices}{kind}"
+
+    @property
+    def strict(self) -> Case:
+        """The same in float32: what a case in another format is proven by."""
+        return replace(self, dtype="float32")
 
     @property
     def workload_id(self) -> str:

@@ -7,7 +7,7 @@ from math import prod
 from suite.spec.case import Case
 from suite.spec.strategies import micro_batches, stage_units, tied_weights
 
-BYTES = 4
+BYTES, LOW_BYTES = 4, 2
 Communications = list[tuple[str, int]]
 
 
@@ -23,7 +23,8 @@ def logical_communications(case: Case) -> Communications:
     (Shoeybi et al. 2019, section 3); TensorFlow's manual placement moves the same tensors by hops
     between the first device and the others. inter_layer: an activation forward and its gradient
     backward, a micro-batch and cut, and the gradient of what first and last stage both hold, summed
-    once (hops of the parameter and of its gradient where one device holds it); float32.
+    once (hops of the parameter and of its gradient where one device holds it). float32; in bf16
+    activations, their gradients and gathered parameters have 2 bytes where the transport can.
     """
     if case.variant == "fsdp":
         return _sharded(case)
@@ -36,6 +37,11 @@ def logical_communications(case: Case) -> Communications:
     return []
 
 
+def _activation_bytes(case: Case) -> int:
+    """Horovod has no bfloat16."""
+    return LOW_BYTES if case.dtype == "bf16" and case.framework != "horovod" else BYTES
+
+
 def _sharded(case: Case) -> Communications:
     found: Communications = []
     units = case.spec.units()
@@ -44,18 +50,20 @@ def _sharded(case: Case) -> Communications:
         leaf = name.rpartition(".")[2]
         first = shape[{"weight": -1, "depthwise": 2}.get(leaf, 0)]
         padded = -(-first // case.devices) * case.devices
-        size = BYTES * (prod(shape) // first) * padded
+        entries = (prod(shape) // first) * padded
         gathers = 2 if name.split(".")[0] in units else 1
-        found += [("all_gather", size)] * gathers + [("reduce_scatter", size)]
+        found += [("all_gather", _activation_bytes(case) * entries)] * gathers
+        found.append(("reduce_scatter", BYTES * entries))
     return found
 
 
 def _intra_layer(case: Case) -> Communications:
     hops = case.devices - 1 if case.framework == "tensorflow" else 0
     found: Communications = []
+    samples_bytes = _activation_bytes(case) * case.spec.global_batch
     for branch in case.spec.branches():
-        entering = BYTES * case.spec.global_batch * branch.entering
-        leaving = BYTES * case.spec.global_batch * branch.leaving
+        entering = samples_bytes * branch.entering
+        leaving = samples_bytes * branch.leaving
         backward = branch.input_has_gradient
         if hops:
             found += [("send_recv", entering)] * (hops * (1 + backward))
@@ -63,7 +71,7 @@ def _intra_layer(case: Case) -> Communications:
         else:
             found += [("all_reduce", leaving)] + [("all_reduce", entering)] * backward
         if branch.middle:
-            size = BYTES * case.spec.global_batch * branch.middle.elements
+            size = samples_bytes * branch.middle.elements
             # By hops: parts to the first device and the sum back, and the same for the gradient.
             found += [("send_recv", size)] * (4 * hops) if hops else [("all_reduce", size)] * 2
     return found
@@ -76,7 +84,7 @@ def _inter_layer(case: Case) -> Communications:
     for group in stage_units(case.spec, case.devices)[:-1]:
         unit += len(group)
         samples = case.spec.global_batch // parts
-        size = BYTES * samples * prod(case.spec.boundary(unit))
+        size = _activation_bytes(case) * samples * prod(case.spec.boundary(unit))
         found += [("send_recv", size)] * (2 * parts)
     for name in tied_weights(case.spec, case.devices):
         table = BYTES * prod(case.spec.shapes()[name])

@@ -96,7 +96,7 @@ class HorovodSession(Training):
         return gather_arrays(held, hvd.allgather_object, flat)
 
     def describe(self) -> dict[str, str]:
-        return super().describe() | ledger(self.case.strategy == "inter_layer")
+        return super().describe() | ledger(self.case)
 
     def close(self) -> None:
         # A rank that shuts down takes the others' last collective with it.

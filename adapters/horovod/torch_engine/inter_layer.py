@@ -27,6 +27,7 @@ class InterLayerSession(HorovodSession):
         self.entering = self._shape(first) if self.stage else ()
         self.leaving = self._shape(after) if self.stage < self.last else ()
         model = build_model(self.spec, weights, range(first, after)).to(self.device, self.dtype)
+        self.prepared(model)
         names = tied_weights(self.spec, stages) if self.stage in (0, self.last) else []
         self.tied = {name: model.get_parameter(torch_name(name)) for name in names}
         return model
@@ -103,7 +104,7 @@ class InterLayerSession(HorovodSession):
     def _forward(self, part: int) -> None:
         x = self._receive("forward", part).requires_grad_() if self.stage else self.inputs[part]
         side = {"features": self.inputs[part]} if self.spec.side_input else {}
-        y = self.model(x, **side)
+        y = self.model(x, **side).to(self.dtype)  # Horovod sends no bfloat16
         if self.stage == self.last:
             y = self.loss_function(y, self.targets[part]) / self.parts
             self.losses.append(y.detach())

@@ -31,7 +31,7 @@ class IntraLayerSession(HorovodSession):
             if middle:
                 self._merge(model, middle.row)
                 self._enter(model, middle.column)
-        return model.to(self.device, self.dtype)
+        return self.prepared(model.to(self.device, self.dtype))
 
     def _enter(self, model: nn.Module, name: str) -> None:
         path = torch_path(name)
@@ -57,9 +57,10 @@ class IntraLayerSession(HorovodSession):
             if self.silent:
                 return tensor
             start = self.probe.mark() if self.probe else None
-            result = self.wait(hvd.allreduce_async_(tensor, op=hvd.Sum, name=name))
+            sent = tensor.to(self.dtype)  # Horovod sums no bfloat16
+            result = self.wait(hvd.allreduce_async_(sent, op=hvd.Sum, name=name))
             if self.probe:
-                self.probe.add("all_reduce", tensor, start, self.probe.mark(), name)
-            return result
+                self.probe.add("all_reduce", sent, start, self.probe.mark(), name)
+            return result.to(tensor.dtype)
 
         return reduce

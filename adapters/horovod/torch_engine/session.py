@@ -57,7 +57,7 @@ class HorovodSession(Training):
     ends: Any = None
 
     def describe(self) -> dict[str, str]:
-        return super().describe() | ledger(self.case.strategy == "inter_layer")
+        return super().describe() | ledger(self.case)
 
     def wait(self, handle: int) -> torch.Tensor:
         """``hvd.synchronize``, which spins: a timed step's compute clock stands still meanwhile."""
