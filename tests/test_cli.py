@@ -26,7 +26,7 @@ OPTIONS = {
     "--timeout", "--python", "--link", "--out",
     "--warmup", "--precision", "--budget", "--probes",
     "--probe-steps", "--timeline", "--resume", "--dry-run",
-    "--quiet", "--json",
+    "--quiet", "--json", "--oversubscribe",
 }
 OTHER_OPTIONS = {
     "report": {"run", "--from-records", "--export-pytest-benchmark", "--quiet", "--json"},

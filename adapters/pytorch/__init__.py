@@ -22,11 +22,10 @@ UNSWEPT: dict[str, str] = {}
 
 def unsupported_reason(case: Case) -> str:
     """Why this cell cannot run by design, or empty."""
-    if case.mode == "compiled" and case.strategy == "intra_layer":
-        return ("torch.compile takes these collectives into its graph, where neither the probes "
-                "nor the silent step reach them")
+    if case.mode == "compiled" and case.strategy != "single":
+        return "torch.compile is offered for the single strategy only"
     if case.oversubscribe and (case.strategy, case.variant) != ("data", ""):
-        return "on a shared GPU only data parallel: gloo all-reduces a GPU's tensors, and sends none"
+        return "ranks share a GPU in data parallel only: gloo sends no tensors of a GPU"
     return ""
 
 

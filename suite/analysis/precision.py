@@ -5,8 +5,8 @@ significant bits and 2^-11 with TF32's 11 (Higham, "Accuracy and stability of nu
 2002, section 2.1). A loss is a mean over many products, whose roundings mostly cancel; gradients
 of single tensors do not (a flipped relu, a normalisation over few values), so the model's whole
 gradient is bounded, and what ten steps changed. The bounds leave room over what was measured
-(``docs/decisions.md``), and each of these mistakes leaves them: parameters kept in bfloat16, updates
-that round away, the asked format never used.
+(``docs/decisions.md``), and each of these mistakes leaves them: parameters kept in bfloat16,
+updates that round away, the asked format never used.
 """
 
 from __future__ import annotations
