@@ -205,9 +205,19 @@ def test_no_sweep_leaves_the_columns_empty_and_a_missing_kind_is_said() -> None:
     assert model_columns("pytorch", "torch", 2, {}, None, [FIT]) == {}
     row = model_columns("pytorch", "torch", 4, {"all_reduce": [8]}, 1.0, [FIT])
     assert row == {"comm_verdict": "not modelled: no sweep of all_reduce with so many devices"}
-    flat = replace(FIT, alpha_s_per_byte=1e-14)
-    row = model_columns("pytorch", "torch", 2, {"all_reduce": [8]}, 1.0, [flat])
-    assert "does not grow" in row["comm_verdict"]
+
+
+@pytest.mark.parametrize("fit", [
+    replace(FIT, alpha_s_per_byte=1e-14),
+    # A tensor that is handed over as it is, with a breakpoint that raises the level alone.
+    replace(FIT, alpha_s_per_byte=-1.3e-13, alpha_ci_low=-2.5e-13, alpha_ci_high=-7e-14,
+            latency_s=2e-6, breakpoint_bytes=524288.0, alpha_below_s_per_byte=1e-11,
+            latency_above_s=6.3e-6),
+    replace(FIT, alpha_ci_low=-1e-12),
+], ids=["level", "falling", "noise"])
+def test_a_link_whose_bytes_cost_nothing_has_no_alpha(fit: LinkFit) -> None:
+    row = model_columns("pytorch", "torch", 2, {"all_reduce": [8]}, 1.0, [fit])
+    assert "does not grow" in row["comm_verdict"] and "alpha_s_per_byte" not in row
 
 
 def test_a_failed_sweep_leaves_its_reason_on_the_row() -> None:

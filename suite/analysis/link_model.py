@@ -120,10 +120,15 @@ def _unusable(
             return f"not modelled: no sweep of {kind} with so many devices" + (
                 f" ({failed})" if failed else ""
             )
-        fit = known[kind]
-        if fit.seconds(fit.bytes_max or 0) < FLAT_UP_TO * fit.seconds(0):
+        if _flat(known[kind]):
             return f"not modelled: the time of {kind} does not grow with its bytes here"
     return ""
+
+
+def _flat(fit: LinkFit) -> bool:
+    """Bytes cost nothing beyond noise: the slope's interval holds zero, or the line is level."""
+    slope = fit.alpha_s_per_byte if fit.alpha_ci_low is None else fit.alpha_ci_low
+    return (slope or 0.0) <= 0 or fit.seconds(fit.bytes_max or 0) < FLAT_UP_TO * fit.seconds(0)
 
 
 def _range(known: Mapping[str, LinkFit], payloads: Mapping[str, Sequence[int]]) -> str:
