@@ -276,7 +276,7 @@ def test_another_format_is_proven_in_float32_before_it_is_timed(
 def test_a_format_is_refused_by_either_proof(
     tmp_path: Path, launcher: FakeLauncher, plant: Any, case_id: str, status: str, reason: str
 ) -> None:
-    case = replace(_cases()[0], dtype="bf16")
+    case = replace(_cases()[1], dtype="bf16")
     launcher.plant = {case.strict.case_id if case_id == "strict" else case.case_id: plant}
     rows = _run_of(tmp_path, launcher, [case])
     assert rows[0]["status"] == status and reason in rows[0]["reason"]

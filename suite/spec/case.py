@@ -52,8 +52,9 @@ class Case:
         """Folder-safe name, unique in a run."""
         name = self.framework if self.framework != "horovod" else f"horovod-{self.engine}"
         strategy = f"{self.strategy}-{self.variant}" if self.variant else self.strategy
-        kind = "".join(f".{part}" for part, usual in
-                       ((self.dtype, "float32"), (self.mode, "eager")) if part != usual)
+        # Neither the usual ones nor a reference's float64 are named.
+        parts = (self.dtype, self.mode)
+        kind = "".join(f".{part}" for part in parts if part in (*DTYPES[1:], *MODES[1:]))
         return f"{name}.{strategy}.{self.workload_id}.{self.device}{self.devices}{kind}"
 
     @property
