@@ -45,7 +45,10 @@ def run(
     workload: Annotated[list[str] | None, _texts("workload")] = None,
     size: Annotated[str | None, typer.Option(autocompletion=completer("size"))] = None,
     data: Annotated[str | None, typer.Option(help="real, synthetic or FILE.npz")] = None,
-    devices: int | None = None,
+    batch: Annotated[int | None, typer.Option(help="samples a step, over all devices")] = None,
+    devices: Annotated[
+        list[str] | None, typer.Option(help="how many share a step: 2, or a list: 2,4,8")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or auto")] = None,
     dtype: Annotated[list[str] | None, _texts("dtype")] = None,
     mode: Annotated[list[str] | None, _texts("mode")] = None,
@@ -66,6 +69,15 @@ def run(
     link: Annotated[
         bool | None, typer.Option(help="sweep the links first, so that T_comm has a prediction")
     ] = None,
+    find_max_batch: Annotated[
+        bool, typer.Option("--find-max-batch", help="then search each cell's largest batch")
+    ] = False,
+    memory_limit: Annotated[
+        str | None, typer.Option(help="a device's, in that search: 512MiB, 2GiB")
+    ] = None,
+    batch_resolution: Annotated[
+        str | None, typer.Option(help="where that search ends: 5%")
+    ] = None,
     out: Path = Path("results"),
     resume: Annotated[
         Path | None, typer.Option(help="go on with this run", autocompletion=complete_runs)
@@ -79,12 +91,15 @@ def run(
 
     options: dict[str, Any] = {
         "framework": _split(framework), "strategy": _split(strategy), "variant": _split(variant),
-        "workload": _split(workload), "size": size, "data": data, "devices": devices,
-        "device": device, "dtype": _split(dtype), "mode": _split(mode),
-        "oversubscribe": oversubscribe or None, "steps": steps, "warmup": warmup,
+        "workload": _split(workload), "size": size, "data": data, "batch": batch,
+        "devices": _split(devices), "device": device, "dtype": _split(dtype),
+        "mode": _split(mode), "oversubscribe": oversubscribe or None,
+        "steps": steps, "warmup": warmup,
         "repeats": repeats, "precision": precision, "budget": budget, "probes": probes,
         "probe_steps": probe_steps, "timeline": timeline or None, "seed": seed,
         "timeout": timeout, "python": _pairs(python), "link": link,
+        "find_max_batch": find_max_batch or None, "memory_limit": memory_limit,
+        "batch_resolution": batch_resolution,
     }
     if resume:
         _refuse_beside_resume(context)

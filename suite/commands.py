@@ -19,6 +19,7 @@ from suite.analysis.link import LinkFit
 from suite.analysis.rows import Row
 from suite.config import DEFAULT, PRESETS, RunConfig, build_matrix, engines, resolve
 from suite.data import load_data
+from suite.frontier import find_frontiers
 from suite.launch import manifest
 from suite.link import LinkResults, measure_all, plans_for_run
 from suite.report.terminal import comparison, machine_rows, verdicts
@@ -71,6 +72,8 @@ def _execute(
             if runner.config.link and not runner.run.get("links_measured"):
                 runner.keep_links(sweep_for_run(runner, show))
             runner.execute()
+            if runner.config.find_max_batch:
+                find_frontiers(runner)
         except KeyboardInterrupt:
             interrupted = True
         rows = runner.finish("interrupted" if interrupted else "complete")
@@ -92,10 +95,10 @@ def print_rows(rows: list[Row], folder: Path, shape: Shape = "table") -> None:
     if shape == "quiet":
         print(*verdicts(rows), page, sep="\n")
         return
-    console = wide(Console())
+    console = printer()
     for part in comparison(rows, console.width):
-        console.print(part, highlight=False)
-    console.print(page, soft_wrap=True, highlight=False)
+        console.print(part)
+    console.print(page, soft_wrap=True)
 
 
 def sweep_for_run(runner: Runner, show: Callable[[Progress], None]) -> list[LinkFit]:
@@ -109,21 +112,33 @@ def sweep_for_run(runner: Runner, show: Callable[[Progress], None]) -> list[Link
     return results.fits
 
 
-def wide(console: Console) -> Console:
-    """A pipe or a file has no width of its own; tables cut to 80 columns help nobody there."""
-    return console if console.is_terminal else Console(width=160)
+def printer() -> Console:
+    """Standard output, where text is text: nothing a user named is read as markup.
+
+    A pipe or a file has no width of its own; tables cut to 80 columns help nobody there.
+    """
+    width = None if sys.stdout.isatty() else 160
+    return Console(width=width, markup=False, emoji=False, highlight=False)
+
+
+def duration(seconds: float) -> str:
+    """``90 s``, ``14 min``, ``2.5 h``."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 @contextmanager
 def live(console: Console) -> Iterator[Callable[[Progress], None]]:
     """A bar on a terminal, a line a launch elsewhere."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-               TextColumn("{task.fields[left]}"))
-    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=None),
+               MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
+    terminal = console.is_terminal
+    with Bar(*columns, console=console, transient=True, expand=True, disable=not terminal) as bar:
         task = bar.add_task("starting", total=None, left="")
 
         def show(event: Progress) -> None:
-            left = "" if event.left_s is None else f"about {event.left_s:.0f} s left"
+            left = "" if event.left_s is None else f"about {duration(event.left_s)} left"
             if not console.is_terminal and not console.quiet:
                 print(f"[{event.done}/{event.total}] {event.text} {left}".rstrip(),
                       file=sys.stderr, flush=True)
@@ -148,7 +163,7 @@ def _state(framework: str) -> str:
 
 
 def list_everything() -> None:
-    console = Console()
+    console = printer()
     frameworks = Table("framework", "engines", "here", title="Frameworks")
     for name, offered in engines().items():
         frameworks.add_row(name, ", ".join(offered), _state(name))

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from suite.analysis.comparison import COMPARED, compare_runs, regressions
 from suite.analysis.rows import Row
-from suite.commands import wide
+from suite.commands import printer
 from suite.config import parse_share
 from suite.pytest_benchmark import import_rows
 from suite.reading import read_run
@@ -88,7 +86,7 @@ def _write(outputs: Outputs, found: list[Any], failed: list[Any]) -> None:
     if outputs.json:
         print(json.dumps([compared.as_json(one, bad) for one, bad in pairs], indent=1))
         return
-    console = wide(Console())
+    console = printer()
     for one, bad in pairs:
         console.print(compared.terminal(one))
         for line in compared.summary(one, bad):

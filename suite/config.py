@@ -6,21 +6,28 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from suite.launch import manifest
 from suite.spec.case import PARITY_STEPS, Case
 from suite.spec.errors import UsageError
 from suite.spec.plugins import ADAPTERS, named
 from suite.spec.strategies import STRATEGIES, VARIANTS, check_divides
-from suite.spec.workloads import find_workload
+from suite.spec.workloads import find_workload, sized_workload
 
 ENGINES = {"pytorch": ("torch",), "tensorflow": ("tensorflow",), "horovod": ("torch", "tensorflow")}
 # What two CPU cores train in a fraction of a second a step.
@@ -41,7 +48,8 @@ class RunConfig(BaseModel):
     workload: list[str] = Field(default_factory=lambda: ["mlp"], min_length=1)
     size: str = ""
     data: str = "real"
-    devices: int = Field(default=2, ge=1)
+    devices: list[Annotated[int, Field(ge=1)]] = Field(default_factory=lambda: [2], min_length=1)
+    batch: int | None = Field(default=None, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: list[Literal["float32", "tf32", "bf16"]] = Field(["float32"], min_length=1)
     mode: list[Literal["eager", "compiled"]] = Field(["eager"], min_length=1)
@@ -58,18 +66,44 @@ class RunConfig(BaseModel):
     timeout: float = Field(default=120.0, gt=0)
     python: dict[str, str] = Field(default_factory=dict)
     link: bool = True
+    find_max_batch: bool = False
+    memory_limit: int | None = Field(default=None, ge=1)
+    batch_resolution: float = Field(default=0.05, gt=0, lt=1)
 
     @field_validator("variant", "dtype", "mode", mode="before")
     @classmethod
     def _several(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
-    @field_validator("framework", "strategy", "workload", "variant", "dtype", "mode")
+    @field_validator("devices", mode="before")
     @classmethod
-    def _no_repeats(cls, value: list[str]) -> list[str]:
+    def _counts(cls, value: Any) -> Any:
+        """One number, or a list; of a command line as text."""
+        values = value if isinstance(value, list) else [value]
+        return [int(one) if isinstance(one, str) and one.lstrip("-").isdecimal() else one
+                for one in values]
+
+    @field_validator(
+        "framework", "strategy", "workload", "variant", "devices", "dtype", "mode"
+    )
+    @classmethod
+    def _no_repeats(cls, value: list[Any]) -> list[Any]:
         return list(dict.fromkeys(value))
 
-    @field_validator("precision", mode="before")
+    @model_validator(mode="after")
+    def _limit_of_a_search(self) -> RunConfig:
+        if self.memory_limit and not self.find_max_batch:
+            fix = "add --find-max-batch, or drop it"
+            raise UsageError("--memory-limit", self.memory_limit,
+                             "--find-max-batch beside it, the search that it limits", fix)
+        return self
+
+    @field_validator("memory_limit", mode="before")
+    @classmethod
+    def _bytes(cls, value: Any) -> Any:
+        return parse_bytes(value) if isinstance(value, str) else value
+
+    @field_validator("precision", "batch_resolution", mode="before")
     @classmethod
     def _share(cls, value: Any) -> Any:
         return parse_share(value) if isinstance(value, str) else value
@@ -86,6 +120,17 @@ def parse_share(text: str) -> float:
     if not found:
         raise ValueError("a share such as 3% or 0.03")
     return float(found[1]) / (100 if found[2] else 1)
+
+
+UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def parse_bytes(text: str) -> int:
+    """``1048576``, ``512KiB``, ``64MiB`` or ``1.5GiB``."""
+    found = re.fullmatch(r"(\d*\.?\d+) ?([A-Za-z]*)", text.strip())
+    if not found or found[2] not in UNITS or float(found[1]) * UNITS[found[2]] < 1:
+        raise ValueError("bytes, or a number of KiB, MiB or GiB such as 16MiB")
+    return int(float(found[1]) * UNITS[found[2]])
 
 
 def parse_duration(text: str) -> float:
@@ -154,29 +199,31 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
     """Every case of the matrix; raises :class:`UsageError` for what can never run."""
-    device = choose_device(config.device, config.devices, gpus, config.oversubscribe)
+    # One kind for all numbers of devices: they share their bases.
+    device = choose_device(config.device, max(config.devices), gpus, config.oversubscribe)
     offered = engines()
     known("framework", config.framework, offered)
     known("strategy", config.strategy, STRATEGIES)
     known("python", list(config.python), offered)
     known("variant", config.variant, [DEFAULT, *variant_names()])
     ways = [
-        (strategy, variant) for strategy in config.strategy
+        (strategy, variant, count) for strategy in config.strategy
         for variant in _variants(strategy, config.variant)
+        for count in _counts(strategy, config.devices)
     ]
     cases: list[Case] = []
     for workload in config.workload:
-        spec = find_workload(workload, config.size or DEFAULT_SIZE.get(workload, ""))
+        size = find_workload(workload, config.size or DEFAULT_SIZE.get(workload, "")).size
+        spec = sized_workload(workload, size, config.batch or 0)
         for framework in config.framework:
             for engine in offered[framework]:
-                for strategy, variant in ways:
-                    count = 1 if strategy == "single" else config.devices
+                for strategy, variant, count in ways:
                     check_divides(spec, strategy, variant, count)
                     cases += (
                         Case(
                             framework, engine, strategy, variant, workload, spec.size, config.data,
                             device, count, dtype, mode, config.steps, config.seed,
-                            config.probe_steps, config.warmup,
+                            config.probe_steps, config.warmup, global_batch=config.batch or 0,
                             oversubscribe=device == "cuda" and count > gpus,
                         )
                         for dtype in config.dtype for mode in config.mode
@@ -198,6 +245,11 @@ def _variants(strategy: str, asked: list[str]) -> list[str]:
     """Those of a strategy that were asked for, else its first; ``default`` is the unnamed one."""
     found = [name for name in VARIANTS[strategy] if (name or DEFAULT) in asked]
     return found or [VARIANTS[strategy][0]]
+
+
+def _counts(strategy: str, asked: list[int]) -> list[int]:
+    """A single device is one, the base of every number of devices."""
+    return [1] if strategy == "single" else asked
 
 
 def known(what: str, asked: list[str], allowed: Any) -> None:

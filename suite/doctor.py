@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from suite import environment
 from suite.calibration import gpu_states
+from suite.commands import printer
 from suite.config import engines
 from suite.launch import manifest
 from suite.spec.case import Case
@@ -51,7 +51,7 @@ def diagnose(as_json: bool, out: Path = Path("results")) -> int:
     for check in checks:
         state = Text(check.state, style=STYLES[check.state])
         table.add_row(check.name, state, check.found, check.fix)
-    Console().print(table)
+    printer().print(table)
     return 0 if able else 1
 
 

@@ -9,12 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from suite.analysis.doubts import FEW_LAUNCHES
 from suite.availability import unsupported_reason
-from suite.commands import wide
+from suite.commands import duration, printer
 from suite.config import RunConfig
 from suite.spec.case import Case
 from suite.storage import FILE, Storage
@@ -34,7 +33,7 @@ def show_plan(config: RunConfig, cases: list[Case], out: Path) -> int:
         shown = "" if reason else "unknown" if seconds is None else f"{seconds:.1f}"
         launches = "0" if reason else _launches(config)
         table.add_row(case.case_id, launches, shown, "" if reason else run, reason)
-    console = wide(Console())
+    console = printer()
     console.print(table)
     runs = [case for case in cases if not unsupported_reason(case, config.python)]
     console.print(estimate(config, [known.get(case.case_id, (None, ""))[0] for case in runs]))
@@ -60,16 +59,12 @@ def estimate(config: RunConfig, seconds: list[float | None]) -> str:
         text = "Time: unknown, no earlier run of these cases with these settings"
     else:
         low, high = sum(known) * _least(config), sum(known) * config.repeats
-        span = _duration(low) if low == high else f"{_duration(low)} to {_duration(high)}"
+        span = duration(low) if low == high else f"{duration(low)} to {duration(high)}"
         more = f", and {unknown} cases of which nothing is known" if unknown else ""
         text = f"Time: about {span}{more}"
     if config.budget is not None:
-        text += f"; no block starts that would end past the budget of {_duration(config.budget)}"
+        text += f"; no block starts that would end past the budget of {duration(config.budget)}"
     return f"{text}. References, proofs in float32 and start-up come on top."
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def earlier_seconds(cases: list[Case], out: Path) -> dict[str, tuple[float, str]]:
@@ -90,7 +85,9 @@ def _settings_of_run(file: Path) -> dict[str, dict[str, Any]]:
         entries = json.loads(file.read_text()).get("cases", [])
     except ValueError:
         return {}
-    return {Case(**entry["case"]).case_id: _settings(entry["case"]) for entry in entries}
+    # Through Case: fields that an older run did not write have their defaults.
+    cases = [Case(**entry["case"]) for entry in entries]
+    return {case.case_id: _settings(asdict(case)) for case in cases}
 
 
 def _settings(case: dict[str, Any]) -> dict[str, Any]:

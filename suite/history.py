@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from suite.analysis.comparison import MACHINE, compare_row
@@ -18,7 +17,7 @@ from suite.analysis.ledger import MUST_EQUAL
 from suite.analysis.rows import Row
 from suite.analysis.statistics import LEVEL
 from suite.analysis.trend import change_points
-from suite.commands import wide
+from suite.commands import printer
 from suite.reading import read_run
 from suite.report.compared import page, plain
 from suite.spec.errors import UsageError
@@ -140,7 +139,7 @@ def _cells(point: Point) -> tuple[str, ...]:
 
 
 def _show(found: list[Series]) -> None:
-    console = wide(Console())
+    console = printer()
     several = {one.case_id for one in found if sum(o.case_id == one.case_id for o in found) > 1}
     for one in found:
         title = one.case_id + (f" ({one.settings})" if one.case_id in several else "")

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +22,7 @@ from suite.spec.plugins import adapter_package
 
 ROOT = Path(__file__).resolve().parent.parent
 POLL_SECONDS, GRACE_SECONDS, HELPER_SECONDS = 0.02, 3.0, 30.0
+Guard = Callable[[Sequence[int]], str]
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,14 @@ def launch(
     python: str = sys.executable,
     worker: str = "suite.worker",
     prefixes: Sequence[Sequence[str]] = (),
+    guard: Guard | None = None,
 ) -> Outcome:
     """Runs the group to its end; rank i is pinned to ``cores[i]``, a lone process to all.
 
     ``worker`` is the module that each rank runs and ``inputs_path`` the file it reads.
     ``prefixes[i]`` is a command that rank i is started through (``ip netns exec …``, ``numactl …``)
-    and must become the worker by exec; the helper goes through rank 0's.
+    and must become the worker by exec; the helper goes through rank 0's. ``guard`` looks at the
+    workers' process ids every ``POLL_SECONDS``; what it says ends the group as ``oom``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # A folder may be used again after an interruption; what a dead group left must not count.
@@ -75,7 +78,7 @@ def launch(
                 command[:0] = prefixes[index] if prefixes else ()
                 group.append(_spawn(command, plan.environment[index] | extra, log))
             workers = group[-plan.processes :]
-            status, reason = _wait(workers, began + timeout_s, timeout_s)
+            status, reason = _wait(workers, began + timeout_s, timeout_s, guard)
         except RuntimeError as error:
             status, reason = "failed", str(error)
         finally:
@@ -127,7 +130,8 @@ def _start_helper(
 
 
 def _wait(
-    workers: list[subprocess.Popen[bytes]], deadline: float, timeout_s: float
+    workers: list[subprocess.Popen[bytes]], deadline: float, timeout_s: float,
+    guard: Guard | None,
 ) -> tuple[str, str]:
     """A rank that dies ends the group: the others would wait for it forever."""
     while True:
@@ -140,6 +144,8 @@ def _wait(
             return "ok", ""
         if time.monotonic() > deadline:
             return "timeout", f"not finished after {timeout_s:g} s"
+        if guard and (said := guard([worker.pid for worker in workers])):
+            return "oom", said
         time.sleep(POLL_SECONDS)
 
 
@@ -160,7 +166,8 @@ def _signal(group: list[subprocess.Popen[bytes]], number: signal.Signals) -> Non
             os.killpg(process.pid, number)
 
 
-OOM_MARKS = ("out of memory", "OutOfMemoryError", "MemoryError", "RESOURCE_EXHAUSTED")
+OOM_MARKS = ("out of memory", "OutOfMemoryError", "MemoryError", "RESOURCE_EXHAUSTED",
+             "OOM when allocating", "can't allocate memory", "std::bad_alloc")
 
 
 def _explain(folder: Path, reason: str) -> tuple[str, str]:

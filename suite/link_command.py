@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import sys
 from collections.abc import Sequence
@@ -14,8 +13,8 @@ from rich.console import Console
 
 from suite import environment, store
 from suite.analysis.link import LinkFit
-from suite.commands import live, wide
-from suite.config import ENGINES, choose_device, engines, known, validate
+from suite.commands import live, printer
+from suite.config import ENGINES, choose_device, engines, known, parse_bytes, validate
 from suite.launch import manifest
 from suite.link import LinkResults, Plan, link_case, measure_all
 from suite.report.links import link_tables
@@ -25,7 +24,6 @@ from suite.spec.errors import UsageError
 from suite.spec.link import COLLECTIVES, LARGEST_BYTES, Sweep, payload_sizes
 
 SECONDS_A_COLLECTIVE = 4.0
-UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 
 class LinkConfig(BaseModel):
@@ -71,7 +69,7 @@ def sweep_links(options: dict[str, Any], out: Path) -> int:
     # After the sweeps: a framework that has rows already counts as measured.
     results.fits += refused
     results.save()
-    console = wide(Console())
+    console = printer()
     for part in link_tables(results.fits):
         console.print(part)
     console.print(f"{folder}/link_fit.csv", soft_wrap=True, highlight=False)
@@ -124,7 +122,7 @@ def _range(config: LinkConfig, device: str) -> tuple[int, int]:
 
 
 def _bytes(option: str, text: str) -> int:
-    found = re.fullmatch(r"(\d+) ?([A-Za-z]*)", text)
-    if not found or found[2] not in UNITS or int(found[1]) < 1:
-        raise UsageError(option, text, "bytes, or a number of KiB, MiB or GiB", "try 16MiB")
-    return int(found[1]) * UNITS[found[2]]
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise UsageError(option, text, str(error), "correct it") from None

@@ -17,7 +17,7 @@ from suite.analysis.traced import Reduced, reduce_launch
 from suite.spec.case import Case
 from suite.spec.errors import UsageError
 from suite.storage import Storage, StoredLaunch, compact
-from suite.store import read_fits
+from suite.store import read_fits, read_probes
 from suite.upgrade import check_version, unknown_columns, upgrade
 
 # Folders of launches that prove in float32 what is timed in another format.
@@ -60,6 +60,9 @@ def read_run(folder: Path, from_records: bool = False) -> StoredRun:
         if launch.case_id in results:
             restore(results[launch.case_id], launch)
     apply_proofs(run, list(results.values()))
+    for probe in read_probes(folder):
+        if probe.case_id in results:
+            results[probe.case_id].probes.append(probe)
     found = StoredRun(folder, run, list(results.values()), fits=read_fits(folder))
     if version == 1:
         _verdicts_of_table(folder, results)

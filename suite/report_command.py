@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from suite import store
-from suite.commands import Shape, print_rows, wide
+from suite.commands import Shape, print_rows, printer
 from suite.reading import StoredRun, read_run
 from suite.report.links import link_tables
 from suite.spec.case import SCHEMA_VERSION
@@ -20,6 +19,8 @@ def report(
     folder: Path, from_records: bool, export: Path | None, shape: Shape = "table"
 ) -> int:
     """Rewrites tables and page, prints the comparison; a run in progress is only printed."""
+    # Rows live until the end and hold no cycles: looking for some took a third of a large report.
+    gc.disable()
     stored = read_run(folder, from_records)
     if stored.fits and not stored.results:
         return _links(stored, shape)
@@ -42,7 +43,7 @@ def _links(stored: StoredRun, shape: Shape) -> int:
     if shape != "table":
         fix = "drop it: link_fit.csv holds the same figures"
         raise UsageError(f"--{shape}", str(stored.folder), "a run, not a sweep of links", fix)
-    console = wide(Console())
+    console = printer()
     for part in link_tables(stored.fits):
         console.print(part)
     return 0

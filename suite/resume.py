@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from suite import environment, store
+from suite.analysis.frontier import FAILED as FAILED_PROBE
 from suite.config import RunConfig, validate
 from suite.reading import StoredRun, read_run
 from suite.spec.case import SCHEMA_VERSION
@@ -80,6 +81,7 @@ def _open_again(folder: Path, stored: StoredRun) -> set[str]:
         if unproven or result.status in (*FAILED, "unsupported"):
             result.status, result.reason = "ok", ""
         result.stopped = ""
+        result.probes = [] if unproven else [p for p in result.probes if p.status != FAILED_PROBE]
     store.mend_steps(folder, storage)
     storage.close()
     return reopened

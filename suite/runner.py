@@ -14,6 +14,7 @@ import numpy as np
 
 from suite import calibration, environment, store
 from suite.analysis.doubts import Conditions
+from suite.analysis.frontier import FAILED
 from suite.analysis.link import LinkFit
 from suite.analysis.parity import Drift, Evidence, Verdict, check, measure_drift
 from suite.analysis.precision import ROUNDOFF, check_precision
@@ -23,7 +24,7 @@ from suite.availability import unsupported_reason
 from suite.calibration import Block, Calibration
 from suite.config import RunConfig
 from suite.data import load_data
-from suite.launch import Outcome, launch
+from suite.launch import Guard, Outcome, launch
 from suite.reading import (
     PROOF,
     StoredRun,
@@ -285,14 +286,20 @@ class Runner:
             self.drifts[name] = measure_drift(single, reference, initial) if single else Drift()
         return self.drifts[name]
 
-    def _start(self, case: Case, folder: Path, block: int) -> Outcome:
+    def probe(self, case: Case, of: Case, folder: Path, guard: Guard) -> Outcome:
+        """A guarded launch of ``case`` that proves nothing, on samples of the case ``of``."""
+        self._prepare(of)
+        self.inputs[case.workload_id] = self.inputs[of.workload_id]
+        return self._start(case, folder, 0, worker="suite.frontier_worker", guard=guard)
+
+    def _start(self, case: Case, folder: Path, block: int, **more: Any) -> Outcome:
         folder.mkdir(parents=True, exist_ok=True)
         case.write(folder / "case.json")
         python = self.config.python.get(case.framework, sys.executable)
         inputs = self.inputs[case.workload_id]
         return self.launcher(
             case, folder / "case.json", inputs, folder, self._cores(case, block),
-            self.config.timeout, python,
+            self.config.timeout, python, **more,
         )
 
     def _cores(self, case: Case, block: int) -> list[int]:
@@ -386,7 +393,9 @@ def exit_code(rows: list[Row]) -> int:
     """0 all ok or unsupported, 1 some failed, 4 a parity check failed."""
     if any(row["parity"] == "failed" for row in rows):
         return 4
-    return 0 if all(row["status"] in ("ok", "unsupported") for row in rows) else 1
+    # That a batch does not fit is a finding; that a probe broke down is none.
+    broken = any(probe.status == FAILED for row in rows for probe in row.get("frontier", ()))
+    return 0 if all(row["status"] in ("ok", "unsupported") for row in rows) and not broken else 1
 
 
 def new_run_id(now: float | None = None) -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
+from suite.analysis.frontier import FrontierProbe
 from suite.analysis.link import LinkFit
 from suite.analysis.rows import Row
 from suite.spec.errors import UsageError
@@ -131,6 +132,17 @@ def read_fits(folder: Path) -> list[LinkFit]:
         [{name: value for name, value in row.items() if value != ""}
          | {"backend": row["backend"], "transport": row["transport"]} for row in rows]
     )
+
+
+def read_probes(folder: Path) -> list[FrontierProbe]:
+    """Rows of ``frontier.csv``; empty where no frontier was looked for."""
+    path = folder / "frontier.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as stream:
+        rows = [{name: value or None for name, value in row.items()} | {"reason": row["reason"]}
+                for row in csv.DictReader(stream)]
+    return TypeAdapter(list[FrontierProbe]).validate_python(rows)
 
 
 STEP_COLUMNS = ["case_id", "launch", "rank", "step", "pass", "seconds"]

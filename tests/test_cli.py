@@ -26,7 +26,8 @@ OPTIONS = {
     "--timeout", "--python", "--link", "--out",
     "--warmup", "--precision", "--budget", "--probes",
     "--probe-steps", "--timeline", "--resume", "--dry-run",
-    "--quiet", "--json", "--oversubscribe",
+    "--quiet", "--json", "--batch", "--find-max-batch", "--memory-limit", "--batch-resolution",
+    "--oversubscribe",
 }
 OTHER_OPTIONS = {
     "report": {"run", "--from-records", "--export-pytest-benchmark", "--quiet", "--json"},

@@ -18,10 +18,11 @@ from rich.console import Console
 from suite.analysis.ledger import MUST_EQUAL
 from suite.cli import app
 from suite.report import html, payload
+from suite.report.doubts import grouped_warnings, proven
 from suite.report.html import LIBRARIES, asset, ledger_table, render, tint
-from suite.report.matrix import build_grids, grouped_warnings, proven
+from suite.report.matrix import build_grids
 from suite.report.payload import _metric, embed
-from suite.report.reproduce import case_command, shared_options
+from suite.report.reproduce import OWN, shared_options
 from suite.report.terminal import comparison, machine_rows, verdicts
 from suite.spec.metrics import BY_NAME, COLUMNS, METRICS
 from suite.spec.warnings import warn
@@ -130,8 +131,8 @@ def test_a_kind_of_warning_is_one_line() -> None:
     first, second = grouped_warnings(rows)
     assert first == ("oversubscribed: more devices than cores, no speedup is given; "
                      "ask for fewer --devices", "all cases")
-    assert second[0] == "noisy: close other programs"
-    assert "pytorch single: steps vary by 20 %" in second[1].replace("%", " %")
+    assert second == ("noisy: steps vary by … of their mean, more than 10%; close other programs",
+                      "pytorch single 20%, pytorch data 30%")
     assert build_grids(rows)[0].lines[0][1][0].note == "oversubscribed; noisy"  # type: ignore[union-attr]
 
 
@@ -207,11 +208,12 @@ def test_ten_thousand_cases_fit_fifteen_megabytes(monkeypatch: pytest.MonkeyPatc
 def test_the_command_of_a_case_is_one_the_suite_takes() -> None:
     run = small_run()
     row = next(row for row in run.rows() if row["variant"])
-    words = shlex.split(f"{case_command(row)} {shared_options(run.run['configuration'])}")
-    assert words[:4] == ["python", "-m", "suite", "run"]
-    assert words[words.index("--variant") + 1] == "gpipe"
+    own = [word for name in OWN for word in (f"--{name}", str(row[name]))]
+    words = own + shlex.split(shared_options(run.run["configuration"]))
     command = typer.main.get_command(app).commands["run"]  # type: ignore[attr-defined]
-    command.make_context("run", words[4:], resilient_parsing=False)
+    parsed = command.make_context("run", words, resilient_parsing=False).params
+    assert parsed["variant"] == ["gpipe"] and parsed["steps"] == 20
+    assert shared_options({"data": "it's mine.npz", "seed": None}) == "--data 'it'\"'\"'s mine.npz'"
 
 
 def test_ledger_names_what_differs_within_a_workload() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from suite.analysis.doubts import Conditions, find_warnings
+from suite.analysis.frontier import FrontierProbe, frontier_columns
 from suite.analysis.ledger import build_ledger
 from suite.analysis.link_model import model_columns
 from suite.analysis.parity import Verdict
@@ -41,6 +42,7 @@ class CaseResult:
     cores: list[list[int]] = field(default_factory=list)
     stopped: str = ""
     reduced: dict[int, Reduced | None] = field(default_factory=dict, repr=False)
+    probes: list[FrontierProbe] = field(default_factory=list)
 
     @property
     def good(self) -> list[Launch]:
@@ -76,8 +78,8 @@ def build_rows(
     Beside the columns a row carries ``launch_step_s`` (the median step of each block, None where
     it failed), ``launch_samples`` (the same for every metric), what ``step_summary`` gives and,
     where a pass has compute clocks, ``device_compute_s`` (T_i of each device) and
-    ``clocked_step_s`` (the step they were read in); its ``warnings`` are objects and its
-    ``ledger`` a dict.
+    ``clocked_step_s`` (the step they were read in); its ``warnings`` are objects, its ``ledger`` a
+    dict and ``frontier``, where a frontier was looked for, its probes.
     """
     conditions = conditions or Conditions()
     begun = [result for result in results if result.launches or result.status != "ok"]
@@ -125,7 +127,7 @@ def _row(run_id: str, result: CaseResult) -> Row:
         "ledger": {},
     }
     if _timed(row):
-        row |= _times(result) | _probed(result)
+        row |= _times(result) | _probed(result) | frontier_columns(result.probes)
         row["launch_samples"] |= probe_samples(result.launches, result.reduced)
         row["ledger"] = build_ledger(case, result.good)
     return row

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from suite.analysis.statistics import median
 from suite.analysis.traced import Reduced
 from suite.spec.case import Case
 
@@ -43,7 +44,7 @@ def _by_name(blocks: Sequence[Mapping[str, float]]) -> Samples:
 def _figures(records: Launch, steps: np.ndarray, case: Case) -> dict[str, float]:
     total, samples = float(steps.sum()), case.spec.global_batch * len(steps)
     found = {
-        "step_time_s": float(np.median(steps)),
+        "step_time_s": median(steps),
         "time_s": total,
         "throughput_samples_s": samples / total,
         "flops_per_s": case.spec.flops_per_sample() * samples / total,

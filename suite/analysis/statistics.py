@@ -26,6 +26,17 @@ class Interval(NamedTuple):
         return (self.high - self.low) / 2 / self.estimate
 
 
+def median(samples: Sequence[float] | np.ndarray) -> float:
+    """As ``numpy.median`` gives it of finite values, in a tenth of the time for a few."""
+    return middle(np.sort(samples))
+
+
+def middle(ordered: np.ndarray) -> float:
+    """The median of a sorted sample."""
+    count = len(ordered)
+    return float((ordered[(count - 1) // 2] + ordered[count // 2]) / 2)
+
+
 def median_interval(samples: Sequence[float], level: float = LEVEL) -> Interval:
     """Median of positive samples, in their unit; one sample has no interval.
 
@@ -34,12 +45,12 @@ def median_interval(samples: Sequence[float], level: float = LEVEL) -> Interval:
     logarithms, which assumes log-normal samples.
     """
     values = np.asarray(samples, float)
-    median = float(np.median(values))
+    typical = median(values)
     if len(values) >= exact_from(level):
-        found = stats.quantile_test(values, q=median, p=0.5)
+        found = stats.quantile_test(values, q=typical, p=0.5)
         bounds = found.confidence_interval(confidence_level=level)
-        return Interval(median, float(bounds.low), float(bounds.high))
-    return Interval(median, *_student(np.log(values), level))
+        return Interval(typical, float(bounds.low), float(bounds.high))
+    return Interval(typical, *_student(np.log(values), level))
 
 
 def ratio_interval(
@@ -55,7 +66,7 @@ def ratio_interval(
     logs = np.log(np.asarray(numerators, float)) - np.log(np.asarray(denominators, float))
     first, second = np.triu_indices(len(logs))
     walsh = np.sort((logs[first] + logs[second]) / 2)
-    estimate = math.exp(np.median(walsh))
+    estimate = math.exp(middle(walsh))
     if len(logs) < exact_from(level):
         return Interval(estimate, *_student(logs, level))
     skipped = signed_rank_critical(len(logs), level)
@@ -74,7 +85,7 @@ def unpaired_ratio_interval(
     """
     ours, theirs = np.log(np.asarray(numerators, float)), np.log(np.asarray(denominators, float))
     shifts = np.sort(np.subtract.outer(ours, theirs).ravel())
-    estimate = math.exp(np.median(shifts))
+    estimate = math.exp(middle(shifts))
     skipped = rank_sum_critical(len(ours), len(theirs), level)
     if skipped >= 0:
         return Interval(estimate, math.exp(shifts[skipped]), math.exp(shifts[-1 - skipped]))

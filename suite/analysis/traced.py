@@ -15,6 +15,7 @@ from suite.analysis.communication import (
     load_balance,
     payloads,
 )
+from suite.analysis.statistics import median
 from suite.spec.case import Case
 from suite.spec.strategies import micro_batches
 from suite.spec.volumes import logical_communications
@@ -45,7 +46,7 @@ def traced_columns(case: Case, probed: list[Reduced]) -> dict[str, Any]:
         return {}
     names = set.intersection(*(set(one.columns) for one in probed))
     medians = {
-        name: float(np.median([one.columns[name] for one in probed])) for name in sorted(names)
+        name: median([one.columns[name] for one in probed]) for name in sorted(names)
     }
     return medians | _logical(case) | _devices(case, probed)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -67,16 +69,22 @@ def terminal(found: RunComparison) -> Table:
 
 def markdown(found: RunComparison, failed: Sequence[RowComparison]) -> str:
     """For a pull request: the verdict first, then a table."""
-    first, *rest = summary(found, failed)
+    first, *rest = map(_escaped, summary(found, failed))
     lines = [f"**{first}**", "", *(f"- {line}" for line in rest), ""]
     if found.rows:
         lines += [_line(HEAD), _line("---" for _ in HEAD)]
-        lines += [_line(cells(row)) for row in found.rows]
+        lines += [_line(map(_escaped, cells(row))) for row in found.rows]
     return "\n".join(lines) + "\n"
 
 
 def _line(texts: Any) -> str:
-    return f"| {' | '.join(str(text).replace('|', chr(92) + '|') for text in texts)} |"
+    return f"| {' | '.join(texts)} |"
+
+
+def _escaped(text: str) -> str:
+    """Shown as it is: no markup, no HTML, one line. A lone bracket or underscore marks nothing."""
+    plain = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*~|!#]|\](?=[(\[:])|\b_|_\b)", r"\\\1", plain)
 
 
 def as_json(found: RunComparison, failed: Sequence[RowComparison]) -> dict[str, Any]:

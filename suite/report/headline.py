@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from suite.report.names import case_name, listed
 from suite.spec.metrics import BY_NAME
 
 Row = dict[str, Any]
+Namer = Callable[[Row], str]
 MANY = 4
 UNITS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9, "ps": 1e-12}
 
@@ -44,24 +45,25 @@ def rank(rows: Sequence[Row]) -> Ranking | None:
     return Ranking(ordered[0], may_be_fastest(ordered[0], ordered[1:]))
 
 
-def headline(ranking: Ranking | None) -> Headline:
+def headline(ranking: Ranking | None, name: Namer = case_name) -> Headline:
     """Claims a difference only where the interval of the ratio excludes 1."""
     if ranking is None:
         return Headline("Nothing has finished yet.")
     ranked = [(row, one) for row, one in ranking.compared if one.verdict != NOT_COMPARABLE]
-    support = [_over_base(ranking.best), _why(ranking.best), _runners_up(ranked),
-               _refused(ranking.compared)]
-    return Headline(_claim(ranking.best, ranked), tuple(text for text in support if text))
+    support = [_over_base(ranking.best), _why(ranking.best), _no_split(ranking, name),
+               _runners_up(ranked, name), _refused(ranking.compared, name)]
+    claim = _claim(ranking.best, ranked, name)
+    return Headline(claim, tuple(text for text in support if text))
 
 
-def _claim(best: Row, ranked: list[tuple[Row, Comparison]]) -> str:
-    name, took = case_name(best), step_text(best)
+def _claim(best: Row, ranked: list[tuple[Row, Comparison]], named: Namer) -> str:
+    name, took = named(best), step_text(best)
     if not ranked:
         return f"{name} has the lowest step time, {took}; no other case can be compared with it."
     if not any(one.verdict for _, one in ranked):
         return f"{name} has the lowest step time, {took}; one launch cannot show it is faster."
-    ties = [case_name(row) for row, one in ranked if one.verdict in ("tie", "slower")]
-    unknown = [case_name(row) for row, one in ranked if not one.verdict]
+    ties = [named(row) for row, one in ranked if one.verdict in ("tie", "slower")]
+    unknown = [named(row) for row, one in ranked if not one.verdict]
     if len(ties) == len(ranked) > MANY:
         return (f"{name} has the lowest step time, {took}; a tie with all {len(ties)} others: too "
                 "few launches, or too much noise.")
@@ -74,25 +76,38 @@ def _claim(best: Row, ranked: list[tuple[Row, Comparison]]) -> str:
 
 
 def _over_base(best: Row) -> str:
-    if best["strategy"] == "single":
-        return "Splitting the work does not pay here: one device has the lowest step time."
-    if best.get("speedup") is None or best.get("base_step_time_s") is None:
+    known = best.get("speedup") is not None and best.get("base_step_time_s") is not None
+    if best["strategy"] == "single" or not known:
         return ""
     base = BY_NAME["step_time_s"].show(best["base_step_time_s"])
     return (f"That is {speedup_text(best)} as fast as its base, one device of the same framework "
-            f"({base}), on {best['devices']} devices.")
+            f"({base}), on {best['devices']} device{'s' if best['devices'] > 1 else ''}.")
 
 
-def _why(best: Row) -> str:
-    found = breakdown(best)
-    if found is None or best["devices"] == 1:
+def _why(row: Row) -> str:
+    found = breakdown(row)
+    if found is None or row["devices"] == 1:
         return ""
     compute, transfer, waiting, rest = (f"{100 * share:.0f} %" for share in found.shares())
+    balance = row.get("load_balance")
+    load = "" if balance is None else f"; L is {balance:.2f}"
     return (f"Its step is {compute} compute, {transfer} exposed transfer, {waiting} waiting and "
-            f"{rest} rest; L is {best['load_balance']:.2f}.")
+            f"{rest} rest{load}.")
 
 
-def _runners_up(ranked: list[tuple[Row, Comparison]]) -> str:
+def _no_split(ranking: Ranking, name: Namer) -> str:
+    """Where one device wins: what the fastest split takes, and what it spends it on."""
+    split = [row for row, _ in ranking.compared if row["strategy"] != "single"]
+    if ranking.best["strategy"] != "single" or not split:
+        return ""
+    row = split[0]
+    over = f", {speedup_text(row)} its base" if row.get("speedup") is not None else ""
+    said = ("Splitting the work does not pay here: one device has the lowest step time. The "
+            f"fastest split, {name(row)}, takes {step_text(row)}{over}.")
+    return " ".join(filter(None, (said, _why(row))))
+
+
+def _runners_up(ranked: list[tuple[Row, Comparison]], name: Namer) -> str:
     """Ratios of the ties, or of the next one."""
     sized = [(row, one) for row, one in ranked if one.verdict]
     ties = [(row, one) for row, one in sized if one.verdict != "faster"]
@@ -100,17 +115,17 @@ def _runners_up(ranked: list[tuple[Row, Comparison]]) -> str:
     if not shown:
         return ""
     lead = "" if ties else "Next: "
-    texts = [f"{case_name(row)} takes {one.ratio:.2f}× [{one.low:.2f}, {one.high:.2f}] as long"
+    texts = [f"{name(row)} takes {one.ratio:.2f}× [{one.low:.2f}, {one.high:.2f}] as long"
              for row, one in shown[:3]]
     more = f" (and {len(shown) - 3} more)" if len(shown) > 3 else ""
     return f"{lead}{'; '.join(texts)}{more}."
 
 
-def _refused(compared: list[tuple[Row, Comparison]]) -> str:
+def _refused(compared: list[tuple[Row, Comparison]], name: Namer) -> str:
     found: dict[str, list[str]] = {}
     for row, one in compared:
         if one.verdict == NOT_COMPARABLE:
-            found.setdefault(one.reason, []).append(case_name(row))
+            found.setdefault(one.reason, []).append(name(row))
     texts = [f"{listed(names, most=4)} ({reason})" for reason, names in found.items()]
     return f"Not comparable with it: {'; '.join(texts)}." if texts else ""
 

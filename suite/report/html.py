@@ -14,14 +14,20 @@ from markupsafe import Markup
 
 from suite.analysis.ledger import MUST_EQUAL
 from suite.analysis.link import LinkFit
-from suite.report.matrix import Grid, build_grids, grouped_reasons, grouped_warnings, proven
+from suite.report.axes import common
+from suite.report.doubts import doubts, grouped_reasons, grouped_warnings, proven
+from suite.report.frontier import frontier_lines, headings
+from suite.report.matrix import Grid, build_grids
 from suite.report.names import case_name, framework_name, listed, names_in
 from suite.report.payload import build_payload, embed
+from suite.report.scaling import build_answers, build_scalings
 from suite.spec.metrics import METRICS, percent, rate, seconds, size_bytes
 
 Row = dict[str, Any]
 TINTS = 5
 GRIDS_AT_ONCE = 12
+# Answers told with their reasons; those of more workloads are folded.
+SPOKEN = 4
 LIBRARIES = ("vendor/d3.min.js", "vendor/plot.min.js", "vendor/tabulator.min.js")
 SCRIPTS = ("format.js", "data.js", "chart_parts.js", "charts.js", "evidence.js", "details.js",
            "table.js", "page.js")
@@ -43,13 +49,17 @@ def render(
     """
     rows = list(rows)
     grids = build_grids(rows)
-    payload = build_payload(run, rows, grids, losses, links, fits)
+    scalings = build_scalings(rows)
+    payload = build_payload(run, rows, grids, losses, links, fits, scalings)
     return _template().render(
-        run=run, grids=grids[:GRIDS_AT_ONCE], folded=grids[GRIDS_AT_ONCE:], metrics=METRICS,
+        answers=build_answers(grids, scalings), spoken=SPOKEN, run=run, metrics=METRICS,
+        grids=grids[:GRIDS_AT_ONCE], folded=grids[GRIDS_AT_ONCE:],
         place={row["case_id"]: number for number, row in enumerate(rows)},
-        reasons=grouped_reasons(rows), warnings=grouped_warnings(rows),
+        reasons=grouped_reasons(rows), warnings=grouped_warnings(rows), doubts=doubts(rows),
         ledger=ledger_table(rows, grids), blocks=block_table(run.get("blocks", ())),
-        proven=proven(rows), data=embed(payload), counts=Counter(row["status"] for row in rows),
+        frontier=frontier_lines(rows), frontier_headings=headings(),
+        common=common(rows), proven=proven(rows),
+        data=embed(payload), counts=Counter(row["status"] for row in rows),
     )
 
 
@@ -62,7 +72,7 @@ def _template() -> Template:
     )
     environment.filters |= {
         "tint": tint, "case_name": case_name, "seconds": seconds, "rate": rate,
-        "percent": percent, "size_bytes": size_bytes,
+        "bound": bound, "percent": percent, "size_bytes": size_bytes,
     }
     environment.globals |= {
         "styles": Markup("\n".join(map(asset, STYLES))),
@@ -70,6 +80,11 @@ def _template() -> Template:
         "scripts": Markup("\n".join(map(asset, SCRIPTS))),
     }
     return environment.get_template("report.html.j2")
+
+
+def bound(text: str) -> str:
+    """A number and its unit stay on one line."""
+    return re.sub(r"(?<=\d) (?=(?:ms|µs|ns|s|%)\b|%)", "\N{NO-BREAK SPACE}", text)
 
 
 def asset(name: str) -> str:
@@ -99,7 +114,9 @@ def ledger_table(
     found: dict[str, dict[str, list[Row]]] = {name: {} for name in differing}
     for row in (row for row in rows if row["ledger"]):
         for name in differing:
-            found[name].setdefault(row["ledger"].get(name, "not recorded"), []).append(row)
+            # What only one framework has is no gap of the others.
+            if name in row["ledger"] or name in MUST_EQUAL:
+                found[name].setdefault(row["ledger"].get(name, "not recorded"), []).append(row)
     owners = _owners(rows)
     return [
         (name, name in MUST_EQUAL, [(value, owners(who)) for value, who in values.items()])

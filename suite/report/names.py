@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from suite.report.axes import column, differing, say
+
 Row = dict[str, Any]
 
 
@@ -14,19 +16,21 @@ def framework_name(row: Row) -> str:
 
 def case_name(row: Row) -> str:
     """``pytorch inter_layer gpipe``."""
-    return " ".join(part for part in (framework_name(row), row["strategy"], row["variant"]) if part)
+    return f"{framework_name(row)} {column(row)}"
 
 
 def names_in(rows: Sequence[Row]) -> Callable[[Row], str]:
-    """How to tell these rows apart: with workload and devices where there are several."""
-    works = len({(row["workload"], row["size"]) for row in rows}) > 1
-    kinds = [name for name in ("dtype", "mode") if len({row.get(name) for row in rows}) > 1]
-    counts = len({row["devices"] for row in rows if row["strategy"] != "single"}) > 1
+    """How to tell these rows apart: a case's name, and the axes on which they differ."""
+    several = differing(rows)
+    shown = [name for name in several if name not in ("workload", "size")]
+    works = len(shown) < len(several)
 
     def name(row: Row) -> str:
-        parts = [f"{row['workload']} {row['size']}"] * works + [f"x{row['devices']}"] * counts
-        parts += [str(row[kind]) for kind in kinds]
-        return " ".join((case_name(row), f"({', '.join(parts)})")) if parts else case_name(row)
+        parts = [f"{row['workload']} {row['size']}"] * works
+        parts += [f"x{row['devices']}" if one == "devices" else say(one, row) for one in shown
+                  if one != "devices" or row["strategy"] != "single"]
+        own = ", ".join(filter(None, parts))
+        return f"{case_name(row)} ({own})" if own else case_name(row)
 
     return name
 

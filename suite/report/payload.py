@@ -13,10 +13,13 @@ from markupsafe import Markup
 
 from suite.analysis.ledger import MUST_EQUAL
 from suite.analysis.link import IDENTITY, LinkFit, call_seconds
+from suite.report.axes import differing, family
 from suite.report.breakdown import breakdown
+from suite.report.frontier import frontier_series
 from suite.report.matrix import Grid
 from suite.report.names import case_name
-from suite.report.reproduce import case_command, shared_options
+from suite.report.reproduce import OWN, shared_options
+from suite.report.scaling import Scaling, said
 from suite.spec import metrics
 from suite.spec.metrics import METRICS, Metric
 
@@ -34,7 +37,7 @@ NOT_COLUMNS = ("run_id", "warnings", "ledger")
 
 def build_payload(
     run: Mapping[str, Any], rows: Sequence[Row], grids: Sequence[Grid], losses: Iterable[Row],
-    links: Iterable[Row], fits: Sequence[LinkFit],
+    links: Iterable[Row], fits: Sequence[LinkFit], scalings: Sequence[Scaling] = (),
 ) -> dict[str, Any]:
     """JSON-ready; its size grows with cases, not with steps."""
     shown = [metric for metric in METRICS if metric.name not in NOT_COLUMNS]
@@ -46,18 +49,23 @@ def build_payload(
         "names": [case_name(row) for row in rows],
         "metrics": [_metric(metric) for metric in shown],
         "columns": {m.name: _column(m, [row.get(m.name) for row in rows]) for m in shown},
-        "grids": [_grid(grid, place) for grid in grids],
+        "start": _start(grids, scalings),
+        "axes": differing(rows),
+        "scalings": [_scaling(one, place) for one in scalings],
+        "grids": [_grid(grid, place, {one.family: at for at, one in enumerate(scalings)})
+                  for grid in grids],
         "launches": [_numbers(row.get("launch_step_s")) for row in rows],
         "steps": _steps(rows),
         "devices": _devices(rows),
         "parts": [_parts(row) for row in rows],
+        "frontier": [frontier_series(row) for row in rows],
         "warnings": [[warnings.add((w.code, w.message, w.hint)) for w in row["warnings"]]
                      for row in rows],
         "warning_texts": warnings.values,
         "ledgers": [ledgers.add(tuple(row["ledger"].items())) for row in rows],
         "ledger_texts": [dict(items) for items in ledgers.values],
         "must_equal": MUST_EQUAL,
-        "commands": [case_command(row) for row in rows],
+        "command_options": OWN,
         "command_end": shared_options(run["configuration"]),
         "losses": _losses(rows, losses),
         "links": link_series(links, fits),
@@ -109,11 +117,37 @@ def _parts(row: Row) -> list[float | None] | None:
     return None if found is None else _numbers(astuple(found))
 
 
-def _grid(grid: Grid, place: Mapping[str, int]) -> dict[str, Any]:
+def _start(grids: Sequence[Grid], scalings: Sequence[Scaling]) -> int:
+    """The grid to show first: of several numbers of devices the fastest one's."""
+    if not scalings or not grids or family(grids[0].rows[0]) != scalings[0].family:
+        return 0
+    counts = [max(row["devices"] for row in grid.rows) for grid in grids]
+    wanted = scalings[0].best_devices
+    return counts.index(wanted) if wanted in counts else 0
+
+
+def _scaling(found: Scaling, place: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "counts": found.counts,
+        "series": [
+            {"framework": one.framework, "column": one.column,
+             "rows": [place[row["case_id"]] for row in one.rows],
+             "left_out": list(one.left_out.items()),
+             "serial": one.serial and _numbers(astuple(one.serial)),
+             "said": one.serial and said(one.serial)}
+            for one in found.series
+        ],
+    }
+
+
+def _grid(
+    grid: Grid, place: Mapping[str, int], scalings: Mapping[tuple[Any, ...], int]
+) -> dict[str, Any]:
     compared = grid.ranking.compared if grid.ranking else []
     return {
         "title": grid.title,
         "rows": [place[row["case_id"]] for row in grid.rows],
+        "scaling": scalings.get(family(grid.rows[0])),
         "best": place[grid.ranking.best["case_id"]] if grid.ranking else None,
         "compared": [
             [place[row["case_id"]], rounded(one.ratio), rounded(one.low), rounded(one.high),
@@ -169,7 +203,7 @@ def loss_difference(one: Row) -> float:
 
 
 def link_series(links: Iterable[Row], fits: Sequence[LinkFit]) -> list[dict[str, Any]]:
-    """One a link: quartiles of a call's seconds by payload, and the fitted line at those."""
+    """One a link: a call's fastest, median and upper quartile by payload, and the fitted line."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for sample in links:
         groups.setdefault(tuple(sample[name] for name in IDENTITY), []).append(sample)
@@ -179,13 +213,13 @@ def link_series(links: Iterable[Row], fits: Sequence[LinkFit]) -> list[dict[str,
 
 def _series(key: tuple[Any, ...], samples: list[Row], fit: LinkFit | None) -> dict[str, Any]:
     sizes, seconds = call_seconds(samples)
-    quartiles = np.quantile(seconds, (0.25, 0.5, 0.75), axis=0)
+    fastest, median, high = np.quantile(seconds, (0.0, 0.5, 0.75), axis=0)
     usable = fit is not None and fit.status == "ok"
     line = [fit.seconds(size) for size in sizes] if fit is not None and usable else []
     return dict(zip(IDENTITY, key, strict=True)) | {
         "bytes": _numbers(sizes.tolist()),
-        "low": _numbers(quartiles[0].tolist()), "median": _numbers(quartiles[1].tolist()),
-        "high": _numbers(quartiles[2].tolist()), "line": _numbers(line),
+        "fastest": _numbers(fastest.tolist()), "median": _numbers(median.tolist()),
+        "high": _numbers(high.tolist()), "line": _numbers(line),
         "alpha_s_per_byte": rounded(fit.alpha_s_per_byte) if fit and usable else None,
         "latency_s": rounded(fit.latency_s) if fit and usable else None,
         "heldout_error_mean": rounded(fit.heldout_error_mean) if fit and usable else None,

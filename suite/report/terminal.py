@@ -11,16 +11,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from suite.report.headline import speedup_text
-from suite.report.matrix import (
-    Cell,
-    Grid,
-    build_grids,
-    grouped_reasons,
-    grouped_warnings,
-    proven,
-)
+from suite.report.axes import common
+from suite.report.doubts import grouped_reasons, grouped_warnings, proven
+from suite.report.frontier import frontier_table
+from suite.report.headline import Headline, speedup_text
+from suite.report.matrix import Cell, Grid, build_grids
 from suite.report.names import case_name
+from suite.report.scaling import Scaling, build_scalings, scaling_table
 from suite.spec.metrics import BY_NAME
 
 Row = dict[str, Any]
@@ -29,29 +26,45 @@ DETAILS = (
     "load_balance", "peak_memory_bytes", "parity",
 )
 DETAILS_WIDTH = 130
+# A terminal is read from its end: what does not fit a few screens is in the page.
+GRIDS_AT_MOST, LINES_AT_MOST, CASES_AT_MOST = 12, 30, 120
 # A grid's cell with the interval beside the speedup, and the frameworks' column.
 CELL_WIDTH, NAME_WIDTH = 20, 20
 
 
 def comparison(rows: list[Row], width: int) -> Iterator[RenderableType]:
     """Per workload the grid and the answer; what is proven; details, every reason and warning."""
-    for grid in build_grids(rows):
+    for found in build_scalings(rows)[:GRIDS_AT_MOST]:
+        yield scaling_table(found, width)
+        yield from _answer(found.headline)
+    grids = build_grids(rows)
+    for grid in grids[:GRIDS_AT_MOST]:
         yield _grid_table(grid, width)
-        yield Text(grid.headline.claim, style="bold")
-        yield Text(f"{' '.join(grid.headline.support)}\n")
+        yield from _answer(grid.headline)
+    if len(grids) > GRIDS_AT_MOST:
+        yield Text(f"{len(grids) - GRIDS_AT_MOST} more workloads and settings: in the page below\n")
     if rows:
-        yield Text(f"{proven(rows)}\n")
+        yield Text(f"{proven(rows)} All cases: {', '.join(common(rows))}.\n")
+    yield from frontier_table(rows)
     if width >= DETAILS_WIDTH:
-        yield details_table(rows)
+        yield details_table(rows[:CASES_AT_MOST])
+        if len(rows) > CASES_AT_MOST:
+            yield Text(f"{len(rows) - CASES_AT_MOST} more cases: in the page, in results.csv")
     else:
         yield Text(f"T_comm, alpha, L and more: in {DETAILS_WIDTH} columns, or in the page below")
     yield from _doubts(grouped_reasons(rows), "red")
     yield from _doubts(grouped_warnings(rows), "yellow")
 
 
+def _answer(found: Headline) -> Iterator[RenderableType]:
+    yield Text(found.claim, style="bold")
+    yield Text(f"{' '.join(found.support)}\n")
+
+
 def verdicts(rows: list[Row]) -> list[str]:
-    """A line a workload: what it is, and the answer."""
-    return [f"{grid.title}: {grid.headline.claim}" for grid in build_grids(rows)]
+    """A line a workload, over all numbers of devices and on each: what it is, and the answer."""
+    parts: list[Scaling | Grid] = [*build_scalings(rows), *build_grids(rows)]
+    return [f"{part.title}: {part.headline.claim}" for part in parts]
 
 
 def machine_rows(rows: list[Row]) -> list[dict[str, Any]]:
@@ -59,6 +72,7 @@ def machine_rows(rows: list[Row]) -> list[dict[str, Any]]:
     return [
         {name: _plain(value) for name, value in row.items()}
         | {"warnings": [vars(warning) for warning in row["warnings"]]}
+        | ({"frontier": [vars(probe) for probe in row["frontier"]]} if "frontier" in row else {})
         for row in rows
     ]
 
@@ -77,7 +91,9 @@ def _grid_table(grid: Grid, width: int) -> Table:
     wide = NAME_WIDTH + CELL_WIDTH * len(grid.strategies) <= width
     table = Table("", *grid.strategies, title=grid.title, title_justify="left",
                   title_style="bold", box=SIMPLE_HEAD, padding=(0, 1))
-    for name, cells in grid.lines:
+    if len(grid.lines) > LINES_AT_MOST:
+        table.caption = f"{len(grid.lines) - LINES_AT_MOST} more lines: in the page below"
+    for name, cells in grid.lines[:LINES_AT_MOST]:
         shown = (_shown(cell, wide) for cell in cells)
         table.add_row(name if wide else name.replace("/", "/\n"), *shown)
     return table

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from suite.spec.strategies import statistics_groups
-from suite.spec.workloads import Workload, find_workload
+from suite.spec.workloads import Workload, find_workload, sized_workload
 
 SCHEMA_VERSION = 2
 PARITY_STEPS = 10
@@ -23,8 +23,10 @@ class Case:
     profiler's picture; ``interface`` is the network interface that gloo uses. Of a single device
     that others are held against, ``statistics_groups`` is into how many equal contiguous parts it
     cuts a batch: one after the other passes through the model, and gradients are those of the mean
-    of their losses. ``dtype`` is float32, tf32, bf16 or, of a reference, float64. With
-    ``oversubscribe`` several ranks share a GPU and talk over gloo.
+    of their losses. ``global_batch`` is samples a step over all devices, 0 the workload's own;
+    ``memory_limit_bytes`` is what a GPU's allocator may hold for one device, 0 for all of it.
+    ``dtype`` is float32, tf32, bf16 or, of a reference, float64. With ``oversubscribe`` several
+    ranks share a GPU and talk over gloo.
     """
 
     framework: str
@@ -45,6 +47,8 @@ class Case:
     timeline: bool = False
     interface: str = "lo"
     statistics_groups: int = 1
+    global_batch: int = 0
+    memory_limit_bytes: int = 0
     oversubscribe: bool = False
 
     @property
@@ -64,12 +68,14 @@ class Case:
 
     @property
     def workload_id(self) -> str:
-        """Folder-safe name of the workload and its size."""
-        return f"{self.workload.replace(':', '-')}-{self.size}"
+        """Folder-safe name of the workload, its size, and a global batch that is not its own."""
+        name = f"{self.workload.replace(':', '-')}-{self.size}"
+        chosen = self.global_batch and self.spec != find_workload(self.workload, self.size)
+        return f"{name}-batch{self.global_batch}" if chosen else name
 
     @property
     def spec(self) -> Workload:
-        return find_workload(self.workload, self.size)
+        return sized_workload(self.workload, self.size, self.global_batch)
 
     @property
     def groups(self) -> int:

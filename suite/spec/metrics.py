@@ -43,7 +43,7 @@ rate = _scaled(((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")))
 
 
 def times(value: Any) -> str:
-    return f"{value:.2f}×"
+    return f"{value:.2f}×" if abs(value) < 100 else f"{value:,.0f}×"
 
 
 def ratio(value: Any) -> str:
@@ -164,6 +164,19 @@ METRICS: tuple[Metric, ...] = (
            "T_comm transfer over T_comm model: what the same bytes cost more inside a step."),
     _text("comm_verdict", "is this normal?", "T_comm transfer against the link's prediction."),
     _text("ledger", "ledger", "Fairness ledger as JSON: rows that differ in it are not compared."),
+    Metric("max_batch", "", "largest batch", "higher", str,
+           "Largest global batch that fits, within the resolution asked for (--find-max-batch)."),
+    Metric("max_batch_memory_bytes", "B", "memory at it", "", size_bytes,
+           "Peak of the largest process (CPU: resident set) or allocator at the largest batch."),
+    Metric("max_batch_throughput_samples_s", "1/s", "samples/s at it", "higher", rate,
+           "Largest batch over the median step of its probe: a few steps of one launch, unproven."),
+    Metric("failed_batch", "", "smallest that failed", "", str,
+           "Smallest global batch that was tried and did not fit."),
+    _text("failed_batch_reason", "why it failed",
+          "oom, timeout or failed, and the reason in words."),
+    Metric("memory_limit_bytes", "B", "memory limit", "", size_bytes,
+           "What a process (GPU: an allocator) was allowed in the probes: a device's limit times "
+           "the devices that a process drives."),
 )
 COLUMNS: tuple[str, ...] = tuple(metric.name for metric in METRICS)
 BY_NAME: dict[str, Metric] = {metric.name: metric for metric in METRICS}

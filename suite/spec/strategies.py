@@ -173,7 +173,7 @@ def check_divides(workload: Workload, strategy: str, variant: str, devices: int)
     """Raises :class:`UsageError` where the split does not come out even."""
     label = f"{workload.name} {workload.size}, {strategy}"
     if strategy == "data" and workload.global_batch % devices:
-        _refuse(label, devices, f"a divisor of the global batch {workload.global_batch}")
+        _refuse(label, devices, f"a divisor of the global batch {workload.global_batch}", OR_BATCH)
     if strategy == "intra_layer":
         for name, axis in shard_axes(workload).items():
             if workload.shapes()[name][axis] % devices:
@@ -186,8 +186,14 @@ def check_divides(workload: Workload, strategy: str, variant: str, devices: int)
             _refuse(label, devices, f"at most {len(workload.units())}, one a stage")
         if workload.global_batch % micro_batches(variant, devices):
             parts = micro_batches(variant, devices)
-            _refuse(label, devices, f"{parts} micro-batches to divide {workload.global_batch}")
+            expected = f"{parts} micro-batches to divide the global batch {workload.global_batch}"
+            _refuse(label, devices, expected, OR_BATCH)
 
 
-def _refuse(label: str, devices: int, expected: str) -> None:
-    raise UsageError(f"devices for {label}", devices, expected, "choose another --devices")
+OR_BATCH = "choose another --devices or --batch"
+
+
+def _refuse(
+    label: str, devices: int, expected: str, fix: str = "choose another --devices"
+) -> None:
+    raise UsageError(f"devices for {label}", devices, expected, fix)

@@ -1,13 +1,14 @@
-"""Time and peak memory of ``report`` on a generated run folder; not a test.
+"""Time and peak memory of ``python -m suite report`` on a generated run folder; not a test.
 
-    python -m tests.benchmarks.report_at_scale [CASES] [STEPS] [--page]
+    python -m tests.benchmarks.report_at_scale [CASES] [STEPS] [FOLDER]
 
-10,000 cases of 3 launches and 5 million steps by default. Without ``--page`` the page is left out.
+10,000 cases of 3 launches and 5 million steps by default; FOLDER keeps what is generated.
 """
 
 from __future__ import annotations
 
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -20,45 +21,36 @@ import numpy as np
 from suite import environment, store
 from suite.analysis.traced import Reduced
 from suite.config import RunConfig
-from suite.reading import read_run
 from suite.spec.case import SCHEMA_VERSION, Case
-from suite.storage import Storage, StoredLaunch, compact
+from suite.storage import Storage, StoredLaunch, compact, step_rows
 
 LAUNCHES, PROBED = 3, 1
 
 
 def main() -> None:
     numbers = [int(text.replace("_", "")) for text in sys.argv[1:] if text[0].isdigit()]
+    kept = [Path(text) for text in sys.argv[1:] if not text[0].isdigit()]
     cases, steps = (numbers + [10_000, 5_000_000][len(numbers):])[:2]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = kept[0] if kept else Path(name)
+        folder.mkdir(parents=True, exist_ok=True)
         began = time.perf_counter()
         generate(folder, cases, steps)
         size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
         print(f"generated {cases} cases, {steps} steps in {time.perf_counter() - began:.1f} s, "
-              f"{size:.0f} MB; peak so far {_peak():.0f} MiB", flush=True)
-        report(folder, "--page" in sys.argv)
+              f"{size:.0f} MB", flush=True)
+        report(folder)
 
 
-def report(folder: Path, page: bool) -> None:
-    marks, processor = [("", time.perf_counter())], time.process_time()
-    stored = read_run(folder)
-    marks.append(("read", time.perf_counter()))
-    rows = stored.rows()
-    marks.append(("rows", time.perf_counter()))
-    store.write_rows(folder, rows)
-    marks.append(("tables", time.perf_counter()))
-    if page:
-        store.write_report(folder, stored.run, rows, stored.losses)
-        marks.append(("page and tables again", time.perf_counter()))
-    for (_, before), (what, now) in zip(marks, marks[1:], strict=False):
-        print(f"{what}: {now - before:.1f} s")
-    print(f"report: {marks[-1][1] - marks[0][1]:.1f} s, {time.process_time() - processor:.1f} s of "
-          f"processor time, peak {_peak():.0f} MiB, {len(rows)} rows")
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def report(folder: Path) -> None:
+    """The command itself, start-up and printing included, in a process of its own."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "suite", "report", str(folder)], check=True,
+                   stdout=subprocess.DEVNULL)
+    took, used = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    page = (folder / "report.html").stat().st_size / 1e6
+    print(f"report: {took:.1f} s, {used.ru_utime + used.ru_stime:.1f} s of processor time, "
+          f"peak {used.ru_maxrss / 1024:.0f} MiB, page {page:.1f} MB")
 
 
 def generate(folder: Path, cases: int, steps: int) -> None:
@@ -84,9 +76,10 @@ def generate(folder: Path, cases: int, steps: int) -> None:
             reduced = Reduced({"t_comm_s": 1e-3, "load_balance": 1.1}, np.ones((5, case.devices)))
             outcome = {"status": "ok", "reason": "", "seconds": 1.0, "cores": [0, 1],
                        "parity": {"status": "ok", "error": 0.1, "reason": ""}}
+            size = store.append_steps(folder / "steps.csv", step_rows(case.case_id, number, raw))
             storage.append(
                 StoredLaunch(case.case_id, number, outcome, compact(raw),
-                             reduced if number < PROBED else None), raw,
+                             reduced if number < PROBED else None), raw, size,
             )
     storage.close()
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
+from suite.cli import app
 from suite.report.html import render
 from tests.planted_run import large_run, small_run
 
@@ -118,6 +121,7 @@ def test_sorts_and_filters(browser: Any, file: Path, width: int) -> None:
 def test_a_case_opens_by_keyboard_and_says_all(browser: Any, file: Path, width: int) -> None:
     watched = Watched(browser, file, width)
     page = watched.page
+    page.select_option("#pick select", index=0)
     cell = page.locator(".grid:not([hidden]) [data-case]", has_text="not ranked")
     cell.focus()
     page.keyboard.press("Enter")
@@ -137,6 +141,20 @@ def test_a_case_opens_by_keyboard_and_says_all(browser: Any, file: Path, width: 
     watched.close(file)
 
 
+def test_a_case_says_the_command_that_runs_it_alone(browser: Any, file: Path) -> None:
+    watched = Watched(browser, file, 1440)
+    commands = watched.page.evaluate("DATA.names.map((_, row) => commandText(row))")
+    quoted = watched.page.evaluate("""quoted("it's <mine>.npz")""")
+    assert shlex.split(quoted) == ["it's <mine>.npz"]
+    command = typer.main.get_command(app).commands["run"]  # type: ignore[attr-defined]
+    for text in commands:
+        words = shlex.split(text)
+        assert words[:4] == ["python", "-m", "suite", "run"]
+        command.make_context("run", words[4:], resilient_parsing=False)
+    assert any("--variant gpipe --workload gpt --size small" in text for text in commands)
+    watched.close(file)
+
+
 def test_an_address_opens_its_case(browser: Any, file: Path) -> None:
     page = browser.new_page()
     page.goto(f"{file.as_uri()}#case=pytorch.data.gpt-small.cpu2")
@@ -144,9 +162,27 @@ def test_an_address_opens_its_case(browser: Any, file: Path) -> None:
     page.close()
 
 
+def test_scaling_stands_between_its_bounds(browser: Any, file: Path) -> None:
+    watched = Watched(browser, file, 1440)
+    page = watched.page
+    # The fastest number of devices is shown first, and the answer is over all of them.
+    assert "4 cpu devices" in page.locator(".grid:visible h3").inner_text()
+    assert "pytorch data on 4 devices is fastest" in page.locator(".claim").first.inner_text()
+    notes = page.locator("#scaling .note").all_inner_texts()
+    assert notes[0].startswith("Serial share: pytorch ") and "%" in notes[0]
+    assert notes[1] == "Left out: tensorflow on 2 (not comparable)."
+    worst = page.evaluate(
+        "Math.max(...DATA.scalings.flatMap(one => one.series.flatMap(series => series.rows.map("
+        "row => value('speedup', row) / value('devices', row)))))"
+    )
+    assert 0.5 < worst < 1.05
+    watched.close(file)
+
+
 def test_another_workload_is_shown(browser: Any, file: Path) -> None:
     watched = Watched(browser, file, 1440)
     page = watched.page
+    page.select_option("#pick select", index=0)
     assert "gpt small" in page.locator(".grid:visible h3").inner_text()
     page.select_option("#pick select", index=2)
     assert "mlp wide" in page.locator(".grid:visible h3").inner_text()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -25,6 +24,7 @@ from adapters.pytorch.models.probe import Probe
 from adapters.pytorch.models.profile import gpu_trace, profile
 from suite.spec.adapter import Inputs, StepTrace, switch
 from suite.spec.case import Case, Rank
+from suite.spec.memory import peak_resident_bytes
 from suite.spec.workloads import Weights
 
 
@@ -39,6 +39,9 @@ def open_device(case: Case, rank: Rank) -> torch.device:
         return torch.device("cpu")
     device = torch.device("cuda", rank.index % torch.cuda.device_count())
     torch.cuda.set_device(device)
+    if case.memory_limit_bytes:
+        whole = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1, case.memory_limit_bytes / whole), device)
     return device
 
 
@@ -185,7 +188,7 @@ class Training:
     def peak_memory_bytes(self) -> int:
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return peak_resident_bytes()
 
     def describe(self) -> dict[str, str]:
         return {

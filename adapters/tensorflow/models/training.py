@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -19,6 +18,7 @@ from adapters.tensorflow.models.optimizer import Adam
 from adapters.tensorflow.models.stamps import Stamps
 from suite.spec.adapter import Busy, Inputs, StepTrace, switch
 from suite.spec.case import Case
+from suite.spec.memory import peak_resident_bytes
 from suite.spec.volumes import logical_communications
 from suite.spec.workloads import Weights
 
@@ -40,6 +40,10 @@ def open_devices(case: Case, count: int, first: int = 0) -> list[str]:
         tf.config.set_logical_device_configuration(physical, logical)
         return [f"/CPU:{index}" for index in range(count)]
     tf.config.experimental.enable_tensor_float_32_execution(False)
+    if case.memory_limit_bytes:
+        limit = tf.config.LogicalDeviceConfiguration(memory_limit=case.memory_limit_bytes >> 20)
+        for gpu in tf.config.list_physical_devices("GPU")[first : first + count]:
+            tf.config.set_logical_device_configuration(gpu, [limit])
     return [f"/GPU:{first + index}" for index in range(count)]
 
 
@@ -205,7 +209,7 @@ class Training:
                 int(tf.config.experimental.get_memory_info(name[1:])["peak"])
                 for name in self.devices
             )
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return peak_resident_bytes()
 
     def describe(self) -> dict[str, str]:
         return {

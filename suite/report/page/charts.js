@@ -82,10 +82,10 @@ function drawCommunication(grid) {
 }
 
 function communicationText(row, width) {
-  const contention = value("contention", row);
-  const verdict = (value("comm_verdict", row) || "no link sweep").split(":")[0];
-  if (contention === null) return verdict;
-  return width < NARROW ? FORMATS.times(contention) : `${FORMATS.times(contention)} · ${verdict}`;
+  const [verdict, against = ""] = (value("comm_verdict", row) || "no link sweep").split(": ");
+  const ratio = /^([\d.]+)x the idle link/.exec(against);
+  if (!ratio) return verdict;
+  return width < NARROW ? `${verdict}, ${ratio[1]}×` : `${verdict}, ${ratio[1]}× the idle link`;
 }
 
 /** Of many devices a page holds a sample in order of busy time. */

@@ -27,13 +27,22 @@ function heading(row) {
     : [value("status", row), value("reason", row)];
   return [
     element("h2", { id: "case-title", textContent: DATA.names[row] }),
-    element("p", { className: "meta", textContent: `${value("workload", row)} ${value("size", row)}, ${value("devices", row)} × ${value("device", row)}, ${value("case_id", row)}` }),
+    element("p", { className: "meta", textContent: `${value("workload", row)} ${value("size", row)}, global batch ${value("global_batch", row)}, ${value("devices", row)} × ${value("device", row)}, ${value("dtype", row)}, ${value("mode", row)} · ${value("case_id", row)}` }),
     element("p", { textContent: told.filter(Boolean).join(" · ") }),
   ];
 }
 
+/** A word as a shell takes it. */
+const quoted = text => /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`;
+
+function commandText(row) {
+  const own = DATA.command_options.filter(name => value(name, row) !== "" && value(name, row) !== null)
+    .map(name => `--${name} ${quoted(String(value(name, row)))}`);
+  return ["python -m suite run", ...own, DATA.command_end].join(" ");
+}
+
 function commandOf(row) {
-  const command = `${DATA.commands[row]} ${DATA.command_end}`;
+  const command = commandText(row);
   const text = element("pre", { textContent: command });
   const copy = element("button", { type: "button", className: "plain", textContent: "Copy" });
   copy.addEventListener("click", async () => {

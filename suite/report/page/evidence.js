@@ -49,62 +49,73 @@ const differencePlot = points => width => {
 const gatePlot = rows => width => {
   const errors = rows.map(row => Math.max(1e-4, value("parity_error", row)));
   const bad = row => value("parity", row) === "failed";
+  const longest = d3.max(rows, row => DATA.names[row].length) * 6.8;
+  const beside = longest < width / 2;
+  const low = Math.min(1e-3, d3.min(errors)), high = Math.max(2, d3.max(errors) * 1.5);
+  const y = row => rows.indexOf(row);
+  const names = beside ? { frameAnchor: "left", textAnchor: "end", dx: -8 } : { frameAnchor: "left", dy: -10 };
   return Plot.plot({
-    width, height: Math.max(120, rows.length * 15 + 56), marginLeft: 228, marginBottom: 34,
+    width, height: Math.max(90, rows.length * (beside ? 16 : 26) + 56), marginLeft: beside ? longest + 12 : 8, marginBottom: 34,
     ariaLabel: "Parity error by case",
-    x: { type: "log", domain: [Math.min(1e-3, d3.min(errors)), Math.max(2, d3.max(errors) * 1.5)],
-      label: null, ticks: [0.001, 0.01, 0.1, 1, 10, 100, 1000], tickFormat: "~g" },
-    y: { label: null, domain: rows.map(row => DATA.names[row]), tickSize: 0 },
+    x: { type: "log", domain: [low, high], label: null, ticks: d3.range(-4, 5).map(power => 10 ** power).filter(tick => tick >= low && tick <= high), tickFormat: "~g" },
+    y: { axis: null, domain: [rows.length - 0.4, -0.8] },
     marks: [
       Plot.ruleX([1], { stroke: "var(--bad)", strokeWidth: 2 }),
       Plot.text([1], { x: 1, frameAnchor: "top", dy: -12, text: () => "gate", fill: "var(--bad)" }),
-      Plot.dot(rows, { x: (_, i) => errors[i], y: row => DATA.names[row], r: 4,
+      Plot.text(rows, { y, text: row => DATA.names[row], fill: "currentColor", ...names }),
+      Plot.dot(rows, { x: (_, i) => errors[i], y, r: 4,
         fill: row => bad(row) ? "var(--bad)" : colour(framework(row)), tip: true,
         title: row => `${DATA.names[row]}\n${value("parity", row)}: ${show("parity_error", row)} of its gate` }),
     ],
   });
 };
 
-/** Rows of the same work on other numbers of devices. */
+/** Measured speedups over devices between two bounds: linear, and Amdahl's with the fitted serial share. */
 function drawScaling(grid) {
-  const names = ["workload", "size", "data", "device", "mode", "dtype"];
-  const same = row => names.every(name => value(name, row) === value(name, grid.rows[0]));
-  const rows = d3.range(DATA.count).filter(row => same(row) && value("speedup", row) !== null
-    && value("strategy", row) !== "single");
-  const counts = [...new Set(rows.map(row => value("devices", row)))].map(Number);
-  const series = d3.groups(rows, row => [value("strategy", row), value("variant", row)].filter(Boolean).join(" "));
-  section("scaling", counts.length > 1,
-    figure => multiples(figure, series, one => one[0], (width, one) => scalingPlot(width, one[1], d3.max(counts))),
-    frameworkKeys(rows.map(framework)));
+  const found = grid.scaling === null ? null : DATA.scalings[grid.scaling];
+  const panels = found ? d3.groups(found.series, one => one.column) : [];
+  section("scaling", panels.length > 0, figure => {
+    figure.className = "multiples";
+    for (const [column, series] of panels) {
+      const place = element("div");
+      figure.append(element("div", {}, element("h3", { textContent: column }), place, ...scalingNotes(series)));
+      plotInto(place, width => scalingPlot(width, series, found.counts));
+    }
+  }, found ? [...frameworkKeys(found.series.map(one => one.framework)), ["linear, dashed", "var(--soft)"]] : []);
 }
 
-function scalingPlot(width, rows, most) {
-  const points = rows.map(row => ({ row, devices: Number(value("devices", row)), speedup: value("speedup", row),
-    low: value("speedup_ci_low", row), high: value("speedup_ci_high", row), framework: framework(row) }));
-  const bounds = d3.groups(points, one => one.framework).flatMap(([name, own]) => amdahl(name, own, most));
+function scalingNotes(series) {
+  const shares = series.filter(one => one.said).map(one => `${one.framework} ${one.said}`);
+  const missing = series.flatMap(one => one.left_out.map(([count, why]) => `${one.framework} on ${count} (${why})`));
+  return [["Serial share: ", shares], ["Left out: ", missing]].filter(([, texts]) => texts.length)
+    .map(([lead, texts]) => element("p", { className: "note", textContent: `${lead}${texts.join("; ")}.` }));
+}
+
+function scalingPlot(width, series, counts) {
+  const most = d3.max(counts);
+  const points = series.flatMap(one => [
+    { framework: one.framework, devices: 1, speedup: 1, low: null, base: true },
+    ...one.rows.filter(row => Number(value("devices", row)) > 1).map(row => ({ row, framework: one.framework,
+      devices: Number(value("devices", row)), speedup: value("speedup", row),
+      low: value("speedup_ci_low", row), high: value("speedup_ci_high", row) })),
+  ]);
+  const bounds = series.filter(one => one.serial).flatMap(one => d3.range(1, most + 1e-9, (most - 1) / 40)
+    .map(devices => ({ framework: one.framework, devices, speedup: 1 / (one.serial[0] + (1 - one.serial[0]) / devices) })));
   return Plot.plot({
     width, height: 240, marginLeft: 36, marginBottom: 34, ariaLabel: "Speedup by devices",
-    x: { label: "devices", domain: [1, most], ticks: [...new Set(points.map(one => one.devices))], tickFormat: "d" },
-    y: { label: null, grid: true, zero: true },
+    x: { label: "devices", domain: [1, most], tickFormat: "d", ticks: counts.length < 9 ? [1, ...counts] : 8 },
+    y: { label: null, grid: true, zero: true, domain: [0, Math.max(most, d3.max(points, one => one.high ?? one.speedup))] },
     marks: [
       Plot.line([[1, 1], [most, most]], { stroke: "var(--soft)", strokeDasharray: "6 4" }),
       Plot.line(bounds, { x: "devices", y: "speedup", z: "framework", stroke: one => colour(one.framework),
         strokeDasharray: "1 4", strokeWidth: 2 }),
-      Plot.line(points, { x: "devices", y: "speedup", z: "framework", sort: "devices", stroke: one => colour(one.framework) }),
       Plot.ruleX(points.filter(one => one.low !== null), { x: "devices", y1: "low", y2: "high",
         stroke: one => colour(one.framework), strokeWidth: 2 }),
-      Plot.dot(points, { x: "devices", y: "speedup", r: 4, fill: one => colour(one.framework), tip: true,
-        title: one => `${DATA.names[one.row]}\n${one.devices} devices: ${FORMATS.times(one.speedup)}` }),
+      Plot.dot(points.filter(one => !one.base), { x: "devices", y: "speedup", r: 4, fill: one => colour(one.framework), tip: true,
+        title: one => `${DATA.names[one.row]}\n${one.devices} devices: ${FORMATS.times(one.speedup)}${one.low === null ? "" : ` [${one.low.toFixed(2)}, ${one.high.toFixed(2)}]`}` }),
+      Plot.dot([[1, 1]], { r: 3, fill: "var(--soft)", title: () => "one device, the base" }),
     ],
   });
-}
-
-/** Amdahl's curve through the point of the fewest devices: e = (1/S - 1/n) / (1 - 1/n). */
-function amdahl(name, points, most) {
-  const first = points.reduce((a, b) => a.devices <= b.devices ? a : b);
-  const serial = Math.max(0, (1 / first.speedup - 1 / first.devices) / (1 - 1 / first.devices));
-  return d3.range(1, most + 1e-9, (most - 1) / 40)
-    .map(devices => ({ framework: name, devices, speedup: 1 / (serial + (1 - serial) / devices) }));
 }
 
 function drawLinks() {
@@ -116,19 +127,51 @@ function drawLinks() {
 }
 
 function linkPlot(width, links, name, ink) {
-  const points = links.flatMap(link => link.bytes.map((bytes, i) => ({ link, bytes, low: link.low[i],
+  const points = links.flatMap(link => link.bytes.map((bytes, i) => ({ link, bytes, fastest: link.fastest[i],
     median: link.median[i], high: link.high[i], line: link.line[i] ?? null })));
   const about = link => `${name(link)}, ${link.backend}, ${link.transport}, ${link.devices} devices\n` + (link.alpha_s_per_byte === null
     ? "no fit" : `alpha ${FORMATS.alpha(link.alpha_s_per_byte)}, a ${seconds(link.latency_s)}, held-out error ${FORMATS.percent(link.heldout_error_mean ?? 0)}`);
-  const x = logScale(points.map(one => one.bytes), width, 90), y = logScale(points.map(one => one.median), 380);
+  const x = logScale(points.map(one => one.bytes), width, 90), y = logScale(points.flatMap(one => [one.fastest, one.high, one.line]), 380);
   return Plot.plot({
     width, height: 260, marginLeft: 54, marginBottom: 34, ariaLabel: "Seconds by payload",
     x: { ...x, label: "payload", tickFormat: FORMATS.bytes }, y: { ...y, label: null, grid: true, tickFormat: seconds },
     marks: [
       Plot.line(points.filter(one => one.line !== null), { x: "bytes", y: "line", z: "link", stroke: one => ink(one.link), strokeWidth: 1.5 }),
-      Plot.ruleX(points, { x: "bytes", y1: "low", y2: "high", stroke: one => ink(one.link), strokeOpacity: 0.6 }),
-      Plot.dot(points, { x: "bytes", y: "median", r: 2.6, fill: one => ink(one.link), tip: true,
-        title: one => `${about(one.link)}\n${FORMATS.bytes(one.bytes)}: ${seconds(one.median)}` }),
+      Plot.ruleX(points, { x: "bytes", y1: "fastest", y2: "high", stroke: one => ink(one.link), strokeOpacity: 0.35 }),
+      Plot.dot(points, { x: "bytes", y: "median", r: 2, stroke: one => ink(one.link), strokeOpacity: 0.6 }),
+      Plot.dot(points, { x: "bytes", y: "fastest", r: 2.6, fill: one => ink(one.link), tip: true,
+        title: one => `${about(one.link)}\n${FORMATS.bytes(one.bytes)}: fastest ${seconds(one.fastest)}, median ${seconds(one.median)}` }),
+    ],
+  });
+}
+
+/** Peak memory of each probe of a case; the section is there only where one was made. */
+function drawFrontier(grid) {
+  if (!document.getElementById("frontier")) return;
+  const rows = grid.rows.filter(row => DATA.frontier[row].length);
+  section("frontier", rows.length > 0, figure => multiples(figure, rows,
+    row => `${DATA.names[row]}: ${value("max_batch", row) || "none fits"}`, frontierPlot),
+    [["fits", "var(--compute)"], ["does not", "var(--bad)"]]);
+}
+
+function frontierPlot(width, row) {
+  const probes = DATA.frontier[row].map(([batch, peak, limit, fits, reason]) => (
+    { batch, peak, limit, fits, reason, y: fits ? peak : Math.max(peak ?? 0, limit ?? 0) || null }))
+    .filter(one => one.y !== null);
+  const limits = [...new Set(probes.map(one => one.limit))].filter(one => one !== null);
+  const batches = probes.map(one => one.batch);
+  return Plot.plot({
+    width, height: 210, marginLeft: 58, marginBottom: 34, ariaLabel: "Peak memory by global batch",
+    x: { ...logScale(batches, width, 60), label: "global batch", tickFormat: "~s" },
+    y: { domain: [0, d3.max([...limits, ...probes.map(one => one.y)]) * 1.08], label: null, grid: true,
+      ticks: 5, tickFormat: FORMATS.bytes },
+    marks: [
+      Plot.ruleY(limits, { stroke: "currentColor", strokeDasharray: "5 4" }),
+      Plot.line(probes.filter(one => one.fits), { x: "batch", y: "y", stroke: "var(--compute)", strokeOpacity: 0.5 }),
+      Plot.dot(probes, { x: "batch", y: "y", r: 4, symbol: one => one.fits ? "circle" : "times",
+        fill: one => one.fits ? "var(--compute)" : "none", stroke: one => one.fits ? "none" : "var(--bad)",
+        strokeWidth: 2, tip: true,
+        title: one => `${DATA.names[row]}\nbatch ${one.batch}: ${one.fits ? FORMATS.bytes(one.peak) : one.reason}` }),
     ],
   });
 }

@@ -9,7 +9,7 @@ const FORMATS = {
   seconds,
   bytes: scaled([[1e9, "GB"], [1e6, "MB"], [1e3, "kB"], [1, "B"]]),
   rate: scaled([[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"], [1, ""]]),
-  times: value => `${value.toFixed(2)}×`,
+  times: value => Math.abs(value) < 100 ? `${value.toFixed(2)}×` : `${Math.round(value).toLocaleString("en")}×`,
   ratio: value => String(Number(value.toPrecision(3))),
   percent: value => `${(100 * value).toFixed(1)} %`,
   alpha: value => `${seconds(value)}/B`,

@@ -12,13 +12,15 @@ function choose(number) {
   }
   const shown = document.querySelector(`.grid[data-grid="${number}"]`);
   for (const one of document.querySelectorAll(".grid")) one.hidden = one !== shown;
-  for (const draw of [drawWhy, drawSpread, drawCommunication, drawScaling, drawLoad, drawProof]) draw(grid);
+  for (const draw of [drawWhy, drawSpread, drawCommunication, drawScaling, drawLoad, drawProof,
+    drawFrontier]) draw(grid);
 }
 
 function offerChoice() {
   const label = document.getElementById("pick"), list = label.querySelector("select");
   label.hidden = DATA.grids.length < 2;
   list.append(...DATA.grids.map((grid, number) => new Option(grid.title, number)));
+  list.value = DATA.start;
   list.addEventListener("change", () => choose(Number(list.value)));
 }
 
@@ -49,7 +51,7 @@ document.addEventListener("click", event => {
 
 setTheme(remembered());
 offerChoice();
-if (DATA.grids.length) choose(0);
+if (DATA.grids.length) choose(DATA.start);
 else for (const id of ["why", "spread", "communication", "scaling", "load", "proof"]) section(id, false);
 drawLinks();
 if (DATA.count) drawTable();

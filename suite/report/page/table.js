@@ -2,6 +2,9 @@
 const VISIBLE = new Set(["status", "workload", "size", "devices", "step_time_s", "speedup", "throughput_samples_s",
   "t_comm_exposed_s", "alpha_s_per_byte", "load_balance", "mfu", "peak_memory_bytes", "repeats", "parity"]);
 
+/** Those, and what tells the run's cases apart. */
+const isShown = name => VISIBLE.has(name) || DATA.axes.includes(name);
+
 /** `<0.2`, `>=1.5` or a number, in the column's unit. */
 function passes(asked, found) {
   const parts = /^\s*(<=|>=|<|>)?\s*([\d.e+-]+)\s*$/i.exec(asked);
@@ -15,7 +18,7 @@ const asText = label => element("span", { textContent: label });
 
 function column(metric) {
   const numeric = metric.kind !== "text";
-  const common = { title: metric.label, field: metric.name, visible: VISIBLE.has(metric.name), headerTooltip: `${metric.definition}${metric.unit ? ` [${metric.unit}]` : ""}` };
+  const common = { title: metric.label, field: metric.name, visible: isShown(metric.name), headerTooltip: `${metric.definition}${metric.unit ? ` [${metric.unit}]` : ""}` };
   if (!numeric) {
     const few = DATA.columns[metric.name].texts.length <= 30;
     return { ...common, headerFilter: few ? "list" : "input", minWidth: 90, maxInitialWidth: 220,
@@ -40,7 +43,7 @@ function tableRows() {
 }
 
 function drawTable() {
-  const tall = DATA.count > 14;
+  const tall = DATA.count > 24;
   const table = new Tabulator("#table", {
     data: tableRows(), index: "row", layout: "fitDataFill", placeholder: "Nothing matches",
     ...(tall ? { height: Math.min(620, Math.max(360, innerHeight * 0.7)) } : {}),
@@ -57,19 +60,22 @@ function drawTable() {
 }
 
 function searchIn(table) {
-  const texts = ["name", "workload", "size", "status", "reason", "verdict", "comm_verdict", "case_id"];
+  const texts = ["name", ...DATA.axes, "workload", "size", "status", "reason", "verdict", "comm_verdict", "case_id"];
   const words = row => texts.map(name => row[name]).join(" ").toLowerCase()
     + DATA.warnings[row.row].map(number => DATA.warning_texts[number][0]).join(" ");
   document.getElementById("search").addEventListener("input", event => {
-    const asked = event.target.value.toLowerCase();
-    table.setFilter(row => words(row).includes(asked));
+    const asked = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
+    table.setFilter(row => {
+      const found = words(row);
+      return asked.every(word => found.includes(word));
+    });
   });
 }
 
 function chooseColumns(table) {
   const place = document.querySelector("#columns div");
   place.append(...DATA.metrics.map(metric => {
-    const box = element("input", { type: "checkbox", checked: VISIBLE.has(metric.name) });
+    const box = element("input", { type: "checkbox", checked: isShown(metric.name) });
     box.addEventListener("change", () => table.toggleColumn(metric.name));
     return element("label", { title: metric.definition }, box, ` ${metric.label}`);
   }));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from functools import cache
 
 import numpy as np
@@ -20,7 +21,7 @@ from suite.spec.workloads.xlnet import XLNetSpec
 
 GROUP = "suite.workloads"
 __all__ = ["WORKLOADS", "Adam", "Branch", "Field", "Weights", "Workload", "find_workload",
-           "initial_weights", "parameter_count"]
+           "initial_weights", "parameter_count", "sized_workload"]
 
 _ALL: list[Workload] = [
     MlpSpec("tiny", (30, 10, 1), "breast-cancer", 64),
@@ -68,6 +69,25 @@ def find_workload(name: str, size: str) -> Workload:
     if size not in sizes:
         raise UsageError(f"size of {name}", size, f"one of {', '.join(sizes)}", "pick one of these")
     return sizes[size]
+
+
+@cache
+def sized_workload(name: str, size: str, global_batch: int = 0) -> Workload:
+    """The workload with a global batch of the user's choice; 0 keeps its own.
+
+    Raises :class:`UsageError` where the workload cannot be given another one.
+    """
+    own = find_workload(name, size)
+    if global_batch in (0, own.global_batch):
+        return own
+    sized = copy(own)
+    try:
+        # Past a frozen dataclass; a copy, since the workload itself is shared.
+        object.__setattr__(sized, "global_batch", global_batch)
+    except AttributeError as error:
+        raise UsageError(f"global batch of {name}", global_batch, f"{own.global_batch}, its own",
+                         f"make it a field of its class ({error})") from error
+    return sized
 
 
 @cache

@@ -71,7 +71,11 @@ class FakeSession:
         return ready
 
     def peak_memory_bytes(self) -> int:
-        return 1000
+        """FAKE_MEMORY=BASE:SAMPLE plants bytes of a process, and of each sample it computes on."""
+        base, _, sample = os.environ.get("FAKE_MEMORY", "1000:0").partition(":")
+        shared = self.case.spec.global_batch
+        share = shared // self.case.devices if self.case.strategy == "data" else shared
+        return int(base) + int(sample) * share
 
     def describe(self) -> dict[str, str]:
         return {"fake": "yes"}

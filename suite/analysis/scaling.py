@@ -1,0 +1,50 @@
+"""What keeps a speedup from growing with the number of devices, as one figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SerialShare:
+    """Share of a step that more devices do not shorten; ``low`` and ``high`` from the intervals.
+
+    Both are None where a speedup has no interval.
+    """
+
+    share: float
+    low: float | None
+    high: float | None
+
+    def speedup(self, devices: float) -> float:
+        """Amdahl's bound: 1 / (f + (1 - f) / n)."""
+        return 1 / (self.share + (1 - self.share) / devices)
+
+
+def serial_share(rows: Sequence[Row]) -> SerialShare | None:
+    """Of rows of one case on several numbers of devices; None without a speedup on two or more.
+
+    Amdahl (1967) has 1/S = f + (1 - f)/n, so 1/S - 1/n = f (1 - 1/n): least squares through the
+    origin over the numbers of devices. With one number it is Karp and Flatt's e (1990).
+    """
+    usable = [row for row in rows if row["devices"] > 1 and row.get("speedup")]
+    if not usable:
+        return None
+    ends = [
+        None if any(row.get(name) is None or row[name] != row[name] for row in usable)
+        else _fit((row["devices"], row[name]) for row in usable)
+        for name in ("speedup_ci_high", "speedup_ci_low")
+    ]
+    low, high = ends if None not in ends else (None, None)
+    return SerialShare(_fit((row["devices"], row["speedup"]) for row in usable), low, high)
+
+
+def _fit(points: Iterable[tuple[int, float]]) -> float:
+    """Within 0 and 1: more than linear shows no serial share."""
+    pairs = [(1 / speedup - 1 / n, 1 - 1 / n) for n, speedup in points]
+    slope = sum(y * x for y, x in pairs) / sum(x * x for _, x in pairs)
+    return min(1.0, max(0.0, slope))

@@ -1,0 +1,89 @@
+"""What is proven of a run and what to doubt, in few lines."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from suite.report.names import listed, names_in
+
+Row = dict[str, Any]
+FIGURE = re.compile(r"-?\d[\d.,e+-]*(?: ?%| [a-zµ]?s\b)?")
+
+
+def proven(rows: list[Row]) -> str:
+    """How many cases are at parity with their reference, and of which workloads not all are."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(f"{row['workload']} {row['size']}", []).append(row)
+    text = f"{_at_parity(rows)} cases proven to train the same model as one device in float64"
+    lacking = [f"{name} {_at_parity(some)}" for name, some in groups.items()
+               if any(row["parity"] != "ok" for row in some)]
+    return f"{text}: {', '.join(lacking)}." if lacking and len(groups) > 1 else f"{text}."
+
+
+def _at_parity(rows: list[Row]) -> str:
+    return f"{sum(row['parity'] == 'ok' for row in rows)} of {len(rows)}"
+
+
+def doubts(rows: list[Row], most: int = 3) -> list[str]:
+    """The kinds of warning that most cases have, with their number, and how many more there are."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        for code in {warning.code for warning in row["warnings"]}:
+            counts[code] = counts.get(code, 0) + 1
+    found = sorted(counts, key=lambda code: -counts[code])
+    texts = [f"{code.replace('_', ' ')} ({_cases(counts[code], len(rows))})" for code in found]
+    more = [f"{len(texts) - most} kinds more"] if len(texts) > most else []
+    return texts[:most] + more
+
+
+def _cases(count: int, total: int) -> str:
+    return "all cases" if count == total else f"{count} of {total} cases"
+
+
+def grouped_warnings(rows: list[Row]) -> list[tuple[str, str]]:
+    """Each kind of warning once, with the cases it concerns; figures of their own stay by them."""
+    name = names_in(rows)
+    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for row in rows:
+        for warning in row["warnings"]:
+            found.setdefault((warning.code, warning.hint), []).append((warning.message, name(row)))
+    return [_one_kind(*kind, said, len(rows)) for kind, said in found.items()]
+
+
+def _one_kind(code: str, hint: str, said: list[tuple[str, str]], total: int) -> tuple[str, str]:
+    messages = list(dict.fromkeys(message for message, _ in said))
+    if len(messages) == 1:
+        return f"{code}: {messages[0]}; {hint}", listed([who for _, who in said], total)
+    shared = _shared(messages)
+    if shared is None:
+        return f"{code}: {hint}", listed([f"{who}: {text}" for text, who in said])
+    text, places = shared
+    own = [f"{who} {', '.join(FIGURE.findall(message)[place].strip() for place in places)}"
+           for message, who in said]
+    return f"{code}: {text}; {hint}", listed(own)
+
+
+def _shared(messages: list[str]) -> tuple[str, list[int]] | None:
+    """The words of messages that differ in figures alone, ``…`` for those, and which they are."""
+    if len({FIGURE.sub("", message) for message in messages}) > 1:
+        return None
+    figures = [FIGURE.findall(message) for message in messages]
+    if len({len(found) for found in figures}) > 1:
+        return None
+    same = [len(set(column)) == 1 for column in zip(*figures, strict=True)]
+    text, *after = FIGURE.split(messages[0])
+    for figure, held, words in zip(figures[0], same, after, strict=True):
+        text += (figure if held else "…") + words
+    return text, [place for place, held in enumerate(same) if not held]
+
+
+def grouped_reasons(rows: list[Row]) -> list[tuple[str, str]]:
+    """Why cases did not run, each reason once with its cases."""
+    name = names_in(rows)
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row["status"] != "ok":
+            found.setdefault(f"{row['status']}: {row['reason']}", []).append(name(row))
+    return [(text, listed(where, len(rows))) for text, where in found.items()]
