@@ -16,4 +16,6 @@ def shared_options(configuration: Mapping[str, Any]) -> str:
     """The options that all cases of a run have in common. Data in a file needs the file."""
     given = {name: configuration[name] for name in SHARED
              if configuration.get(name) not in (None, "")}
-    return " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in given.items())
+    shared = ["--oversubscribe"] if configuration.get("oversubscribe") else []
+    texts = [f"--{name} {shlex.quote(str(value))}" for name, value in given.items()]
+    return " ".join(texts + shared)
