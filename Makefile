@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test lint setup accuracy container-test
+.PHONY: run test lint setup docs accuracy container-test
 run: setup
 	$(BIN)/python -m suite run
 
@@ -23,6 +23,10 @@ $(READY): pyproject.toml requirements.txt scripts/build_horovod.py
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	-$(BIN)/python scripts/build_horovod.py .build/horovod
 	touch $(READY)
+
+# The README's table from results/sample, and the picture of the page.
+docs: setup
+	$(BIN)/python -m scripts.refresh_docs
 
 # What the measurements find of planted truths, as tables; about half an hour, on a quiet machine.
 accuracy: setup

@@ -7,11 +7,16 @@ from collections.abc import Mapping
 from suite import environment
 from suite.launch import manifest
 from suite.spec.case import Case
+from suite.spec.division import division_problem
+from suite.spec.planner import unplannable
 
 
 def unsupported_reason(case: Case, python: Mapping[str, str]) -> str:
     """Empty when it can; a framework with an interpreter of its own is not looked into."""
     adapter = manifest(case.framework)
+    uneven = division_problem(case)
+    if uneven:
+        return uneven
     if not getattr(case.spec, f"{case.engine}_module", "unknown"):
         return f"{case.workload} is not written for {case.engine}"
     if case.framework not in python:
@@ -20,7 +25,8 @@ def unsupported_reason(case: Case, python: Mapping[str, str]) -> str:
         problem = adapter.installation_problem(case)
         if problem:
             return problem
-    return _no_such_format(case) or adapter.unsupported_reason(case)
+    refused = unplannable(case.spec, case.strategy) if case.device_speeds else ""
+    return refused or _no_such_format(case) or adapter.unsupported_reason(case)
 
 
 def _no_such_format(case: Case) -> str:

@@ -108,6 +108,12 @@ def measure_cores(cores: Sequence[int]) -> list[CoreRate]:
     return [CoreRate(**item) for item in json.loads(done.stdout)]
 
 
+def relative_speeds(rates: Sequence[CoreRate]) -> list[float]:
+    """Matrix-product rates over the fastest core's; two digits, which is what they repeat to."""
+    fastest = max(rate.matmul_flops_s for rate in rates)
+    return [round(rate.matmul_flops_s / fastest, 2) for rate in rates]
+
+
 def core_times(cores: Sequence[int]) -> list[Times]:
     """Seconds each core has spent in each state since boot."""
     import psutil

@@ -45,6 +45,10 @@ def run(
     workload: Annotated[list[str] | None, _texts("workload")] = None,
     size: Annotated[str | None, typer.Option(autocompletion=completer("size"))] = None,
     data: Annotated[str | None, typer.Option(help="real, synthetic or FILE.npz")] = None,
+    mesh: Annotated[
+        list[str] | None,
+        typer.Option(help="axes of a combined strategy: data=2,intra_layer=2; repeated"),
+    ] = None,
     batch: Annotated[int | None, typer.Option(help="samples a step, over all devices")] = None,
     devices: Annotated[
         list[str] | None, typer.Option(help="how many share a step: 2, or a list: 2,4,8")
@@ -78,6 +82,9 @@ def run(
     batch_resolution: Annotated[
         str | None, typer.Option(help="where that search ends: 5%")
     ] = None,
+    device_speeds: Annotated[
+        str | None, typer.Option(help="plan shares by them: 1,0.5 or measured")
+    ] = None,
     out: Path = Path("results"),
     resume: Annotated[
         Path | None, typer.Option(help="go on with this run", autocompletion=complete_runs)
@@ -92,14 +99,14 @@ def run(
     options: dict[str, Any] = {
         "framework": _split(framework), "strategy": _split(strategy), "variant": _split(variant),
         "workload": _split(workload), "size": size, "data": data, "batch": batch,
-        "devices": _split(devices), "device": device, "dtype": _split(dtype),
+        "mesh": mesh, "devices": _split(devices), "device": device, "dtype": _split(dtype),
         "mode": _split(mode), "oversubscribe": oversubscribe or None,
-        "steps": steps, "warmup": warmup,
-        "repeats": repeats, "precision": precision, "budget": budget, "probes": probes,
+        "steps": steps, "warmup": warmup, "repeats": repeats,
+        "precision": precision, "budget": budget, "probes": probes,
         "probe_steps": probe_steps, "timeline": timeline or None, "seed": seed,
         "timeout": timeout, "python": _pairs(python), "link": link,
         "find_max_batch": find_max_batch or None, "memory_limit": memory_limit,
-        "batch_resolution": batch_resolution,
+        "batch_resolution": batch_resolution, "device_speeds": device_speeds,
     }
     if resume:
         _refuse_beside_resume(context)
@@ -223,7 +230,12 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="print JSON")] = Fa
 
 
 def _split(values: list[str] | None) -> list[str]:
-    return [part.strip() for value in values or [] for part in value.split(",") if part.strip()]
+    """Names of a list; one that is given and empty is a mistake, such as an unset variable."""
+    parts = [part.strip() for value in values or [] for part in value.split(",") if part.strip()]
+    if values and not parts:
+        fix = "name one or more, or leave the option out"
+        raise UsageError("a list option", ",".join(values), "comma-separated names", fix)
+    return parts
 
 
 def _pairs(values: list[str] | None) -> dict[str, str]:
@@ -268,6 +280,9 @@ def main() -> None:
 def _program() -> str | None:
     """Shells complete one word: the installed script's, however the script was asked for."""
     asked = sys.argv[1:2] in (["--show-completion"], ["--install-completion"])
+    if asked and sys.argv[2:]:
+        # Typer looks at the parent process unless told not to; a job or a container has no shell.
+        os.environ["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"
     return "suite" if asked or "_SUITE_COMPLETE" in os.environ else None
 
 

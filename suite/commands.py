@@ -17,7 +17,17 @@ from rich.table import Table
 from suite import environment, store
 from suite.analysis.link import LinkFit
 from suite.analysis.rows import Row
-from suite.config import DEFAULT, PRESETS, RunConfig, build_matrix, engines, resolve
+from suite.calibration import measure_cores, relative_speeds
+from suite.config import (
+    DEFAULT,
+    MEASURED,
+    PRESETS,
+    RunConfig,
+    build_matrix,
+    choose_device,
+    engines,
+    resolve,
+)
 from suite.data import load_data
 from suite.frontier import find_frontiers
 from suite.launch import manifest
@@ -27,7 +37,7 @@ from suite.runner import Progress, Runner, exit_code, new_run_id
 from suite.spec.case import Case
 from suite.spec.errors import UsageError
 from suite.spec.plugins import named
-from suite.spec.strategies import STRATEGIES, VARIANTS
+from suite.spec.strategies import COMBINED, VARIANTS
 from suite.spec.workloads import GROUP, WORKLOADS, parameter_count, sizes_of
 
 Shape = Literal["table", "quiet", "json"]
@@ -37,7 +47,7 @@ def run_matrix(
     dry: bool = False,
 ) -> int:
     """Validates everything before the first file is written; returns the exit code."""
-    config = resolve(preset, file, options)
+    config = with_measured_speeds(resolve(preset, file, options))
     cases = build_matrix(config, environment.gpu_count())
     check_data(config, cases)
     if dry:
@@ -47,6 +57,19 @@ def run_matrix(
     folder = store.create_run_folder(out, new_run_id())
     with store.locked(folder):
         return _execute(folder, shape, lambda show: Runner(config, cases, folder, show))
+
+
+def with_measured_speeds(config: RunConfig) -> RunConfig:
+    """Cores' matrix-product rates in place of ``measured``; those that ranks are pinned to."""
+    if config.device_speeds != MEASURED:
+        return config
+    count = max(config.devices)
+    cores = environment.allowed_cores()[:count]
+    device = choose_device(config.device, count, environment.gpu_count())
+    if device != "cpu" or len(cores) < count:
+        raise UsageError("--device-speeds", MEASURED, "a core for each CPU device",
+                         "give them as numbers, such as 1,0.5")
+    return config.model_copy(update={"device_speeds": relative_speeds(measure_cores(cores))})
 
 
 def resume_matrix(folder: Path, options: dict[str, Any], shape: Shape = "table") -> int:
@@ -168,8 +191,8 @@ def list_everything() -> None:
     for name, offered in engines().items():
         frameworks.add_row(name, ", ".join(offered), _state(name))
     strategies = Table("strategy", "variants", title="Strategies")
-    for name in STRATEGIES:
-        strategies.add_row(name, ", ".join(variant or DEFAULT for variant in VARIANTS[name]))
+    for name, variants in (VARIANTS | COMBINED).items():
+        strategies.add_row(name, ", ".join(variant or DEFAULT for variant in variants))
     workloads = Table("workload", "size", "parameters", "global batch", "data", title="Workloads")
     for name in [*WORKLOADS, *named(GROUP)]:
         for size, spec in sizes_of(name).items():

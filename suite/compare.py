@@ -16,7 +16,7 @@ from suite.pytest_benchmark import import_rows
 from suite.reading import read_run
 from suite.report import compared
 from suite.spec.errors import UsageError
-from suite.worker import write_atomically
+from suite.store import write_output
 
 REGRESSION = 3
 Limit = tuple[str, float]
@@ -78,11 +78,11 @@ def _write(outputs: Outputs, found: list[Any], failed: list[Any]) -> None:
     pairs = list(zip(found, failed, strict=True))
     if outputs.markdown:
         texts = [compared.markdown(one, bad) for one, bad in pairs]
-        write_atomically(outputs.markdown, "\n".join(texts))
+        write_output("--markdown", outputs.markdown, "\n".join(texts))
     if outputs.html:
         parts = [(compared.summary(one, bad), compared.HEAD, [compared.cells(r) for r in one.rows])
                  for one, bad in pairs]
-        write_atomically(outputs.html, compared.page("Comparison of runs", parts))
+        write_output("--html", outputs.html, compared.page("Comparison of runs", parts))
     if outputs.json:
         print(json.dumps([compared.as_json(one, bad) for one, bad in pairs], indent=1))
         return

@@ -23,11 +23,11 @@ def names(what: str) -> list[str]:
     from suite.spec.case import DTYPES, MODES
     from suite.spec.link import COLLECTIVES
     from suite.spec.plugins import named
-    from suite.spec.strategies import STRATEGIES
+    from suite.spec.strategies import COMBINED, STRATEGIES
     from suite.spec.workloads import GROUP, WORKLOADS
 
     found: dict[str, Iterable[str]] = {
-        "preset": PRESETS, "framework": engines(), "strategy": STRATEGIES,
+        "preset": PRESETS, "framework": engines(), "strategy": [*STRATEGIES, *COMBINED],
         "workload": [*WORKLOADS, *named(GROUP)],
         "variant": [DEFAULT, *variant_names()], "metric": COMPARED, "collective": COLLECTIVES,
         "dtype": DTYPES, "mode": MODES,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -13,20 +14,15 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from suite.launch import manifest
 from suite.spec.case import PARITY_STEPS, Case
+from suite.spec.division import check_divides, division_problem
 from suite.spec.errors import UsageError
+from suite.spec.mesh import balances, mesh_of, mesh_text, parse_mesh, parts_of
 from suite.spec.plugins import ADAPTERS, named
-from suite.spec.strategies import STRATEGIES, VARIANTS, check_divides
+from suite.spec.strategies import COMBINED, STRATEGIES, VARIANTS
 from suite.spec.workloads import find_workload, sized_workload
 
 ENGINES = {"pytorch": ("torch",), "tensorflow": ("tensorflow",), "horovod": ("torch", "tensorflow")}
@@ -48,6 +44,7 @@ class RunConfig(BaseModel):
     workload: list[str] = Field(default_factory=lambda: ["mlp"], min_length=1)
     size: str = ""
     data: str = "real"
+    mesh: list[str] = Field(default_factory=list)
     devices: list[Annotated[int, Field(ge=1)]] = Field(default_factory=lambda: [2], min_length=1)
     batch: int | None = Field(default=None, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -68,9 +65,10 @@ class RunConfig(BaseModel):
     link: bool = True
     find_max_batch: bool = False
     memory_limit: int | None = Field(default=None, ge=1)
+    device_speeds: Literal["measured"] | list[float] = Field(default_factory=list)
     batch_resolution: float = Field(default=0.05, gt=0, lt=1)
 
-    @field_validator("variant", "dtype", "mode", mode="before")
+    @field_validator("variant", "mesh", "dtype", "mode", mode="before")
     @classmethod
     def _several(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
@@ -84,19 +82,23 @@ class RunConfig(BaseModel):
                 for one in values]
 
     @field_validator(
-        "framework", "strategy", "workload", "variant", "devices", "dtype", "mode"
+        "framework", "strategy", "workload", "variant", "mesh", "devices", "dtype", "mode"
     )
     @classmethod
     def _no_repeats(cls, value: list[Any]) -> list[Any]:
         return list(dict.fromkeys(value))
 
-    @model_validator(mode="after")
-    def _limit_of_a_search(self) -> RunConfig:
-        if self.memory_limit and not self.find_max_batch:
-            fix = "add --find-max-batch, or drop it"
-            raise UsageError("--memory-limit", self.memory_limit,
-                             "--find-max-batch beside it, the search that it limits", fix)
-        return self
+    @field_validator("device_speeds", mode="before")
+    @classmethod
+    def _speeds(cls, value: Any) -> Any:
+        return parse_speeds(value) if isinstance(value, str) else value
+
+    @field_validator("device_speeds")
+    @classmethod
+    def _forward(cls, value: Any) -> Any:
+        if value != MEASURED and not all(0 < speed < float("inf") for speed in value):
+            raise ValueError("a positive number for each device, such as 1,0.5, or measured")
+        return value
 
     @field_validator("memory_limit", mode="before")
     @classmethod
@@ -120,6 +122,19 @@ def parse_share(text: str) -> float:
     if not found:
         raise ValueError("a share such as 3% or 0.03")
     return float(found[1]) / (100 if found[2] else 1)
+
+
+MEASURED = "measured"
+
+
+def parse_speeds(text: str) -> str | list[float]:
+    """``measured``, or ``1,0.5``: a relative speed a device."""
+    if text == MEASURED:
+        return text
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError("a number for each device, such as 1,0.5, or measured") from None
 
 
 UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -159,7 +174,12 @@ def resolve(preset: str, file: Path | None, options: dict[str, Any]) -> RunConfi
         merged["size"] = ""
     if {"precision", "budget"} & merged.keys() and "repeats" not in asked:
         merged["repeats"] = REPEATS_OF_A_RULE
-    return validate(RunConfig, merged)
+    config = validate(RunConfig, merged)
+    if config.memory_limit and not config.find_max_batch:
+        expected = "--find-max-batch beside it, the search that it limits"
+        fix = "add --find-max-batch, or drop it"
+        raise UsageError("--memory-limit", config.memory_limit, expected, fix)
+    return config
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -171,9 +191,9 @@ def validate(model: type[Model], values: dict[str, Any]) -> Model:
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = ".".join(part for part in first["loc"] if isinstance(part, str))
         allowed = ", ".join(model.model_fields)
-        said = first["msg"].removeprefix("Value error, ")
+        said = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
         expected = said if first["type"] != "extra_forbidden" else f"one of {allowed}"
         got = key if first["type"] == "extra_forbidden" else first["input"]
         raise UsageError(f"option {key}", got, expected, "correct it") from None
@@ -186,14 +206,14 @@ def _read(file: Path | None) -> dict[str, Any]:
         return tomllib.loads(file.read_text())
     except OSError as error:
         raise UsageError("--config", str(file), "a readable file", str(error)) from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOML's, or bytes that are no text
         raise UsageError("--config", str(file), "valid TOML", str(error)) from None
 
 
 # Files of the same names as a user's own configuration, from small to large.
 PRESETS: dict[str, dict[str, Any]] = {
     name: _read(Path(__file__).parent / "presets" / f"{name}.toml")
-    for name in ("smoke", "quick", "standard", "coverage")
+    for name in ("smoke", "quick", "standard", "coverage", "meshes")
 }
 
 
@@ -203,32 +223,99 @@ def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
     device = choose_device(config.device, max(config.devices), gpus, config.oversubscribe)
     offered = engines()
     known("framework", config.framework, offered)
-    known("strategy", config.strategy, STRATEGIES)
+    known("strategy", config.strategy, [*STRATEGIES, *COMBINED])
     known("python", list(config.python), offered)
     known("variant", config.variant, [DEFAULT, *variant_names()])
     ways = [
-        (strategy, variant, count) for strategy in config.strategy
+        (strategy, variant, count, mesh) for strategy in config.strategy
         for variant in _variants(strategy, config.variant)
-        for count in _counts(strategy, config.devices)
+        for count, mesh in _devices(strategy, config)
     ]
-    cases: list[Case] = []
+    _check_meshes_used(config)
+    speeds = _planned_speeds(config)
+    cases = []
     for workload in config.workload:
         size = find_workload(workload, config.size or DEFAULT_SIZE.get(workload, "")).size
-        spec = sized_workload(workload, size, config.batch or 0)
-        for framework in config.framework:
-            for engine in offered[framework]:
-                for strategy, variant, count in ways:
-                    check_divides(spec, strategy, variant, count)
-                    cases += (
-                        Case(
-                            framework, engine, strategy, variant, workload, spec.size, config.data,
-                            device, count, dtype, mode, config.steps, config.seed,
-                            config.probe_steps, config.warmup, global_batch=config.batch or 0,
-                            oversubscribe=device == "cuda" and count > gpus,
-                        )
-                        for dtype in config.dtype for mode in config.mode
-                    )
+        sized_workload(workload, size, config.batch or 0)
+        cases += [
+            Case(
+                framework, engine, strategy, variant, workload, size, config.data, device, count,
+                dtype, mode, config.steps, config.seed, config.probe_steps, config.warmup,
+                mesh=mesh, global_batch=config.batch or 0, device_speeds=_unequal(speeds, count),
+                oversubscribe=device == "cuda" and count > gpus,
+            )
+            for framework in config.framework for engine in offered[framework]
+            for strategy, variant, count, mesh in ways
+            for dtype in config.dtype for mode in config.mode
+        ]
+    _check_splits(cases)
     return cases
+
+
+def _devices(strategy: str, config: RunConfig) -> list[tuple[int, str]]:
+    """How many devices, and as which mesh.
+
+    A single device is one, the base of every number of devices. Of a combined strategy the meshes
+    that were asked for, and balanced ones for the other numbers that have enough factors.
+    """
+    parts = parts_of(strategy)
+    if len(parts) < 2:
+        return [(count, "") for count in (config.devices if parts else [1])]
+    meshes = []
+    for text in config.mesh:
+        if set(sizes := parse_mesh(text)) == set(parts):
+            count = prod(sizes.values())
+            asked = count if count in config.devices else max(config.devices)
+            meshes.append(mesh_of(strategy, asked, text))
+    given = {mesh.devices for mesh in meshes}
+    meshes += [mesh_of(strategy, count) for count in config.devices
+               if count not in given and balances(strategy, count)]
+    if not meshes:
+        mesh_of(strategy, config.devices[0])
+    found = [(mesh.devices, mesh_text(strategy, mesh)) for mesh in meshes]
+    return sorted(dict.fromkeys(found), key=lambda one: config.devices.index(one[0]))
+
+
+def _check_meshes_used(config: RunConfig) -> None:
+    """Raises :class:`UsageError` for a mesh that none of the strategies has."""
+    axes = [set(parts_of(strategy)) for strategy in config.strategy if "+" in strategy]
+    for text in config.mesh:
+        if set(parse_mesh(text)) not in axes:
+            expected = f"the axes of {', '.join(s for s in config.strategy if '+' in s)}"
+            if not axes:
+                expected = f"a combined strategy: {', '.join(COMBINED)}"
+            raise UsageError("--mesh", text, expected, "name the axes of a --strategy")
+
+
+def _planned_speeds(config: RunConfig) -> list[float]:
+    """One a device of the largest count; fewer devices are the first of them."""
+    speeds = config.device_speeds
+    if isinstance(speeds, str):
+        raise UsageError("--device-speeds", speeds, "numbers, once they are measured",
+                         "give them as numbers")
+    if speeds and len(speeds) != max(config.devices):
+        shown = ",".join(f"{speed:g}" for speed in speeds)
+        raise UsageError("--device-speeds", shown, f"one for each of {max(config.devices)} devices",
+                         "correct it, or --devices")
+    return speeds
+
+
+def _unequal(speeds: list[float], count: int) -> tuple[float, ...]:
+    """Those of the first ``count`` devices; empty where they are alike."""
+    return tuple(speeds[:count]) if len(set(speeds[:count])) > 1 else ()
+
+
+def _check_splits(cases: list[Case]) -> None:
+    """Raises :class:`UsageError` where no number of devices that was asked for splits evenly.
+
+    Of several numbers one that does not is a row without figures, which says why.
+    """
+    ways: dict[tuple[str, str, str], list[Case]] = {}
+    for case in cases:
+        ways.setdefault((case.workload, case.strategy, case.variant), []).append(case)
+    for group in ways.values():
+        if all(map(division_problem, group)):
+            check_divides(group[0])
 
 
 def engines() -> dict[str, Sequence[str]]:
@@ -243,13 +330,9 @@ def variant_names() -> list[str]:
 
 def _variants(strategy: str, asked: list[str]) -> list[str]:
     """Those of a strategy that were asked for, else its first; ``default`` is the unnamed one."""
-    found = [name for name in VARIANTS[strategy] if (name or DEFAULT) in asked]
-    return found or [VARIANTS[strategy][0]]
-
-
-def _counts(strategy: str, asked: list[int]) -> list[int]:
-    """A single device is one, the base of every number of devices."""
-    return [1] if strategy == "single" else asked
+    offered = (VARIANTS | COMBINED)[strategy]
+    found = [name for name in offered if (name or DEFAULT) in asked]
+    return found or [offered[0]]
 
 
 def known(what: str, asked: list[str], allowed: Any) -> None:

@@ -15,10 +15,9 @@ from suite.launch import Outcome, manifest
 from suite.memory import Guard, available_bytes, margin_bytes
 from suite.runner import Progress, Runner
 from suite.spec.case import Case
+from suite.spec.division import check_divides
 from suite.spec.errors import UsageError
 from suite.spec.metrics import size_bytes
-from suite.spec.strategies import check_divides
-from suite.spec.workloads import sized_workload
 
 LARGEST = 1 << 24  # samples: where a search ends that nothing else ends
 FILE = "frontier.csv"
@@ -55,9 +54,8 @@ class Search:
 def batch_unit(case: Case) -> int:
     """The smallest global batch that the case's split divides."""
     for batch in count(1):
-        spec = sized_workload(case.workload, case.size, batch)
         try:
-            check_divides(spec, case.strategy, case.variant, case.devices)
+            check_divides(replace(case, global_batch=batch))
         except UsageError:
             if batch >= case.spec.global_batch:  # refused for another reason
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -22,7 +23,7 @@ from suite.reading import read_run
 from suite.report.compared import page, plain
 from suite.spec.errors import UsageError
 from suite.spec.metrics import BY_NAME
-from suite.worker import write_atomically
+from suite.store import write_output
 
 HEAD = ("time", "run", "step time", "interval", "against the run before", "what changed")
 
@@ -60,7 +61,7 @@ def history(folder: Path, as_json: bool, html: Path | None) -> int:
     if html:
         parts = [([one.case_id, one.settings], HEAD, [_cells(p) for p in one.points])
                  for one in found]
-        write_atomically(html, page(f"History of {folder}", parts))
+        write_output("--html", html, page(f"History of {folder}", parts))
     if as_json:
         print(json.dumps([asdict(one) | {"points": [plain(asdict(p)) for p in one.points]}
                           for one in found], indent=1))
@@ -72,7 +73,11 @@ def history(folder: Path, as_json: bool, html: Path | None) -> int:
 def _runs(folder: Path) -> Iterator[tuple[str, dict[str, Any], list[Row]]]:
     """(time, run.json, rows) of every run directly under ``folder``."""
     for file in sorted(folder.glob("*/run.json")):
-        stored = read_run(file.parent)
+        try:
+            stored = read_run(file.parent)
+        except UsageError as error:
+            print(f"left out: {error}", file=sys.stderr)
+            continue
         yield _began(stored.run, file), stored.run, stored.rows()
 
 

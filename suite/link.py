@@ -125,26 +125,29 @@ def _without(plan: Plan, status: str, reason: str) -> list[LinkFit]:
 def plans_for_run(cases: Sequence[Case]) -> list[Plan]:
     """A short sweep per framework, engine and devices: what its parallel strategies call.
 
-    Sizes reach the parameters' bytes, which no gradient exceeds.
+    Sizes reach the parameters' bytes, which no gradient exceeds. The devices are those of an axis
+    of a mesh: its groups are who communicates. A pipeline's stages do so two by two.
     """
-    columns: dict[tuple[str, str, str, int], list[Case]] = {}
+    columns: dict[tuple[str, str, str, int], list[tuple[Case, str]]] = {}
     for case in cases:
-        if case.devices > 1 and not case.oversubscribe:
-            key = case.framework, case.engine, case.device, case.devices
-            columns.setdefault(key, []).append(case)
-    return [Plan(link_case(*key), _run_sweep(mine)) for key, mine in columns.items()]
+        for axis, size in case.axes.axes:
+            among = 2 if axis == "inter_layer" else size
+            key = case.framework, case.engine, case.device, among
+            if size > 1 and not case.oversubscribe:
+                columns.setdefault(key, []).append((case, axis))
+    return [Plan(link_case(*key), _run_sweep(mine, key[-1])) for key, mine in columns.items()]
 
 
-def _run_sweep(cases: Sequence[Case]) -> Sweep:
+def _run_sweep(users: Sequence[tuple[Case, str]], devices: int) -> Sweep:
+    cases = [case for case, _ in users]
     used = manifest(cases[0].framework).COLLECTIVES
     names = dict.fromkeys(
-        name for case in cases
-        for name in used.get(f"{case.strategy}/{case.variant}", used[case.strategy])
+        name for case, axis in users for name in used.get(f"{axis}/{case.variant}", used[axis])
     )
     largest = max(4 * parameter_count(case.spec) for case in cases)
     bounded = min(max(largest, RUN_AT_LEAST_BYTES), RUN_AT_MOST_BYTES)
     high = 1 << (bounded - 1).bit_length()
     sizes = {
-        name: payload_sizes(name, cases[0].devices, 4, high, RUN_FACTOR) for name in names
+        name: payload_sizes(name, devices, 4, high, RUN_FACTOR) for name in names
     }
     return Sweep(sizes, RUN_REPETITIONS, RUN_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from pathlib import Path
@@ -39,7 +40,7 @@ def export_rows(path: Path, run: dict[str, Any], rows: list[Row]) -> None:
         "version": FORMAT_VERSION,
         SUITE: {"run_id": run["run_id"], "environment": environment},
     }
-    store.write_json(path, content)
+    store.write_output("--export-pytest-benchmark", path, json.dumps(content, indent=1))
 
 
 def _benchmark(row: Row) -> dict[str, Any]:

@@ -54,7 +54,12 @@ def read_run(folder: Path, from_records: bool = False) -> StoredRun:
     run = {"run_id": folder.name, "state": "unknown", "command_line": []} | run
     run["environment"] = UNKNOWN_MACHINE | run.get("environment", {})
     run["configuration"] = {"seed": "unknown", "data": "unknown"} | run.get("configuration", {})
-    results = {_id_on_disk(run, result.case): result for result in _results(folder, run)}
+    try:
+        results = {_id_on_disk(run, result.case): result for result in _results(folder, run)}
+    except (AttributeError, KeyError, TypeError) as error:
+        fix = f"restore the folder, or run it again ({type(error).__name__}: {error})"
+        path = str(folder / "run.json")
+        raise UsageError("RUN", path, "the cases that a run writes there", fix) from error
     stored = not from_records and Storage.readable(folder)
     for launch in _from_storage(folder) if stored else _from_records(folder, results, version):
         if launch.case_id in results:
@@ -64,6 +69,9 @@ def read_run(folder: Path, from_records: bool = False) -> StoredRun:
         if probe.case_id in results:
             results[probe.case_id].probes.append(probe)
     found = StoredRun(folder, run, list(results.values()), fits=read_fits(folder))
+    if not found.results and not found.fits:
+        fix = "name another one, or run it again"
+        raise UsageError("RUN", str(folder), "a run with cases, or a sweep of links", fix)
     if version == 1:
         _verdicts_of_table(folder, results)
     found.losses = _losses(folder, found.results)

@@ -303,7 +303,12 @@ class Runner:
         )
 
     def _cores(self, case: Case, block: int) -> list[int]:
-        """Cores differ: rotating the map keeps one slow core from always meeting the same rank."""
+        """Cores differ: rotating the map keeps one slow core from always meeting the same rank.
+
+        Speeds that a plan is made for belong to cores, which then stay where they are.
+        """
+        if case.device_speeds:
+            return self.cores[: case.devices]
         turned = self.cores[block % len(self.cores) :] + self.cores[: block % len(self.cores)]
         return turned[: case.devices]
 

@@ -35,6 +35,15 @@ def create_run_folder(out: Path, run_id: str) -> Path:
     return folder
 
 
+def write_output(option: str, path: Path, text: str) -> None:
+    """A file that a user named, as a whole; raises :class:`UsageError` where it cannot be."""
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(option, str(path), "a file that can be written", reason) from None
+
+
 def write_json(path: Path, content: Any) -> None:
     write_atomically(path, json.dumps(content, indent=1))
 

@@ -26,8 +26,8 @@ OPTIONS = {
     "--timeout", "--python", "--link", "--out",
     "--warmup", "--precision", "--budget", "--probes",
     "--probe-steps", "--timeline", "--resume", "--dry-run",
-    "--quiet", "--json", "--batch", "--find-max-batch", "--memory-limit", "--batch-resolution",
-    "--oversubscribe",
+    "--quiet", "--json", "--mesh", "--device-speeds", "--batch", "--find-max-batch",
+    "--memory-limit", "--batch-resolution", "--oversubscribe",
 }
 OTHER_OPTIONS = {
     "report": {"run", "--from-records", "--export-pytest-benchmark", "--quiet", "--json"},
@@ -66,9 +66,17 @@ def test_options_are_frozen() -> None:
     assert {option for p in command.params for option in p.opts} == OPTIONS
 
 
-def test_completion_script_completes_the_installed_command() -> None:
-    done = _suite("--show-completion", "bash")
-    assert "complete -o default -F _suite_completion suite" in done.stdout, done.stderr
+@pytest.mark.parametrize(
+    ("shell", "line"),
+    [("bash", "complete -o default -F _suite_completion suite"), ("zsh", "#compdef suite"),
+     ("fish", "complete --command suite")],
+)
+def test_completion_script_completes_the_installed_command(shell: str, line: str) -> None:
+    """Named, so that no shell has to be among the parents: a job has none."""
+    command = [sys.executable, "-m", "suite", "--show-completion", shell]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                          start_new_session=True, env=os.environ | {"SHELL": ""}, check=False)
+    assert done.returncode == 0 and line in done.stdout, done.stdout + done.stderr
     text = (Path(__file__).parent.parent / "pyproject.toml").read_text()
     assert '[project.scripts]\nsuite = "suite.cli:main"' in text
 
@@ -86,7 +94,7 @@ def test_options_of_other_commands_are_frozen(name: str) -> None:
     [
         ("run --framework", "py", ["pytorch"]),
         ("run --framework", "pytorch,ten", ["pytorch,tensorflow"]),
-        ("run --strategy", "int", ["intra_layer", "inter_layer"]),
+        ("run --strategy", "int", ["intra_layer", "inter_layer", "intra_layer+inter_layer"]),
         ("run --preset", "s", ["smoke", "standard"]),
         ("run --size", "gpt3", ["gpt3-xl", "gpt3-6.7b"]),
         ("compare a b --metric", "peak", ["peak_memory"]),
@@ -139,6 +147,11 @@ def test_a_quiet_run_tells_no_progress(capsys: pytest.CaptureFixture[str]) -> No
         (["--devices", "0"], "greater than or equal to 1"),
         (["--devices", "-1"], "greater than or equal to 1"),
         (["--devices", "7"], "devices for mlp wide"),
+        (["--devices", "2,x"], "option devices: got 'x', expected a valid integer"),
+        (["--devices", "2,0"], "option devices: got 0"),
+        (["--devices", "7,9"], "devices for mlp wide"),
+        (["--devices", ""], "comma-separated names"),
+        (["--framework", ","], "leave the option out"),
         (["--device", "cuda"], "--device"),
         (["--device", "tpu"], "'tpu'"),
         (["--steps", "0"], "option steps"),
@@ -166,12 +179,16 @@ def test_bad_usage_is_one_clear_line(tmp_path: Path, arguments: list[str], words
         ("stepz = 3", "'stepz', expected one of framework"),
         ('steps = "many"', "option steps: got 'many'"),
         ("steps = = 3", "valid TOML"),
+        ("\ufeff\udcff", "valid TOML"),
+        ("devices = []", "option devices"),
+        ("devices = [2, 0]", "option devices: got 0"),
+        ("[python]\nhorovod = 3", "option python.horovod: got 3"),
         ('framework = "pytorch"', "option framework"),
     ],
 )
 def test_bad_configuration(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "suite.toml"
-    file.write_text(text)
+    file.write_bytes(text.encode(errors="surrogateescape"))
     done = _suite("run", "--config", str(file), "--out", str(tmp_path / "out"))
     assert done.returncode == 2 and words in done.stderr, done.stderr
     assert not (tmp_path / "out").exists()
@@ -183,6 +200,54 @@ def test_unwritable_out_keeps_what_is_there(tmp_path: Path) -> None:
     done = _suite("run", "--out", str(file))
     assert done.returncode == 2 and "--out" in done.stderr, done.stderr
     assert file.read_text() == "precious"
+
+
+SAMPLE = Path(__file__).parent.parent / "results" / "sample"
+TWO = [str(SAMPLE), str(SAMPLE)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["report", "nowhere"], "a run folder with run.json"),
+        (["report", "{cut}"], "valid JSON"),
+        (["report", "{list}"], "a JSON object"),
+        (["report", "{strange}"], "the cases that a run writes there"),
+        (["report", "{empty}"], "a run with cases"),
+        (["compare", str(SAMPLE)], "two runs or more"),
+        (["compare", str(SAMPLE), "{cut}"], "valid JSON"),
+        (["compare", *TWO, "--fail-on", "step_time"], "--fail-on: got 'step_time'"),
+        (["compare", *TWO, "--fail-on", "speed:5%"], "got 'speed', expected one of step_time"),
+        (["compare", *TWO, "--markdown", "{file}/x.md"], "--markdown"),
+        (["compare", *TWO, "--html", "{file}/x.html"], "--html"),
+        (["history", "nowhere"], "a folder with runs"),
+        (["run", "--resume", "{cut}"], "valid JSON"),
+        (["link", "--devices", "1"], "greater than or equal to 2"),
+        (["link", "--bytes-max", "3X"], "16MiB"),
+    ],
+)
+def test_bad_folders_and_files_end_with_two(
+    tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    places = _bad_folders(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    done = _suite(*(one.format(**places) for one in arguments))
+    assert done.returncode == 2 and words in done.stderr, done.stdout + done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stderr
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert {path: text for path, text in after.items() if path.name != ".lock"} == before
+
+
+def _bad_folders(place: Path) -> dict[str, str]:
+    """Cut off, no object, no list of cases, no case at all; and a file where a folder is meant."""
+    whole = (SAMPLE / "run.json").read_text()
+    contents = {"cut": whole[:300], "list": "[1]", "empty": whole,
+                "strange": json.dumps(json.loads(whole) | {"cases": "none"})}
+    for name, text in contents.items():
+        (place / name).mkdir()
+        (place / name / "run.json").write_text(text)
+    (place / "file").write_text("precious")
+    return {name: str(place / name) for name in (*contents, "file")}
 
 
 def test_list_and_doctor_name_everything() -> None:

@@ -204,7 +204,7 @@ def test_no_sweep_leaves_the_columns_empty_and_a_missing_kind_is_said() -> None:
     assert model_columns("pytorch", "torch", 2, {"all_reduce": [8]}, 1.0, []) == {}
     assert model_columns("pytorch", "torch", 2, {}, None, [FIT]) == {}
     row = model_columns("pytorch", "torch", 4, {"all_reduce": [8]}, 1.0, [FIT])
-    assert row == {"comm_verdict": "not modelled: no sweep of all_reduce with so many devices"}
+    assert row == {"comm_verdict": "not modelled: no sweep of all_reduce with 4 devices"}
 
 
 @pytest.mark.parametrize("fit", [

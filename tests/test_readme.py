@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scripts.refresh_docs import BLOCK, sample_table
 from suite.spec.workloads import WORKLOADS, parameter_count
 from tests.synthetic import DATA, make_run
 
@@ -61,6 +62,12 @@ def _run(folder: Path, arguments: list[str]) -> subprocess.CompletedProcess[str]
 def test_every_size_stands_with_its_parameters(name: str) -> None:
     sizes = (f"`{size}` {parameter_count(spec):,}" for size, spec in WORKLOADS[name].items())
     assert f"| `{name}` | {', '.join(sizes)} |" in TEXT
+
+
+def test_the_first_table_is_the_sample() -> None:
+    """``make docs`` writes it."""
+    shown = BLOCK.search(TEXT)
+    assert shown and shown.group() == sample_table()
 
 
 def test_every_command_is_shown() -> None:

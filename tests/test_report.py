@@ -15,15 +15,19 @@ import pytest
 import typer
 from rich.console import Console
 
+from suite.analysis.comparison import RunComparison
 from suite.analysis.ledger import MUST_EQUAL
 from suite.cli import app
+from suite.commands import live, print_rows
 from suite.report import html, payload
+from suite.report.compared import markdown
 from suite.report.doubts import grouped_warnings, proven
 from suite.report.html import LIBRARIES, asset, ledger_table, render, tint
 from suite.report.matrix import build_grids
 from suite.report.payload import _metric, embed
 from suite.report.reproduce import OWN, shared_options
 from suite.report.terminal import comparison, machine_rows, verdicts
+from suite.runner import Progress
 from suite.spec.metrics import BY_NAME, COLUMNS, METRICS
 from suite.spec.warnings import warn
 from tests.planted_run import large_run, small_run
@@ -103,7 +107,13 @@ def test_a_row_with_one_launch_is_no_tie() -> None:
 
 def test_a_best_single_device_says_that_splitting_does_not_pay() -> None:
     rows = [_row("single", 1.0, 0.9, 1.1, devices=1), _row("data", 2.0, 1.9, 2.1)]
-    assert "Splitting the work does not pay" in build_grids(rows)[0].verdict
+    found = build_grids(rows)[0].verdict
+    assert "Splitting the work does not pay" in found
+    assert "fastest split, pytorch data, takes 2 s [1.9, 2.1], 1.70× [1.60, 1.80] its base" in found
+    rows[1] |= {"step_time_s": 1.01, "launch_step_s": [1.0, 1.02, 0.99, 1.01, 1.0, 1.01]}
+    tie = build_grids(rows)[0].verdict
+    assert "does not pay" not in tie and "No split is shown to be faster than one device." in tie
+    assert "split" not in build_grids(rows[:1])[0].verdict
 
 
 def test_nothing_finished_is_said() -> None:
@@ -282,6 +292,29 @@ def _printed(rows: list[dict[str, Any]], width: int) -> str:
     for part in comparison(rows, width):
         console.print(part)
     return console.export_text()
+
+
+EVIL = "[red]x[/red] :bomb: [link=http://e]y[/link]"
+
+
+def test_a_terminal_reads_no_markup(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rows = [_row("single", 1, 1, 1, workload=EVIL), _row("data", 1, 1, 1, workload=EVIL),
+            _row("data", 1, 1, 1, devices=4, status="failed", reason=EVIL, workload=EVIL,
+                 case_id="data4")]
+    print_rows(rows, tmp_path)
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"{EVIL} tiny, global batch 64, 2 cpu devices" in text
+    assert f"Scaling: {EVIL} tiny" in text and f"failed: {EVIL}" in text
+    with live(Console(file=io.StringIO(), force_terminal=True)) as show:
+        show(Progress(EVIL, 0, 1, None))  # an unopened tag would be an error
+
+
+def test_a_pull_request_reads_no_markup() -> None:
+    evil = "<img src=x>|`a` *b* [c](http://e) @somebody\n# d"
+    found = RunComparison(evil, "after", [], [evil], [], [])
+    text = markdown(found, [])
+    assert "<img" not in text and "@somebody" not in text and "\n#" not in text
+    assert not re.search(r"(?<!\\)\]\(", text) and "&lt;img src=x&gt;\\|\\`a\\`" in text
 
 
 def test_tints() -> None:

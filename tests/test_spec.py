@@ -5,14 +5,11 @@ from itertools import accumulate, combinations, pairwise
 import numpy as np
 import pytest
 
-from suite.spec.errors import UsageError
 from suite.spec.gpus import datasheet_flops
 from suite.spec.strategies import (
-    VARIANTS,
     balanced_cuts,
     batch_slice,
     branch_parameters,
-    check_divides,
     shard_axes,
     stage_units,
     stages_of_weights,
@@ -122,13 +119,6 @@ def test_branches_name_what_there_is(spec: Workload) -> None:
         assert f"{branch.row}.bias" not in axes
 
 
-@pytest.mark.parametrize("spec", ALL, ids=_name)
-def test_two_devices_share_every_workload(spec: Workload) -> None:
-    for strategy, variants in VARIANTS.items():
-        for variant in variants:
-            check_divides(spec, strategy, variant, 1 if strategy == "single" else 2)
-
-
 @pytest.mark.parametrize("costs", CUT_POINTS)
 def test_cuts_are_the_best_of_all(costs: tuple[int, ...]) -> None:
     for stages in range(1, len(costs) + 1):
@@ -187,14 +177,6 @@ def test_groups_that_are_normalised_alone(strategy: str, variant: str, groups: i
 
 def test_shards_are_contiguous() -> None:
     assert [batch_slice(8, 4, rank) for rank in (0, 3)] == [slice(0, 2), slice(6, 8)]
-
-
-@pytest.mark.parametrize(
-    ("strategy", "devices"), [("data", 7), ("intra_layer", 4), ("inter_layer", 3)]
-)
-def test_uneven_split_is_refused(strategy: str, devices: int) -> None:
-    with pytest.raises(UsageError, match="devices for mlp tiny"):
-        check_divides(find_workload("mlp", "tiny"), strategy, "gpipe", devices)
 
 
 def test_datasheet_peaks_go_by_the_exact_name() -> None:

@@ -1,12 +1,13 @@
-"""What both engines share: the ledger, neighbours' process sets, who computes."""
+"""What both engines share: the ledger, process sets, whole arrays, who computes."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib import metadata
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 
 from adapters.horovod.interfaces import interface_of_host
 from suite.spec.case import Case, Rank
+from suite.spec.mesh import Mesh
 from suite.spec.strategies import shard_axes, tied_weights
 from suite.spec.workloads import Weights, Workload
 
@@ -32,29 +34,65 @@ def ledger(case: Case) -> dict[str, str]:
     }
     if case.dtype == "bf16":
         found["activation_communication"] = "float32: Horovod has no bfloat16"
-    return found | ({"emulated": EMULATED} if case.strategy == "inter_layer" else {})
+    return found | ({"emulated": EMULATED} if "inter_layer" in case.axes.names else {})
 
 
-def neighbour_sets(hvd: Any, processes: int) -> list[Any]:
-    """Process set of ranks ``i`` and ``i + 1`` at ``i``; call before ``hvd.init``.
+def shared_by(case: Case) -> list[tuple[int, ...]]:
+    """Ranks of every group that a case communicates in, each once, alike on every rank.
+
+    Replicas and shards reduce over their axis, stages pass on to their neighbours, and the ends of
+    a pipeline add up what they tie.
+    """
+    mesh = case.axes
+    found = [group for axis in ("data", "intra_layer") if axis in mesh.names
+             for group in mesh.groups(axis)]
+    for line in mesh.groups("inter_layer") if "inter_layer" in mesh.names else []:
+        found += [list(pair) for pair in pairwise(line)]
+        if tied_weights(case.spec, len(line)):
+            found.append([line[0], line[-1]])
+    return list(dict.fromkeys(map(tuple, found)))
+
+
+class ProcessSets:
+    """An engine's process sets; make them before ``hvd.init(process_sets=sets.new)``.
 
     The set of all ranks exists already, and Horovod refuses a second one.
     """
-    if processes == 2:
-        return [hvd.global_process_set]
-    return [hvd.ProcessSet([rank, rank + 1]) for rank in range(processes - 1)]
+
+    def __init__(self, hvd: Any, processes: int, groups: Iterable[tuple[int, ...]]) -> None:
+        self._known = {tuple(range(processes)): hvd.global_process_set}
+        missing = [ranks for ranks in groups if ranks not in self._known]
+        self.new = [hvd.ProcessSet(list(ranks)) for ranks in missing]
+        self._known |= dict(zip(missing, self.new, strict=True))
+
+    def of(self, ranks: Iterable[int]) -> Any:
+        """The process set of these ranks."""
+        return self._known[tuple(ranks)]
 
 
-def end_set(hvd: Any, workload: Workload, processes: int) -> Any:
-    """Process set of the first and last rank, or None if no parameter is tied between them."""
-    if not tied_weights(workload, processes):
-        return None
-    return hvd.global_process_set if processes == 2 else hvd.ProcessSet([0, processes - 1])
+class OnMesh:
+    """A rank's place on the mesh of its case, and the process sets that it belongs to."""
 
+    case: Case
+    rank: Rank
+    sets: ProcessSets
 
-def new_sets(hvd: Any, sets: list[Any]) -> list[Any]:
-    """Those that ``hvd.init`` must be told of."""
-    return [group for group in sets if group and group is not hvd.global_process_set]
+    def position(self, axis: str) -> int:
+        """Where this rank is on an axis."""
+        return self.case.axes.place(axis, self.rank.index)
+
+    def process_set(self, axis: str) -> Any:
+        """The ranks that differ from this one on that axis alone."""
+        return self.sets.of(self.case.axes.group(axis, self.rank.index))
+
+    def key(self, axis: str, name: str) -> str:
+        """The name of a communication of this rank's group, which no other group has."""
+        return name + self.case.axes.suffix(axis, self.rank.index)
+
+    @property
+    def split(self) -> bool:
+        """Whether a rank holds a part of the parameters only."""
+        return bool({"intra_layer", "inter_layer"} & set(self.case.axes.names))
 
 
 def gather_arrays(
@@ -72,9 +110,14 @@ def gather_arrays(
     return [{name: next(parts).reshape(shape) for name, shape in rank} for rank in described]
 
 
-def merge_stages(parts: list[Weights]) -> Weights:
-    """Every stage's arrays; of a tied parameter's equal copies the first stage's."""
-    return {name: array for part in reversed(parts) for name, array in part.items()}
+def whole_arrays(workload: Workload, mesh: Mesh, parts: list[Weights]) -> Weights:
+    """Whole arrays from what every rank holds, of the first replica; of equal copies the first."""
+    stages = [
+        merge_shards(workload, [parts[rank] for rank in mesh.group("intra_layer", first)])
+        for first in mesh.group("inter_layer", 0)
+    ]
+    merged = {name: array for stage in reversed(stages) for name, array in stage.items()}
+    return {name: merged[name] for name in workload.shapes() if name in merged}
 
 
 def my_shard(workload: Workload, name: str, array: np.ndarray, rank: int, ranks: int) -> np.ndarray:

@@ -24,7 +24,8 @@ class DataSession(DataParallelSession):
         ids = [self.device.index] if self.device.type == "cuda" else None
         # Buffers are constants: broadcasting them every step would train nothing.
         return DistributedDataParallel(
-            self.inner, device_ids=ids, gradient_as_bucket_view=True, broadcast_buffers=False
+            self.inner, device_ids=ids, process_group=self.group("data"),
+            gradient_as_bucket_view=True, broadcast_buffers=False,
         )
 
     def named_parameters(self) -> dict[str, torch.Tensor]:
@@ -37,25 +38,30 @@ class DataSession(DataParallelSession):
     @contextmanager
     def watched(self) -> Iterator[None]:
         """A hook can be registered once and never removed, so probes get a wrapper of their own."""
-        clean, self.model = self.model, self._probed()
-        try:
+        probed = self._probed()
+        with super().watched(), self.using(probed):
             yield
-        finally:
-            self.model = clean
 
     def _probed(self) -> DistributedDataParallel:
         if not hasattr(self, "probed"):
             self.probed = self._wrap()
             self.probed.register_comm_hook(self, _stamped_all_reduce)
             # The first iteration lays the buckets out anew; it is no sample.
-            clean, self.model = self.model, self.probed
-            self.forward_backward(0)
+            with self.using(self.probed):
+                self.forward_backward(0)
             self.optimizer.zero_grad()
-            self.model = clean
         return self.probed
 
-    def silenced(self) -> AbstractContextManager[None]:
-        return cast(DistributedDataParallel, self.model).no_sync()
+    @contextmanager
+    def silenced(self) -> Iterator[None]:
+        """Without the wrapper in a pipeline: its stages ask DDP to reduce whatever it was told."""
+        staged = "inter_layer" in self.case.axes.names
+        unsynchronized: AbstractContextManager[Any] = (
+            self.using(self.inner) if staged
+            else cast(DistributedDataParallel, self.model).no_sync()
+        )
+        with super().silenced(), unsynchronized:
+            yield
 
 
 def _stamped_all_reduce(
@@ -63,11 +69,13 @@ def _stamped_all_reduce(
 ) -> torch.futures.Future[torch.Tensor]:
     buffer, probe = bucket.buffer(), session.probe
     start = probe.mark() if probe else None
-    work = dist.all_reduce(buffer.div_(session.rank.processes), async_op=True)
+    group = session.group("data")
+    work = dist.all_reduce(buffer.div_(group.size()), group=group, async_op=True)
+    key = session.key("data", f"bucket{bucket.index()}")
 
     def finish(future: torch.futures.Future[Any]) -> torch.Tensor:
         if probe:
-            probe.add("all_reduce", buffer, start, probe.mark(), f"bucket{bucket.index()}")
+            probe.add("all_reduce", buffer, start, probe.mark(), key)
         return future.value()[0]
 
     return work.get_future().then(finish)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.fsdp._fully_shard._fsdp_api import AllGather, ReduceScatter
 from torch.distributed.tensor import DTensor
@@ -28,11 +27,12 @@ class FullyShardedSession(DataParallelSession):
         model = super().build(weights)
         for parameter in model.parameters():  # FSDP refuses channels_last kernels
             parameter.data = parameter.data.contiguous()
-        mesh = init_device_mesh(self.device.type, (self.case.devices,))
         # bf16: gathered and computed with in bfloat16, gradients summed in float32.
         policy = MixedPrecisionPolicy(LOW, torch.float32) if self.low else MixedPrecisionPolicy()
         for part in [*cast(nn.ModuleDict, model.units).values(), model]:
-            sharded: FSDPModule = fully_shard(part, mesh=mesh, mp_policy=policy)
+            sharded: FSDPModule = fully_shard(
+                part, mesh=self.mesh["data"], mp_policy=policy
+            )
             sharded.set_custom_all_gather(_Gather(self))
             sharded.set_custom_reduce_scatter(_Scatter(self))
         return model

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 from torch.distributed import _functional_collectives as funcol
-from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.distributed.tensor.parallel import (
     ColwiseParallel,
@@ -34,18 +33,27 @@ class IntraLayerSession(GroupSession):
     """Every rank computes the whole batch on its columns; replicated parts are computed by all."""
 
     def build(self, weights: Weights) -> nn.Module:
-        self.mesh = init_device_mesh(self.device.type, (self.case.devices,))
-        self.axes = torch_axes(self.spec)
+        self.axes, self.shards = torch_axes(self.spec), self.mesh["intra_layer"]
         model = super().build(weights)
         for branch in self.spec.branches():
+            if not _holds(model, torch_path(branch.row)):  # another stage of a pipeline does
+                continue
             if self.low:
                 lower_input(model.get_submodule(torch_path(branch.module)))
-            linear = not branch.channels and not self._convolves(branch.row)
-            for plan in _pytorch_plans(branch) if linear else self._own_plans(branch):
+            plans = _pytorch_plans if self._dtensors(branch) else self._own_plans
+            for plan in plans(branch):
                 parallelize_module(
-                    model, self.mesh, {torch_path(name): style for name, style in plan.items()}
+                    model, self.shards, {torch_path(name): style for name, style in plan.items()}
                 )
         return model
+
+    def _dtensors(self, branch: Branch) -> bool:
+        """Whether PyTorch's styles do: for linear layers, whose parameters become DTensors.
+
+        DDP reduces plain tensors only.
+        """
+        linear = not branch.channels and not self._convolves(branch.row)
+        return linear and "data" not in self.case.axes.names
 
     def _convolves(self, layer: str) -> bool:
         return len(self.spec.shapes()[f"{layer}.weight"]) == 4
@@ -68,14 +76,19 @@ class IntraLayerSession(GroupSession):
         path, _, leaf = torch_name(name).rpartition(".")
         axis = self.axes.get(path, {}).get(leaf)
         if axis is not None and not isinstance(part, DTensor):
-            part = DTensor.from_local(part.contiguous(), self.mesh, [Shard(axis)], run_check=False)
+            part = part.contiguous()
+            part = DTensor.from_local(part, self.shards, [Shard(axis)], run_check=False)
         return part.full_tensor() if isinstance(part, DTensor) else part
 
-    def watched(self) -> AbstractContextManager[None]:
-        return _replaced(self._stamped)
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        with super().watched(), _replaced(self._stamped):
+            yield
 
-    def silenced(self) -> AbstractContextManager[None]:
-        return _replaced(lambda kind, original: _identity)
+    @contextmanager
+    def silenced(self) -> Iterator[None]:
+        with super().silenced(), _replaced(lambda kind, original: _identity):
+            yield
 
     def _stamped(self, kind: str, original: Collective) -> Collective:
         """From issue to finish, by waiting at once: these collectives return before they end."""
@@ -86,7 +99,8 @@ class IntraLayerSession(GroupSession):
                 return original(tensor, *arguments, **named)
             start = probe.mark()
             result = funcol.wait_tensor(original(tensor, *arguments, **named))
-            probe.add(kind, tensor, start, probe.mark(), probe.number(kind))
+            key = probe.number(self.key("intra_layer", kind))
+            probe.add(kind, tensor, start, probe.mark(), key)
             return result
 
         return collective
@@ -100,6 +114,10 @@ def _pytorch_plans(branch: Branch) -> list[Plan]:
         return [plan]
     shared = PrepareModuleInput(input_layouts=Replicate(), desired_input_layouts=Replicate())
     return [plan | {branch.module: shared}]
+
+
+def _holds(model: nn.Module, path: str) -> bool:
+    return any(name == path for name, _ in model.named_modules())
 
 
 def _identity(tensor: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tensor:

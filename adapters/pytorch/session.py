@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
 
 from adapters.pytorch.models.training import Training, open_device
 from suite.spec.adapter import Inputs, Session
 from suite.spec.case import Case, Rank
+from suite.spec.planner import share_weighted
 from suite.spec.strategies import batch_slice
 from suite.spec.workloads import Weights
 
@@ -32,16 +37,25 @@ def join_group(rank: Rank, device: torch.device, shared: bool = False) -> None:
 
 
 def _session_class(case: Case) -> type[GroupSession]:
-    strategy = case.strategy
+    """The class of the strategy; of a combined one, what its axes' classes make together.
+
+    Each class is one axis and hands on to the next with ``super()``: a pipeline's stages are
+    wrapped for data parallel, whose replicas are split in shards (torchtitan's order).
+    """
     if case.variant == "fsdp":
         from adapters.pytorch.fully_sharded import FullyShardedSession
 
         return FullyShardedSession
-    if strategy == "data":
+    bases = tuple(_axis_class(axis) for axis in case.axes.names)
+    return bases[0] if len(bases) == 1 else type("MeshSession", bases, {})
+
+
+def _axis_class(axis: str) -> type[GroupSession]:
+    if axis == "data":
         from adapters.pytorch.data import DataSession
 
         return DataSession
-    if strategy == "intra_layer":
+    if axis == "intra_layer":
         from adapters.pytorch.intra_layer import IntraLayerSession
 
         return IntraLayerSession
@@ -51,7 +65,36 @@ def _session_class(case: Case) -> type[GroupSession]:
 
 
 class GroupSession(Training):
-    """A rank of a ``torch.distributed`` group."""
+    """A rank of a ``torch.distributed`` group, on a device mesh with an axis for each split."""
+
+    def __init__(
+        self, case: Case, rank: Rank, weights: Weights, inputs: Inputs, device: torch.device
+    ) -> None:
+        self.mesh = init_device_mesh(
+            device.type, case.axes.sizes, mesh_dim_names=case.axes.names
+        )
+        super().__init__(case, rank, weights, inputs, device)
+
+    def position(self, axis: str) -> int:
+        """Where this rank is on an axis."""
+        return self.case.axes.place(axis, self.rank.index)
+
+    def group(self, axis: str) -> dist.ProcessGroup:
+        """The ranks that differ from this one on that axis alone."""
+        return self.mesh[axis].get_group()
+
+    def key(self, axis: str, name: str) -> str:
+        """The name of a communication of this rank's group, which no other group has."""
+        return name + self.case.axes.suffix(axis, self.rank.index)
+
+    @contextmanager
+    def using(self, model: nn.Module) -> Iterator[None]:
+        """Where steps go through ``model``, a wrapper of the same parameters."""
+        clean, self.model = self.model, model
+        try:
+            yield
+        finally:
+            self.model = clean
 
     def describe(self) -> dict[str, str]:
         return super().describe() | {"backend": dist.get_backend()}
@@ -68,13 +111,26 @@ class GroupSession(Training):
 
 
 class DataParallelSession(GroupSession):
-    """Contiguous shards of the global batch; equal shards make a mean of means the batch's mean."""
+    """Contiguous shards of the global batch; equal shards make a mean of means the batch's mean.
+
+    Shards by the devices' speeds are weighted instead.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        if self.case.device_speeds:
+            self.loss_function = share_weighted(
+                self.loss_function, self.case.devices, self.spec.global_batch
+            )
 
     def local_batch(self, features: Any, targets: Any) -> tuple[Any, Any]:
-        share = batch_slice(len(features), self.case.devices, self.rank.index)
+        share = batch_slice(
+            len(features), self.case.axes.size("data"), self.position("data"),
+            self.case.device_speeds,
+        )
         return features[share], targets[share]
 
     def loss(self, handle: torch.Tensor) -> float:
         total = handle.clone()
-        dist.all_reduce(total)
-        return float(total) / self.rank.processes
+        dist.all_reduce(total, group=self.group("data"))
+        return float(total) / self.case.axes.size("data")

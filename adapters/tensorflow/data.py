@@ -13,12 +13,16 @@ from adapters.tensorflow.models.optimizer import Adam
 from adapters.tensorflow.models.stamps import Stamps, size_bytes
 from adapters.tensorflow.models.training import Training
 from adapters.tensorflow.models.xplane import REDUCTION_SCOPE
+from suite.spec.planner import share_weighted
 from suite.spec.strategies import batch_slice
 from suite.spec.workloads import Weights
 
 
 class DataSession(Training):
-    """Gradients are averaged over replicas; equal shards make that the global-batch mean."""
+    """Gradients are averaged over replicas; equal shards make that the global-batch mean.
+
+    Shards by the devices' speeds are weighted instead: values of unequal shapes are distributed.
+    """
 
     def __init__(self, *arguments: Any) -> None:
         case, devices = arguments[0], arguments[-1]
@@ -27,14 +31,20 @@ class DataSession(Training):
         self.reduction = _StampedReduction() if case.device == "cpu" else None
         self.strategy = tf.distribute.MirroredStrategy(devices, self.reduction)
         super().__init__(*arguments)
+        if self.case.device_speeds:
+            self.loss_function = share_weighted(
+                self.loss_function, self.case.devices, self.spec.global_batch
+            )
         if self.reduction:
             self.reduction.stamps = self.stamps
 
     def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
-        count = self.case.devices
+        count, speeds = self.case.devices, self.case.device_speeds
 
         def shard(context: tf.distribute.ValueContext) -> tuple[tf.Tensor, tf.Tensor]:
-            share = batch_slice(len(features), count, context.replica_id_in_sync_group)
+            share = batch_slice(
+                len(features), count, context.replica_id_in_sync_group, speeds
+            )
             return self.tensor(features[share]), self.tensor(targets[share])
 
         return self.strategy.experimental_distribute_values_from_function(shard)

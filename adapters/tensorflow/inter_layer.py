@@ -26,9 +26,11 @@ class InterLayerSession(PlacedSession):
     def build(self, weights: Weights) -> Tensors:
         stages = self.case.devices
         self.parts = micro_batches(self.case.variant, stages)
-        ends = [0, *accumulate(len(group) for group in stage_units(self.spec, stages))]
+        speeds = self.case.device_speeds
+        ends = [0, *accumulate(len(group) for group in stage_units(self.spec, stages, speeds))]
         self.units = [range(*pair) for pair in pairwise(ends)]
-        owner = {name: held[0] for name, held in stages_of_weights(self.spec, stages).items()}
+        holders = stages_of_weights(self.spec, stages, speeds)
+        owner = {name: held[0] for name, held in holders.items()}
         self.tied = tied_weights(self.spec, stages)
         self.stages: list[dict[str, tf.Variable]] = [{} for _ in range(stages)]
         for name, array in weights.items():

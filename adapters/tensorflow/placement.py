@@ -101,15 +101,17 @@ class PlacedSession(Training):
         )
 
     def silent_step(self, index: int) -> None:
-        """What hops leave and bring is replaced by variables; a graph cannot make them."""
-        if not self._ends:
-            for name, hop in self._hops.items():
-                with tf.device(self.devices[hop.source]):
-                    sink = tf.Variable(tf.zeros((), hop.dtype), trainable=False)
-                with tf.device(self.devices[hop.destination]):
-                    blank = tf.Variable(tf.zeros(hop.shape, hop.dtype), trainable=False)
-                self._ends[name] = sink, blank
+        self.make_blanks()
         super().silent_step(index)
+
+    def make_blanks(self) -> None:
+        """Variables in place of what hops leave and bring, made once; a graph cannot make them."""
+        for name, hop in self._hops.items() if not self._ends else ():
+            with tf.device(self.devices[hop.source]):
+                sink = tf.Variable(tf.zeros((), hop.dtype), trainable=False)
+            with tf.device(self.devices[hop.destination]):
+                blank = tf.Variable(tf.zeros(hop.shape, hop.dtype), trainable=False)
+            self._ends[name] = sink, blank
 
     def _blank(self, tensor: tf.Tensor, source: int, destination: int, name: str) -> tf.Tensor:
         """What a receiver computes on instead; the sender's tensor is still computed.

@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from adapters.tensorflow.models.training import Training, open_devices
 from suite.spec.adapter import Inputs, Session
 from suite.spec.case import Case, Rank
 from suite.spec.workloads import Weights
 
+if TYPE_CHECKING:
+    from adapters.tensorflow.placement import PlacedSession
+
 
 def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session:
     """Configures devices and threads, then builds the strategy's session."""
     devices = open_devices(case, case.devices)
-    return _session_class(case.strategy)(case, weights, inputs, devices)
+    if "data" in case.axes.names and len(case.axes.axes) > 1:
+        from adapters.tensorflow.towers import TowersSession, tower_case
+
+        placed = _placed_class(tower_case(case, case.devices // case.axes.size("data")))
+        return TowersSession(placed, case, weights, inputs, devices)
+    return _session_class(case)(case, weights, inputs, devices)
 
 
-def _session_class(strategy: str) -> type[Training]:
-    if strategy == "data":
+def _session_class(case: Case) -> type[Training]:
+    if case.strategy == "single":
+        return Training
+    if case.strategy == "data":
         from adapters.tensorflow.data import DataSession
 
         return DataSession
-    if strategy == "intra_layer":
-        from adapters.tensorflow.intra_layer import IntraLayerSession
+    return _placed_class(case)
 
-        return IntraLayerSession
-    if strategy == "inter_layer":
+
+def _placed_class(case: Case) -> type[PlacedSession]:
+    if "inter_layer" in case.axes.names:
         from adapters.tensorflow.inter_layer import InterLayerSession
 
         return InterLayerSession
-    return Training
+    from adapters.tensorflow.intra_layer import IntraLayerSession
+
+    return IntraLayerSession

@@ -25,6 +25,8 @@ KIND_COLUMNS = {
     "broadcast": "t_comm_all_gather_s",
     "send_recv": "t_comm_send_recv_s",
 }
+# Between the kind of a collective and how many of a step's devices take part.
+AMONG = "@"
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,16 @@ class DeviceStep:
 
 @dataclass(frozen=True)
 class Communication:
-    """One communication of a group: payload bytes, and the interval in which data moved."""
+    """One communication of a group: payload bytes, and the interval in which data moved.
+
+    ``members`` are the devices of a collective, 0 of a hop.
+    """
 
     kind: str
     payload_bytes: int
     last_ready_s: float
     end_s: float
+    members: int = 0
 
 
 Step = list[DeviceStep]
@@ -92,13 +98,22 @@ def payloads(records: list[Record], name: str = "traces") -> dict[str, list[int]
     """Kind -> payload bytes of each communication of a pass's first step, where sizes are known.
 
     ``traces`` is what was asked of the framework, ``profiles`` what Horovod made of it by fusion.
+    A collective of fewer than all devices is told apart: of four ``all_reduce@2`` is among two.
     """
     steps = steps_of(records, name)
     found: dict[str, list[int]] = {}
     for one in _matched(steps[0]).values() if steps else ():
         if one.payload_bytes:
-            found.setdefault(one.kind, []).append(one.payload_bytes)
+            kind = group_kind(one, steps[0])
+            found.setdefault(kind, []).append(one.payload_bytes)
     return found
+
+
+def group_kind(one: Communication, step: Step) -> str:
+    """``kind`` or ``kind@members``; what only one device tells of, it tells of all."""
+    observers = sum(bool(device.events) for device in step)
+    everyone = one.members in (0, len(step)) or observers == 1
+    return one.kind if everyone else f"{one.kind}{AMONG}{one.members}"
 
 
 def _clocked(records: list[Record]) -> list[Step]:
@@ -166,6 +181,7 @@ def _join(events: list[Event]) -> Communication:
         max(event["payload_bytes"] for event in events),
         min(end, max(event["start_s"] for event in events)),
         end,
+        sum(event["role"] == "member" for event in events),
     )
 
 

@@ -26,6 +26,8 @@ def build_ledger(case: Case, launches: Sequence[Sequence[dict[str, Any]]]) -> Le
         "global_batch": str(case.spec.global_batch), "dtype": case.dtype, "mode": case.mode,
         "device": case.device,
     }
+    if case.device_speeds:
+        asked["device_speeds"] = shown_speeds(case)
     records = [record for launch in launches for record in launch]
     if case.device == "cpu":
         asked["cores_per_device"] = _either(
@@ -35,6 +37,11 @@ def build_ledger(case: Case, launches: Sequence[Sequence[dict[str, Any]]]) -> Le
     found = [asked, *(record["ledger"] for record in records)]
     names = dict.fromkeys(name for ledger in found for name in ledger)
     return {name: _either(ledger[name] for ledger in found if name in ledger) for name in names}
+
+
+def shown_speeds(case: Case) -> str:
+    """Empty where shares are even."""
+    return ", ".join(f"{speed:g}" for speed in case.device_speeds)
 
 
 def _either(values: Iterable[str]) -> str:

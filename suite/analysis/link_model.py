@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from suite.analysis.communication import AMONG
 from suite.analysis.link import LinkFit
 from suite.spec.metrics import seconds, size_bytes
 
@@ -43,6 +44,31 @@ def fits_by_kind(
     return found
 
 
+def _known(
+    fits: Iterable[LinkFit], framework: str, engine: str, devices: int, kinds: Iterable[str]
+) -> dict[str, LinkFit]:
+    """The fit of each kind of payloads: of as many devices as take part."""
+    mine, found = list(fits), {}
+    for kind in kinds:
+        collective, members = _members(kind, devices)
+        fit = fits_by_kind(mine, framework, engine, members).get(collective)
+        if fit:
+            found[kind] = fit
+    return found
+
+
+def _members(kind: str, devices: int) -> tuple[str, int]:
+    """``all_reduce@2`` -> all_reduce among 2; without a number among all devices."""
+    collective, _, members = kind.partition(AMONG)
+    return collective, int(members or devices)
+
+
+def _share(kind: str, devices: int) -> float:
+    """Share of the devices that a communication is in flight for: a hop's receiver alone."""
+    collective, members = _members(kind, devices)
+    return (1 if collective == "send_recv" else members) / devices
+
+
 def predict(fits: Mapping[str, LinkFit], kind: str, payload_bytes: float) -> float:
     """Seconds of one communication on the idle link; ``KeyError`` where the kind was not swept."""
     return fits[kind].seconds(payload_bytes)
@@ -68,18 +94,19 @@ def model_columns(
 ) -> dict[str, Any]:
     """``alpha_s_per_byte`` and what follows from it for a row; {} without a sweep.
 
-    ``payloads[kind]`` are the bytes of each of a step's communications. As in T_comm, a mean over
-    devices: all are in a collective, a hop is its receiver's alone.
+    ``payloads[kind]`` are the bytes of each of a step's communications, with the names that
+    ``communication.payloads`` gives. As in T_comm, a mean over devices: a collective is its
+    members', a hop its receiver's alone.
     """
     if not fits or not payloads:
         return {}
-    known = fits_by_kind(fits, framework, engine, devices)
+    known = _known(fits, framework, engine, devices, payloads)
     mine = [f for f in fits if (f.framework, f.engine) == (framework, engine)]
-    reason = _unusable(known, payloads, mine)
+    reason = _unusable(known, payloads, mine, devices)
     if reason:
         return {"comm_verdict": reason}
     total = [
-        predict_step(known, kind, size, 1 / devices if kind == "send_recv" else 1.0)
+        predict_step(known, kind, size, _share(kind, devices))
         for kind, sizes in payloads.items() for size in sizes
     ]
     model = sum(one.alpha_form_s for one in total)
@@ -112,16 +139,18 @@ def verdict(transfer_s: float, idle_s: float) -> str:
 
 
 def _unusable(
-    known: Mapping[str, LinkFit], payloads: Mapping[str, Sequence[int]], mine: Sequence[LinkFit]
+    known: Mapping[str, LinkFit], payloads: Mapping[str, Sequence[int]], mine: Sequence[LinkFit],
+    devices: int,
 ) -> str:
     for kind in payloads:
+        collective, members = _members(kind, devices)
         if kind not in known:
             failed = "; ".join(dict.fromkeys(f.reason for f in mine if f.status != "ok"))
-            return f"not modelled: no sweep of {kind} with so many devices" + (
+            return f"not modelled: no sweep of {collective} with {members} devices" + (
                 f" ({failed})" if failed else ""
             )
         if _flat(known[kind]):
-            return f"not modelled: the time of {kind} does not grow with its bytes here"
+            return f"not modelled: the time of {collective} does not grow with its bytes here"
     return ""
 
 
@@ -138,5 +167,6 @@ def _range(known: Mapping[str, LinkFit], payloads: Mapping[str, Sequence[int]]) 
         for size in (min(sizes), max(sizes)):
             if not low <= size <= high:
                 swept = f"{size_bytes(low)} to {size_bytes(high)}"
-                return f"out of range: B = {size_bytes(size)} of {kind}, swept {swept}"
+                collective = kind.partition(AMONG)[0]
+                return f"out of range: B = {size_bytes(size)} of {collective}, swept {swept}"
     return ""

@@ -11,7 +11,7 @@ import numpy as np
 
 from suite.analysis.doubts import Conditions, find_warnings
 from suite.analysis.frontier import FrontierProbe, frontier_columns
-from suite.analysis.ledger import build_ledger
+from suite.analysis.ledger import build_ledger, shown_speeds
 from suite.analysis.link_model import model_columns
 from suite.analysis.parity import Verdict
 from suite.analysis.samples import launch_samples, probe_samples, step_summary
@@ -119,6 +119,7 @@ def _row(run_id: str, result: CaseResult) -> Row:
         "status": result.status,
         "reason": result.reason,
         "global_batch": case.spec.global_batch,
+        "device_speeds": shown_speeds(case),
         "repeats": len(result.good),
         "parity": result.parity.status if result.parity else "skipped",
         "parity_error": result.parity.error if result.parity else None,

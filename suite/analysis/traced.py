@@ -63,9 +63,10 @@ def _launch(case: Case, records: list[Record]) -> dict[str, float]:
     length, idle = clocked_step_seconds(records), idle_share(records)
     if length is not None:
         found["clocked_step_s"] = length
-    if case.strategy == "inter_layer" and idle is not None:
-        parts = micro_batches(case.variant, case.devices)
-        ideal = (case.devices - 1) / (parts + case.devices - 1)
+    if "inter_layer" in case.axes.names and idle is not None:
+        stages = case.axes.size("inter_layer")
+        parts = micro_batches(case.variant, stages)
+        ideal = (stages - 1) / (parts + stages - 1)
         found |= {"bubble": idle, "bubble_ideal": ideal}
     return found
 
@@ -89,7 +90,7 @@ def _logical(case: Case) -> dict[str, float]:
 
 
 def _devices(case: Case, probed: list[Reduced]) -> dict[str, Any]:
-    """T_i of every device, seconds; of several the largest one's is named, a pipeline's stage."""
+    """T_i of every device, seconds; of several the largest one's is named, by its place."""
     busy = [one.busy for one in probed if one.busy.size]
     if not busy:
         return {}
@@ -97,5 +98,4 @@ def _devices(case: Case, probed: list[Reduced]) -> dict[str, Any]:
     found: dict[str, Any] = {"device_compute_s": each.tolist()}
     if case.devices < 2:
         return found
-    kind = "stage" if case.strategy == "inter_layer" else "device"
-    return found | {"slowest_device": f"{kind} {int(each.argmax())}"}
+    return found | {"slowest_device": case.axes.name(int(each.argmax()))}

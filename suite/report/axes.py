@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from suite.spec.mesh import mesh_shape
+
 Row = dict[str, Any]
 # Column of results.csv -> how a value is said.
 AXES: dict[str, Callable[[Any], str]] = {
@@ -23,7 +25,7 @@ AXES: dict[str, Callable[[Any], str]] = {
     "devices": lambda count: f"{count} device{'s' if count != 1 else ''}",
 }
 # What parts the columns of one matrix; its lines are framework and engine.
-COLUMNS = ("strategy", "variant")
+COLUMNS = ("strategy", "mesh", "variant")
 # A matrix's own title says these, whether or not the run has another value.
 ALWAYS = ("workload", "size", "global_batch", "devices", "device")
 
@@ -80,8 +82,11 @@ def _by(name: str, rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def column(row: Row) -> str:
-    """``inter_layer gpipe``: a row's place within its line."""
-    return " ".join(str(row[name]) for name in COLUMNS if row.get(name))
+    """``inter_layer gpipe``, ``data+intra_layer 2x2``: a row's place within its line."""
+    shown = {name: str(row[name]) for name in COLUMNS if row.get(name)}
+    if "mesh" in shown:
+        shown["mesh"] = mesh_shape(shown["mesh"])
+    return " ".join(shown.values())
 
 
 def title(rows: Sequence[Row], also: Iterable[str] = ()) -> str:

@@ -82,8 +82,11 @@ def _line(texts: Any) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Shown as it is: no markup, no HTML, one line. A lone bracket or underscore marks nothing."""
-    plain = html.escape(" ".join(text.split()), quote=False)
+    """Shown as it is: no markup, no HTML, nobody called by name, one line.
+
+    A lone bracket, or an underscore within a word, marks nothing.
+    """
+    plain = html.escape(" ".join(text.split()), quote=False).replace("@", "@\u200b")
     return re.sub(r"([\\`*~|!#]|\](?=[(\[:])|\b_|_\b)", r"\\\1", plain)
 
 

@@ -97,13 +97,15 @@ def _why(row: Row) -> str:
 
 def _no_split(ranking: Ranking, name: Namer) -> str:
     """Where one device wins: what the fastest split takes, and what it spends it on."""
-    split = [row for row, _ in ranking.compared if row["strategy"] != "single"]
+    split = [(row, one) for row, one in ranking.compared if row["strategy"] != "single"]
     if ranking.best["strategy"] != "single" or not split:
         return ""
-    row = split[0]
+    row = split[0][0]
+    beaten = all(one.verdict == "faster" for _, one in split if one.verdict != NOT_COMPARABLE)
+    lead = ("Splitting the work does not pay here: one device has the lowest step time." if beaten
+            else "No split is shown to be faster than one device.")
     over = f", {speedup_text(row)} its base" if row.get("speedup") is not None else ""
-    said = ("Splitting the work does not pay here: one device has the lowest step time. The "
-            f"fastest split, {name(row)}, takes {step_text(row)}{over}.")
+    said = f"{lead} The fastest split, {name(row)}, takes {step_text(row)}{over}."
     return " ".join(filter(None, (said, _why(row))))
 
 

@@ -11,7 +11,7 @@ from suite.report import axes
 from suite.report.headline import Headline, Ranking, headline, rank, speedup_text
 from suite.report.names import framework_name
 from suite.spec.metrics import BY_NAME
-from suite.spec.strategies import STRATEGIES
+from suite.spec.strategies import COMBINED, STRATEGIES
 
 Row = dict[str, Any]
 
@@ -63,7 +63,7 @@ def build_grids(rows: list[Row]) -> list[Grid]:
 
 
 def _grid(rows: list[Row], several: list[str]) -> Grid:
-    order = {name: place for place, name in enumerate(STRATEGIES)}
+    order = {name: place for place, name in enumerate([*STRATEGIES, *COMBINED])}
     columns = sorted(dict.fromkeys(map(axes.column, rows)), key=lambda c: order[c.split(" ")[0]])
     ranking = rank(rows)
     held = {(framework_name(row), axes.column(row)): row for row in rows}

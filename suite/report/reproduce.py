@@ -7,15 +7,23 @@ from collections.abc import Mapping
 from typing import Any
 
 # Options that a whole run shares, in the order a reader looks for them.
-SHARED = ("steps", "warmup", "repeats", "seed", "data", "batch", "timeout")
+SHARED = ("steps", "warmup", "repeats", "seed", "data", "batch", "device_speeds", "timeout")
 # Options that are columns of a case. An engine has none: Horovod's command runs both.
-OWN = ("framework", "strategy", "variant", "workload", "size", "device", "devices", "dtype", "mode")
+OWN = (
+    "framework", "strategy", "variant", "mesh", "workload", "size", "device", "devices", "dtype",
+    "mode",
+)
 
 
 def shared_options(configuration: Mapping[str, Any]) -> str:
     """The options that all cases of a run have in common. Data in a file needs the file."""
     given = {name: configuration[name] for name in SHARED
-             if configuration.get(name) not in (None, "")}
+             if configuration.get(name) not in (None, "", [])}
     shared = ["--oversubscribe"] if configuration.get("oversubscribe") else []
-    texts = [f"--{name} {shlex.quote(str(value))}" for name, value in given.items()]
-    return " ".join(texts + shared)
+    return " ".join(shared + [
+        f"--{name.replace('_', '-')} {shlex.quote(_text(value))}" for name, value in given.items()
+    ])
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -137,17 +137,28 @@ def said(share: SerialShare) -> str:
 
 def scaling_table(found: Scaling, width: int) -> Table:
     """A line a series: speedup on each number of devices, and the serial share."""
-    wide = 38 + 20 * (len(found.counts) + 1) <= width
-    heads = [f"{count} device{'s' if count > 1 else ''}" for count in found.counts]
-    table = Table("", *heads, "serial share", title=f"Scaling: {found.title}",
-                  title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1))
+    columns = len(found.counts) + 1
+    wide, room = 38 + 20 * columns <= width, 20 + 15 * columns <= width
+    table = Table("devices", *map(str, found.counts), "serial share", box=SIMPLE_HEAD,
+                  title=f"Scaling: {found.title}", title_justify="left", title_style="bold",
+                  padding=(0, 1))
+    table.columns[0].min_width = 12
     for one in found.series:
         by_count = {row["devices"]: speedup_text(row) for row in one.rows} | one.left_out
         cells = [by_count.get(count, "") for count in found.counts]
         cells.append(said(one.serial) if one.serial else "")
-        table.add_row(Text(one.name), *(Text(_narrowed(cell, wide)) for cell in cells))
+        name = one.name if wide else one.name.replace("/", "/\n")
+        table.add_row(Text(name), *(Text(_narrowed(cell, wide, room)) for cell in cells))
     return table
 
 
-def _narrowed(text: str, wide: bool) -> str:
-    return text if wide else text.replace(" [", "\n[")
+def _narrowed(text: str, wide: bool, room: bool) -> str:
+    """An interval stands under its figure where it has no room beside it, or not at all.
+
+    Why a case is left out stands with the reasons then.
+    """
+    if wide:
+        return text
+    if room:
+        return text.replace(" [", "\n[")
+    return text.partition(" [")[0] if text[:1].isdigit() else "-"

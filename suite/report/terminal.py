@@ -34,15 +34,7 @@ CELL_WIDTH, NAME_WIDTH = 20, 20
 
 def comparison(rows: list[Row], width: int) -> Iterator[RenderableType]:
     """Per workload the grid and the answer; what is proven; details, every reason and warning."""
-    for found in build_scalings(rows)[:GRIDS_AT_MOST]:
-        yield scaling_table(found, width)
-        yield from _answer(found.headline)
-    grids = build_grids(rows)
-    for grid in grids[:GRIDS_AT_MOST]:
-        yield _grid_table(grid, width)
-        yield from _answer(grid.headline)
-    if len(grids) > GRIDS_AT_MOST:
-        yield Text(f"{len(grids) - GRIDS_AT_MOST} more workloads and settings: in the page below\n")
+    yield from answers(rows, width)
     if rows:
         yield Text(f"{proven(rows)} All cases: {', '.join(common(rows))}.\n")
     yield from frontier_table(rows)
@@ -54,6 +46,19 @@ def comparison(rows: list[Row], width: int) -> Iterator[RenderableType]:
         yield Text(f"T_comm, alpha, L and more: in {DETAILS_WIDTH} columns, or in the page below")
     yield from _doubts(grouped_reasons(rows), "red")
     yield from _doubts(grouped_warnings(rows), "yellow")
+
+
+def answers(rows: list[Row], width: int) -> Iterator[RenderableType]:
+    """Per workload scaling, the grids, and the answer to each."""
+    for found in build_scalings(rows)[:GRIDS_AT_MOST]:
+        yield scaling_table(found, width)
+        yield from _answer(found.headline)
+    grids = build_grids(rows)
+    for grid in grids[:GRIDS_AT_MOST]:
+        yield _grid_table(grid, width)
+        yield from _answer(grid.headline)
+    if len(grids) > GRIDS_AT_MOST:
+        yield Text(f"{len(grids) - GRIDS_AT_MOST} more workloads and settings: in the page below\n")
 
 
 def _answer(found: Headline) -> Iterator[RenderableType]:

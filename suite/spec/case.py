@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from suite.spec.mesh import Mesh, mesh_of, mesh_shape, mesh_text
 from suite.spec.strategies import statistics_groups
 from suite.spec.workloads import Workload, find_workload, sized_workload
 
@@ -23,8 +24,10 @@ class Case:
     profiler's picture; ``interface`` is the network interface that gloo uses. Of a single device
     that others are held against, ``statistics_groups`` is into how many equal contiguous parts it
     cuts a batch: one after the other passes through the model, and gradients are those of the mean
-    of their losses. ``global_batch`` is samples a step over all devices, 0 the workload's own;
+    of their losses. ``mesh`` gives the sizes of a combined strategy's axes.
+    ``global_batch`` is samples a step over all devices, 0 the workload's own;
     ``memory_limit_bytes`` is what a GPU's allocator may hold for one device, 0 for all of it.
+    ``device_speeds`` are relative, a device each, where shares and cuts are planned by them.
     ``dtype`` is float32, tf32, bf16 or, of a reference, float64. With ``oversubscribe`` several
     ranks share a GPU and talk over gloo.
     """
@@ -47,24 +50,37 @@ class Case:
     timeline: bool = False
     interface: str = "lo"
     statistics_groups: int = 1
+    mesh: str = ""
     global_batch: int = 0
     memory_limit_bytes: int = 0
     oversubscribe: bool = False
+    device_speeds: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "device_speeds", tuple(self.device_speeds))  # JSON has lists
 
     @property
     def case_id(self) -> str:
         """Folder-safe name, unique in a run."""
         name = self.framework if self.framework != "horovod" else f"horovod-{self.engine}"
         strategy = f"{self.strategy}-{self.variant}" if self.variant else self.strategy
+        count = mesh_shape(mesh_text(self.strategy, self.axes)) or self.devices
+        planned = "-".join(f"{speed:g}" for speed in self.device_speeds)
+        speeds = f".speeds-{planned}" if planned else ""
         # Neither the usual ones nor a reference's float64 are named.
         parts = (self.dtype, self.mode)
         kind = "".join(f".{part}" for part in parts if part in (*DTYPES[1:], *MODES[1:]))
-        return f"{name}.{strategy}.{self.workload_id}.{self.device}{self.devices}{kind}"
+        return f"{name}.{strategy}.{self.workload_id}.{self.device}{count}{speeds}{kind}"
 
     @property
     def strict(self) -> Case:
         """The same in float32: what a case in another format is proven by."""
         return replace(self, dtype="float32")
+
+    @property
+    def axes(self) -> Mesh:
+        """Its devices as a mesh, with an axis for each part of its strategy."""
+        return mesh_of(self.strategy, self.devices, self.mesh)
 
     @property
     def workload_id(self) -> str:
@@ -80,7 +96,7 @@ class Case:
     @property
     def groups(self) -> int:
         """Parts of a global batch whose samples see each other here; 1 where none do."""
-        return statistics_groups(self.spec, self.strategy, self.variant, self.devices)
+        return statistics_groups(self.spec, self.strategy, self.variant, self.devices, self.mesh)
 
     @property
     def reference_id(self) -> str:

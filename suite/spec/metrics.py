@@ -73,7 +73,7 @@ METRICS: tuple[Metric, ...] = (
     _text("reason", "reason", "Why the status is not ok."),
     _text("framework", "framework", "pytorch, tensorflow or horovod."),
     _text("engine", "engine", "What computes: torch or tensorflow."),
-    _text("strategy", "strategy", "single, data, intra_layer or inter_layer."),
+    _text("strategy", "strategy", "single, data, intra_layer or inter_layer; + combines."),
     _text("variant", "variant", "The schedule of a pipeline."),
     _text("workload", "workload", "What is trained."),
     _text("size", "size", "The workload's size."),
@@ -164,6 +164,7 @@ METRICS: tuple[Metric, ...] = (
            "T_comm transfer over T_comm model: what the same bytes cost more inside a step."),
     _text("comm_verdict", "is this normal?", "T_comm transfer against the link's prediction."),
     _text("ledger", "ledger", "Fairness ledger as JSON: rows that differ in it are not compared."),
+    _text("mesh", "mesh", "Devices along each axis of a combined strategy."),
     Metric("max_batch", "", "largest batch", "higher", str,
            "Largest global batch that fits, within the resolution asked for (--find-max-batch)."),
     Metric("max_batch_memory_bytes", "B", "memory at it", "", size_bytes,
@@ -177,6 +178,8 @@ METRICS: tuple[Metric, ...] = (
     Metric("memory_limit_bytes", "B", "memory limit", "", size_bytes,
            "What a process (GPU: an allocator) was allowed in the probes: a device's limit times "
            "the devices that a process drives."),
+    _text("device_speeds", "device speeds", "Relative speeds that shares and cuts were planned "
+          "for, a device each (--device-speeds); empty where they are even."),
 )
 COLUMNS: tuple[str, ...] = tuple(metric.name for metric in METRICS)
 BY_NAME: dict[str, Metric] = {metric.name: metric for metric in METRICS}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 
-from suite.spec.errors import UsageError
+from suite.spec.mesh import mesh_of
+from suite.spec.planner import proportional_shares
 from suite.spec.workloads.contract import Branch, Workload
 
 Work = tuple[str, int]
@@ -18,10 +19,22 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "intra_layer": ("",),
     "inter_layer": ("gpipe", "1f1b", "naive"),
 }
+# On a mesh of devices with an axis for each part; asked for by name, in no default matrix.
+COMBINED: dict[str, tuple[str, ...]] = {
+    "data+intra_layer": ("",),
+    "data+inter_layer": ("gpipe", "1f1b", "naive"),
+    "intra_layer+inter_layer": ("gpipe", "1f1b", "naive"),
+    "data+intra_layer+inter_layer": ("gpipe", "1f1b", "naive"),
+}
 
 
-def batch_slice(global_batch: int, devices: int, rank: int) -> slice:
-    """The contiguous samples of ``rank``."""
+def batch_slice(
+    global_batch: int, devices: int, rank: int, speeds: Sequence[float] = ()
+) -> slice:
+    """The contiguous samples of ``rank``: in proportion to its speed where ``speeds`` are given."""
+    if speeds:
+        shares = proportional_shares(global_batch, speeds)
+        return slice(sum(shares[:rank]), sum(shares[: rank + 1]))
     share = global_batch // devices
     return slice(rank * share, (rank + 1) * share)
 
@@ -55,16 +68,20 @@ def branch_parameters(workload: Workload, branch: Branch) -> list[str]:
     return [name for name in shard_axes(workload) if name.rpartition(".")[0] in layers]
 
 
-def stage_units(workload: Workload, stages: int) -> list[list[str]]:
-    """Contiguous groups of units, one a stage, whose largest count of FLOPs is the smallest."""
+def stage_units(
+    workload: Workload, stages: int, speeds: Sequence[float] = ()
+) -> list[list[str]]:
+    """Contiguous groups of units, one a stage, whose largest FLOPs over speed are the smallest."""
     costs = workload.unit_flops()
-    groups = balanced_cuts(list(costs.values()), stages)
+    groups = balanced_cuts(list(costs.values()), stages, speeds)
     names = iter(costs)
     return [[next(names) for _ in range(count)] for count in groups]
 
 
-def balanced_cuts(costs: Sequence[float], stages: int) -> list[int]:
-    """Lengths of ``stages`` contiguous groups that make the largest sum the smallest.
+def balanced_cuts(
+    costs: Sequence[float], stages: int, speeds: Sequence[float] = ()
+) -> list[int]:
+    """Lengths of ``stages`` contiguous groups that make the largest sum over speed the smallest.
 
     Dynamic programming over the first cut, from the back (linear partitioning: Skiena, The
     Algorithm Design Manual, 10.7). Of equal plans the one with longer first groups is taken; groups
@@ -73,14 +90,17 @@ def balanced_cuts(costs: Sequence[float], stages: int) -> list[int]:
     before = [0.0, *accumulate(costs)]
     units = len(costs)
     filled = min(stages, units)
+    pace = list(speeds or [1.0] * stages)[:filled]
     best: dict[tuple[int, int], tuple[float, list[int]]] = {
-        (start, 1): (before[units] - before[start], [units - start]) for start in range(units)
+        (start, 1): ((before[units] - before[start]) / pace[-1], [units - start])
+        for start in range(units)
     }
     for count in range(2, filled + 1):
         for start in range(units - count + 1):
             best[start, count] = min(
                 (
-                    (max(before[cut] - before[start], rest), [cut - start, *lengths])
+                    (max((before[cut] - before[start]) / pace[-count], rest),
+                     [cut - start, *lengths])
                     for cut in range(units - count + 1, start, -1)
                     for rest, lengths in [best[cut, count - 1]]
                 ),
@@ -89,13 +109,15 @@ def balanced_cuts(costs: Sequence[float], stages: int) -> list[int]:
     return best[0, filled][1] + [0] * (stages - filled)
 
 
-def stages_of_weights(workload: Workload, stages: int) -> dict[str, tuple[int, ...]]:
+def stages_of_weights(
+    workload: Workload, stages: int, speeds: Sequence[float] = ()
+) -> dict[str, tuple[int, ...]]:
     """Parameter name -> the stages that hold it; what belongs to no unit rides with its end.
 
     What both ends hold they hold as equal copies; the first stage's is the one reported.
     """
     stage: dict[str, tuple[int, ...]] = {
-        unit: (index,) for index, group in enumerate(stage_units(workload, stages))
+        unit: (index,) for index, group in enumerate(stage_units(workload, stages, speeds))
         for unit in group
     }
     number = {"first": 0, "last": stages - 1}
@@ -115,16 +137,19 @@ def tied_weights(workload: Workload, stages: int) -> list[str]:
     return [name for name, held in stages_of_weights(workload, stages).items() if len(held) > 1]
 
 
-def statistics_groups(workload: Workload, strategy: str, variant: str, devices: int) -> int:
+def statistics_groups(
+    workload: Workload, strategy: str, variant: str, devices: int, mesh: str = ""
+) -> int:
     """Equal contiguous parts of a global batch that pass through the model on their own.
 
     1 where samples do not see each other: then parts change nothing.
     """
     if not workload.batch_statistics:
         return 1
-    if strategy == "data":
-        return devices
-    return micro_batches(variant, devices) if strategy == "inter_layer" else 1
+    sizes = mesh_of(strategy, devices, mesh)
+    staged = "inter_layer" in sizes.names
+    parts = micro_batches(variant, sizes.size("inter_layer")) if staged else 1
+    return sizes.size("data") * parts
 
 
 def pipeline_order(variant: str, stage: int, stages: int, parts: int) -> list[Work]:
@@ -167,33 +192,3 @@ def _ready(stage: int, kind: str, part: int, stages: int, done: set[tuple[int, s
 def micro_batches(variant: str, devices: int) -> int:
     """Micro-batches of a pipeline: one for ``naive``, twice the stages otherwise."""
     return 1 if variant == "naive" else 2 * devices
-
-
-def check_divides(workload: Workload, strategy: str, variant: str, devices: int) -> None:
-    """Raises :class:`UsageError` where the split does not come out even."""
-    label = f"{workload.name} {workload.size}, {strategy}"
-    if strategy == "data" and workload.global_batch % devices:
-        _refuse(label, devices, f"a divisor of the global batch {workload.global_batch}", OR_BATCH)
-    if strategy == "intra_layer":
-        for name, axis in shard_axes(workload).items():
-            if workload.shapes()[name][axis] % devices:
-                _refuse(label, devices, f"a divisor of {name}'s {workload.shapes()[name][axis]}")
-        for what, count in workload.divisors().items():
-            if count % devices:
-                _refuse(label, devices, f"a divisor of the {count} {what}")
-    if strategy == "inter_layer":
-        if len(workload.units()) < devices:
-            _refuse(label, devices, f"at most {len(workload.units())}, one a stage")
-        if workload.global_batch % micro_batches(variant, devices):
-            parts = micro_batches(variant, devices)
-            expected = f"{parts} micro-batches to divide the global batch {workload.global_batch}"
-            _refuse(label, devices, expected, OR_BATCH)
-
-
-OR_BATCH = "choose another --devices or --batch"
-
-
-def _refuse(
-    label: str, devices: int, expected: str, fix: str = "choose another --devices"
-) -> None:
-    raise UsageError(f"devices for {label}", devices, expected, fix)

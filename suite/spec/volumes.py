@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 
 from suite.spec.case import Case
-from suite.spec.strategies import micro_batches, stage_units, tied_weights
+from suite.spec.strategies import (
+    micro_batches,
+    shard_axes,
+    stage_units,
+    stages_of_weights,
+    tied_weights,
+)
 
 BYTES, LOW_BYTES = 4, 2
 Communications = list[tuple[str, int]]
@@ -25,16 +32,42 @@ def logical_communications(case: Case) -> Communications:
     backward, a micro-batch and cut, and the gradient of what first and last stage both hold, summed
     once (hops of the parameter and of its gradient where one device holds it). float32; in bf16
     activations, their gradients and gathered parameters have 2 bytes where the transport can.
+
+    On a mesh these are summed over all groups of each axis: a replica's share of the batch, or a
+    micro-batch of it, is what its shards exchange and its stages pass on, and each group of
+    replicas reduces the parts of parameters that its stage and shard hold.
     """
     if case.variant == "fsdp":
         return _sharded(case)
-    if case.strategy == "data":
-        return [("all_reduce", BYTES * prod(shape)) for shape in case.spec.shapes().values()]
-    if case.strategy == "intra_layer":
-        return _intra_layer(case)
-    if case.strategy == "inter_layer":
-        return _inter_layer(case)
-    return []
+    parts = {"data": _data, "intra_layer": _intra_layer, "inter_layer": _inter_layer}
+    return [one for axis in case.axes.names for one in parts[axis](case)]
+
+
+def _chunks(case: Case) -> int:
+    """Parts of the global batch that pass through the model on their own: shares, micro-batches."""
+    stages = case.axes.size("inter_layer")
+    parts = micro_batches(case.variant, stages) if "inter_layer" in case.axes.names else 1
+    return case.axes.size("data") * parts
+
+
+def _held(case: Case) -> Iterator[tuple[str, int]]:
+    """(name, bytes) of every parameter or part of one that a replica holds, on all its devices.
+
+    What no plan splits every shard's device has a copy of, and both ends of what is tied;
+    TensorFlow's manual placement has one of either.
+    """
+    mesh, placed = case.axes, case.framework == "tensorflow"
+    shards, axes = mesh.size("intra_layer"), shard_axes(case.spec)
+    holders = stages_of_weights(case.spec, mesh.size("inter_layer"))
+    for name, shape in case.spec.shapes().items():
+        size, split = BYTES * prod(shape), name in axes and shards > 1
+        copies = 1 if placed else len(holders[name])
+        for _ in range(shards * copies if split or not placed else copies):
+            yield name, size // shards if split else size
+
+
+def _data(case: Case) -> Communications:
+    return [("all_reduce", size) for _, size in _held(case)]
 
 
 def _activation_bytes(case: Case) -> int:
@@ -58,12 +91,13 @@ def _sharded(case: Case) -> Communications:
 
 
 def _intra_layer(case: Case) -> Communications:
-    hops = case.devices - 1 if case.framework == "tensorflow" else 0
+    hops = case.axes.size("intra_layer") - 1 if case.framework == "tensorflow" else 0
+    chunks = _chunks(case)
+    chunk_bytes = _activation_bytes(case) * (case.spec.global_batch // chunks)
     found: Communications = []
-    samples_bytes = _activation_bytes(case) * case.spec.global_batch
     for branch in case.spec.branches():
-        entering = samples_bytes * branch.entering
-        leaving = samples_bytes * branch.leaving
+        entering = chunk_bytes * branch.entering
+        leaving = chunk_bytes * branch.leaving
         backward = branch.input_has_gradient
         if hops:
             found += [("send_recv", entering)] * (hops * (1 + backward))
@@ -71,23 +105,26 @@ def _intra_layer(case: Case) -> Communications:
         else:
             found += [("all_reduce", leaving)] + [("all_reduce", entering)] * backward
         if branch.middle:
-            size = samples_bytes * branch.middle.elements
+            size = chunk_bytes * branch.middle.elements
             # By hops: parts to the first device and the sum back, and the same for the gradient.
             found += [("send_recv", size)] * (4 * hops) if hops else [("all_reduce", size)] * 2
-    return found
+    return found * chunks
 
 
 def _inter_layer(case: Case) -> Communications:
-    parts = micro_batches(case.variant, case.devices)
+    mesh, placed = case.axes, case.framework == "tensorflow"
+    stages, chunks = mesh.size("inter_layer"), _chunks(case)
+    # Beside each stage of a replica there is one for each shard; manual placement has one sender.
+    pipelines = 1 if placed else mesh.size("intra_layer")
+    chunk_bytes = _activation_bytes(case) * (case.spec.global_batch // chunks)
     found: Communications = []
     unit = 0
-    for group in stage_units(case.spec, case.devices)[:-1]:
+    for group in stage_units(case.spec, stages, case.device_speeds)[:-1]:
         unit += len(group)
-        samples = case.spec.global_batch // parts
-        size = _activation_bytes(case) * samples * prod(case.spec.boundary(unit))
-        found += [("send_recv", size)] * (2 * parts)
-    for name in tied_weights(case.spec, case.devices):
+        size = chunk_bytes * prod(case.spec.boundary(unit))
+        found += [("send_recv", size)] * (2 * chunks * pipelines)
+    for name in tied_weights(case.spec, stages):
         table = BYTES * prod(case.spec.shapes()[name])
-        hops = case.framework == "tensorflow"
-        found += [("send_recv", table)] * 2 if hops else [("all_reduce", table)]
+        ends = [("send_recv", table)] * 2 if placed else [("all_reduce", table)]
+        found += ends * (mesh.size("data") * pipelines)
     return found

@@ -24,12 +24,12 @@ def main() -> None:
     first, listing, rank = arrive()
     with swift_start():
         module = importlib.import_module(f"adapters.{first.framework}.session")
-    leave_group = _one_horovod(first.engine) if first.framework == "horovod" else None
+    listed = [list(map(Path, paths)) for paths in json.loads(listing.read_text())]
+    cases = [Case.read(path) for path, _, _ in listed]
+    leave_group = _one_horovod(cases) if first.framework == "horovod" else None
     method = os.environ.get("SUITE_INIT_METHOD", "")
     held = []
-    for number, paths in enumerate(json.loads(listing.read_text())):
-        case_path, inputs, folder = map(Path, paths)
-        case = Case.read(case_path)
+    for number, (case, (_, inputs, folder)) in enumerate(zip(cases, listed, strict=True)):
         os.environ["SUITE_INIT_METHOD"] = f"{method}-{number}"
         mine = Rank(rank.index, rank.processes, folder)
         print(f"case {case.case_id}", file=sys.stderr)
@@ -39,10 +39,16 @@ def main() -> None:
     leave()
 
 
-def _one_horovod(engine: str) -> Callable[[], None]:
-    """Horovod cannot join a second time; on two ranks every strategy uses the same group."""
-    hvd: Any = importlib.import_module(f"horovod.{engine}")
-    shutdown, hvd.shutdown = hvd.shutdown, lambda: None
+def _one_horovod(cases: list[Case]) -> Callable[[], None]:
+    """Horovod cannot join a second time: the group is joined once, with the sets of all cases."""
+    hvd: Any = importlib.import_module(f"horovod.{cases[0].engine}")
+    common = importlib.import_module("adapters.horovod.common")
+    groups = dict.fromkeys(ranks for case in cases for ranks in common.shared_by(case))
+    sets = common.ProcessSets(hvd, cases[0].devices, groups)
+    shutdown, init = hvd.shutdown, hvd.init
+    hvd.shutdown, hvd.ProcessSet = lambda: None, sets.of
+    # When the first session joins, since it counts the threads that this starts.
+    hvd.init = lambda process_sets: None if hvd.is_initialized() else init(process_sets=sets.new)
     return shutdown
 
 

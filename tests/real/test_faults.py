@@ -8,7 +8,7 @@ import pytest
 
 from suite.analysis.parity import Verdict
 from suite.spec.case import PARITY_STEPS, Case
-from suite.spec.strategies import VARIANTS
+from suite.spec.strategies import COMBINED, VARIANTS
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ from suite.spec.strategies import VARIANTS
         ("swapped_layers", "single", "gpt", "loss"),
         ("built_in_epsilon", "single", "mlp", "losses"),
         ("untied_gradient", "inter_layer", "gpt", "gradients"),
+        ("wrong_axis", "data+intra_layer", "gpt", "gradients"),
     ],
 )
 def test_fault(
@@ -28,7 +29,8 @@ def test_fault(
     prove: Callable[[Case], Verdict], monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FAULT", fault)
-    count, variant = 1 if strategy == "single" else 2, VARIANTS[strategy][0]
+    count = 1 if strategy == "single" else 2 ** len(strategy.split("+"))
+    variant = (VARIANTS | COMBINED)[strategy][0]
     verdict = prove(
         Case("faulty", "torch", strategy, variant, workload, "tiny", "real", "cpu", count, steps=1,
              probe_steps=0, warmup_limit=PARITY_STEPS)

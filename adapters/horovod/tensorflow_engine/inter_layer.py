@@ -7,7 +7,6 @@ from typing import Any
 import horovod.tensorflow as hvd
 import tensorflow as tf
 
-from adapters.horovod.common import merge_stages
 from adapters.horovod.tensorflow_engine.session import HorovodSession
 from adapters.tensorflow.models import dense_gradients, forward
 from adapters.tensorflow.models.branch import Tensors
@@ -26,11 +25,13 @@ class InterLayerSession(HorovodSession):
     """A rank's graph holds its stage's work, chained in the schedule's order."""
 
     def build(self, weights: Weights) -> Tensors:
-        stages, self.stage = self.case.devices, self.rank.index
+        mesh = self.case.axes
+        stages, self.stage = mesh.size("inter_layer"), self.position("inter_layer")
+        self.line = mesh.group("inter_layer", self.rank.index)
         self.last = stages - 1
         self.parts = micro_batches(self.case.variant, stages)
         self.order = pipeline_order(self.case.variant, self.stage, stages, self.parts)
-        groups = stage_units(self.spec, stages)
+        groups = stage_units(self.spec, stages, self.case.device_speeds)
         first = sum(len(group) for group in groups[: self.stage])
         self.units = range(first, first + len(groups[self.stage]))
         self.blanks = {}
@@ -39,14 +40,14 @@ class InterLayerSession(HorovodSession):
         if self.stage < self.last:
             self.blanks["backward"] = self._blank(self.units.stop)
         self.sink = tf.Variable(tf.zeros((), self.dtype), trainable=False)
-        holders = stages_of_weights(self.spec, stages)
+        holders = stages_of_weights(self.spec, stages, self.case.device_speeds)
         mine = {name: array for name, array in weights.items() if self.stage in holders[name]}
         self.tied = [name for name in tied_weights(self.spec, stages) if name in mine]
         return super().build(mine)
 
     def _blank(self, unit: int) -> tf.Variable:
         """What receives write into; one row a micro-batch, so that no two receives are alike."""
-        samples = self.spec.global_batch // self.parts
+        samples = self.spec.global_batch // (self.case.axes.size("data") * self.parts)
         shape = (self.parts, samples, *self.spec.boundary(unit))
         return tf.Variable(tf.zeros(shape, self.dtype), trainable=False)
 
@@ -58,25 +59,23 @@ class InterLayerSession(HorovodSession):
             for kind, part in self.order:
                 (flight.forward if kind == "forward" else flight.backward)(part)
             loss, gradients = flight.result()
-            return loss, self.sum_tied_gradients(gradients)
+            return loss, self.sum_tied_gradients(self.reduce_gradients(gradients))
 
     def sum_tied_gradients(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Each end adds what the other found: once a step, before the update."""
-        sums = {name: self.sum(gradients[name], f"tied.{name}", self.ends) for name in self.tied}
+        if not self.tied:
+            return gradients
+        ends = self.sets.of((self.line[0], self.line[-1]))
+        sums = {
+            name: self.sum(gradients[name], f"tied.{name}", "inter_layer", ends)
+            for name in self.tied
+        }
         return {**gradients, **sums}
 
     def loss(self, handle: tf.Tensor) -> float:
-        return float(hvd.broadcast(handle, self.last, name="loss"))
-
-    def gradients(self, index: int) -> Weights:
-        return self._whole(super().gradients(index))
-
-    def parameters(self) -> Weights:
-        return self._whole(super().parameters())
-
-    def _whole(self, held: Weights) -> Weights:
-        merged = merge_stages(self.gather(held))
-        return {name: merged[name] for name in self.names}
+        mean = tf.constant(super().loss(handle), tf.float64)
+        # The last rank has the last stage, of the last replica and shard.
+        return float(hvd.broadcast(mean, self.rank.processes - 1, name="broadcast.loss"))
 
 
 class _Flight:
@@ -100,7 +99,8 @@ class _Flight:
             if stage:
                 tape.watch(x)
             side = self.features[part] if session.spec.side_input else None
-            y = forward(session.spec, session.variables, x, session.units, features=side)
+            apply = session.applied(self.features[part], part)
+            y = forward(session.spec, session.variables, x, session.units, apply, side)
             if stage == session.last:
                 y = session.loss_function(y, self.targets[part]) / session.parts
         self.tapes[part] = tape, x, y
@@ -151,15 +151,18 @@ class _Flight:
         session.sink.assign(tf.reshape(sent, (-1,))[0])
 
     def _hop(self, kind: str, part: int, tensor: tf.Tensor, sender: int) -> tf.Tensor:
+        session = self.session
         lower = sender if kind == "forward" else sender - 1
         return hvd.broadcast(
-            tensor, sender, name=self._name(kind, part, sender), ignore_name_scope=True,
-            process_set=self.session.neighbours[lower],
+            tensor, session.line[sender], name=self._name(kind, part, sender),
+            ignore_name_scope=True,
+            process_set=session.sets.of(session.line[lower : lower + 2]),
         )
 
     def _name(self, kind: str, part: int, sender: int) -> str:
         """By the lower of the two stages."""
-        return f"{kind}.{sender if kind == 'forward' else sender - 1}.{part}"
+        name = f"{kind}.{sender if kind == 'forward' else sender - 1}.{part}"
+        return self.session.key("inter_layer", name)
 
     def result(self) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Mean loss of the batch (zero before the last stage), gradients of this stage."""

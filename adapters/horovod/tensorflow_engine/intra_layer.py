@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from adapters.horovod.common import merge_shards, my_shard
+from adapters.horovod.common import my_shard
 from adapters.horovod.tensorflow_engine.session import HorovodSession
-from adapters.tensorflow.models import dense_gradients, forward
-from adapters.tensorflow.models.branch import Branch, Share, Tensors, held, sums
+from adapters.tensorflow.models.branch import Apply, Branch, Share, Tensors, held, sums
+from suite.spec.workloads import Branch as Plan
 from suite.spec.workloads import Weights
 
 
@@ -17,39 +17,42 @@ class IntraLayerSession(HorovodSession):
     """Every rank computes the whole batch on its columns; replicated parts are computed by all."""
 
     def build(self, weights: Weights) -> Tensors:
+        shards = self.case.axes.size("intra_layer")
         part = {
-            name: my_shard(self.spec, name, array, self.rank.index, self.case.devices)
+            name: my_shard(self.spec, name, array, self.position("intra_layer"), shards)
             for name, array in weights.items()
         }
         return super().build(part)
 
-    def loss_and_gradients(
-        self, features: tf.Tensor, targets: tf.Tensor
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        plans = enumerate(self.spec.branches())
+    def applied(self, features: tf.Tensor, part: int = 0) -> Apply:
+        plans = iter(self._plans())
         weights = held(self.spec, self.variables, features)
 
         def apply(branch: Branch, x: tf.Tensor) -> tf.Tensor:
             number, plan = next(plans)
             share = Share(branch, weights)
             for turn in range(sums(plan)):
-                name = f"{number}.{turn}"
+                # A micro-batch's collectives are its own; the first's have the plain name.
+                name = f"{number}.{turn}.{part}" if part else f"{number}.{turn}"
                 partial, finish = share.advance(self._enter(f"enter.{name}")(x))
                 x = finish(weights, self._merge(f"merge.{name}")(partial))
             return x
 
-        with self.compute_device():
-            with tf.GradientTape() as tape:
-                logits = forward(self.spec, self.variables, features, apply=apply)
-                loss = self.loss_function(logits, targets)
-            return loss, dense_gradients(tape.gradient(loss, dict(self.variables)))
+        return apply
+
+    def _plans(self) -> list[tuple[int, Plan]]:
+        """The branches that this rank's stage has, with their numbers in the model."""
+        return [
+            (number, plan) for number, plan in enumerate(self.spec.branches())
+            if f"{plan.row}.weight" in self.variables
+        ]
 
     def _enter(self, name: str) -> Callable[[tf.Tensor], tf.Tensor]:
         """Identity forward, sum of the ranks' gradients backward ("f" of Shoeybi et al. 2019)."""
 
         @tf.custom_gradient
         def enter(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-            return tf.identity(x), lambda gradient: self.sum(gradient, name)
+            return tf.identity(x), lambda gradient: self.sum(gradient, name, "intra_layer")
 
         return enter
 
@@ -61,12 +64,6 @@ class IntraLayerSession(HorovodSession):
 
         @tf.custom_gradient
         def merge(part: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-            return self.sum(part, name), lambda gradient: gradient
+            return self.sum(part, name, "intra_layer"), lambda gradient: gradient
 
         return merge
-
-    def gradients(self, index: int) -> Weights:
-        return merge_shards(self.spec, self.gather(super().gradients(index)))
-
-    def parameters(self) -> Weights:
-        return merge_shards(self.spec, self.gather(super().parameters()))

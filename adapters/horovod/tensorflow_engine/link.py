@@ -8,7 +8,7 @@ from typing import Any
 import horovod.tensorflow as hvd
 import tensorflow as tf
 
-from adapters.horovod.common import HorovodLink, neighbour_sets, new_sets
+from adapters.horovod.common import HorovodLink, ProcessSets
 from adapters.tensorflow.models.training import open_devices
 from suite.spec.case import Case, Rank
 from suite.spec.link import ELEMENT_BYTES, Call, Interval
@@ -17,9 +17,9 @@ from suite.spec.link import ELEMENT_BYTES, Call, Interval
 def open_engine(case: Case, rank: Rank) -> TensorFlowEngineLink:
     """Joins the group."""
     device = open_devices(case, 1, first=rank.index)[0]
-    neighbours = neighbour_sets(hvd, rank.processes)[:1]
-    hvd.init(process_sets=new_sets(hvd, neighbours))
-    return TensorFlowEngineLink(rank, device, neighbours[0])
+    sets = ProcessSets(hvd, rank.processes, [(0, 1)])
+    hvd.init(process_sets=sets.new)
+    return TensorFlowEngineLink(rank, device, sets.of((0, 1)))
 
 
 class TensorFlowEngineLink(HorovodLink):

@@ -11,13 +11,16 @@ import tensorflow as tf
 
 from adapters.horovod.common import (
     ComputeClock,
-    end_set,
+    OnMesh,
+    ProcessSets,
     gather_arrays,
     ledger,
-    neighbour_sets,
-    new_sets,
+    shared_by,
+    whole_arrays,
 )
 from adapters.horovod.tensorflow_engine.sampling import SampledClock
+from adapters.tensorflow.models import forward
+from adapters.tensorflow.models.branch import Apply
 from adapters.tensorflow.models.stamps import size_bytes
 from adapters.tensorflow.models.training import Training, open_devices
 from suite.spec.adapter import Busy, Inputs, Session
@@ -31,39 +34,56 @@ def open_engine(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Ses
     # TensorFlow's threads start with its first operation; those after it are Horovod's.
     tf.zeros(()).numpy()
     clock = ComputeClock()
-    staged = case.strategy == "inter_layer"
-    sets = neighbour_sets(hvd, rank.processes) if staged else []
-    ends = end_set(hvd, case.spec, rank.processes) if staged else None
-    hvd.init(process_sets=new_sets(hvd, [*sets, ends]))
+    sets = ProcessSets(hvd, rank.processes, shared_by(case))
+    hvd.init(process_sets=sets.new)
     clock.initialised()
-    session = _session_class(case.strategy)
-    session.rank, session.neighbours, session.ends, session.clock = rank, sets, ends, clock
+    session = _session_class(case)
+    session.rank, session.sets, session.clock = rank, sets, clock
     return session(case, weights, inputs, devices)
 
 
-def _session_class(strategy: str) -> type[HorovodSession]:
-    if strategy == "data":
+def _session_class(case: Case) -> type[HorovodSession]:
+    """The class of the strategy; of a combined one, what its axes' classes make together."""
+    bases = tuple(_axis_class(axis) for axis in case.axes.names)
+    if len(bases) > 1:
+        return type("MeshSession", bases, {})
+    return bases[0] if bases else HorovodSession
+
+
+def _axis_class(axis: str) -> type[HorovodSession]:
+    if axis == "data":
         from adapters.horovod.tensorflow_engine.data import DataSession
 
         return DataSession
-    if strategy == "intra_layer":
+    if axis == "intra_layer":
         from adapters.horovod.tensorflow_engine.intra_layer import IntraLayerSession
 
         return IntraLayerSession
-    if strategy == "inter_layer":
-        from adapters.horovod.tensorflow_engine.inter_layer import InterLayerSession
+    from adapters.horovod.tensorflow_engine.inter_layer import InterLayerSession
 
-        return InterLayerSession
-    return HorovodSession
+    return InterLayerSession
 
 
-class HorovodSession(Training):
+class HorovodSession(OnMesh, Training):
     """A rank of a Horovod job; by itself the single strategy."""
 
-    rank: Rank
-    neighbours: list[Any]
-    ends: Any
     clock: ComputeClock
+
+    def applied(self, features: tf.Tensor, part: int = 0) -> Apply | None:
+        """How the branches of a stage are computed on a micro-batch; None is whole."""
+        return None
+
+    def mean_loss(self, features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        if self.case.strategy == "single":
+            return super().mean_loss(features, targets)
+        logits = forward(
+            self.spec, self.variables, features, apply=self.applied(features)
+        )
+        return self.loss_function(logits, targets)
+
+    def reduce_gradients(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Mean over the replicas, where there are any."""
+        return gradients
 
     def clocked(self, run: Callable[[], None]) -> Sequence[Busy]:
         if self.case.device == "cuda":
@@ -75,17 +95,19 @@ class HorovodSession(Training):
     def agree(self, ready: bool) -> bool:
         return bool(hvd.allreduce(tf.constant(int(ready)), op=hvd.Min, name="agree"))
 
-    def sum(self, tensor: tf.Tensor, name: str, over: Any = hvd.global_process_set) -> tf.Tensor:
-        """All-reduce over the ranks of a process set, stamped where the graph holds stamps."""
+    def sum(self, tensor: tf.Tensor, name: str, axis: str, over: Any = None) -> tf.Tensor:
+        """All-reduce over an axis, or a part of it; stamped where the graph holds stamps."""
         if self.silent:
             return tensor
         start = self.stamps.mark(0, [tensor]) if self.stamps.on else None
         total = hvd.allreduce(
-            tensor, op=hvd.Sum, name=name, ignore_name_scope=True, process_set=over
+            tensor, op=hvd.Sum, name=name, ignore_name_scope=True,
+            process_set=over or self.process_set(axis),
         )
         if start is not None:
             end = self.stamps.mark(0, [total])
-            self.stamps.member("all_reduce", name, 0, size_bytes(tensor), start, end)
+            key = self.key(axis, name)
+            self.stamps.member("all_reduce", key, 0, size_bytes(tensor), start, end)
         return total
 
     def gather(self, held: Weights) -> list[Weights]:
@@ -94,6 +116,15 @@ class HorovodSession(Training):
             return np.asarray(hvd.allgather(tf.constant(array), name="gather"))
 
         return gather_arrays(held, hvd.allgather_object, flat)
+
+    def gradients(self, index: int) -> Weights:
+        return self._whole(super().gradients(index))
+
+    def parameters(self) -> Weights:
+        return self._whole(super().parameters())
+
+    def _whole(self, held: Weights) -> Weights:
+        return whole_arrays(self.spec, self.case.axes, self.gather(held)) if self.split else held
 
     def describe(self) -> dict[str, str]:
         return super().describe() | ledger(self.case)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import horovod.torch as hvd
@@ -13,15 +14,29 @@ from torch import nn
 
 from adapters.horovod.torch_engine.session import HorovodSession, Watch
 from adapters.pytorch.models.images import laid_out
-from suite.spec.strategies import batch_slice
+from suite.spec.planner import share_weighted
+from suite.spec.strategies import batch_slice, micro_batches
 from suite.spec.workloads import Weights
 
 
 class DataSession(HorovodSession):
-    """Gradients are averaged over ranks; equal shards make that the global-batch mean."""
+    """Gradients are averaged over ranks; equal shards make that the global-batch mean.
+
+    Shards by the devices' speeds are weighted instead.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        if self.case.device_speeds:
+            self.loss_function = share_weighted(
+                self.loss_function, self.case.devices, self.spec.global_batch
+            )
 
     def local_batch(self, features: Any, targets: Any) -> tuple[Any, Any]:
-        share = batch_slice(len(features), self.case.devices, self.rank.index)
+        share = batch_slice(
+            len(features), self.case.axes.size("data"), self.position("data"),
+            self.case.device_speeds,
+        )
         return features[share], targets[share]
 
     def build(self, weights: Weights) -> nn.Module:
@@ -29,14 +44,43 @@ class DataSession(HorovodSession):
         return laid_out(super().build(weights), torch.contiguous_format)
 
     def make_optimizer(self) -> Any:
-        hvd.broadcast_parameters(self.model.state_dict(), root_rank=0)
-        named = self.model.named_parameters()
-        return hvd.DistributedOptimizer(super().make_optimizer(), named_parameters=named)
+        replicas = self.process_set("data")
+        first = self.case.axes.group("data", self.rank.index)[0]
+        # What hvd.broadcast_parameters does, which knows no process sets.
+        for name, tensor in sorted(self.model.state_dict().items()):
+            hvd.broadcast_(tensor, first, name, replicas)
+        return hvd.DistributedOptimizer(
+            super().make_optimizer(), named_parameters=self.model.named_parameters(),
+            backward_passes_per_step=self.passes, process_set=replicas,
+        )
+
+    @cached_property
+    def staged(self) -> bool:
+        """Whether a replica is a pipeline."""
+        return "inter_layer" in self.case.axes.names
+
+    @property
+    def passes(self) -> int:
+        """Backward passes a step, of which the last one's gradients are reduced."""
+        if not self.staged:
+            return 1
+        return micro_batches(self.case.variant, self.case.axes.size("inter_layer"))
+
+    def reduce_gradients(self) -> None:
+        self.optimizer.synchronize()
+
+    def step(self, index: int) -> torch.Tensor:
+        if not self.staged:
+            return super().step(index)
+        # The pipeline has synchronised, before its ends added up what they tie.
+        with self.optimizer.skip_synchronize():
+            return super().step(index)
 
     def gradients(self, index: int) -> Weights:
         self.optimizer.zero_grad()
         self.forward_backward(index)
-        self.optimizer.synchronize()
+        if not self.staged:
+            self.optimizer.synchronize()
         named = self.named_parameters()
         found = self.full({name: p.grad for name, p in named.items() if p.grad is not None})
         # Resets the optimiser's handles; a step would have done it.
@@ -45,7 +89,7 @@ class DataSession(HorovodSession):
         return found
 
     def loss(self, handle: torch.Tensor) -> float:
-        return float(hvd.allreduce(handle, name="loss"))
+        return float(hvd.allreduce(handle, name="loss", process_set=self.process_set("data")))
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -53,10 +97,11 @@ class DataSession(HorovodSession):
 
         def issue(tensor: torch.Tensor, *arguments: Any, **named: Any) -> int:
             handle = int(original(tensor, *arguments, **named))
-            watch.add(handle, tensor, str(named["name"]))
+            watch.add(handle, tensor, self.key("data", str(named["name"])))
             return handle
 
-        with _replaced(allreduce_async_=issue, synchronize=self.wait), watch:
+        replaced = _replaced(allreduce_async_=issue, synchronize=self.wait)
+        with super().watched(), replaced, watch:
             yield
 
     @contextmanager
@@ -67,7 +112,8 @@ class DataSession(HorovodSession):
             local.append(tensor)
             return len(local) - 1
 
-        with _replaced(allreduce_async_=issue, synchronize=local.__getitem__):
+        replaced = _replaced(allreduce_async_=issue, synchronize=local.__getitem__)
+        with super().silenced(), replaced:
             yield
 
 

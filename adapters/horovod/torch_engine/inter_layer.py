@@ -6,9 +6,8 @@ import horovod.torch as hvd
 import torch
 from torch import nn
 
-from adapters.horovod.common import merge_stages
 from adapters.horovod.torch_engine.session import HorovodSession
-from adapters.pytorch.models import build_model, torch_name
+from adapters.pytorch.models import torch_name
 from suite.spec.strategies import micro_batches, pipeline_order, stage_units, tied_weights
 from suite.spec.workloads import Weights
 
@@ -17,23 +16,26 @@ class InterLayerSession(HorovodSession):
     """Receives are posted at the start of a step, so that a hop needs no waiting sender."""
 
     def build(self, weights: Weights) -> nn.Module:
-        stages, self.stage = self.case.devices, self.rank.index
+        mesh = self.case.axes
+        stages, self.stage = mesh.size("inter_layer"), self.position("inter_layer")
+        self.line = mesh.group("inter_layer", self.rank.index)
+        self.suffix = self.key("inter_layer", "")
         self.last = stages - 1
         self.parts = micro_batches(self.case.variant, stages)
         self.order = pipeline_order(self.case.variant, self.stage, stages, self.parts)
-        groups = stage_units(self.spec, stages)
+        groups = stage_units(self.spec, stages, self.case.device_speeds)
         first = sum(len(group) for group in groups[: self.stage])
         after = first + len(groups[self.stage])
+        self.units = range(first, after)
         self.entering = self._shape(first) if self.stage else ()
         self.leaving = self._shape(after) if self.stage < self.last else ()
-        model = build_model(self.spec, weights, range(first, after)).to(self.device, self.dtype)
-        self.prepared(model)
+        model = super().build(weights)
         names = tied_weights(self.spec, stages) if self.stage in (0, self.last) else []
         self.tied = {name: model.get_parameter(torch_name(name)) for name in names}
         return model
 
     def _shape(self, unit: int) -> tuple[int, ...]:
-        samples = self.spec.global_batch // self.parts
+        samples = self.spec.global_batch // (self.case.axes.size("data") * self.parts)
         return (samples, *self.spec.boundary(unit))
 
     def forward_backward(self, index: int) -> torch.Tensor:
@@ -47,6 +49,7 @@ class InterLayerSession(HorovodSession):
             (self._forward if kind == "forward" else self._backward)(part)
         for handle in self.sent:
             self.wait(handle)
+        self.reduce_gradients()
         self.sum_tied_gradients()
         if self.stage < self.last:
             return torch.zeros((), dtype=self.dtype, device=self.device)
@@ -73,13 +76,14 @@ class InterLayerSession(HorovodSession):
     def _name(self, kind: str, part: int, sending: bool) -> tuple[str, int]:
         """A hop's name, and its lower stage: between this stage and the one before or after it."""
         lower = self.stage if sending == (kind == "forward") else self.stage - 1
-        return f"{kind}.{lower}.{part}", lower
+        return f"{kind}.{lower}.{part}{self.suffix}", lower
 
     def _hop(self, kind: str, part: int, tensor: torch.Tensor, sending: bool = False) -> int:
         """Issues a broadcast from the stage a forward comes from, or a backward."""
         name, lower = self._name(kind, part, sending)
-        root = lower if kind == "forward" else lower + 1
-        return int(hvd.broadcast_async_(tensor, root, name, self.neighbours[lower]))
+        ranks = self.line[lower : lower + 2]
+        root = ranks[0] if kind == "forward" else ranks[1]
+        return int(hvd.broadcast_async_(tensor, root, name, self.sets.of(ranks)))
 
     def _send(self, kind: str, part: int, tensor: torch.Tensor) -> None:
         if self.silent:
@@ -127,15 +131,15 @@ class InterLayerSession(HorovodSession):
                 continue
             start = self.probe.mark() if self.probe else None
             handle = hvd.allreduce_async_(
-                gradient, op=hvd.Sum, name=f"tied.{name}", process_set=self.ends
+                gradient, op=hvd.Sum, name=f"tied.{name}",
+                process_set=self.sets.of((self.line[0], self.line[-1])),
             )
             self.wait(handle)
             if self.probe:
-                self.probe.add("all_reduce", gradient, start, self.probe.mark(), f"tied.{name}")
+                key = f"tied.{name}{self.suffix}"
+                self.probe.add("all_reduce", gradient, start, self.probe.mark(), key)
 
     def loss(self, handle: torch.Tensor) -> float:
-        return float(hvd.broadcast(handle, self.last, name="loss"))
-
-    def full(self, tensors: dict[str, torch.Tensor]) -> Weights:
-        merged = merge_stages(self.gather(super().full(tensors)))
-        return {name: merged[name] for name in self.names if name in merged}
+        mean = torch.tensor(super().loss(handle), dtype=torch.float64)
+        # The last rank has the last stage, of the last replica and shard.
+        return float(hvd.broadcast(mean, self.rank.processes - 1, name="broadcast.loss"))

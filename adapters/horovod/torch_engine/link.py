@@ -9,7 +9,7 @@ from typing import Any
 import horovod.torch as hvd
 import torch
 
-from adapters.horovod.common import HorovodLink, neighbour_sets, new_sets
+from adapters.horovod.common import HorovodLink, ProcessSets
 from adapters.pytorch.models.training import open_device
 from suite.spec.case import Case, Rank
 from suite.spec.link import ELEMENT_BYTES, Call, Interval
@@ -18,9 +18,9 @@ from suite.spec.link import ELEMENT_BYTES, Call, Interval
 def open_engine(case: Case, rank: Rank) -> TorchEngineLink:
     """Joins the group."""
     device = open_device(case, rank)
-    neighbours = neighbour_sets(hvd, rank.processes)[:1]
-    hvd.init(process_sets=new_sets(hvd, neighbours))
-    return TorchEngineLink(rank, device, neighbours[0])
+    sets = ProcessSets(hvd, rank.processes, [(0, 1)])
+    hvd.init(process_sets=sets.new)
+    return TorchEngineLink(rank, device, sets.of((0, 1)))
 
 
 class TorchEngineLink(HorovodLink):

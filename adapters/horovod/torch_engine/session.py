@@ -12,7 +12,14 @@ import horovod.torch as hvd
 import numpy as np
 import torch
 
-from adapters.horovod.common import end_set, gather_arrays, ledger, neighbour_sets, new_sets
+from adapters.horovod.common import (
+    OnMesh,
+    ProcessSets,
+    gather_arrays,
+    ledger,
+    shared_by,
+    whole_arrays,
+)
 from adapters.horovod.timeline import fused_operations, recorded
 from adapters.pytorch.models.training import Training, open_device
 from suite.spec.adapter import Inputs, Session, StepTrace
@@ -25,39 +32,47 @@ POLL_SECONDS = 2.5e-4
 def open_engine(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session:
     """Joins the group and builds the strategy's session."""
     device = open_device(case, rank)
-    staged = case.strategy == "inter_layer"
-    sets = neighbour_sets(hvd, rank.processes) if staged else []
-    ends = end_set(hvd, case.spec, rank.processes) if staged else None
-    hvd.init(process_sets=new_sets(hvd, [*sets, ends]))
-    session = _session_class(case.strategy)
-    session.neighbours, session.ends = sets, ends
+    sets = ProcessSets(hvd, rank.processes, shared_by(case))
+    hvd.init(process_sets=sets.new)
+    session = _session_class(case)
+    session.sets = sets
     return session(case, rank, weights, inputs, device)
 
 
-def _session_class(strategy: str) -> type[HorovodSession]:
-    if strategy == "data":
+def _session_class(case: Case) -> type[HorovodSession]:
+    """The class of the strategy; of a combined one, what its axes' classes make together."""
+    bases = tuple(_axis_class(axis) for axis in case.axes.names)
+    if len(bases) > 1:
+        return type("MeshSession", bases, {})
+    return bases[0] if bases else HorovodSession
+
+
+def _axis_class(axis: str) -> type[HorovodSession]:
+    if axis == "data":
         from adapters.horovod.torch_engine.data import DataSession
 
         return DataSession
-    if strategy == "intra_layer":
+    if axis == "intra_layer":
         from adapters.horovod.torch_engine.intra_layer import IntraLayerSession
 
         return IntraLayerSession
-    if strategy == "inter_layer":
-        from adapters.horovod.torch_engine.inter_layer import InterLayerSession
+    from adapters.horovod.torch_engine.inter_layer import InterLayerSession
 
-        return InterLayerSession
-    return HorovodSession
+    return InterLayerSession
 
 
-class HorovodSession(Training):
+class HorovodSession(OnMesh, Training):
     """A rank of a Horovod job; by itself the single strategy."""
-
-    neighbours: list[Any] = []
-    ends: Any = None
 
     def describe(self) -> dict[str, str]:
         return super().describe() | ledger(self.case)
+
+    def full(self, tensors: dict[str, torch.Tensor]) -> Weights:
+        held = super().full(tensors)
+        return whole_arrays(self.spec, self.case.axes, self.gather(held)) if self.split else held
+
+    def reduce_gradients(self) -> None:
+        """Called by a pipeline once a step, after its last backward pass: replicas reduce here."""
 
     def wait(self, handle: int) -> torch.Tensor:
         """``hvd.synchronize``, which spins: a timed step's compute clock stands still meanwhile."""
@@ -80,7 +95,8 @@ class HorovodSession(Training):
         path = self.rank.folder / "horovod-timeline.json"
         with recorded(hvd, path):
             trace = super().traced_step(index, timeline)
-        if self.rank.index:
+        # Rank 0 alone writes it: of several groups it tells its own operations only.
+        if self.rank.index or len(self.case.axes.axes) > 1:
             return trace
         return replace(trace, events=fused_operations(path.read_text()))
 

@@ -49,6 +49,8 @@ class Training:
     """A whole session of the single strategy."""
 
     silent = False
+    leaves = False  # whether what the model returns goes to another rank in its low format
+    units: range | None = None  # of the workload that the model here has; None is all of them
 
     def __init__(
         self, case: Case, rank: Rank, weights: Weights, inputs: Inputs, device: torch.device
@@ -77,12 +79,9 @@ class Training:
         return features, targets
 
     def build(self, weights: Weights) -> nn.Module:
-        return self.prepared(build_model(self.spec, weights).to(self.device, self.dtype))
-
-    def prepared(self, model: nn.Module, leaves: bool = False) -> nn.Module:
-        """The model in the case's precision and mode; ``leaves``: its output goes to a stage."""
+        model = build_model(self.spec, weights, self.units).to(self.device, self.dtype)
         if self.low:
-            autocast(model, self.device.type, leaves)
+            autocast(model, self.device.type, self.leaves)
         if self.case.mode == "compiled":
             model.compile()
         return model

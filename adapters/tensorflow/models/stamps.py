@@ -99,6 +99,39 @@ class Stamps:
         return [_event(one, ends.get(one.key, float("inf"))) for one in self._intervals]
 
 
+class TowerStamps(Stamps):
+    """A tower's view of the stamps of all devices: its devices are some of them.
+
+    ``suffix`` tells its communications from those of the other towers.
+    """
+
+    def __init__(self, whole: Stamps, devices: Sequence[int], suffix: str) -> None:
+        self._whole, self._numbers, self._suffix = whole, devices, suffix
+
+    @property
+    def on(self) -> bool:  # type: ignore[override]
+        return self._whole.on
+
+    def mark(self, device: int, tensors: Sequence[tf.Tensor] = ()) -> tf.Variable:
+        return self._whole.mark(self._numbers[device], tensors)
+
+    def member(
+        self, kind: str, key: str, device: int, payload_bytes: int, start: tf.Variable,
+        end: tf.Variable,
+    ) -> None:
+        key, device = key + self._suffix, self._numbers[device]
+        self._whole.member(kind, key, device, payload_bytes, start, end)
+
+    def sent(self, key: str, device: int, payload_bytes: int, ready: tf.Variable) -> None:
+        self._whole.sent(key + self._suffix, self._numbers[device], payload_bytes, ready)
+
+    def received(
+        self, key: str, device: int, payload_bytes: int, idle: tf.Variable, arrived: tf.Variable
+    ) -> None:
+        number = self._numbers[device]
+        self._whole.received(key + self._suffix, number, payload_bytes, idle, arrived)
+
+
 def _event(interval: _Interval, first_end_s: float) -> CommEvent:
     start, end = float(interval.start), float(interval.end)
     return CommEvent(

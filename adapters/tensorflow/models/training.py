@@ -96,10 +96,13 @@ class Training:
         """Mean loss of a batch and the gradients of the variables, dense."""
         with self.compute_device():
             with tf.GradientTape() as tape:
-                loss = self._mean_loss(features, targets)
-            return loss, dense_gradients(tape.gradient(loss, dict(self.variables)))
+                loss = self.mean_loss(features, targets)
+            return loss, self.tape_gradients(tape, loss)
 
-    def _mean_loss(self, features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    def tape_gradients(self, tape: tf.GradientTape, loss: tf.Tensor) -> dict[str, tf.Tensor]:
+        return dense_gradients(tape.gradient(loss, dict(self.variables)))
+
+    def mean_loss(self, features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         """Of equal parts one by one, where devices or micro-batches would compute them."""
         groups = self.case.statistics_groups
         if groups == 1:

@@ -54,7 +54,7 @@ function lineTexts(rows, right) {
 /** A plot with a line a case; marks place themselves at y = number of the line. */
 function linePlot(width, rows, x, right, marks, label) {
   return Plot.plot({
-    width, height: rows.length * ROW + 46, marginLeft: 6, marginRight: 10, marginTop: 8,
+    width, height: rows.length * ROW + 46, marginLeft: 18, marginRight: 22, marginTop: 8,
     marginBottom: 34, ariaLabel: label,
     x: { tickFormat: one => one === 0 ? "0" : seconds(one), label: null, ...x },
     y: { axis: null, domain: [rows.length - 0.5, -0.62] },

@@ -84,7 +84,7 @@ function drawCommunication(grid) {
 function communicationText(row, width) {
   const [verdict, against = ""] = (value("comm_verdict", row) || "no link sweep").split(": ");
   const ratio = /^([\d.]+)x the idle link/.exec(against);
-  if (!ratio) return verdict;
+  if (!ratio) return width < NARROW && verdict === "not modelled" ? "no model" : verdict;
   return width < NARROW ? `${verdict}, ${ratio[1]}×` : `${verdict}, ${ratio[1]}× the idle link`;
 }
 

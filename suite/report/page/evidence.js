@@ -55,7 +55,7 @@ const gatePlot = rows => width => {
   const y = row => rows.indexOf(row);
   const names = beside ? { frameAnchor: "left", textAnchor: "end", dx: -8 } : { frameAnchor: "left", dy: -10 };
   return Plot.plot({
-    width, height: Math.max(90, rows.length * (beside ? 16 : 26) + 56), marginLeft: beside ? longest + 12 : 8, marginBottom: 34,
+    width, height: Math.max(90, rows.length * (beside ? 16 : 26) + 56), marginLeft: beside ? longest + 12 : 20, marginBottom: 34,
     ariaLabel: "Parity error by case",
     x: { type: "log", domain: [low, high], label: null, ticks: d3.range(-4, 5).map(power => 10 ** power).filter(tick => tick >= low && tick <= high), tickFormat: "~g" },
     y: { axis: null, domain: [rows.length - 0.4, -0.8] },

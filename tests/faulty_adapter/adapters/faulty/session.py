@@ -97,3 +97,19 @@ def coarse_parameters() -> None:
 def full_precision() -> None:
     """bfloat16 asked for, float32 computed."""
     training.autocast = lambda *arguments: None
+def wrong_axis() -> None:
+    """Gradients are averaged over the shards' group instead of the replicas'."""
+
+    def averaged(group, bucket):  # noqa: ANN001, ANN202 - as above
+        buffer = bucket.buffer().div_(group.size())
+        work = dist.all_reduce(buffer, group=group, async_op=True)
+        return work.get_future().then(lambda future: future.value()[0])
+
+    original = data.DataSession.build
+
+    def build(self: Any, weights: Weights) -> Any:
+        wrapped = original(self, weights)
+        wrapped.register_comm_hook(self.group("intra_layer"), averaged)
+        return wrapped
+
+    data.DataSession.build = build  # type: ignore[method-assign]

@@ -1,0 +1,66 @@
+"""Whether a split comes out even: shares of a batch, shards, stages, micro-batches."""
+
+from __future__ import annotations
+
+from suite.spec.case import Case
+from suite.spec.errors import UsageError
+from suite.spec.planner import proportional_shares
+from suite.spec.strategies import micro_batches, shard_axes
+from suite.spec.workloads import Workload
+
+OR_BATCH = "choose another --devices or --batch"
+OR_MESH = "choose another --devices or --mesh"
+
+
+def check_divides(case: Case) -> None:
+    """Raises :class:`UsageError` where the split does not come out even, or a share empty."""
+    spec, mesh = case.spec, case.axes
+    label = f"{spec.name} {spec.size}, {case.strategy}"
+    replicas = mesh.size("data")
+    _check_replicas(case, label, replicas)
+    if "intra_layer" in mesh.names:
+        _check_shards(spec, label, mesh.size("intra_layer"))
+    if "inter_layer" in mesh.names:
+        _check_stages(case, label, mesh.size("inter_layer"), spec.global_batch // replicas)
+
+
+def division_problem(case: Case) -> str:
+    """The same in words; empty where it comes out even."""
+    try:
+        check_divides(case)
+    except UsageError as error:
+        return str(error).partition(". Fix:")[0]
+    return ""
+
+
+def _check_replicas(case: Case, label: str, replicas: int) -> None:
+    batch = case.spec.global_batch
+    if case.strategy == "data" and case.device_speeds:
+        if not min(proportional_shares(batch, case.device_speeds)):
+            expected = f"a sample of the global batch {batch} for each"
+            _refuse(label, replicas, expected, "give a larger --batch, or other --device-speeds")
+    elif batch % replicas:
+        _refuse(label, replicas, f"a divisor of the global batch {batch}", OR_BATCH)
+
+
+def _check_shards(workload: Workload, label: str, devices: int) -> None:
+    for name, axis in shard_axes(workload).items():
+        if workload.shapes()[name][axis] % devices:
+            _refuse(label, devices, f"a divisor of {name}'s {workload.shapes()[name][axis]}")
+    for what, count in workload.divisors().items():
+        if count % devices:
+            _refuse(label, devices, f"a divisor of the {count} {what}")
+
+
+def _check_stages(case: Case, label: str, stages: int, samples: int) -> None:
+    if len(case.spec.units()) < stages:
+        _refuse(label, stages, f"at most {len(case.spec.units())}, one a stage")
+    parts = micro_batches(case.variant, stages)
+    if samples % parts:
+        of_what = "the global batch" if samples == case.spec.global_batch else "a replica's share,"
+        expected = f"{parts} micro-batches to divide {of_what} {samples}"
+        _refuse(label, stages, expected, OR_BATCH)
+
+
+def _refuse(label: str, devices: int, expected: str, fix: str = OR_MESH) -> None:
+    raise UsageError(f"devices for {label}", devices, expected, fix)

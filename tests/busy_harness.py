@@ -1,0 +1,17 @@
+"""``python -m tests.busy_harness``: the command line with true work in NumPy as its one framework.
+
+``BUSY_EXTRA=4`` in the environment makes every step 10 % longer.
+"""
+
+from __future__ import annotations
+
+from suite import cli, config, runner
+from tests.synthetic import Still
+
+config.ENGINES.clear()
+config.ENGINES["busy"] = ("plain",)
+runner.REFERENCES = (("busy", "plain"),)
+runner.Calibration = lambda cores: Still()  # type: ignore[assignment,misc]
+
+if __name__ == "__main__":
+    cli.main()

@@ -1,0 +1,72 @@
+"""What may be split into how many parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from suite.config import build_matrix, resolve
+from suite.spec.case import Case
+from suite.spec.division import check_divides, division_problem
+from suite.spec.errors import UsageError
+from suite.spec.strategies import VARIANTS
+from suite.spec.workloads import WORKLOADS, Workload
+
+ALL_THREE = "data+intra_layer+inter_layer"
+ALL = [spec for sizes in WORKLOADS.values() for spec in sizes.values()]
+
+
+def _case(workload: str, size: str, strategy: str, devices: int, **other: Any) -> Case:
+    variant = other.pop("variant", "gpipe" if "inter_layer" in strategy else "")
+    return Case("pytorch", "torch", strategy, variant, workload, size, "real", "cpu", devices,
+                **other)
+
+
+@pytest.mark.parametrize("spec", ALL, ids=lambda spec: f"{spec.name}-{spec.size}")
+def test_two_devices_share_every_workload(spec: Workload) -> None:
+    for strategy, variants in VARIANTS.items():
+        for variant in variants:
+            devices = 1 if strategy == "single" else 2
+            check_divides(_case(spec.name, spec.size, strategy, devices, variant=variant))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "devices"), [("data", 7), ("intra_layer", 4), ("inter_layer", 3)]
+)
+def test_uneven_split_is_refused(strategy: str, devices: int) -> None:
+    case = _case("mlp", "tiny", strategy, devices)
+    with pytest.raises(UsageError, match="devices for mlp tiny"):
+        check_divides(case)
+    assert division_problem(case).startswith("devices for mlp tiny")
+    assert "Fix" not in division_problem(case)
+
+
+def test_each_axis_must_divide() -> None:
+    check_divides(_case("gpt", "tiny", ALL_THREE, 8))
+    with pytest.raises(UsageError, match="divisor of the global batch"):
+        check_divides(_case("gpt", "tiny", "data+intra_layer", 32, mesh="data=16,intra_layer=2"))
+    with pytest.raises(UsageError, match="got 8, expected a divisor of the 4 heads"):
+        check_divides(_case("gpt", "tiny", "data+intra_layer", 16, mesh="data=2,intra_layer=8"))
+    with pytest.raises(UsageError, match="8 micro-batches to divide a replica's share, 4"):
+        check_divides(_case("gpt", "tiny", "data+inter_layer", 8, mesh="data=2,inter_layer=4"))
+
+
+def _counts(**options: Any) -> list[tuple[int, str]]:
+    asked = {"framework": ["pytorch"], "workload": ["gpt"], "size": "tiny"} | options
+    return [(case.devices, case.mesh) for case in build_matrix(resolve("quick", None, asked), 0)]
+
+
+def test_of_several_numbers_of_devices_a_mesh_takes_its_own() -> None:
+    two = "data=2,intra_layer=2"
+    assert _counts(strategy=["data+intra_layer"], devices=[2, 4, 8]) == [
+        (4, two), (8, "data=4,intra_layer=2"),
+    ]
+    other = "data=2,intra_layer=4"
+    assert _counts(strategy=["data+intra_layer"], devices=[4, 8], mesh=[other]) == [
+        (4, two), (8, other),
+    ]
+    with pytest.raises(UsageError, match="a product of 4"):
+        _counts(strategy=["data+intra_layer"], devices=[2, 4], mesh=[other])
+    with pytest.raises(UsageError, match="devices for data.intra_layer"):
+        _counts(strategy=["data+intra_layer"], devices=[2, 3])
