@@ -24,6 +24,16 @@ def unsupported_reason(case: Case, python: Mapping[str, str]) -> str:
             return f"{case.framework} is not installed: make run installs it, or give --python"
         problem = adapter.installation_problem(case)
         if problem:
-            return f"{problem}: make setup builds it again"
+            return problem
     refused = unplannable(case.spec, case.strategy) if case.device_speeds else ""
-    return refused or adapter.unsupported_reason(case)
+    return refused or _no_such_format(case) or adapter.unsupported_reason(case)
+
+
+def _no_such_format(case: Case) -> str:
+    """An adapter that does not offer a format must not quietly compute in another."""
+    if case.dtype == "tf32" and case.device != "cuda":
+        return "TF32 is a format of NVIDIA's tensor cores: a CPU device has none"
+    offered = getattr(manifest(case.framework), "DTYPES", ("float32",))
+    if case.dtype in (*offered, "float64"):
+        return ""
+    return f"{case.framework} offers {', '.join(offered)}, not {case.dtype}"

@@ -55,10 +55,13 @@ def run(
         list[str] | None, typer.Option(help="how many share a step: 2, or a list: 2,4,8")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or auto")] = None,
-    dtype: str | None = None,
-    mode: Annotated[str | None, typer.Option(help="eager or compiled")] = None,
+    dtype: Annotated[list[str] | None, _texts("dtype")] = None,
+    mode: Annotated[list[str] | None, _texts("mode")] = None,
+    oversubscribe: Annotated[
+        bool, typer.Option("--oversubscribe", help="let ranks share a GPU, over gloo")
+    ] = False,
     accumulate: Annotated[
-        int | None, typer.Option(help="micro-batches a device adds up before an update")
+        list[str] | None, typer.Option(help="micro-batches a device adds up before an update")
     ] = None,
     steps: int | None = None,
     warmup: Annotated[int | None, typer.Option(help="most steps before measuring")] = None,
@@ -100,8 +103,9 @@ def run(
     options: dict[str, Any] = {
         "framework": _split(framework), "strategy": _split(strategy), "variant": _split(variant),
         "workload": _split(workload), "size": size, "data": data, "batch": batch,
-        "mesh": mesh, "devices": _split(devices), "device": device, "dtype": dtype, "mode": mode,
-        "accumulate": accumulate, "steps": steps, "warmup": warmup, "repeats": repeats,
+        "mesh": mesh, "devices": _split(devices), "device": device, "dtype": _split(dtype),
+        "mode": _split(mode), "oversubscribe": oversubscribe or None,
+        "accumulate": _split(accumulate), "steps": steps, "warmup": warmup, "repeats": repeats,
         "precision": precision, "budget": budget, "probes": probes,
         "probe_steps": probe_steps, "timeline": timeline or None, "seed": seed,
         "timeout": timeout, "python": _pairs(python), "link": link,

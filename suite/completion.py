@@ -20,6 +20,7 @@ def names(what: str) -> list[str]:
     """Every name a user may give for ``what``."""
     from suite.analysis.comparison import COMPARED
     from suite.config import DEFAULT, PRESETS, engines, variant_names
+    from suite.spec.case import DTYPES, MODES
     from suite.spec.link import COLLECTIVES
     from suite.spec.plugins import named
     from suite.spec.strategies import COMBINED, STRATEGIES
@@ -29,6 +30,7 @@ def names(what: str) -> list[str]:
         "preset": PRESETS, "framework": engines(), "strategy": [*STRATEGIES, *COMBINED],
         "workload": [*WORKLOADS, *named(GROUP)],
         "variant": [DEFAULT, *variant_names()], "metric": COMPARED, "collective": COLLECTIVES,
+        "dtype": DTYPES, "mode": MODES,
         "size": [size for sizes in WORKLOADS.values() for size in sizes],
     }
     return list(dict.fromkeys(found[what]))

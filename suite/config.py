@@ -48,9 +48,10 @@ class RunConfig(BaseModel):
     devices: list[Annotated[int, Field(ge=1)]] = Field(default_factory=lambda: [2], min_length=1)
     batch: int | None = Field(default=None, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    dtype: Literal["float32"] = "float32"
-    mode: Literal["eager", "compiled"] = "eager"
-    accumulate: int = Field(default=1, ge=1)
+    dtype: list[Literal["float32", "tf32", "bf16"]] = Field(["float32"], min_length=1)
+    mode: list[Literal["eager", "compiled"]] = Field(["eager"], min_length=1)
+    oversubscribe: bool = False
+    accumulate: list[Annotated[int, Field(ge=1)]] = Field(default_factory=lambda: [1], min_length=1)
     steps: int = Field(default=20, ge=1)
     warmup: int = Field(default=50, ge=2 * PARITY_STEPS)
     repeats: int = Field(default=3, ge=1)
@@ -68,12 +69,12 @@ class RunConfig(BaseModel):
     device_speeds: Literal["measured"] | list[float] = Field(default_factory=list)
     batch_resolution: float = Field(default=0.05, gt=0, lt=1)
 
-    @field_validator("variant", "mesh", mode="before")
+    @field_validator("variant", "mesh", "dtype", "mode", mode="before")
     @classmethod
     def _several(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
-    @field_validator("devices", mode="before")
+    @field_validator("devices", "accumulate", mode="before")
     @classmethod
     def _counts(cls, value: Any) -> Any:
         """One number, or a list; of a command line as text."""
@@ -81,7 +82,10 @@ class RunConfig(BaseModel):
         return [int(one) if isinstance(one, str) and one.lstrip("-").isdecimal() else one
                 for one in values]
 
-    @field_validator("framework", "strategy", "workload", "variant", "mesh", "devices")
+    @field_validator(
+        "framework", "strategy", "workload", "variant", "mesh", "devices", "dtype", "mode",
+        "accumulate",
+    )
     @classmethod
     def _no_repeats(cls, value: list[Any]) -> list[Any]:
         return list(dict.fromkeys(value))
@@ -218,7 +222,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
     """Every case of the matrix; raises :class:`UsageError` for what can never run."""
     # One kind for all numbers of devices: they share their bases.
-    device = choose_device(config.device, max(config.devices), gpus)
+    device = choose_device(config.device, max(config.devices), gpus, config.oversubscribe)
     offered = engines()
     known("framework", config.framework, offered)
     known("strategy", config.strategy, [*STRATEGIES, *COMBINED])
@@ -238,12 +242,13 @@ def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
         cases += [
             Case(
                 framework, engine, strategy, variant, workload, size, config.data, device, count,
-                config.dtype, config.mode, config.steps, config.seed, config.probe_steps,
-                config.warmup, mesh=mesh, global_batch=config.batch or 0,
-                device_speeds=_unequal(speeds, count), accumulate=config.accumulate,
+                dtype, mode, config.steps, config.seed, config.probe_steps, config.warmup,
+                mesh=mesh, global_batch=config.batch or 0, device_speeds=_unequal(speeds, count),
+                oversubscribe=device == "cuda" and count > gpus, accumulate=accumulate,
             )
             for framework in config.framework for engine in offered[framework]
             for strategy, variant, count, mesh in ways
+            for dtype in config.dtype for mode in config.mode for accumulate in config.accumulate
         ]
     _check_splits(cases)
     return cases
@@ -340,10 +345,17 @@ def known(what: str, asked: list[str], allowed: Any) -> None:
             raise UsageError(f"--{what}", name, expected, "pick one of these")
 
 
-def choose_device(asked: str, devices: int, gpus: int) -> str:
-    """``auto`` takes GPUs where there are enough; raises :class:`UsageError` without one."""
+def choose_device(asked: str, devices: int, gpus: int, oversubscribe: bool = False) -> str:
+    """``auto`` takes GPUs where there are enough; raises :class:`UsageError` without.
+
+    ``gpus`` are those that CUDA_VISIBLE_DEVICES leaves; ``oversubscribe`` lets ranks share them.
+    """
     if asked == "cuda" and gpus < 1:
         raise UsageError("--device", "cuda", "a machine with a GPU", "use --device cpu")
+    if asked == "cuda" and gpus < devices and not oversubscribe:
+        expected = f"{devices} GPUs, of which {gpus} can be seen"
+        fix = "ask for fewer --devices, or let ranks share one over gloo with --oversubscribe"
+        raise UsageError("--device", "cuda", expected, fix)
     if asked != "auto":
         return asked
-    return "cuda" if gpus >= devices else "cpu"
+    return "cuda" if gpus >= devices or (gpus and oversubscribe) else "cpu"

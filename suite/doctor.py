@@ -203,7 +203,7 @@ def framework(name: str) -> Iterator[Check]:
         misfit = adapter.installation_problem(case)
         reason = adapter.unsupported_reason(case)
         if misfit:
-            yield Check(label, PROBLEM, f"{version}: {misfit}", "make setup builds it again")
+            yield Check(label, PROBLEM, f"{version}: {misfit}", "as it says")
         elif reason:
             yield Check(label, PROBLEM, f"{version}: {reason}", "as it says")
         else:

@@ -64,7 +64,7 @@ def estimate(config: RunConfig, seconds: list[float | None]) -> str:
         text = f"Time: about {span}{more}"
     if config.budget is not None:
         text += f"; no block starts that would end past the budget of {duration(config.budget)}"
-    return f"{text}. References and start-up come on top."
+    return f"{text}. References, proofs in float32 and start-up come on top."
 
 
 def earlier_seconds(cases: list[Case], out: Path) -> dict[str, tuple[float, str]]:

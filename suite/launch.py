@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -61,7 +62,9 @@ def launch(
     folder.mkdir(parents=True, exist_ok=True)
     # A folder may be used again after an interruption; what a dead group left must not count.
     for leftover in folder.iterdir():
-        if leftover != case_path:
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        elif leftover != case_path:
             leftover.unlink()
     plan = manifest(case.framework).launch_plan(case, folder, python)
     began = time.monotonic()
@@ -80,6 +83,8 @@ def launch(
             status, reason = "failed", str(error)
         finally:
             _kill(group)
+            if plan.scratch:
+                shutil.rmtree(plan.scratch, ignore_errors=True)
     seconds = time.monotonic() - began
     if status == "failed":
         status, reason = _explain(folder, reason)

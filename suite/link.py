@@ -133,7 +133,7 @@ def plans_for_run(cases: Sequence[Case]) -> list[Plan]:
         for axis, size in case.axes.axes:
             among = 2 if axis == "inter_layer" else size
             key = case.framework, case.engine, case.device, among
-            if size > 1:
+            if size > 1 and not case.oversubscribe:
                 columns.setdefault(key, []).append((case, axis))
     return [Plan(link_case(*key), _run_sweep(mine, key[-1])) for key, mine in columns.items()]
 

@@ -20,6 +20,8 @@ from suite.storage import Storage, StoredLaunch, compact
 from suite.store import read_fits, read_probes
 from suite.upgrade import check_version, unknown_columns, upgrade
 
+# Folders of launches that prove in float32 what is timed in another format.
+PROOF = "proof."
 # What a reader is shown of a run.json that lacks it.
 UNKNOWN_MACHINE = {"processor": "unknown processor", "cores": 0, "gpus": 0}
 
@@ -53,7 +55,7 @@ def read_run(folder: Path, from_records: bool = False) -> StoredRun:
     run["environment"] = UNKNOWN_MACHINE | run.get("environment", {})
     run["configuration"] = {"seed": "unknown", "data": "unknown"} | run.get("configuration", {})
     try:
-        results = {result.case.case_id: result for result in _results(folder, run)}
+        results = {_id_on_disk(run, result.case): result for result in _results(folder, run)}
     except (AttributeError, KeyError, TypeError) as error:
         fix = f"restore the folder, or run it again ({type(error).__name__}: {error})"
         path = str(folder / "run.json")
@@ -62,6 +64,7 @@ def read_run(folder: Path, from_records: bool = False) -> StoredRun:
     for launch in _from_storage(folder) if stored else _from_records(folder, results, version):
         if launch.case_id in results:
             restore(results[launch.case_id], launch)
+    apply_proofs(run, list(results.values()))
     for probe in read_probes(folder):
         if probe.case_id in results:
             results[probe.case_id].probes.append(probe)
@@ -73,6 +76,12 @@ def read_run(folder: Path, from_records: bool = False) -> StoredRun:
         _verdicts_of_table(folder, results)
     found.losses = _losses(folder, found.results)
     return found
+
+
+def _id_on_disk(run: dict[str, Any], case: Case) -> str:
+    """Where a run had one mode, as a word, its ids did not name it."""
+    worded = isinstance(run["configuration"].get("mode"), str)
+    return case.case_id.removesuffix(".compiled") if worded else case.case_id
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:
@@ -104,7 +113,7 @@ def restore(result: CaseResult, launch: StoredLaunch) -> None:
     judge(result, Verdict(**outcome["parity"]) if outcome.get("parity") else None)
 
 
-def judge(result: CaseResult, verdict: Verdict | None) -> None:
+def judge(result: CaseResult, verdict: Verdict | None, lead: str = "") -> None:
     """Every launch must pass; the worst verdict stays on the row."""
     if verdict is None:
         result.status, result.reason = "refused", "no reference could be computed"
@@ -112,7 +121,19 @@ def judge(result: CaseResult, verdict: Verdict | None) -> None:
     if result.parity is None or verdict.error > result.parity.error:
         result.parity = verdict
     if verdict.status == "failed":
-        result.status, result.reason = "refused", verdict.reason
+        result.status, result.reason = "refused", f"{lead}{verdict.reason}"
+
+
+def apply_proofs(run: dict[str, Any], results: Sequence[CaseResult]) -> None:
+    """What the launches in float32 proved of the cases in other formats."""
+    for result in results:
+        proof = run.get("proofs", {}).get(result.case.strict.case_id)
+        if proof is None or result.case.dtype == "float32" or result.status == "unsupported":
+            continue
+        if proof["status"] != "ok":
+            result.status, result.reason = proof["status"], f"proof in float32: {proof['reason']}"
+            continue
+        judge(result, Verdict(**proof["parity"]) if proof["parity"] else None, "in float32 it ")
 
 
 def case_entries(results: list[CaseResult]) -> list[dict[str, Any]]:
@@ -153,7 +174,7 @@ def _cases_on_disk(folder: Path) -> Iterator[Case]:
     names = [path.name for path in (folder / "cases").glob("*") if path.is_dir()]
     for name in sorted(names, key=lambda one: (order.get(one, len(order)), one)):
         files = sorted((folder / "cases" / name).glob("**/case.json"))
-        if files and not name.startswith(("reference.", "link.")):
+        if files and not name.startswith(("reference.", "link.", PROOF)):
             yield _case(read_json(files[0], "case"))
 
 

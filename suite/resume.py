@@ -30,6 +30,10 @@ def reopen(folder: Path, options: dict[str, Any]) -> tuple[RunConfig, StoredRun]
         expected = f"a run of schema version {SCHEMA_VERSION}"
         fix = "start a new run; `report` and `compare` read this one"
         raise UsageError("--resume", f"{folder}, version {version}", expected, fix)
+    if stored.run["configuration"].get("mode") == "compiled":
+        expected = "a run whose cases name their mode, which this one's do not"
+        fix = "start a new run; `report` and `compare` read this one"
+        raise UsageError("--resume", str(folder), expected, fix)
     config = validate(RunConfig, stored.run["configuration"])
     _refuse_other_options(config, options)
     _refuse_other_machine(stored.run["environment"])

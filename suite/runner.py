@@ -17,6 +17,7 @@ from suite.analysis.doubts import Conditions
 from suite.analysis.frontier import FAILED
 from suite.analysis.link import LinkFit
 from suite.analysis.parity import Drift, Evidence, Verdict, check, measure_drift
+from suite.analysis.precision import ROUNDOFF, check_precision
 from suite.analysis.rows import CaseResult, Row, build_rows
 from suite.analysis.traced import reduce_launch
 from suite.availability import unsupported_reason
@@ -24,7 +25,15 @@ from suite.calibration import Block, Calibration
 from suite.config import RunConfig
 from suite.data import load_data
 from suite.launch import Guard, Outcome, launch
-from suite.reading import StoredRun, case_entries, judge, loss_rows, ranks
+from suite.reading import (
+    PROOF,
+    StoredRun,
+    apply_proofs,
+    case_entries,
+    judge,
+    loss_rows,
+    ranks,
+)
 from suite.spec.case import PARITY_STEPS, SCHEMA_VERSION, Case
 from suite.spec.workloads import Weights, initial_weights
 from suite.stopping import StoppingRule
@@ -75,6 +84,7 @@ class Runner:
         self.drifts: dict[str, Drift] = {}
         self.inputs: dict[str, Path] = {}
         self.losses: list[Row] = []
+        self.proven: set[str] = set()
         self.seconds: list[float] = []
         self.fits: list[LinkFit] = []
         self.run: dict[str, Any] = {
@@ -94,6 +104,7 @@ class Runner:
 
     def _restore(self, earlier: StoredRun) -> None:
         self.run, self.results, self.losses = earlier.run, earlier.results, earlier.losses
+        self.proven = {row["case_id"] for row in self.losses}
         self.fits = earlier.fits if earlier.run.get("links_measured") else []
         self.blocks = [Block.read(block) for block in earlier.run["blocks"]]
 
@@ -108,6 +119,10 @@ class Runner:
         if any(map(self._missing, range(len(self.blocks)))) or self._chosen():
             for case in {r.case.reference_id: r.case for r in self._open()}.values():
                 self._reference(case)
+            for case in {r.case.strict.case_id: r.case for r in self._open()
+                         if r.case.dtype in ROUNDOFF}.values():
+                self._prove_strictly(case.strict)
+            apply_proofs(self.run, self.results)
         self.began = self.clock() - self.run.get("spent_s", 0.0)
         # Earlier blocks first: a resumed run fills what they lack.
         for number in range(len(self.blocks)):
@@ -212,7 +227,7 @@ class Runner:
             reason = unsupported_reason(result.case, self.config.python)
             if reason:
                 result.status, result.reason = "unsupported", reason
-            result.oversubscribed = (
+            result.oversubscribed = result.case.oversubscribe or (
                 result.case.device == "cpu" and result.case.devices > len(self.cores)
             )
 
@@ -247,7 +262,8 @@ class Runner:
             replace(
                 asked, framework=framework, engine=engine, strategy="single", variant="",
                 device="cpu", devices=1, dtype=dtype, steps=1, mode="eager", probe_steps=0,
-                warmup_limit=PARITY_STEPS, statistics_groups=asked.groups, accumulate=1,
+                warmup_limit=PARITY_STEPS, statistics_groups=asked.groups, oversubscribe=False,
+                accumulate=1,
             )
             for framework, engine in REFERENCES
         ]
@@ -325,18 +341,45 @@ class Runner:
 
     def _prove(self, result: CaseResult, evidence: Evidence) -> Verdict | None:
         case = result.case
-        reference = self.references.get(case.reference_id)
-        verdict = None
-        if reference:
-            initial = initial_weights(case.spec, case.seed)
-            verdict = check(evidence, reference, initial)
-            if verdict.status == "failed":
-                drift = self._drift(case, reference, initial)
-                verdict = check(evidence, reference, initial, drift)
-            if result.parity is None:
-                self.losses += loss_rows(case.case_id, evidence.losses, reference.losses)
+        verdict = self._verdict(case, evidence)
+        if verdict and case.case_id not in self.proven:
+            self.proven.add(case.case_id)
+            expected = self.references[case.reference_id].losses
+            self.losses += loss_rows(case.case_id, evidence.losses, expected)
         judge(result, verdict)
         return verdict
+
+    def _verdict(self, case: Case, evidence: Evidence) -> Verdict | None:
+        """By the gates of float32, or the bounds of another format; None without a reference."""
+        reference = self.references.get(case.reference_id)
+        if reference is None:
+            return None
+        initial = initial_weights(case.spec, case.seed)
+        if case.dtype in ROUNDOFF:
+            return check_precision(evidence, reference, initial, case.dtype)
+        verdict = check(evidence, reference, initial)
+        if verdict.status == "failed":
+            drift = self._drift(case, reference, initial)
+            verdict = check(evidence, reference, initial, drift)
+        return verdict
+
+    def _prove_strictly(self, strict: Case) -> None:
+        """A launch of its own in float32, which is no sample; once a case, whatever its formats."""
+        proofs = self.run.setdefault("proofs", {})
+        if proofs.get(strict.case_id, {}).get("status") == "ok":
+            return
+        case = replace(strict, steps=1, probe_steps=0, warmup_limit=PARITY_STEPS)
+        folder = self.folder / "cases" / f"{PROOF}{case.case_id}"
+        self.show(Progress(f"proof in float32: {case.case_id}", 0, 1, None))
+        outcome = self._start(case, folder, 0)
+        verdict = None
+        if outcome.status == "ok":
+            verdict = self._verdict(case, load_evidence(folder, outcome.records[0]["losses"]))
+        proofs[strict.case_id] = {
+            "status": outcome.status, "reason": outcome.reason,
+            "parity": asdict(verdict) if verdict else None,
+        }
+        self._save_run()
 
 
 def load_evidence(folder: Path, losses: Sequence[float], keep: bool = False) -> Evidence:

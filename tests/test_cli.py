@@ -27,8 +27,7 @@ OPTIONS = {
     "--warmup", "--precision", "--budget", "--probes",
     "--probe-steps", "--timeline", "--resume", "--dry-run",
     "--quiet", "--json", "--mesh", "--device-speeds", "--batch", "--find-max-batch",
-    "--memory-limit",
-    "--batch-resolution",
+    "--memory-limit", "--batch-resolution", "--oversubscribe",
 }
 OTHER_OPTIONS = {
     "report": {"run", "--from-records", "--export-pytest-benchmark", "--quiet", "--json"},

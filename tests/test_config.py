@@ -6,7 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from suite.config import REPEATS_OF_A_RULE, build_matrix, parse_duration, parse_share, resolve
+from suite.availability import unsupported_reason
+from suite.config import (
+    REPEATS_OF_A_RULE,
+    build_matrix,
+    choose_device,
+    parse_duration,
+    parse_share,
+    resolve,
+)
+from suite.environment import visible_gpus
+from suite.spec.case import Case
+from suite.spec.errors import UsageError
 
 
 def test_shares_and_durations() -> None:
@@ -40,7 +51,55 @@ def test_a_file_says_the_same(tmp_path: Path) -> None:
 
 
 def test_accumulation_is_a_case_of_its_own() -> None:
-    matrix = {k: build_matrix(resolve("quick", None, {"accumulate": k}), 0) for k in (1, 4)}
-    assert [case.accumulate for case in matrix[4]] == [4] * len(matrix[4])
-    ids = {case.case_id for cases in matrix.values() for case in cases}
-    assert len(ids) == 2 * len(matrix[1])
+    alone = build_matrix(resolve("quick", None, {}), 0)
+    both = build_matrix(resolve("quick", None, {"accumulate": ["1", "4"]}), 0)
+    assert [case.accumulate for case in both].count(4) == len(alone)
+    assert len({case.case_id for case in both}) == len(both) == 2 * len(alone)
+
+
+def test_formats_and_modes_are_axes_with_ids_of_their_own() -> None:
+    asked = {"framework": ["pytorch"], "strategy": ["single"], "dtype": ["float32", "bf16"],
+             "mode": ["eager", "compiled"]}
+    ids = [case.case_id for case in build_matrix(resolve("smoke", None, asked), 0)]
+    plain = "pytorch.single.mlp-tiny.cpu1"
+    assert ids == [plain, f"{plain}.compiled", f"{plain}.bf16", f"{plain}.bf16.compiled"]
+    # As a run of an earlier version has it.
+    assert resolve("smoke", None, {"dtype": "bf16"}).dtype == ["bf16"]
+    with pytest.raises(UsageError, match="fp16"):
+        resolve("smoke", None, {"dtype": ["fp16"]})
+
+
+def test_no_format_is_quietly_another() -> None:
+    def reason(framework: str, engine: str, dtype: str, device: str = "cpu") -> str:
+        case = Case(framework, engine, "single", "", "mlp", "tiny", "real", device, 1, dtype)
+        return unsupported_reason(case, {framework: "elsewhere"})
+
+    assert "tensor cores" in reason("pytorch", "torch", "tf32")
+    assert reason("pytorch", "torch", "tf32", "cuda") == reason("pytorch", "torch", "bf16") == ""
+    assert "not bf16" in reason("tensorflow", "tensorflow", "bf16")
+    assert "torch engine only" in reason("horovod", "tensorflow", "bf16")
+    assert reason("tensorflow", "tensorflow", "float64") == ""
+
+
+def test_gpus_are_shared_only_where_that_is_asked_for() -> None:
+    with pytest.raises(UsageError, match="--oversubscribe"):
+        choose_device("cuda", 2, 1)
+    assert choose_device("cuda", 2, 1, oversubscribe=True) == "cuda"
+    with pytest.raises(UsageError, match="a machine with a GPU"):
+        choose_device("cuda", 2, 0, oversubscribe=True)
+    assert choose_device("auto", 2, 1) == "cpu"
+    asked = {"framework": ["pytorch"], "device": "cuda", "oversubscribe": True}
+    cases = build_matrix(resolve("smoke", None, asked), 1)
+    assert {case.devices for case in cases if case.oversubscribe} == {2}
+    assert not any(case.oversubscribe for case in cases if case.devices == 1)
+    reasons = {case.strategy: unsupported_reason(case, {"pytorch": ""}) for case in cases}
+    assert reasons["data"] == "" and "gloo" in reasons["intra_layer"]
+
+
+@pytest.mark.parametrize(("chosen", "names"), [
+    (None, ["A", "B"]), ("1", ["B"]), ("1,0", ["B", "A"]), ("", []), ("0,7,1", ["A"]),
+    ("GPU-b", ["B"]), ("-1", []),
+])
+def test_gpus_that_can_be_seen(chosen: str | None, names: list[str]) -> None:
+    lines = ["GPU 0: A (UUID: GPU-aaaa)", "GPU 1: B (UUID: GPU-bbbb)"]
+    assert visible_gpus(lines, chosen) == names

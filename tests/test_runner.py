@@ -53,7 +53,12 @@ class FakeLauncher:
         scale = planted if isinstance(planted, float) and case.dtype == "float32" else 1.0
         ones = {name: np.ones(shape) for name, shape in case.spec.shapes().items()}
         arrays = {f"gradient/{n}": a for n, a in ones.items()}
-        np.savez(folder / "parity.npz", **arrays, **{f"parameter/{n}": a for n, a in ones.items()})
+        # bfloat16 rounds gradients and leaves parameters float32.
+        rounded = case.dtype == "bf16" and planted != "float32"
+        arrays = {n: a * (1.004 if rounded else 1.0) for n, a in arrays.items()}
+        after = 1.0001 if rounded else 1.0
+        parameters = {f"parameter/{n}": a * after for n, a in ones.items()}
+        np.savez(folder / "parity.npz", **arrays, **parameters)
         slow = np.exp(self.generator.normal(0, self.noise.get(case.case_id, 0.0)))
         records = [_record(case, rank, scale, slow, cores) for rank in range(case.devices)]
         return Outcome("ok", "", self.seconds, records)
@@ -133,6 +138,12 @@ def _codes(row: dict[str, Any]) -> list[str]:
 def _saved(tmp_path: Path) -> list[dict[str, str]]:
     with (tmp_path / "results.csv").open() as stream:
         return list(csv.DictReader(stream))
+
+
+def _run_of(tmp_path: Path, launcher: FakeLauncher, cases: list[Case]) -> list[dict[str, Any]]:
+    runner = _runner(tmp_path, launcher, cases=cases)
+    runner.execute()
+    return runner.finish("complete")
 
 
 def test_each_block_holds_each_case_once(tmp_path: Path, launcher: FakeLauncher) -> None:
@@ -242,6 +253,35 @@ def test_no_reference_refuses(tmp_path: Path, launcher: FakeLauncher) -> None:
     assert [row["status"] for row in rows] == ["failed", "refused", "refused"]
     assert [row["stopped"] for row in rows] == [""] * 3 and runner.run["stopped"]["by"] == ""
     assert "reference" in rows[1]["reason"]
+
+
+def test_another_format_is_proven_in_float32_before_it_is_timed(
+    tmp_path: Path, launcher: FakeLauncher
+) -> None:
+    case = replace(_cases()[0], dtype="bf16")
+    rows = _run_of(tmp_path, launcher, [case])
+    assert rows[0]["status"] == rows[0]["parity"] == "ok", rows[0]["reason"]
+    folders = [folder.parent.name if "launch" in folder.name else folder.name
+               for folder in launcher.folders]
+    proof = f"proof.{case.strict.case_id}"
+    assert folders == ["float64", proof, *[case.case_id] * 3]
+    assert read_run(tmp_path).rows()[0]["parity_error"] == rows[0]["parity_error"]
+
+
+@pytest.mark.parametrize(("plant", "case_id", "status", "reason"), [
+    (2.0, "strict", "refused", "in float32 it differs"),
+    ("crash", "strict", "failed", "proof in float32: planted"),
+    ("float32", "own", "refused", "no bfloat16 rounding"),
+])
+def test_a_format_is_refused_by_either_proof(
+    tmp_path: Path, launcher: FakeLauncher, plant: Any, case_id: str, status: str, reason: str
+) -> None:
+    case = replace(_cases()[1], dtype="bf16")
+    launcher.plant = {case.strict.case_id if case_id == "strict" else case.case_id: plant}
+    rows = _run_of(tmp_path, launcher, [case])
+    assert rows[0]["status"] == status and reason in rows[0]["reason"]
+    timed = [one for one in launcher.cases if one.dtype == "bf16"]
+    assert bool(timed) == (case_id == "own")
 
 
 def test_oversubscribed_gets_no_speedup(tmp_path: Path, launcher: FakeLauncher) -> None:

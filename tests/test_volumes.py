@@ -122,3 +122,17 @@ def test_a_pipeline_has_as_many_more_micro_batches() -> None:
     assert _found("inter_layer", "mlp", "wide", variant="1f1b", accumulate=2) == [
         (kind, size // 2) for kind, size in whole * 2
     ]
+
+
+def test_bfloat16_halves_what_ranks_exchange_but_not_gradients() -> None:
+    def bytes_of(framework: str, strategy: str, variant: str, dtype: str) -> int:
+        case = Case(framework, "torch", strategy, variant, "mlp", "wide", "real", "cpu", 2, dtype)
+        return sum(size for _, size in logical_communications(case))
+
+    def share(framework: str, *cell: str) -> float:
+        return bytes_of(framework, *cell, "bf16") / bytes_of(framework, *cell, "float32")
+
+    assert share("pytorch", "intra_layer", "") == share("pytorch", "inter_layer", "gpipe") == 0.5
+    assert share("pytorch", "data", "") == share("horovod", "intra_layer", "") == 1.0
+    # Two gathers of 2 bytes and a scatter of 4, of three times 4.
+    assert share("pytorch", "data", "fsdp") == pytest.approx(8 / 12)

@@ -16,6 +16,7 @@ from suite.spec.case import Case
 
 ENGINES = ("torch", "tensorflow")
 DISTRIBUTIONS = ("horovod",)
+DTYPES = ("float32", "tf32", "bf16")
 # The ends of a pipeline add up the gradients of what they tie.
 COLLECTIVES = {
     "data": ("all_reduce",), "intra_layer": ("all_reduce",),
@@ -34,13 +35,22 @@ def unsupported_reason(case: Case) -> str:
     """Why this cell cannot run by design, or empty."""
     if case.variant == "fsdp":
         return "Horovod has no fully sharded data parallel"
+    if case.dtype in ("tf32", "bf16") and case.engine != "torch":
+        return f"{case.dtype} is offered on Horovod's torch engine only"
     if case.mode == "compiled":
         return "Horovod's collectives are not offered inside compiled graphs"
+    if case.oversubscribe:
+        return "Horovod gives each rank a GPU of its own; ranks share one in PyTorch only"
     return _nameless() or _elsewhere(case.interface)
 
 
 def installation_problem(case: Case) -> str:
     """Horovod's libraries fit the engine they were built against, and no other version of it."""
+    problem = _misfit(case)
+    return f"{problem}: make setup builds it again" if problem else ""
+
+
+def _misfit(case: Case) -> str:
     found = importlib.util.find_spec("horovod")
     if found is None or not found.submodule_search_locations:
         return "Horovod is not installed"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from suite.spec import compilers
 from suite.spec.adapter import LaunchPlan
 from suite.spec.case import Case
 
 ENGINES = ("torch",)
 DISTRIBUTIONS = ("torch",)
+DTYPES = ("float32", "tf32", "bf16")
 # The ends of a pipeline add up the gradients of what they tie.
 COLLECTIVES = {
     "data": ("all_reduce",), "data/fsdp": ("all_gather", "reduce_scatter"),
@@ -24,12 +26,14 @@ def unsupported_reason(case: Case) -> str:
         return "torch.compile is offered for the single strategy only"
     if case.variant == "interleaved" and "data" in case.axes.names:
         return "a rank's two stages would need two DDP wrappers with probes each: not offered"
+    if case.oversubscribe and (case.strategy, case.variant) != ("data", ""):
+        return "ranks share a GPU in data parallel only: gloo sends no tensors of a GPU"
     return ""
 
 
 def installation_problem(case: Case) -> str:
-    """The framework is one package."""
-    return ""
+    """The framework is one package; what it compiles needs a compiler."""
+    return compilers.problem(case.device) if case.mode == "compiled" else ""
 
 
 def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
@@ -44,5 +48,10 @@ def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
     }
     if case.device == "cpu":
         shared["CUDA_VISIBLE_DEVICES"] = ""
-    ranks = [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
-    return LaunchPlan(count, ranks)
+    scratch = folder / "compiled"
+    ranks = [
+        shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+        | compilers.own_caches(scratch / str(rank))
+        for rank in range(count)
+    ]
+    return LaunchPlan(count, ranks, scratch=scratch)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.fsdp._fully_shard._fsdp_api import AllGather, ReduceScatter
 from torch.distributed.tensor import DTensor
 
+from adapters.pytorch.models.precision import LOW
 from adapters.pytorch.session import DataParallelSession
 from suite.spec.workloads import Weights
 
@@ -27,8 +28,12 @@ class FullyShardedSession(DataParallelSession):
         model = super().build(weights)
         for parameter in model.parameters():  # FSDP refuses channels_last kernels
             parameter.data = parameter.data.contiguous()
+        # bf16: gathered and computed with in bfloat16, gradients summed in float32.
+        policy = MixedPrecisionPolicy(LOW, torch.float32) if self.low else MixedPrecisionPolicy()
         for part in [*cast(nn.ModuleDict, model.units).values(), model]:
-            sharded: FSDPModule = fully_shard(part, mesh=self.mesh["data"])
+            sharded: FSDPModule = fully_shard(
+                part, mesh=self.mesh["data"], mp_policy=policy
+            )
             sharded.set_custom_all_gather(_Gather(self))
             sharded.set_custom_reduce_scatter(_Scatter(self))
         return model
@@ -39,6 +44,11 @@ class FullyShardedSession(DataParallelSession):
         model.set_is_last_backward(not here)
         model.set_requires_gradient_sync(not here)
         return nullcontext()
+
+    def describe(self) -> dict[str, str]:
+        mixed = {"mixed_precision": "torch.autocast, MixedPrecisionPolicy",
+                 "parameter_communication": "bfloat16"}
+        return super().describe() | (mixed if self.low else {})
 
     def full(self, tensors: dict[str, torch.Tensor]) -> Weights:
         return super().full({

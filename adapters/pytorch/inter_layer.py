@@ -39,7 +39,7 @@ class InterLayerSession(GroupSession):
         self.chunks: list[nn.Module] = []
         self.pipeline: list[Any] = []
         for number in stages_of(case.variant, self.places, self.index):
-            self.units = units[number]
+            self.units, self.leaves = units[number], number < case.stages - 1
             chunk = super().build(weights)
             self.chunks.append(chunk)
             self.pipeline.append(_Stage(chunk, number, case.stages, self.device, group=group))

@@ -19,6 +19,7 @@ from torch.distributed.tensor.parallel import (
 )
 
 from adapters.pytorch.models import torch_name, torch_path
+from adapters.pytorch.models.precision import lower_input
 from adapters.pytorch.models.shards import torch_axes
 from adapters.pytorch.session import GroupSession
 from adapters.pytorch.styles import Entrance, OwnInputs, OwnPart
@@ -37,6 +38,8 @@ class IntraLayerSession(GroupSession):
         for branch in self.spec.branches():
             if not _holds(model, torch_path(branch.row)):  # another stage of a pipeline does
                 continue
+            if self.low:
+                lower_input(model.get_submodule(torch_path(branch.module)))
             plans = _pytorch_plans if self._dtensors(branch) else self._own_plans
             for plan in plans(branch):
                 parallelize_module(

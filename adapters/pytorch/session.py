@@ -25,13 +25,13 @@ def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Se
     device = open_device(case, rank)
     if case.strategy == "single":
         return Training(case, rank, weights, inputs, device)
-    join_group(rank, device)
+    join_group(rank, device, case.oversubscribe)
     return _session_class(case)(case, rank, weights, inputs, device)
 
 
-def join_group(rank: Rank, device: torch.device) -> None:
-    """NCCL between GPUs, gloo between CPUs."""
-    backend = "nccl" if device.type == "cuda" else "gloo"
+def join_group(rank: Rank, device: torch.device, shared: bool = False) -> None:
+    """NCCL between GPUs, gloo between CPUs and ranks on a ``shared`` GPU, which NCCL refuses."""
+    backend = "nccl" if device.type == "cuda" and not shared else "gloo"
     method = os.environ["SUITE_INIT_METHOD"]
     dist.init_process_group(backend, method, rank=rank.index, world_size=rank.processes)
 

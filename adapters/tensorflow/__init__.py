@@ -26,6 +26,8 @@ def unsupported_reason(case: Case) -> str:
         return "a stage's backward pass is placed on one device, so its layers are not split too"
     if case.mode == "compiled" and case.strategy != "single":
         return "XLA (jit_compile) is offered for the single strategy only"
+    if case.oversubscribe:
+        return "TensorFlow's one process has each GPU once; ranks share one in PyTorch only"
     return ""
 
 

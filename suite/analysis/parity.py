@@ -45,10 +45,10 @@ class Drift:
 def measure_drift(single: Evidence, reference: Evidence, initial: Arrays) -> Drift:
     """From a float32 and a float64 launch of the same framework on one device."""
     return Drift(
-        _relative(single.losses[:1], reference.losses[:1]),
-        _relative(single.losses, reference.losses),
+        relative(single.losses[:1], reference.losses[:1]),
+        relative(single.losses, reference.losses),
         _gradients(single.gradients, reference.gradients, _norm),
-        _updates(single.parameters, reference, initial),
+        update_error(single.parameters, reference, initial),
     )
 
 
@@ -63,11 +63,12 @@ def check(
     """
     known = drift or Drift()
     checks = [
-        ("first loss", _relative(found.losses[:1], reference.losses[:1])
+        ("first loss", relative(found.losses[:1], reference.losses[:1])
          / _gate(FIRST_LOSS, known.first_loss)),
-        ("losses", _relative(found.losses, reference.losses) / _gate(LATER_LOSS, known.losses)),
+        ("losses", relative(found.losses, reference.losses) / _gate(LATER_LOSS, known.losses)),
         ("gradients", _gradients_in_gates(found, reference, drift)),
-        ("updates", _updates(found.parameters, reference, initial) / _gate(UPDATE, known.updates)),
+        ("updates",
+         update_error(found.parameters, reference, initial) / _gate(UPDATE, known.updates)),
     ]
     errors = {name: error if np.isfinite(error) else np.inf for name, error in checks}
     worst = max(errors.values())
@@ -77,7 +78,8 @@ def check(
     return Verdict("failed", worst, f"differs from the reference, in gates: {failed}")
 
 
-def _relative(found: Sequence[float], reference: Sequence[float]) -> float:
+def relative(found: Sequence[float], reference: Sequence[float]) -> float:
+    """Largest relative difference; infinite between lists of different lengths."""
     if len(found) != len(reference):
         return float("inf")
     a, b = np.asarray(found, float), np.asarray(reference, float)
@@ -137,7 +139,7 @@ def _without_gradient(reference: Arrays) -> set[str]:
     return {name for name, own in sizes.items() if own <= NOTHING * max(sizes.values())}
 
 
-def _updates(found: Arrays, reference: Evidence, initial: Arrays) -> float:
+def update_error(found: Arrays, reference: Evidence, initial: Arrays) -> float:
     """Norm of the parameters' difference over the norm of what training changed.
 
     Adam's first steps are close to sign(gradient): an entry whose gradient is rounding noise moves

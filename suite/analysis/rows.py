@@ -200,7 +200,8 @@ def _refused_comparison(row: Row, base: Row | None) -> list[Any]:
 def _utilisation(result: CaseResult, row: Row, conditions: Conditions) -> Row:
     """MFU on CPU devices, over the float32 matrix-product rate of a core in the same run."""
     rates = conditions.matmul_rates()
-    if result.case.device != "cpu" or not rates or result.oversubscribed:
+    measured = result.case.device == "cpu" and result.case.dtype == "float32"
+    if not measured or not rates or result.oversubscribed:
         return {}
     peak: float = result.case.devices * statistics.median(rates)
     return {"mfu": row["flops_per_s"] / peak}

@@ -19,9 +19,10 @@ def shared_options(configuration: Mapping[str, Any]) -> str:
     """The options that all cases of a run have in common. Data in a file needs the file."""
     given = {name: configuration[name] for name in SHARED
              if configuration.get(name) not in (None, "", [])}
-    return " ".join(
+    shared = ["--oversubscribe"] if configuration.get("oversubscribe") else []
+    return " ".join(shared + [
         f"--{name.replace('_', '-')} {shlex.quote(_text(value))}" for name, value in given.items()
-    )
+    ])
 
 
 def _text(value: Any) -> str:

@@ -129,8 +129,10 @@ def details_table(rows: list[Row]) -> Table:
         column.no_wrap = True
         column.justify = "right"
     several = len({(row["workload"], row["size"]) for row in rows}) > 1
+    kinds = [name for name in ("dtype", "mode") if len({row.get(name) for row in rows}) > 1]
     for row in (row for row in rows if row["status"] == "ok"):
         name = case_name(row) + (f", {row['workload']} {row['size']}" if several else "")
+        name = ", ".join([name, *(str(row[kind]) for kind in kinds)])
         shown = (BY_NAME[key].show(row.get(key)) for key in DETAILS)
         table.add_row(name, BY_NAME["step_time_s"].show(row["step_time_s"]), speedup_text(row),
                       *shown)

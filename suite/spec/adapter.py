@@ -59,13 +59,15 @@ class LaunchPlan:
     """How a group starts: worker processes, variables per rank, and an optional helper process.
 
     The helper is a command that writes ``{"name": "value"}`` JSON to ``helper_output`` once ready;
-    those variables are given to every worker, and the helper is ended with the group.
+    those variables are given to every worker, and the helper is ended with the group. ``scratch``
+    is a folder of what a launch compiles, which no other launch must find: removed at its end.
     """
 
     processes: int
     environment: Sequence[dict[str, str]]
     helper: Sequence[str] = ()
     helper_output: Path | None = None
+    scratch: Path | None = None
 
 
 class Manifest(Protocol):
@@ -73,7 +75,8 @@ class Manifest(Protocol):
 
     ``COLLECTIVES[strategy]`` are those to sweep for a parallel strategy, or
     ``COLLECTIVES["strategy/variant"]`` where a variant calls others; ``UNSWEPT`` says of those
-    that a link session (``link.py``) does not offer why.
+    that a link session (``link.py``) does not offer why. ``DTYPES`` are the formats it trains in,
+    float32 alone where a manifest names none.
     """
 
     ENGINES: Sequence[str]
@@ -85,7 +88,9 @@ class Manifest(Protocol):
         """Empty when the framework can run the case, else why not."""
 
     def installation_problem(self, case: Case) -> str:
-        """Empty when what this interpreter has installed can run the case, else why not."""
+        """Empty when what this interpreter has installed can run the case, else why not, and
+        what mends it.
+        """
 
     def launch_plan(self, case: Case, folder: Path, python: str) -> LaunchPlan:
         """Processes and environment of one launch whose files live in ``folder``."""

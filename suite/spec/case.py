@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from suite.spec.mesh import Mesh, mesh_of, mesh_shape, mesh_text
@@ -12,6 +12,7 @@ from suite.spec.workloads import Workload, find_workload, sized_workload
 
 SCHEMA_VERSION = 2
 PARITY_STEPS = 10
+DTYPES, MODES = ("float32", "tf32", "bf16"), ("eager", "compiled")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Case:
     ``device_speeds`` are relative, a device each, where shares and cuts are planned by them.
     ``accumulate`` is the number of micro-batches that a device adds up the gradients of, one after
     another, before the step's one update; a pipeline's are multiplied by it.
+    ``dtype`` is float32, tf32, bf16 or, of a reference, float64. With ``oversubscribe`` several
+    ranks share a GPU and talk over gloo.
     """
 
     framework: str
@@ -52,6 +55,7 @@ class Case:
     mesh: str = ""
     global_batch: int = 0
     memory_limit_bytes: int = 0
+    oversubscribe: bool = False
     device_speeds: tuple[float, ...] = ()
     accumulate: int = 1
 
@@ -66,8 +70,17 @@ class Case:
         count = mesh_shape(mesh_text(self.strategy, self.axes)) or self.devices
         planned = "-".join(f"{speed:g}" for speed in self.device_speeds)
         speeds = f".speeds-{planned}" if planned else ""
-        parts = f".accumulate{self.accumulate}" if self.accumulate > 1 else ""
-        return f"{name}.{strategy}.{self.workload_id}.{self.device}{count}{speeds}{parts}"
+        # Neither the usual ones nor a reference's float64 are named.
+        parts = (self.dtype, self.mode)
+        kind = "".join(f".{part}" for part in parts if part in (*DTYPES[1:], *MODES[1:]))
+        if self.accumulate > 1:
+            kind += f".accumulate{self.accumulate}"
+        return f"{name}.{strategy}.{self.workload_id}.{self.device}{count}{speeds}{kind}"
+
+    @property
+    def strict(self) -> Case:
+        """The same in float32: what a case in another format is proven by."""
+        return replace(self, dtype="float32")
 
     @property
     def axes(self) -> Mesh:

@@ -80,7 +80,8 @@ METRICS: tuple[Metric, ...] = (
     _text("data", "data", "real, synthetic or a file."),
     _text("device", "device", "cpu (one core is one device) or cuda."),
     _text("devices", "devices", "How many devices share the step."),
-    _text("dtype", "dtype", "Number format of the timed run."),
+    _text("dtype", "dtype", "Number format of the timed run: float32, tf32 or bf16; "
+          "proven in float32 first."),
     _text("mode", "mode", "eager or compiled."),
     _text("global_batch", "global batch", "Samples a step, over all devices."),
     _text("steps", "steps", "Measured steps a launch."),
@@ -124,7 +125,7 @@ METRICS: tuple[Metric, ...] = (
            "FLOPs by the workload's formula over time."),
     Metric("mfu", "", "MFU", "higher", percent, "Model FLOP/s over devices times the "
            "float32 matrix-product rate of one core alone (NumPy's BLAS, median of the run's "
-           "blocks). Empty on GPUs: no peak is measured there."),
+           "blocks). Empty on GPUs and in other formats: no peak is measured there."),
     Metric("instrumentation_overhead", "", "probe overhead", "lower", percent,
            "Step time with probes over clean step time, minus one."),
     Metric("noise_cv", "", "noise", "lower", percent, "Deviation of steps over their mean."),

@@ -8,7 +8,7 @@ from math import prod
 from suite.spec.case import Case
 from suite.spec.strategies import shard_axes, stage_units, stages_of_weights, tied_weights
 
-BYTES = 4
+BYTES, LOW_BYTES = 4, 2
 Communications = list[tuple[str, int]]
 
 
@@ -24,7 +24,8 @@ def logical_communications(case: Case) -> Communications:
     (Shoeybi et al. 2019, section 3); TensorFlow's manual placement moves the same tensors by hops
     between the first device and the others. inter_layer: an activation forward and its gradient
     backward, a micro-batch and cut, and the gradient of what first and last stage both hold, summed
-    once (hops of the parameter and of its gradient where one device holds it); float32.
+    once (hops of the parameter and of its gradient where one device holds it). float32; in bf16
+    activations, their gradients and gathered parameters have 2 bytes where the transport can.
 
     On a mesh these are summed over all groups of each axis: a replica's share of the batch, or a
     micro-batch of it, is what its shards exchange and its stages pass on, and each group of
@@ -65,6 +66,11 @@ def _data(case: Case) -> Communications:
     return [("all_reduce", size) for _, size in _held(case)]
 
 
+def _activation_bytes(case: Case) -> int:
+    """Horovod has no bfloat16."""
+    return LOW_BYTES if case.dtype == "bf16" and case.framework != "horovod" else BYTES
+
+
 def _sharded(case: Case) -> Communications:
     found: Communications = []
     units = case.spec.units()
@@ -73,20 +79,21 @@ def _sharded(case: Case) -> Communications:
         leaf = name.rpartition(".")[2]
         first = shape[{"weight": -1, "depthwise": 2}.get(leaf, 0)]
         padded = -(-first // case.devices) * case.devices
-        size = BYTES * (prod(shape) // first) * padded
+        entries = (prod(shape) // first) * padded
         gathers = case.accumulate * (2 if name.split(".")[0] in units else 1)
-        found += [("all_gather", size)] * gathers + [("reduce_scatter", size)]
+        found += [("all_gather", _activation_bytes(case) * entries)] * gathers
+        found.append(("reduce_scatter", BYTES * entries))
     return found
 
 
 def _intra_layer(case: Case) -> Communications:
     hops = case.axes.size("intra_layer") - 1 if case.framework == "tensorflow" else 0
     chunks = _chunks(case)
-    samples = case.spec.global_batch // chunks
+    chunk_bytes = _activation_bytes(case) * (case.spec.global_batch // chunks)
     found: Communications = []
     for branch in case.spec.branches():
-        entering = BYTES * samples * branch.entering
-        leaving = BYTES * samples * branch.leaving
+        entering = chunk_bytes * branch.entering
+        leaving = chunk_bytes * branch.leaving
         backward = branch.input_has_gradient
         if hops:
             found += [("send_recv", entering)] * (hops * (1 + backward))
@@ -94,7 +101,7 @@ def _intra_layer(case: Case) -> Communications:
         else:
             found += [("all_reduce", leaving)] + [("all_reduce", entering)] * backward
         if branch.middle:
-            size = BYTES * samples * branch.middle.elements
+            size = chunk_bytes * branch.middle.elements
             # By hops: parts to the first device and the sum back, and the same for the gradient.
             found += [("send_recv", size)] * (4 * hops) if hops else [("all_reduce", size)] * 2
     return found * chunks
@@ -105,11 +112,12 @@ def _inter_layer(case: Case) -> Communications:
     stages, chunks = case.stages, _chunks(case)
     # Beside each stage of a replica there is one for each shard; manual placement has one sender.
     pipelines = 1 if placed else mesh.size("intra_layer")
+    chunk_bytes = _activation_bytes(case) * (case.spec.global_batch // chunks)
     found: Communications = []
     unit = 0
     for group in stage_units(case.spec, stages, case.stage_speeds)[:-1]:
         unit += len(group)
-        size = BYTES * (case.spec.global_batch // chunks) * prod(case.spec.boundary(unit))
+        size = chunk_bytes * prod(case.spec.boundary(unit))
         found += [("send_recv", size)] * (2 * chunks * pipelines)
     for name in tied_weights(case.spec, stages):
         table = BYTES * prod(case.spec.shapes()[name])

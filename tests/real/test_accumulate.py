@@ -20,8 +20,10 @@ from tests.conftest import several_launched
 
 COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for engine in engines]
 # Where samples see each other each micro-batch is normalised by itself: resnet's reference differs.
-CELLS = [("data", "", "resnet"), ("data", "fsdp", "gpt"), ("intra_layer", "", "gpt"),
-         ("inter_layer", "1f1b", "gpt")]
+CELLS = [("data", "", "resnet"), ("data", "", "gpt"), ("data", "fsdp", "gpt"),
+         ("intra_layer", "", "gpt"), ("intra_layer", "", "resnet"),
+         ("inter_layer", "1f1b", "gpt"), ("inter_layer", "interleaved", "gpt"),
+         ("inter_layer", "gpipe", "resnet")]
 
 
 @pytest.mark.timeout(300)
@@ -45,6 +47,16 @@ def test_two_micro_batches(
         verdict = hold(case, load_evidence(folder, records[0]["losses"], keep=True))
         assert verdict.status == "ok", (case_id, verdict.reason)
         _says_what_it_sends(case, records)
+
+
+@pytest.mark.parametrize("column", COLUMNS, ids="-".join)
+def test_one_device(column: tuple[str, str], prove: Callable[[Case], Verdict]) -> None:
+    if not installed(list(manifest(column[0]).DISTRIBUTIONS)):
+        pytest.skip(f"{column[0]} is not installed")
+    case = Case(*column, "single", "", "resnet", "tiny", "real", "cpu", 1, steps=1, probe_steps=0,
+                warmup_limit=20, accumulate=2)
+    verdict = prove(case)
+    assert verdict.status == "ok", verdict.reason
 
 
 def _says_what_it_sends(case: Case, records: list[dict[str, object]]) -> None:

@@ -16,8 +16,8 @@ from suite.environment import installed
 from suite.launch import manifest
 from suite.runner import load_evidence
 from suite.spec.case import PARITY_STEPS, Case
-from suite.spec.errors import UsageError
-from suite.spec.strategies import STRATEGIES, VARIANTS, check_divides
+from suite.spec.division import division_problem
+from suite.spec.strategies import STRATEGIES, VARIANTS
 from suite.spec.workloads import WORKLOADS
 from tests.conftest import several_launched
 
@@ -37,16 +37,8 @@ def _all_of(column: tuple[str, str], devices: int) -> list[Case]:
     """What one group of processes can prove: every workload's cells of a column and a count."""
     cases = [_case(column, cell, workload, 2) for workload in WORKLOADS for cell in CELLS]
     offered = manifest(column[0]).unsupported_reason
-    return [c for c in cases if c.devices == devices and not offered(c) and not _uneven(c)]
-
-
-def _uneven(case: Case) -> str:
-    """Why a workload of this size does not come apart as the case asks, or empty."""
-    try:
-        check_divides(case.spec, case.strategy, case.variant, case.devices)
-    except UsageError as error:
-        return str(error)
-    return ""
+    return [case for case in cases if case.devices == devices and not offered(case)
+            and not division_problem(case)]
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +88,7 @@ def test_two_devices(
 ) -> None:
     _skip_if_missing(column)
     case = _case(column, cell, workload, 2)
-    if reason := manifest(column[0]).unsupported_reason(case) or _uneven(case):
+    if reason := manifest(column[0]).unsupported_reason(case) or division_problem(case):
         pytest.skip(reason)
     verdict = proven(case)
     assert verdict.status == "ok", verdict.reason

@@ -120,7 +120,7 @@ class InterLayerSession(HorovodSession):
         work = stage, "forward", part
         x = self._receive(work).requires_grad_() if stage else self.inputs[part]
         side = {"features": self.inputs[part]} if self.spec.side_input else {}
-        y = self.stages[stage](x, **side)
+        y = self.stages[stage](x, **side).to(self.dtype)  # Horovod sends no bfloat16
         if stage == self.last:
             y = self.loss_function(y, self.targets[part]) / self.parts
             self.losses.append(y.detach())

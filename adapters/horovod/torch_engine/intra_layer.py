@@ -58,11 +58,12 @@ class IntraLayerSession(HorovodSession):
             if self.silent:
                 return tensor
             start = self.probe.mark() if self.probe else None
-            handle = hvd.allreduce_async_(tensor, op=hvd.Sum, name=name, process_set=shards)
+            sent = tensor.to(self.dtype)  # Horovod sums no bfloat16
+            handle = hvd.allreduce_async_(sent, op=hvd.Sum, name=name, process_set=shards)
             result = self.wait(handle)
             if self.probe:
                 key = self.probe.number(self.key("intra_layer", name))
-                self.probe.add("all_reduce", tensor, start, self.probe.mark(), key)
-            return result
+                self.probe.add("all_reduce", sent, start, self.probe.mark(), key)
+            return result.to(tensor.dtype)
 
         return reduce

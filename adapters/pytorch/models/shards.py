@@ -81,7 +81,8 @@ def merge_output(layer: nn.Linear | nn.Conv2d, reduce: Reduce) -> None:
         whole: torch.Tensor = Merge.apply(part, reduce)
         if layer.bias is None:
             return whole
-        return whole + (layer.bias[:, None, None] if convolves else layer.bias)
+        bias = layer.bias.to(whole.dtype)
+        return whole + (bias[:, None, None] if convolves else bias)
 
     layer.forward = forward  # type: ignore[method-assign, assignment]
 

@@ -13,6 +13,13 @@ import torch
 from torch import nn
 
 from adapters.pytorch.models import build_model, loss_function, to_canonical, torch_name
+from adapters.pytorch.models.precision import (
+    autocast,
+    in_float32,
+    parameter_type,
+    set_products,
+)
+from adapters.pytorch.models.precision import describe as describe_precision
 from adapters.pytorch.models.probe import Probe
 from adapters.pytorch.models.profile import gpu_trace, profile
 from suite.spec.adapter import Inputs, StepTrace, switch
@@ -22,17 +29,19 @@ from suite.spec.workloads import Weights
 
 
 def open_device(case: Case, rank: Rank) -> torch.device:
-    """This rank's device, with one thread and the same arithmetic everywhere: TF32 off."""
+    """This rank's device, with one thread and the arithmetic of the case; GPUs may be shared.
+
+    A GPU's number counts those that CUDA_VISIBLE_DEVICES leaves.
+    """
     torch.set_num_threads(1)
+    set_products(case.dtype)
     if case.device == "cpu":
         return torch.device("cpu")
-    device = torch.device("cuda", rank.index)
+    device = torch.device("cuda", rank.index % torch.cuda.device_count())
     torch.cuda.set_device(device)
     if case.memory_limit_bytes:
         whole = torch.cuda.get_device_properties(device).total_memory
         torch.cuda.set_per_process_memory_fraction(min(1, case.memory_limit_bytes / whole), device)
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
     return device
 
 
@@ -40,6 +49,7 @@ class Training:
     """A whole session of the single strategy."""
 
     silent = False
+    leaves = False  # whether what the model returns goes to another rank in its low format
     units: range | None = None  # of the workload that the model here has; None is all of them
 
     def __init__(
@@ -48,8 +58,10 @@ class Training:
         self.case, self.rank, self.device = case, rank, device
         self.spec = case.spec
         self.names = list(weights)
-        self.loss_function = loss_function(self.spec)
-        self.dtype = getattr(torch, case.dtype)
+        self.low = case.dtype == "bf16"
+        loss = loss_function(self.spec)
+        self.loss_function = in_float32(loss) if self.low else loss
+        self.dtype = parameter_type(case.dtype)
         self.batches = [
             tuple(self._tensor(part) for part in self.local_batch(*inputs.at(index)))
             for index in range(inputs.count)
@@ -68,6 +80,8 @@ class Training:
 
     def build(self, weights: Weights) -> nn.Module:
         model = build_model(self.spec, weights, self.units).to(self.device, self.dtype)
+        if self.low:
+            autocast(model, self.device.type, self.leaves)
         if self.case.mode == "compiled":
             model.compile()
         return model
@@ -80,6 +94,7 @@ class Training:
             lr=adam.learning_rate,
             betas=(adam.beta1, adam.beta2),
             eps=adam.epsilon,
+            fused=self.device.type == "cuda" or None,
         )
 
     def forward_backward(self, index: int) -> torch.Tensor:
@@ -193,11 +208,13 @@ class Training:
             "threads_per_device": str(torch.get_num_threads()),
             "onednn": switch(torch.backends.mkldnn.is_available()),
             # A CPU has no TF32, whatever the switch says.
-            "tf32": switch(self.device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32),
+            "tf32": switch(
+                self.device.type == "cuda" and torch.get_float32_matmul_precision() != "highest"
+            ),
             "determinism": switch(torch.are_deterministic_algorithms_enabled()),
-            "dtype": str(self.dtype).removeprefix("torch."),
+            "dtype": self.case.dtype,
             "mode": self.case.mode,
-        }
+        } | describe_precision(self.case.dtype)
 
     def close(self) -> None:
         """Nothing is shared with another process."""

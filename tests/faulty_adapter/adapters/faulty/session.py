@@ -118,6 +118,21 @@ def untied_gradient() -> None:
     )
 
 
+def coarse_parameters() -> None:
+    original = training.Training.step
+
+    def step(self: Any, index: int) -> torch.Tensor:
+        loss = original(self, index)
+        for parameter in self.model.parameters():
+            parameter.data = parameter.data.bfloat16().float()
+        return loss
+
+    training.Training.step = step  # type: ignore[method-assign]
+
+
+def full_precision() -> None:
+    """bfloat16 asked for, float32 computed."""
+    training.autocast = lambda *arguments: None
 def wrong_axis() -> None:
     """Gradients are averaged over the shards' group instead of the replicas'."""
 

@@ -1,0 +1,34 @@
+"""What torch.compile needs on this machine, found out without importing torch."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sysconfig
+from pathlib import Path
+
+
+def problem(device: str) -> str:
+    """Empty where torch.compile can build its kernels for the device, else why not."""
+    if device == "cuda":
+        if importlib.util.find_spec("triton") is None:
+            return "torch.compile needs triton on a GPU: install a CUDA build of torch"
+        return ""
+    wanted = os.environ.get("CXX", "g++")
+    if shutil.which(wanted) is None:
+        return f"torch.compile needs a C++ compiler on a CPU, {wanted} is not found: install g++"
+    headers = sysconfig.get_path("include")
+    if not (Path(headers) / "Python.h").exists():
+        return f"torch.compile needs Python's headers, not in {headers}: install python3-dev"
+    return ""
+
+
+def own_caches(folder: Path) -> dict[str, str]:
+    """Variables that keep what a rank compiles in ``folder``, where no other launch looks."""
+    return {
+        "TORCHINDUCTOR_CACHE_DIR": str(folder.resolve()),
+        "TRITON_CACHE_DIR": str((folder / "triton").resolve()),
+        # One compiling process: more would leave the cores that a rank is pinned to.
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",
+    }

@@ -1,0 +1,67 @@
+"""bfloat16 in real processes: cells within the bounds, and planted mistakes outside of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from suite.analysis.parity import Evidence, Verdict
+from suite.analysis.precision import check_precision
+from suite.environment import installed
+from suite.launch import manifest
+from suite.runner import load_evidence
+from suite.spec.case import PARITY_STEPS, Case
+from suite.spec.strategies import STRATEGIES, VARIANTS
+from suite.spec.volumes import logical_communications
+from suite.spec.workloads import initial_weights
+from tests.conftest import Launch, several_launched
+
+CELLS = [(strategy, variant) for strategy in STRATEGIES[1:] for variant in VARIANTS[strategy]]
+
+
+def _case(framework: str, cell: tuple[str, str], workload: str, devices: int = 2) -> Case:
+    return Case(framework, "torch", *cell, workload, "tiny", "real", "cpu", devices, "bf16",
+                steps=1, probe_steps=1, warmup_limit=PARITY_STEPS)
+
+
+def _verdict(case: Case, folder: Path, reference: Callable[..., Evidence]) -> Verdict:
+    losses = json.loads((folder / "rank-0.json").read_text())["losses"]
+    found, initial = load_evidence(folder, losses), initial_weights(case.spec, case.seed)
+    return check_precision(found, reference(case.strict), initial, "bf16")
+
+
+@pytest.mark.parametrize("framework", ["pytorch", "horovod"])
+def test_cells_on_two_devices(
+    framework: str, reference: Callable[..., Evidence], tmp_path: Path
+) -> None:
+    if not installed(list(manifest(framework).DISTRIBUTIONS)):
+        pytest.skip(f"{framework} is not installed")
+    cases = [_case(framework, cell, workload) for workload in ("gpt", "resnet") for cell in CELLS]
+    cases = [case for case in cases if not manifest(framework).unsupported_reason(case)]
+    for case, folder in zip(cases, several_launched(cases, tmp_path, 240).values(), strict=True):
+        verdict = _verdict(case, folder, reference)
+        assert verdict.status == "ok", (case.case_id, verdict)
+        trace = json.loads((folder / "rank-0.json").read_text())["traces"][0]
+        if case.strategy == "intra_layer" and case.workload == "gpt":
+            sent = [event["payload_bytes"] for event in trace["events"]]
+            assert sent == [size for _, size in logical_communications(case)]
+
+
+@pytest.mark.parametrize(("fault", "caught"), [
+    ("none", ""), ("coarse_parameters", "bfloat16 parameters"),
+    ("full_precision", "no bfloat16 rounding"),
+])
+def test_fault(
+    fault: str, caught: str, start: Launch, reference: Callable[..., Evidence],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FAULT", fault)
+    case = _case("faulty", ("single", ""), "gpt", 1)
+    outcome, folder = start(case)
+    assert outcome.status == "ok", outcome.reason
+    verdict = _verdict(case, folder, reference)
+    assert verdict.status == ("failed" if caught else "ok"), verdict
+    assert caught in verdict.reason
