@@ -39,7 +39,7 @@ def run(
     strategy: Annotated[list[str] | None, _texts("strategy")] = None,
     variant: Annotated[
         list[str] | None,
-        typer.Option(help="of data: default, fsdp; of inter_layer: gpipe, 1f1b, naive, "
+        typer.Option(help="of data: default, fsdp, fp16, bf16; of inter_layer: gpipe, 1f1b, naive, "
                           "interleaved",
                      autocompletion=completer("variant")),
     ] = None,

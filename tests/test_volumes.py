@@ -6,6 +6,7 @@ import pytest
 
 from suite.spec import case as cases
 from suite.spec.case import Case
+from suite.spec.strategies import COMPRESSIONS
 from suite.spec.volumes import Communications, logical_communications
 from suite.spec.workloads import WORKLOADS, Workload, parameter_count
 from tests.convolutions import Convolutions
@@ -136,3 +137,9 @@ def test_bfloat16_halves_what_ranks_exchange_but_not_gradients() -> None:
     assert share("pytorch", "data", "") == share("horovod", "intra_layer", "") == 1.0
     # Two gathers of 2 bytes and a scatter of 4, of three times 4.
     assert share("pytorch", "data", "fsdp") == pytest.approx(8 / 12)
+
+
+@pytest.mark.parametrize("variant", COMPRESSIONS)
+def test_compressed_gradients_have_half_the_bytes(variant: str) -> None:
+    whole, half = (_found("data", "gpt", "tiny", variant=v) for v in ("", variant))
+    assert half == [(kind, size // 2) for kind, size in whole]

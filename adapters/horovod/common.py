@@ -32,6 +32,8 @@ def ledger(case: Case) -> dict[str, str]:
         "fusion_threshold_bytes": os.environ["HOROVOD_FUSION_THRESHOLD"],
         "autotune": os.environ["HOROVOD_AUTOTUNE"],
     }
+    if case.compression:
+        found["gradient_communication"] = "float16"
     if case.dtype == "bf16":
         found["activation_communication"] = "float32: Horovod has no bfloat16"
     return found | ({"emulated": EMULATED} if "inter_layer" in case.axes.names else {})

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from suite.spec.mesh import Mesh, mesh_of, mesh_shape, mesh_text
-from suite.spec.strategies import micro_batches, stage_count, statistics_groups
+from suite.spec.strategies import COMPRESSIONS, micro_batches, stage_count, statistics_groups
 from suite.spec.workloads import Workload, find_workload, sized_workload
 
 SCHEMA_VERSION = 2
@@ -79,8 +79,14 @@ class Case:
 
     @property
     def strict(self) -> Case:
-        """The same in float32: what a case in another format is proven by."""
-        return replace(self, dtype="float32")
+        """The same in float32, in what travels too: what a case that rounds is proven by first."""
+        variant = "" if self.compression else self.variant
+        return replace(self, dtype="float32", variant=variant)
+
+    @property
+    def compression(self) -> str:
+        """The 16-bit format that gradients travel in; empty where they travel as they are."""
+        return self.variant if self.variant in COMPRESSIONS else ""
 
     @property
     def axes(self) -> Mesh:

@@ -15,10 +15,12 @@ CHANNEL_AXES = {"scale": 0, "bias": 0, "depthwise": 2, "table": 1}
 STRATEGIES = ("single", "data", "intra_layer", "inter_layer")
 VARIANTS: dict[str, tuple[str, ...]] = {
     "single": ("",),
-    "data": ("", "fsdp"),
+    "data": ("", "fsdp", "fp16", "bf16"),
     "intra_layer": ("",),
     "inter_layer": ("gpipe", "1f1b", "naive", "interleaved"),
 }
+# Formats that gradients travel in; they are computed and applied in float32.
+COMPRESSIONS = ("fp16", "bf16")
 # On a mesh of devices with an axis for each part; asked for by name, in no default matrix.
 COMBINED: dict[str, tuple[str, ...]] = {
     "data+intra_layer": ("",),

@@ -18,7 +18,8 @@ def logical_communications(case: Case) -> Communications:
     data: one all-reduce a parameter tensor, of its gradient; fully sharded, an all-gather of the
     tensor for the forward pass, another for the backward pass if it belongs to a unit (which is
     sharded again in between; what is outside stays whole), and a reduce-scatter of its gradient
-    (Rajbhandari et al. 2020, stage 3). Tensors are padded to whole rows a device. intra_layer: an
+    (Rajbhandari et al. 2020, stage 3). Tensors are padded to whole rows a device. Compressed, a
+    gradient has 2 bytes an entry. intra_layer: an
     all-reduce forward at the end of each column/row pair and one backward at its start, where that
     has a gradient
     (Shoeybi et al. 2019, section 3); TensorFlow's manual placement moves the same tensors by hops
@@ -63,7 +64,8 @@ def _held(case: Case) -> Iterator[tuple[str, int]]:
 
 
 def _data(case: Case) -> Communications:
-    return [("all_reduce", size) for _, size in _held(case)]
+    rate = BYTES // LOW_BYTES if case.compression else 1
+    return [("all_reduce", size // rate) for _, size in _held(case)]
 
 
 def _activation_bytes(case: Case) -> int:

@@ -27,6 +27,10 @@ class DataSession(HorovodSession):
                 self.loss_function, self.case.devices, self.case.pass_batch
             )
 
+    @property
+    def compression(self) -> Any:
+        return hvd.Compression.fp16 if self.case.compression else hvd.Compression.none
+
     def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
         share = batch_slice(
             len(features), self.case.axes.size("data"), self.position("data"),
@@ -55,7 +59,8 @@ class DataSession(HorovodSession):
         if self.stamps.on or self.silent:
             return self.reduce_gradients(super().tape_gradients(tape, loss))
         distributed = hvd.DistributedGradientTape(
-            tape, sparse_as_dense=True, process_set=self.process_set("data")
+            tape, sparse_as_dense=True, process_set=self.process_set("data"),
+            compression=self.compression,
         )
         reduced = distributed.gradient(loss, list(self.variables.values()))
         return dict(zip(self.variables, reduced, strict=True))
@@ -63,10 +68,13 @@ class DataSession(HorovodSession):
     def reduce_gradients(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """What the distributed tape does, one by one: with stamps, left out, of several passes."""
         count = self.case.axes.size("data")
-        return {
-            name: self.sum(tensor, f"stamped.{name}", "data") / count
-            for name, tensor in gradients.items()
-        }
+
+        def mean(name: str, gradient: tf.Tensor) -> tf.Tensor:
+            sent, as_before = self.compression.compress(gradient)
+            total = self.sum(sent, f"stamped.{name}", "data")
+            return self.compression.decompress(total, as_before) / count
+
+        return {name: mean(name, gradient) for name, gradient in gradients.items()}
 
     def loss(self, handle: tf.Tensor) -> float:
         return float(hvd.allreduce(handle, name="loss", process_set=self.process_set("data")))

@@ -52,6 +52,7 @@ class DataSession(HorovodSession):
         return hvd.DistributedOptimizer(
             super().make_optimizer(), named_parameters=self.model.named_parameters(),
             backward_passes_per_step=self.passes, process_set=replicas,
+            compression=hvd.Compression.fp16 if self.case.compression else hvd.Compression.none,
         )
 
     @cached_property
