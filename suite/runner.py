@@ -35,6 +35,7 @@ from suite.reading import (
     ranks,
 )
 from suite.spec.case import PARITY_STEPS, SCHEMA_VERSION, Case
+from suite.spec.gpus import common_peaks
 from suite.spec.workloads import Weights, initial_weights
 from suite.stopping import StoppingRule
 from suite.storage import Storage, StoredLaunch, compact
@@ -208,7 +209,8 @@ class Runner:
     def save(self) -> list[Row]:
         """Rewrites the run folder's tables and page; steps.csv only grows."""
         self._save_run()
-        conditions = Conditions(self.run["blocks"], self.config.precision, self.fits)
+        peaks = common_peaks(self.run["environment"])
+        conditions = Conditions(self.run["blocks"], self.config.precision, self.fits, peaks)
         self.rows = build_rows(self.folder.name, self.results, conditions)
         measured = [row for block in self.blocks for row in block.rows()]
         store.write_table(self.folder / "calibration.csv", calibration.COLUMNS, measured)

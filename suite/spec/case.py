@@ -73,6 +73,11 @@ class Case:
         return f"{name}.{strategy}.{self.workload_id}.{self.device}{count}{speeds}{kind}"
 
     @property
+    def core_rate_applies(self) -> bool:
+        """Whether the calibration's float32 rate of a CPU core is a peak for this case."""
+        return self.device == "cpu" and self.dtype == "float32"
+
+    @property
     def strict(self) -> Case:
         """The same in float32: what a case in another format is proven by."""
         return replace(self, dtype="float32")

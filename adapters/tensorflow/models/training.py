@@ -15,6 +15,7 @@ from tensorflow.python.framework.config import is_op_determinism_enabled
 from adapters.tensorflow.models import dense_gradients, forward, loss_function, xplane
 from adapters.tensorflow.models.branch import Tensors
 from adapters.tensorflow.models.optimizer import Adam
+from adapters.tensorflow.models.rate import matmul_flops_s
 from adapters.tensorflow.models.stamps import Stamps
 from suite.spec.adapter import Busy, Inputs, StepTrace, switch
 from suite.spec.case import Case
@@ -64,12 +65,15 @@ class Training:
         self._probed: tuple[Graph, dict[str, int]] | None = None
         self._silenced: Graph | None = None
         self.train = self.new_graph()
-        self.differentiate = tf.function(self.whole_gradients, autograph=False)
+        self.differentiate = self.graph_of(self.whole_gradients)
 
     def new_graph(self) -> Graph:
         """The step, traced when first called: with stamps while they are on, or silent."""
-        compiled = self.case.mode == "compiled"
-        return tf.function(self.training_step, autograph=False, jit_compile=compiled)
+        return self.graph_of(self.training_step)
+
+    def graph_of(self, function: Callable[..., Any]) -> Graph:
+        """Of a function of a batch, compiled by XLA as a whole in that mode."""
+        return tf.function(function, autograph=False, jit_compile=self.case.mode == "compiled")
 
     def tensor(self, array: Any) -> tf.Tensor:
         return tf.constant(array, self.dtype if array.dtype.kind == "f" else None)
@@ -213,6 +217,12 @@ class Training:
                 for name in self.devices
             )
         return peak_resident_bytes()
+
+    def device_memory_bytes(self) -> int:
+        return 0  # TensorFlow tells its allocator's alone
+
+    def matmul_flops_s(self) -> float:
+        return matmul_flops_s(self.devices[0], self.synchronize)
 
     def describe(self) -> dict[str, str]:
         return {
