@@ -466,3 +466,26 @@ def test_other_formats_have_a_peak_of_their_own(tmp_path: Path, launcher: FakeLa
             pytest.approx(row["flops_per_s"] / printed) if printed else None
         )
         assert row["device_memory_bytes"] == 7
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_a_gpu_is_held_against_a_gpu_that_can(tmp_path: Path, fits: bool) -> None:
+    """In float64 and sample by sample; a core takes its place where it cannot."""
+
+    class SmallGpu(FakeLauncher):
+        def __call__(self, case: Case, *rest: Any) -> Outcome:
+            outcome = super().__call__(case, *rest)
+            refused = case.dtype == "float64" and case.device == "cuda" and not fits
+            return Outcome("oom", "planted", 0.1, []) if refused else outcome
+
+    launcher = SmallGpu()
+    cases = [replace(case, device="cuda") for case in _cases()[:2]]
+    runner = _runner(tmp_path, launcher, cases=cases, repeats=1)
+    runner.execute()
+    made = [case for folder, case in zip(launcher.folders, launcher.cases, strict=True)
+            if folder.parent.name.startswith("reference.")]
+    gpu = ("cuda", cases[0].spec.global_batch)
+    assert [(case.device, case.statistics_groups) for case in made] == (
+        [gpu] if fits else [gpu, ("cpu", 1)])
+    assert {case.dtype for case in made} == {"float64"}
+    assert [row["parity"] for row in runner.finish("complete")] == ["ok", "ok"]
