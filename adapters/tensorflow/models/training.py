@@ -117,8 +117,22 @@ class Training:
 
     def training_step(self, features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         loss, gradients = self.loss_and_gradients(features, targets)
-        self.optimizer.apply(gradients)
+        self.optimizer.apply(self.all_there(gradients))
         return loss
+
+    def all_there(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Each once its device has all of its own, so that no update meets a reader.
+
+        A variable that is updated while a product still holds what it read is copied first.
+        """
+        devices: dict[str, list[str]] = {}
+        for name in gradients:
+            devices.setdefault(self.variables[name].device, []).append(name)
+        found: dict[str, tf.Tensor] = {}
+        for device, names in devices.items():
+            with tf.device(device), tf.control_dependencies([gradients[name] for name in names]):
+                found |= {name: tf.identity(gradients[name]) for name in names}
+        return found
 
     def whole_gradients(self, features: tf.Tensor, targets: tf.Tensor) -> dict[str, tf.Tensor]:
         """Gradients of the global batch under canonical names."""
