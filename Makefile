@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: run test lint setup docs accuracy container-test
+.PHONY: run test lint setup docs accuracy test-gpu container-test
 run: setup
 	$(BIN)/python -m suite run
 
@@ -33,6 +33,10 @@ accuracy: setup
 	$(BIN)/python -m pytest -q tests/real/test_planted.py tests/real/test_link.py
 	$(BIN)/python -m tests.accuracy launches
 	$(BIN)/python -m tests.reference
+
+# What one GPU proves, with the torch of PYTHON if that has CUDA and this set-up's has not.
+test-gpu:
+	$(PYTHON) -m tests.gpu
 
 # Not part of the tests: needs root, buildah and debootstrap.
 container-test:

@@ -74,7 +74,7 @@ def describe() -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "gpus": gpu_count(),
         "gpu_models": [
-            {"name": name, "datasheet_float32_flops_s": datasheet_flops(name)}
+            {"name": name, "datasheet_flops_s": datasheet_flops(name)}
             for name in gpu_names()
         ],
         "load_average": list(os.getloadavg()),

@@ -16,6 +16,7 @@ from suite.analysis.rows import CaseResult, Row, build_rows
 from suite.analysis.traced import Reduced, reduce_launch
 from suite.spec.case import Case
 from suite.spec.errors import UsageError
+from suite.spec.gpus import common_peaks
 from suite.storage import Storage, StoredLaunch, compact
 from suite.store import read_fits, read_probes
 from suite.upgrade import check_version, unknown_columns, upgrade
@@ -39,7 +40,8 @@ class StoredRun:
     def rows(self) -> list[Row]:
         configuration = self.run.get("configuration", {})
         conditions = Conditions(
-            self.run.get("blocks", []), configuration.get("precision"), self.fits
+            self.run.get("blocks", []), configuration.get("precision"), self.fits,
+            common_peaks(self.run.get("environment", {})),
         )
         return build_rows(self.run["run_id"], self.results, conditions)
 

@@ -35,6 +35,7 @@ from suite.reading import (
     ranks,
 )
 from suite.spec.case import PARITY_STEPS, SCHEMA_VERSION, Case
+from suite.spec.gpus import common_peaks
 from suite.spec.workloads import Weights, initial_weights
 from suite.stopping import StoppingRule
 from suite.storage import Storage, StoredLaunch, compact
@@ -208,7 +209,8 @@ class Runner:
     def save(self) -> list[Row]:
         """Rewrites the run folder's tables and page; steps.csv only grows."""
         self._save_run()
-        conditions = Conditions(self.run["blocks"], self.config.precision, self.fits)
+        peaks = common_peaks(self.run["environment"])
+        conditions = Conditions(self.run["blocks"], self.config.precision, self.fits, peaks)
         self.rows = build_rows(self.folder.name, self.results, conditions)
         measured = [row for block in self.blocks for row in block.rows()]
         store.write_table(self.folder / "calibration.csv", calibration.COLUMNS, measured)
@@ -257,27 +259,37 @@ class Runner:
             self.references[asked.reference_id] = evidence
 
     def _single(self, asked: Case, dtype: str) -> Evidence | None:
-        """One CPU device in the first framework here that offers it."""
-        cases = [
-            replace(
-                asked, framework=framework, engine=engine, strategy="single", variant="",
-                device="cpu", devices=1, dtype=dtype, steps=1, mode="eager", probe_steps=0,
-                warmup_limit=PARITY_STEPS, statistics_groups=asked.groups, oversubscribe=False,
-                accumulate=1,
-            )
-            for framework, engine in REFERENCES
-        ]
-        able = [case for case in cases if not unsupported_reason(case, self.config.python)]
-        if not able:
-            return None
-        case = able[0]
+        """One GPU of a run on GPUs, where it can, else one CPU core."""
         folder = self.folder / "cases" / f"reference.{asked.reference_id}" / dtype
         # Kept while the run may have to be resumed; the record is written last.
         records = ranks(folder) if (folder / "parity.npz").exists() else []
-        outcome = Outcome("ok", "", 0.0, records) if records else self._start(case, folder, 0)
-        if outcome.status != "ok":
-            return None
-        return load_evidence(folder, outcome.records[0]["losses"], keep=True)
+        if records:
+            return load_evidence(folder, records[0]["losses"], keep=True)
+        for device in dict.fromkeys((asked.device, "cpu")):
+            case = self._single_case(asked, dtype, device)
+            outcome = self._start(case, folder, 0) if case else None
+            if outcome and outcome.status == "ok":
+                return load_evidence(folder, outcome.records[0]["losses"], keep=True)
+        return None
+
+    def _single_case(self, asked: Case, dtype: str, device: str) -> Case | None:
+        """Of the first framework here that offers it.
+
+        In float64 a GPU takes a sample at a time, where samples do not see each other: the sum does
+        not mind, and a batch's activations may not fit.
+        """
+        alone = (device, dtype) == ("cuda", "float64") and not asked.spec.batch_statistics
+        cases = [
+            replace(
+                asked, framework=framework, engine=engine, strategy="single", variant="", mesh="",
+                device=device, devices=1, dtype=dtype, steps=1, mode="eager", probe_steps=0,
+                warmup_limit=PARITY_STEPS, oversubscribe=False, device_speeds=(), accumulate=1,
+                statistics_groups=asked.spec.global_batch if alone else asked.groups,
+            )
+            for framework, engine in REFERENCES
+        ]
+        able = (case for case in cases if not unsupported_reason(case, self.config.python))
+        return next(able, None)
 
     def _drift(self, case: Case, reference: Evidence, initial: Weights) -> Drift:
         """Measured once a reference, and only when a gate asks for it."""

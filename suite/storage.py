@@ -24,7 +24,10 @@ PASSES = {
     "clean": "step_seconds", "timed": "timed_step_seconds", "traced": "traced_step_seconds",
     "silent": "silent_step_seconds",
 }
-FACTS = ("rank", "losses", "open_seconds", "peak_memory_bytes", "steady", "affinity", "ledger")
+FACTS = (
+    "rank", "losses", "open_seconds", "peak_memory_bytes", "device_memory_bytes",
+    "matmul_flops_s", "steady", "affinity", "ledger",
+)
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS launch (
     case_id TEXT, launch INTEGER, content TEXT, PRIMARY KEY (case_id, launch)) WITHOUT ROWID;
@@ -55,7 +58,7 @@ def compact(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     traced = all(record.get("traces") for record in records)
     traces = [{"events": [], "busy": [], "missing": missing_reason(records)}] if traced else []
     return [
-        {name: record[name] for name in FACTS}
+        {name: record[name] for name in FACTS if name in record}
         | {"step_seconds": np.asarray(record["step_seconds"], float),
            "warmup_seconds": record["warmup_seconds"][:1], "traces": traces, "profiles": []}
         for record in records

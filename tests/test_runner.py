@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from suite import environment
+from suite.analysis.doubts import Conditions
+from suite.analysis.rows import build_rows
 from suite.calibration import Block, CoreRate
 from suite.config import RunConfig
 from suite.launch import Outcome
@@ -441,3 +443,49 @@ def test_horovod_on_another_interface_is_unsupported(monkeypatch: pytest.MonkeyP
     assert horovod.unsupported_reason(Case(*common)) == ""
     assert horovod.unsupported_reason(Case(*common, interface="eth7")) == ""
     assert "on eth7 here" in horovod.unsupported_reason(Case(*common, interface="eth8"))
+
+
+def test_other_formats_have_a_peak_of_their_own(tmp_path: Path, launcher: FakeLauncher) -> None:
+    """By the framework, in the ranks: the calibration's float32 is none of theirs."""
+    runner = _runner(tmp_path, launcher)
+    runner.execute()
+    result = runner.results[0]
+    for records in result.good:
+        for record in records:
+            record |= {"matmul_flops_s": 4e9, "device_memory_bytes": 7}
+    blocks = [asdict(Block(0, [CoreRate("cpu0", 1e9, 1e9)]))]
+    conditions = Conditions(blocks, gpu_peaks={"bf16": 8e9, "float32": 2e9})
+    for dtype, device, measured, printed in [
+        ("float32", "cpu", 1e9, None), ("bf16", "cpu", 4e9, None), ("bf16", "cuda", 4e9, 8e9),
+        ("float32", "cuda", 4e9, 2e9), ("tf32", "cuda", 4e9, None),
+    ]:
+        result.case = replace(result.case, dtype=dtype, device=device)
+        (row,) = build_rows("run", [result], conditions)
+        assert row["mfu"] == pytest.approx(row["flops_per_s"] / measured)
+        assert row.get("mfu_datasheet") == (
+            pytest.approx(row["flops_per_s"] / printed) if printed else None
+        )
+        assert row["device_memory_bytes"] == 7
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_a_gpu_is_held_against_a_gpu_that_can(tmp_path: Path, fits: bool) -> None:
+    """In float64 and sample by sample; a core takes its place where it cannot."""
+
+    class SmallGpu(FakeLauncher):
+        def __call__(self, case: Case, *rest: Any) -> Outcome:
+            outcome = super().__call__(case, *rest)
+            refused = case.dtype == "float64" and case.device == "cuda" and not fits
+            return Outcome("oom", "planted", 0.1, []) if refused else outcome
+
+    launcher = SmallGpu()
+    cases = [replace(case, device="cuda") for case in _cases()[:2]]
+    runner = _runner(tmp_path, launcher, cases=cases, repeats=1)
+    runner.execute()
+    made = [case for folder, case in zip(launcher.folders, launcher.cases, strict=True)
+            if folder.parent.name.startswith("reference.")]
+    gpu = ("cuda", cases[0].spec.global_batch)
+    assert [(case.device, case.statistics_groups) for case in made] == (
+        [gpu] if fits else [gpu, ("cpu", 1)])
+    assert {case.dtype for case in made} == {"float64"}
+    assert [row["parity"] for row in runner.finish("complete")] == ["ok", "ok"]

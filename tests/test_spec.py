@@ -5,7 +5,7 @@ from itertools import accumulate, combinations, pairwise
 import numpy as np
 import pytest
 
-from suite.spec.gpus import datasheet_flops
+from suite.spec.gpus import common_peaks, datasheet_flops
 from suite.spec.strategies import (
     balanced_cuts,
     batch_slice,
@@ -189,11 +189,19 @@ def test_shards_are_contiguous() -> None:
 
 
 def test_datasheet_peaks_go_by_the_exact_name() -> None:
-    assert datasheet_flops("NVIDIA H100 PCIe") == 51e12
-    assert datasheet_flops("NVIDIA H100 80GB HBM3") == 67e12
-    assert datasheet_flops("NVIDIA A100-SXM4-80GB") == 19.5e12
-    assert datasheet_flops("NVIDIA L40S") == 91.6e12
-    assert datasheet_flops("Some Card 9000") is None
+    assert datasheet_flops("NVIDIA H100 PCIe")["float32"] == 51e12
+    assert datasheet_flops("NVIDIA H100 80GB HBM3")["bf16"] == 989.4e12
+    assert datasheet_flops("NVIDIA A100-SXM4-80GB")["tf32"] == 156e12
+    assert datasheet_flops("NVIDIA L40S")["float32"] == 91.6e12
+    assert "bf16" not in datasheet_flops("Tesla V100-SXM2-16GB")
+    assert datasheet_flops("Some Card 9000") == {}
+
+
+def test_peaks_are_of_gpus_of_one_model() -> None:
+    h200, t4 = ({"name": name, "datasheet_flops_s": datasheet_flops(name)}
+                for name in ("NVIDIA H200", "Tesla T4"))
+    assert common_peaks({"gpu_models": [h200, h200]})["bf16"] == 989.4e12
+    assert common_peaks({"gpu_models": [h200, t4]}) == common_peaks({}) == {}
 
 
 def test_encodings_of_distances() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from typing import Any
 
 import tensorflow as tf
@@ -38,6 +39,16 @@ class DataSession(Training):
         if self.reduction:
             self.reduction.stamps = self.stamps
 
+    def graph_of(self, function: Callable[..., Any]) -> Any:
+        """What spans devices is a graph; XLA compiles each replica's part of it."""
+        return tf.function(function, autograph=False)
+
+    @cached_property
+    def local_gradients(self) -> Callable[..., Any]:
+        """A replica's loss and gradients."""
+        compute = self.accumulated
+        return super().graph_of(compute) if self.case.mode == "compiled" else compute
+
     def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
         count, speeds = self.case.devices, self.case.device_speeds
 
@@ -65,7 +76,7 @@ class DataSession(Training):
         self, features: tf.Tensor, targets: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """In a replica: its loss, and the mean gradients of all replicas."""
-        loss, local = self.accumulated(features, targets)
+        loss, local = self.local_gradients(features, targets)
         if self.silent:
             return loss, local
         context = tf.distribute.get_replica_context()

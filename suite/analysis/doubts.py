@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,11 +21,15 @@ NOISY, DRIFT, STEAL, PROBE_OVERHEAD, DISAGREEMENT = 0.1, 0.1, 0.05, 0.1, 0.2
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a run knows of the machine: its ``blocks``, the precision asked for, and its links."""
+    """What a run knows of the machine: its ``blocks``, the precision asked for, and its links.
+
+    ``gpu_peaks`` are the datasheet's FLOP/s of its GPUs, by number format.
+    """
 
     blocks: Sequence[dict[str, Any]] = field(default_factory=list)
     precision: float | None = None
     fits: Sequence[LinkFit] = ()
+    gpu_peaks: Mapping[str, float] = field(default_factory=dict)
 
     def matmul_rates(self) -> list[float]:
         """FLOP/s of every core in every block."""

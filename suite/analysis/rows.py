@@ -155,10 +155,16 @@ def _times(result: CaseResult) -> Row:
         "throughput_tokens_s": samples * case.spec.tokens_per_sample / total or None,
         "flops_per_s": case.spec.flops_per_sample() * samples / total,
         "peak_memory_bytes": max(r["peak_memory_bytes"] for one in result.good for r in one),
+        "device_memory_bytes": max(_told(result, "device_memory_bytes"), default=None),
         "noise_cv": coefficient_of_variation(together),
         "first_step_s": statistics.median(_first_step(records) for records in result.good),
         **step_summary(together),
     }
+
+
+def _told(result: CaseResult, name: str) -> list[float]:
+    """A figure of every rank that has it; records of earlier releases lack it."""
+    return [r[name] for records in result.good for r in records if r.get(name)]
 
 
 def _first_step(records: Launch) -> float:
@@ -198,13 +204,17 @@ def _refused_comparison(row: Row, base: Row | None) -> list[Any]:
 
 
 def _utilisation(result: CaseResult, row: Row, conditions: Conditions) -> Row:
-    """MFU on CPU devices, over the float32 matrix-product rate of a core in the same run."""
-    rates = conditions.matmul_rates()
-    measured = result.case.device == "cpu" and result.case.dtype == "float32"
-    if not measured or not rates or result.oversubscribed:
+    """MFU over measured matrix products, and over what a GPU's vendor prints."""
+    case = result.case
+    if result.oversubscribed:
         return {}
-    peak: float = result.case.devices * statistics.median(rates)
-    return {"mfu": row["flops_per_s"] / peak}
+    told = _told(result, "matmul_flops_s")
+    rates = conditions.matmul_rates() if case.core_rate_applies else told
+    printed = conditions.gpu_peaks if case.device == "cuda" else {}
+    peaks = {"mfu": statistics.median(rates) if rates else None,
+             "mfu_datasheet": printed.get(case.dtype)}
+    per_device = row["flops_per_s"] / case.devices
+    return {name: per_device / peak for name, peak in peaks.items() if peak}
 
 
 def _modelled(result: CaseResult, row: Row, conditions: Conditions) -> Row:

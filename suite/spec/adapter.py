@@ -154,6 +154,18 @@ class Session(Protocol):
     def peak_memory_bytes(self) -> int:
         """Peak of this process (CPU: resident set) or of its device's allocator."""
 
+    def device_memory_bytes(self) -> int:
+        """What is in use on the rank's GPU, with contexts, communication buffers and what the
+        allocator keeps; 0 on a CPU or where the framework does not tell.
+        """
+
+    def matmul_flops_s(self) -> float:
+        """Matrix-product rate of a device of this rank in the case's number format, FLOP/s.
+
+        Asked at a launch's end on GPUs and in formats other than float32: a CPU's float32 rate is
+        calibrated before each block, without a framework.
+        """
+
     def describe(self) -> dict[str, str]:
         """Versions, backend, threads and switches: this row's fairness ledger.
 
@@ -197,6 +209,8 @@ class RankRecord:
     losses: list[float] = field(default_factory=list)
     open_seconds: float = 0.0
     peak_memory_bytes: int = 0
+    device_memory_bytes: int = 0
+    matmul_flops_s: float = 0.0  # 0: not measured
     steady: bool = False
     affinity: list[int] = field(default_factory=list)
     ledger: dict[str, str] = field(default_factory=dict)

@@ -78,6 +78,11 @@ class Case:
         return f"{name}.{strategy}.{self.workload_id}.{self.device}{count}{speeds}{kind}"
 
     @property
+    def core_rate_applies(self) -> bool:
+        """Whether the calibration's float32 rate of a CPU core is a peak for this case."""
+        return self.device == "cpu" and self.dtype == "float32"
+
+    @property
     def strict(self) -> Case:
         """The same in float32, in what travels too: what a case that rounds is proven by first."""
         variant = "" if self.compression else self.variant

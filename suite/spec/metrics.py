@@ -123,9 +123,9 @@ METRICS: tuple[Metric, ...] = (
            "Largest process (CPU: resident set) or allocator peak."),
     Metric("flops_per_s", "1/s", "model FLOP/s", "higher", rate,
            "FLOPs by the workload's formula over time."),
-    Metric("mfu", "", "MFU", "higher", percent, "Model FLOP/s over devices times the "
-           "float32 matrix-product rate of one core alone (NumPy's BLAS, median of the run's "
-           "blocks). Empty on GPUs and in other formats: no peak is measured there."),
+    Metric("mfu", "", "MFU", "higher", percent, "Model FLOP/s over devices times a measured "
+           "matrix-product rate: of one core alone for float32 on CPUs (NumPy's BLAS, median of "
+           "the run's blocks), else in the case's format by its framework, at a launch's end."),
     Metric("instrumentation_overhead", "", "probe overhead", "lower", percent,
            "Step time with probes over clean step time, minus one."),
     Metric("noise_cv", "", "noise", "lower", percent, "Deviation of steps over their mean."),
@@ -183,6 +183,11 @@ METRICS: tuple[Metric, ...] = (
            "the devices that a process drives."),
     _text("device_speeds", "device speeds", "Relative speeds that shares and cuts were planned "
           "for, a device each (--device-speeds); empty where they are even."),
+    Metric("mfu_datasheet", "", "MFU of datasheet", "higher", percent, "Model FLOP/s over GPUs "
+           "times the peak that their vendor prints for the format (dense)."),
+    Metric("device_memory_bytes", "B", "GPU memory in use", "lower", size_bytes, "On the fullest "
+           "GPU at a launch's end: all that any process holds there, contexts and communication "
+           "buffers with it. Of CPU devices empty."),
 )
 COLUMNS: tuple[str, ...] = tuple(metric.name for metric in METRICS)
 BY_NAME: dict[str, Metric] = {metric.name: metric for metric in METRICS}

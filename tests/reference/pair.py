@@ -30,7 +30,7 @@ def main() -> None:
     weights = initial_weights(case.spec, case.seed)
     session = module.open_session(case, rank, weights, load_inputs(inputs_path, case))
     try:
-        blocks = alternate(case, _adapter_step(session), _plain_step(case), session.agree)
+        blocks = alternate(case, adapter_step(session), _plain_step(case), session.agree)
     finally:
         session.close()
     write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps({"blocks": blocks}))
@@ -70,7 +70,7 @@ def _block(step: Step, counted: int) -> list[float]:
     return seconds
 
 
-def _adapter_step(session: Session) -> Step:
+def adapter_step(session: Session) -> Step:
     def step() -> object:
         loss = session.step(0)
         session.synchronize()

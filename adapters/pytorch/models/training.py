@@ -22,6 +22,7 @@ from adapters.pytorch.models.precision import (
 from adapters.pytorch.models.precision import describe as describe_precision
 from adapters.pytorch.models.probe import Probe
 from adapters.pytorch.models.profile import gpu_trace, profile
+from adapters.pytorch.models.rate import matmul_flops_s
 from suite.spec.adapter import Inputs, StepTrace, switch
 from suite.spec.case import Case, Rank
 from suite.spec.memory import peak_resident_bytes
@@ -200,6 +201,15 @@ class Training:
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
         return peak_resident_bytes()
+
+    def device_memory_bytes(self) -> int:
+        if self.device.type != "cuda":
+            return 0
+        free, total = torch.cuda.mem_get_info(self.device)
+        return total - free
+
+    def matmul_flops_s(self) -> float:
+        return matmul_flops_s(self.device, self.case.dtype)
 
     def describe(self) -> dict[str, str]:
         return {

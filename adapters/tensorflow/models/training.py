@@ -15,6 +15,7 @@ from tensorflow.python.framework.config import is_op_determinism_enabled
 from adapters.tensorflow.models import dense_gradients, forward, loss_function, xplane
 from adapters.tensorflow.models.branch import Tensors
 from adapters.tensorflow.models.optimizer import Adam
+from adapters.tensorflow.models.rate import matmul_flops_s
 from adapters.tensorflow.models.stamps import Stamps
 from suite.spec.adapter import Busy, Inputs, StepTrace, switch
 from suite.spec.case import Case
@@ -65,12 +66,15 @@ class Training:
         self._probed: tuple[Graph, dict[str, int]] | None = None
         self._silenced: Graph | None = None
         self.train = self.new_graph()
-        self.differentiate = tf.function(self.whole_gradients, autograph=False)
+        self.differentiate = self.graph_of(self.whole_gradients)
 
     def new_graph(self) -> Graph:
         """The step, traced when first called: with stamps while they are on, or silent."""
-        compiled = self.case.mode == "compiled"
-        return tf.function(self.training_step, autograph=False, jit_compile=compiled)
+        return self.graph_of(self.training_step)
+
+    def graph_of(self, function: Callable[..., Any]) -> Graph:
+        """Of a function of a batch, compiled by XLA as a whole in that mode."""
+        return tf.function(function, autograph=False, jit_compile=self.case.mode == "compiled")
 
     def tensor(self, array: Any) -> tf.Tensor:
         return tf.constant(array, self.dtype if array.dtype.kind == "f" else None)
@@ -149,7 +153,7 @@ class Training:
 
     def training_step(self, features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         loss, gradients = self.batch_gradients(features, targets)
-        self.optimizer.apply(gradients)
+        self.optimizer.apply(self.all_there(gradients))
         return loss
 
     def batch_gradients(
@@ -157,6 +161,20 @@ class Training:
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Loss and gradients that the update is made from."""
         return self.accumulated(features, targets)
+
+    def all_there(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Each once its device has all of its own, so that no update meets a reader.
+
+        A variable that is updated while a product still holds what it read is copied first.
+        """
+        devices: dict[str, list[str]] = {}
+        for name in gradients:
+            devices.setdefault(self.variables[name].device, []).append(name)
+        found: dict[str, tf.Tensor] = {}
+        for device, names in devices.items():
+            with tf.device(device), tf.control_dependencies([gradients[name] for name in names]):
+                found |= {name: tf.identity(gradients[name]) for name in names}
+        return found
 
     def whole_gradients(self, features: tf.Tensor, targets: tf.Tensor) -> dict[str, tf.Tensor]:
         """Gradients of the global batch under canonical names."""
@@ -255,6 +273,12 @@ class Training:
                 for name in self.devices
             )
         return peak_resident_bytes()
+
+    def device_memory_bytes(self) -> int:
+        return 0  # TensorFlow tells its allocator's alone
+
+    def matmul_flops_s(self) -> float:
+        return matmul_flops_s(self.devices[0], self.synchronize)
 
     def describe(self) -> dict[str, str]:
         return {

@@ -62,6 +62,12 @@ class BusySession:
     def peak_memory_bytes(self) -> int:
         return 1
 
+    def device_memory_bytes(self) -> int:
+        return 0
+
+    def matmul_flops_s(self) -> float:
+        return 0.0
+
     def describe(self) -> dict[str, str]:
         return {"threads_per_device": "1", "tf32": "off", "determinism": "on"}
 

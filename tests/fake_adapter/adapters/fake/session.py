@@ -77,6 +77,12 @@ class FakeSession:
         share = shared // self.case.devices if self.case.strategy == "data" else shared
         return int(base) + int(sample) * share
 
+    def device_memory_bytes(self) -> int:
+        return 0
+
+    def matmul_flops_s(self) -> float:
+        return 0.0
+
     def describe(self) -> dict[str, str]:
         return {"fake": "yes"}
 

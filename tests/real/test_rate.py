@@ -1,0 +1,44 @@
+"""A framework's matrix-product rate is the one that the calibration finds on the same core."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from suite.calibration import THREADS, measure_cores
+from suite.environment import allowed_cores, installed
+from suite.launch import manifest
+
+PROGRAMS = {
+    "pytorch": """
+import torch
+from adapters.pytorch.models.rate import matmul_flops_s
+torch.set_num_threads(1)
+rates = [matmul_flops_s(torch.device("cpu"), dtype) for dtype in ("float32", "bf16")]
+""",
+    "tensorflow": """
+import tensorflow as tf
+from adapters.tensorflow.models.rate import matmul_flops_s
+tf.config.threading.set_intra_op_parallelism_threads(1)
+rates = [matmul_flops_s("/cpu:0", lambda: None)]
+""",
+}
+
+
+@pytest.mark.parametrize("framework", list(PROGRAMS))
+def test_rate(framework: str) -> None:
+    if not installed(list(manifest(framework).DISTRIBUTIONS)):
+        pytest.skip(f"{framework} is not installed")
+    core = allowed_cores()[0]
+    program = f"import os\nos.sched_setaffinity(0, {{{core}}})\n{PROGRAMS[framework]}\nprint(rates)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                          check=True, env=os.environ | THREADS)
+    found = json.loads(done.stdout.splitlines()[-1])
+    (expected,) = measure_cores([core])
+    # Another library's product, on a machine that others use: no more than its order is known.
+    assert expected.matmul_flops_s / 4 < found[0] < expected.matmul_flops_s * 4
+    assert all(rate > 1e8 for rate in found)
