@@ -39,7 +39,8 @@ def run(
     strategy: Annotated[list[str] | None, _texts("strategy")] = None,
     variant: Annotated[
         list[str] | None,
-        typer.Option(help="of data: default, fsdp; of inter_layer: gpipe, 1f1b, naive",
+        typer.Option(help="of data: default, fsdp, fp16, bf16; of inter_layer: gpipe, 1f1b, naive, "
+                          "interleaved",
                      autocompletion=completer("variant")),
     ] = None,
     workload: Annotated[list[str] | None, _texts("workload")] = None,
@@ -59,6 +60,9 @@ def run(
     oversubscribe: Annotated[
         bool, typer.Option("--oversubscribe", help="let ranks share a GPU, over gloo")
     ] = False,
+    accumulate: Annotated[
+        list[str] | None, typer.Option(help="micro-batches a device adds up before an update")
+    ] = None,
     steps: int | None = None,
     warmup: Annotated[int | None, typer.Option(help="most steps before measuring")] = None,
     repeats: Annotated[int | None, typer.Option(help="launches a case, at most")] = None,
@@ -101,7 +105,7 @@ def run(
         "workload": _split(workload), "size": size, "data": data, "batch": batch,
         "mesh": mesh, "devices": _split(devices), "device": device, "dtype": _split(dtype),
         "mode": _split(mode), "oversubscribe": oversubscribe or None,
-        "steps": steps, "warmup": warmup, "repeats": repeats,
+        "accumulate": _split(accumulate), "steps": steps, "warmup": warmup, "repeats": repeats,
         "precision": precision, "budget": budget, "probes": probes,
         "probe_steps": probe_steps, "timeline": timeline or None, "seed": seed,
         "timeout": timeout, "python": _pairs(python), "link": link,

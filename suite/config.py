@@ -51,6 +51,7 @@ class RunConfig(BaseModel):
     dtype: list[Literal["float32", "tf32", "bf16"]] = Field(["float32"], min_length=1)
     mode: list[Literal["eager", "compiled"]] = Field(["eager"], min_length=1)
     oversubscribe: bool = False
+    accumulate: list[Annotated[int, Field(ge=1)]] = Field(default_factory=lambda: [1], min_length=1)
     steps: int = Field(default=20, ge=1)
     warmup: int = Field(default=50, ge=2 * PARITY_STEPS)
     repeats: int = Field(default=3, ge=1)
@@ -73,7 +74,7 @@ class RunConfig(BaseModel):
     def _several(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
-    @field_validator("devices", mode="before")
+    @field_validator("devices", "accumulate", mode="before")
     @classmethod
     def _counts(cls, value: Any) -> Any:
         """One number, or a list; of a command line as text."""
@@ -82,7 +83,8 @@ class RunConfig(BaseModel):
                 for one in values]
 
     @field_validator(
-        "framework", "strategy", "workload", "variant", "mesh", "devices", "dtype", "mode"
+        "framework", "strategy", "workload", "variant", "mesh", "devices", "dtype", "mode",
+        "accumulate",
     )
     @classmethod
     def _no_repeats(cls, value: list[Any]) -> list[Any]:
@@ -242,11 +244,11 @@ def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
                 framework, engine, strategy, variant, workload, size, config.data, device, count,
                 dtype, mode, config.steps, config.seed, config.probe_steps, config.warmup,
                 mesh=mesh, global_batch=config.batch or 0, device_speeds=_unequal(speeds, count),
-                oversubscribe=device == "cuda" and count > gpus,
+                oversubscribe=device == "cuda" and count > gpus, accumulate=accumulate,
             )
             for framework in config.framework for engine in offered[framework]
             for strategy, variant, count, mesh in ways
-            for dtype in config.dtype for mode in config.mode
+            for dtype in config.dtype for mode in config.mode for accumulate in config.accumulate
         ]
     _check_splits(cases)
     return cases

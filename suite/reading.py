@@ -127,10 +127,10 @@ def judge(result: CaseResult, verdict: Verdict | None, lead: str = "") -> None:
 
 
 def apply_proofs(run: dict[str, Any], results: Sequence[CaseResult]) -> None:
-    """What the launches in float32 proved of the cases in other formats."""
+    """What the launches in float32 proved of the cases that round more."""
     for result in results:
         proof = run.get("proofs", {}).get(result.case.strict.case_id)
-        if proof is None or result.case.dtype == "float32" or result.status == "unsupported":
+        if proof is None or result.case.strict == result.case or result.status == "unsupported":
             continue
         if proof["status"] != "ok":
             result.status, result.reason = proof["status"], f"proof in float32: {proof['reason']}"

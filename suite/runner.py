@@ -17,7 +17,7 @@ from suite.analysis.doubts import Conditions
 from suite.analysis.frontier import FAILED
 from suite.analysis.link import LinkFit
 from suite.analysis.parity import Drift, Evidence, Verdict, check, measure_drift
-from suite.analysis.precision import ROUNDOFF, check_precision
+from suite.analysis.precision import ROUNDOFF, check_compression, check_precision
 from suite.analysis.rows import CaseResult, Row, build_rows
 from suite.analysis.traced import reduce_launch
 from suite.availability import unsupported_reason
@@ -121,7 +121,7 @@ class Runner:
             for case in {r.case.reference_id: r.case for r in self._open()}.values():
                 self._reference(case)
             for case in {r.case.strict.case_id: r.case for r in self._open()
-                         if r.case.dtype in ROUNDOFF}.values():
+                         if r.case.strict != r.case}.values():
                 self._prove_strictly(case.strict)
             apply_proofs(self.run, self.results)
         self.began = self.clock() - self.run.get("spent_s", 0.0)
@@ -284,6 +284,7 @@ class Runner:
                 asked, framework=framework, engine=engine, strategy="single", variant="", mesh="",
                 device=device, devices=1, dtype=dtype, steps=1, mode="eager", probe_steps=0,
                 warmup_limit=PARITY_STEPS, oversubscribe=False, device_speeds=(),
+                accumulate=1,
                 statistics_groups=asked.spec.global_batch if alone else asked.groups,
             )
             for framework, engine in REFERENCES
@@ -369,6 +370,8 @@ class Runner:
         initial = initial_weights(case.spec, case.seed)
         if case.dtype in ROUNDOFF:
             return check_precision(evidence, reference, initial, case.dtype)
+        if case.compression:
+            return check_compression(evidence, reference, initial, case.compression, case.devices)
         verdict = check(evidence, reference, initial)
         if verdict.status == "failed":
             drift = self._drift(case, reference, initial)

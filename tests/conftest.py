@@ -98,6 +98,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Evidenc
             single = replace(
                 case, framework="pytorch", engine="torch", strategy="single", variant="",
                 devices=1, dtype=dtype, steps=1, statistics_groups=case.groups,
+                accumulate=1,
             )
             folder = tmp_path_factory.mktemp("reference") / dtype
             outcome = launch_case(single, folder)

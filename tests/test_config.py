@@ -50,6 +50,25 @@ def test_a_file_says_the_same(tmp_path: Path) -> None:
     assert {(case.warmup_limit, case.probe_steps) for case in build_matrix(config, 0)} == {(30, 9)}
 
 
+def test_accumulation_is_a_case_of_its_own() -> None:
+    alone = build_matrix(resolve("quick", None, {}), 0)
+    both = build_matrix(resolve("quick", None, {"accumulate": ["1", "4"]}), 0)
+    assert [case.accumulate for case in both].count(4) == len(alone)
+    assert len({case.case_id for case in both}) == len(both) == 2 * len(alone)
+
+
+def test_compressed_gradients_are_proven_without_compression() -> None:
+    def case(variant: str, framework: str = "pytorch", engine: str = "torch") -> Case:
+        return Case(framework, engine, "data", variant, "mlp", "tiny", "real", "cpu", 2)
+
+    assert case("fp16").strict == case("bf16").strict == case("").strict == case("")
+    assert case("fsdp").strict == case("fsdp")
+    reasons = [unsupported_reason(case("bf16", *column), {column[0]: "elsewhere"}) for column in (
+        ("pytorch", "torch"), ("horovod", "torch"), ("tensorflow", "tensorflow"),
+    )]
+    assert not reasons[0] and "float16 only" in reasons[1] and "compress none" in reasons[2]
+
+
 def test_formats_and_modes_are_axes_with_ids_of_their_own() -> None:
     asked = {"framework": ["pytorch"], "strategy": ["single"], "dtype": ["float32", "bf16"],
              "mode": ["eager", "compiled"]}

@@ -28,7 +28,9 @@ def test_two_devices_share_every_workload(spec: Workload) -> None:
     for strategy, variants in VARIANTS.items():
         for variant in variants:
             devices = 1 if strategy == "single" else 2
-            check_divides(_case(spec.name, spec.size, strategy, devices, variant=variant))
+            case = _case(spec.name, spec.size, strategy, devices, variant=variant)
+            if len(spec.units()) >= case.stages:  # too few is a test of its own
+                check_divides(case)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,41 @@ def test_each_axis_must_divide() -> None:
         check_divides(_case("gpt", "tiny", "data+intra_layer", 16, mesh="data=2,intra_layer=8"))
     with pytest.raises(UsageError, match="8 micro-batches to divide a replica's share, 4"):
         check_divides(_case("gpt", "tiny", "data+inter_layer", 8, mesh="data=2,inter_layer=4"))
+
+
+@pytest.mark.parametrize(("workload", "devices", "said"), [
+    ("mlp", 2, "got 2, expected at least 4, 2 stages on each of 2"), ("gpt", 4, "at least 8"),
+    ("gpt", 1, "2 or more"),
+])
+def test_too_few_units_for_two_stages_each(workload: str, devices: int, said: str) -> None:
+    check_divides(_case("gpt", "tiny", "inter_layer", 2, variant="interleaved"))
+    with pytest.raises(UsageError, match=said):
+        check_divides(_case(workload, "tiny", "inter_layer", devices, variant="interleaved"))
+
+
+@pytest.mark.parametrize(("strategy", "variant", "accumulate", "said"), [
+    ("single", "", 3, "a divisor of the 8 samples of a device"),
+    ("data", "", 8, "a divisor of the 4 samples of a device"),
+    ("inter_layer", "gpipe", 4, "a divisor of the 2 samples of a micro-batch"),
+    ("inter_layer", "naive", 2, "naive has one micro-batch a step"),
+    ("data+intra_layer", "", 8, "a divisor of the 4 samples of a device"),
+    ("data+inter_layer", "1f1b", 2, "a divisor of the 1 samples of a micro-batch"),
+])
+def test_uneven_micro_batches_are_refused(
+    strategy: str, variant: str, accumulate: int, said: str
+) -> None:
+    devices = 1 if strategy == "single" else 2 ** len(strategy.split("+"))
+    with pytest.raises(UsageError, match=said):
+        check_divides(_case("gpt", "tiny", strategy, devices, variant=variant,
+                            accumulate=accumulate))
+    check_divides(_case("gpt", "tiny", "data", 2, accumulate=4))
+
+
+def test_every_planned_share_comes_apart() -> None:
+    shares: dict[str, Any] = {"global_batch": 12, "device_speeds": (1.0, 0.5)}  # 8 and 4
+    check_divides(_case("gpt", "tiny", "data", 2, accumulate=4, **shares))
+    with pytest.raises(UsageError, match="a divisor of the 4 samples of a device"):
+        check_divides(_case("gpt", "tiny", "data", 2, accumulate=8, **shares))
 
 
 def _counts(**options: Any) -> list[tuple[int, str]]:

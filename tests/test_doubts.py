@@ -62,6 +62,8 @@ def test_nothing_planted_is_nothing_said() -> None:
         ({"oversubscribed": True}, "oversubscribed"),
         ({"launches": [[_record(0, affinity=[0, 1], ledger={"shared_pool": "true"})]] * 6},
          "shared_pool"),
+        ({"launches": [[_record(0), _record(1, ledger={"gradient_communication": "float16"})]] * 6},
+         "rounded_gradients"),
         ({"launches": [[_record(0), _record(1, ledger={"emulated": "by others"})]] * 6},
          "emulated"),
         ({"instrumentation_overhead": 0.11}, "probe_overhead"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from suite.analysis.parity import Evidence
-from suite.analysis.precision import check_precision
+from suite.analysis.precision import check_compression, check_precision
 
 GENERATOR = np.random.default_rng(0)
 SHAPE = (64, 64)
@@ -48,3 +48,31 @@ def test_bounds(dtype: str, found: Evidence, caught: str) -> None:
     verdict = check_precision(found, _evidence(), INITIAL, dtype)
     assert verdict.status == ("failed" if caught else "ok"), verdict
     assert caught in verdict.reason
+
+
+HALF = GRADIENT.astype(np.float16).astype(float)
+
+
+@pytest.mark.parametrize(("sent_as", "found", "caught"), [
+    ("fp16", _evidence(gradient=HALF), ""),
+    ("bf16", _evidence(gradient=ROUNDED), ""),
+    ("fp16", _evidence(gradient=ROUNDED), "gradient"),
+    ("bf16", _evidence(gradient=2 * ROUNDED), "gradient"),
+    ("bf16", _evidence(gradient=1.006 * ROUNDED), "scale"),
+    ("fp16", _evidence(gradient=1.001 * HALF), "scale"),
+    ("fp16", _evidence(1.0001, HALF), "first loss"),
+    ("fp16", _evidence(gradient=HALF, parameter=INITIAL["layer0.weight"]), "updates"),
+    ("fp16", _evidence(), "no fp16 rounding"),
+    ("fp16", Evidence([1.0, 0.51], *list(vars(_evidence(gradient=HALF)).values())[1:]), "losses"),
+    ("fp16", Evidence([1.0, 0.5], {}, _evidence().parameters), "scale"),
+])
+def test_bounds_of_compressed_gradients(sent_as: str, found: Evidence, caught: str) -> None:
+    verdict = check_compression(found, _evidence(), INITIAL, sent_as, 2)
+    assert verdict.status == ("failed" if caught else "ok"), verdict
+    assert caught in verdict.reason
+
+
+def test_what_is_too_small_for_float16_is_allowed_for() -> None:
+    tiny = 1e-7 * GRADIENT
+    found = _evidence(gradient=tiny.astype(np.float16).astype(float))
+    assert check_compression(found, _evidence(gradient=tiny), INITIAL, "fp16", 2).status == "ok"

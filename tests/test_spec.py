@@ -168,11 +168,20 @@ def test_shard_axes_of_kernels_channels_and_a_sum_in_the_middle() -> None:
 @pytest.mark.parametrize(
     ("strategy", "variant", "groups"),
     [("single", "", 1), ("data", "", 2), ("intra_layer", "", 1), ("inter_layer", "gpipe", 4),
-     ("inter_layer", "1f1b", 4), ("inter_layer", "naive", 1)],
+     ("inter_layer", "1f1b", 4), ("inter_layer", "naive", 1), ("inter_layer", "interleaved", 4)],
 )
 def test_groups_that_are_normalised_alone(strategy: str, variant: str, groups: int) -> None:
     assert statistics_groups(Convolutions(), strategy, variant, 2) == groups
     assert statistics_groups(find_workload("gpt", "tiny"), strategy, variant, 2) == 1
+
+
+@pytest.mark.parametrize(
+    ("strategy", "variant", "groups"),
+    [("single", "", 4), ("data", "fsdp", 8), ("intra_layer", "", 4), ("inter_layer", "1f1b", 16)],
+)
+def test_micro_batches_are_normalised_alone(strategy: str, variant: str, groups: int) -> None:
+    assert statistics_groups(Convolutions(), strategy, variant, 2, accumulate=4) == groups
+    assert statistics_groups(find_workload("gpt", "tiny"), strategy, variant, 2, accumulate=4) == 1
 
 
 def test_shards_are_contiguous() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from suite.spec import case as cases
 from suite.spec.case import Case
+from suite.spec.strategies import COMPRESSIONS
 from suite.spec.volumes import Communications, logical_communications
 from suite.spec.workloads import WORKLOADS, Workload, parameter_count
 from tests.convolutions import Convolutions
@@ -14,10 +15,11 @@ ALL = [spec for sizes in WORKLOADS.values() for spec in sizes.values()]
 
 
 def _found(strategy: str, workload: str, size: str, framework: str = "pytorch",
-           variant: str = "", devices: int = 2) -> Communications:
+           variant: str = "", devices: int = 2, accumulate: int = 1) -> Communications:
     engine = "tensorflow" if framework == "tensorflow" else "torch"
     return logical_communications(
-        Case(framework, engine, strategy, variant, workload, size, "real", "cpu", devices)
+        Case(framework, engine, strategy, variant, workload, size, "real", "cpu", devices,
+             accumulate=accumulate)
     )
 
 
@@ -69,6 +71,11 @@ def test_inter_layer_passes_the_boundary_both_ways(variant: str, parts: int) -> 
     assert found == [("send_recv", 4 * 128 // parts * 1024)] * (2 * parts)
 
 
+def test_an_interleaved_pipeline_has_three_cuts_on_two_devices() -> None:
+    found = _found("inter_layer", "gpt", "tiny", variant="interleaved")
+    assert found == [("send_recv", 4 * 2 * 32 * 64)] * (2 * 4 * 3) + [("all_reduce", 4 * 256 * 64)]
+
+
 def test_a_tied_table_is_summed_once() -> None:
     table, activation = 4 * 256 * 64, 4 * 2 * 32 * 64
     hops = [("send_recv", activation)] * 8
@@ -97,6 +104,27 @@ def test_a_boundary_of_images_counts_its_pixels() -> None:
     assert found == [("send_recv", 4 * 8 * 4 * 4 * 8)] * 2
 
 
+def test_accumulated_gradients_are_summed_once() -> None:
+    assert _found("data", "gpt", "tiny", accumulate=4) == _found("data", "gpt", "tiny")
+
+
+def test_accumulating_repeats_what_a_pass_needs() -> None:
+    whole, micro = (_found("intra_layer", "gpt", "tiny", accumulate=k) for k in (1, 4))
+    assert micro == [(kind, size // 4) for kind, size in whole] * 4
+    gathers, again = (
+        [size for kind, size in _found("data", "gpt", "tiny", variant="fsdp", accumulate=k)
+         if kind == "all_gather"] for k in (1, 4)
+    )
+    assert len(again) == 4 * len(gathers) and sum(again) == 4 * sum(gathers)
+
+
+def test_a_pipeline_has_as_many_more_micro_batches() -> None:
+    whole = _found("inter_layer", "mlp", "wide", variant="1f1b")
+    assert _found("inter_layer", "mlp", "wide", variant="1f1b", accumulate=2) == [
+        (kind, size // 2) for kind, size in whole * 2
+    ]
+
+
 def test_bfloat16_halves_what_ranks_exchange_but_not_gradients() -> None:
     def bytes_of(framework: str, strategy: str, variant: str, dtype: str) -> int:
         case = Case(framework, "torch", strategy, variant, "mlp", "wide", "real", "cpu", 2, dtype)
@@ -109,3 +137,9 @@ def test_bfloat16_halves_what_ranks_exchange_but_not_gradients() -> None:
     assert share("pytorch", "data", "") == share("horovod", "intra_layer", "") == 1.0
     # Two gathers of 2 bytes and a scatter of 4, of three times 4.
     assert share("pytorch", "data", "fsdp") == pytest.approx(8 / 12)
+
+
+@pytest.mark.parametrize("variant", COMPRESSIONS)
+def test_compressed_gradients_have_half_the_bytes(variant: str) -> None:
+    whole, half = (_found("data", "gpt", "tiny", variant=v) for v in ("", variant))
+    assert half == [(kind, size // 2) for kind, size in whole]

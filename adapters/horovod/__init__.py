@@ -35,6 +35,8 @@ def unsupported_reason(case: Case) -> str:
     """Why this cell cannot run by design, or empty."""
     if case.variant == "fsdp":
         return "Horovod has no fully sharded data parallel"
+    if case.compression == "bf16":
+        return "Horovod's gradient compression has float16 only (hvd.Compression)"
     if case.dtype in ("tf32", "bf16") and case.engine != "torch":
         return f"{case.dtype} is offered on Horovod's torch engine only"
     if case.mode == "compiled" and (case.engine != "torch" or "intra_layer" in case.axes.names):

@@ -32,6 +32,8 @@ def ledger(case: Case) -> dict[str, str]:
         "fusion_threshold_bytes": os.environ["HOROVOD_FUSION_THRESHOLD"],
         "autotune": os.environ["HOROVOD_AUTOTUNE"],
     }
+    if case.compression:
+        found["gradient_communication"] = "float16"
     if case.dtype == "bf16":
         found["activation_communication"] = "float32: Horovod has no bfloat16"
     return found | ({"emulated": EMULATED} if "inter_layer" in case.axes.names else {})
@@ -40,15 +42,15 @@ def ledger(case: Case) -> dict[str, str]:
 def shared_by(case: Case) -> list[tuple[int, ...]]:
     """Ranks of every group that a case communicates in, each once, alike on every rank.
 
-    Replicas and shards reduce over their axis, stages pass on to their neighbours, and the ends of
-    a pipeline add up what they tie.
+    Replicas and shards reduce over their axis, stages pass on to their neighbours (in a ring where
+    devices take their stages in turns), and the ends of a pipeline add up what they tie.
     """
     mesh = case.axes
     found = [group for axis in ("data", "intra_layer") if axis in mesh.names
              for group in mesh.groups(axis)]
     for line in mesh.groups("inter_layer") if "inter_layer" in mesh.names else []:
         found += [list(pair) for pair in pairwise(line)]
-        if tied_weights(case.spec, len(line)):
+        if tied_weights(case.spec, case.stages) or case.stages > len(line):
             found.append([line[0], line[-1]])
     return list(dict.fromkeys(map(tuple, found)))
 
@@ -67,7 +69,7 @@ class ProcessSets:
 
     def of(self, ranks: Iterable[int]) -> Any:
         """The process set of these ranks."""
-        return self._known[tuple(ranks)]
+        return self._known[tuple(sorted(ranks))]
 
 
 class OnMesh:
@@ -84,6 +86,11 @@ class OnMesh:
     def process_set(self, axis: str) -> Any:
         """The ranks that differ from this one on that axis alone."""
         return self.sets.of(self.case.axes.group(axis, self.rank.index))
+
+    def hop_ranks(self, lower: int) -> tuple[int, int]:
+        """The ranks of this pipeline that hold the stages ``lower`` and ``lower + 1``."""
+        line = self.case.axes.group("inter_layer", self.rank.index)
+        return line[lower % len(line)], line[(lower + 1) % len(line)]
 
     def key(self, axis: str, name: str) -> str:
         """The name of a communication of this rank's group, which no other group has."""

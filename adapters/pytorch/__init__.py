@@ -24,6 +24,8 @@ def unsupported_reason(case: Case) -> str:
     """Why this cell cannot run by design, or empty."""
     if case.mode == "compiled" and "intra_layer" in case.axes.names:
         return "a compiled model has its all-reduces inside, where no probe sees them"
+    if case.variant == "interleaved" and "data" in case.axes.names:
+        return "a rank's two stages would need two DDP wrappers with probes each: not offered"
     if case.oversubscribe and (case.strategy, case.variant) != ("data", ""):
         return "ranks share a GPU in data parallel only: gloo sends no tensors of a GPU"
     return ""

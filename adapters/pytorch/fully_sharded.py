@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -36,6 +37,13 @@ class FullyShardedSession(DataParallelSession):
             sharded.set_custom_all_gather(_Gather(self))
             sharded.set_custom_reduce_scatter(_Scatter(self))
         return model
+
+    def gradients_stay(self, here: bool) -> AbstractContextManager[None]:
+        """Whole gradients are added up on every device until the last micro-batch's are shared."""
+        model = cast(FSDPModule, self.model)
+        model.set_is_last_backward(not here)
+        model.set_requires_gradient_sync(not here)
+        return nullcontext()
 
     def describe(self) -> dict[str, str]:
         mixed = {"mixed_precision": "torch.autocast, MixedPrecisionPolicy",

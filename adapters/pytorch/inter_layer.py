@@ -1,8 +1,8 @@
-"""Inter-layer: ``torch.distributed.pipelining`` with GPipe, 1F1B, or one micro-batch."""
+"""Inter-layer: ``torch.distributed.pipelining``: GPipe, (interleaved) 1F1B, or one micro-batch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -10,41 +10,56 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe, schedules
+from torch.distributed.pipelining import (
+    PipelineStage,
+    Schedule1F1B,
+    ScheduleGPipe,
+    ScheduleInterleaved1F1B,
+    schedules,
+)
 from torch.nn.parallel import DistributedDataParallel
 
 from adapters.pytorch.models.probe import Probe
 from adapters.pytorch.session import GroupSession
-from suite.spec.strategies import micro_batches, stage_units, tied_weights
+from suite.spec.strategies import stages_of, tied_weights, unit_ranges
 from suite.spec.workloads import Weights
 
 Hops = Callable[..., list[Any]]
-Hop = Callable[[Any], None]
+Hop = Callable[[Any, Any], None]
 
 
 class InterLayerSession(GroupSession):
-    """One contiguous group of layers a rank; the last rank has the loss."""
+    """A contiguous group of layers a rank, or several; the last rank has the loss."""
 
     def build(self, weights: Weights) -> nn.Module:
-        self.stages, self.index = self.case.axes.size("inter_layer"), self.position("inter_layer")
-        self.last = self.index == self.stages - 1
-        self.leaves = not self.last
-        groups = stage_units(self.spec, self.stages, self.case.device_speeds)
-        first = sum(len(group) for group in groups[: self.index])
-        self.units = range(first, first + len(groups[self.index]))
-        module = super().build(weights)
-        self.stage = _Stage(
-            module, self.index, self.stages, self.device, group=self.group("inter_layer")
-        )
-        kind = Schedule1F1B if self.case.variant == "1f1b" else ScheduleGPipe
-        parts = micro_batches(self.case.variant, self.stages)
-        self.schedule = kind(self.stage, parts, loss_fn=self.loss_function)
+        case, group = self.case, self.group("inter_layer")
+        self.places, self.index = case.axes.size("inter_layer"), self.position("inter_layer")
+        self.last = self.index == self.places - 1
+        units = unit_ranges(self.spec, case.stages, case.stage_speeds)
+        self.chunks: list[nn.Module] = []
+        self.pipeline: list[Any] = []
+        for number in stages_of(case.variant, self.places, self.index):
+            self.units, self.leaves = units[number], number < case.stages - 1
+            chunk = super().build(weights)
+            self.chunks.append(chunk)
+            self.pipeline.append(_Stage(chunk, number, case.stages, self.device, group=group))
+        self.schedule: Any = self._schedule()
         self._join_ends()
-        return module
+        return self.chunks[0] if len(self.chunks) == 1 else nn.ModuleList(self.chunks)
+
+    def _schedule(self) -> Any:
+        parts = self.case.micro_batches
+        if self.case.variant == "interleaved":
+            return ScheduleInterleaved1F1B(self.pipeline, parts, loss_fn=self.loss_function)
+        kind = Schedule1F1B if self.case.variant == "1f1b" else ScheduleGPipe
+        return kind(self.pipeline[0], parts, loss_fn=self.loss_function)
+
+    def modules(self) -> Sequence[nn.Module]:
+        return self.chunks if len(self.chunks) > 1 else super().modules()
 
     def _join_ends(self) -> None:
         """The group of the two stages that hold a tied parameter; every rank must make them all."""
-        if not tied_weights(self.spec, self.stages):
+        if not tied_weights(self.spec, self.case.stages):
             return
         for group in self.case.axes.groups("inter_layer"):
             made = dist.new_group([group[0], group[-1]])
@@ -53,8 +68,9 @@ class InterLayerSession(GroupSession):
 
     @cached_property
     def tied(self) -> dict[str, torch.Tensor]:
-        """What this stage, at one end, holds a copy of."""
-        names = tied_weights(self.spec, self.stages) if self.index in (0, self.stages - 1) else []
+        """What this rank, at one end, holds a copy of."""
+        at_end = self.index in (0, self.places - 1)
+        names = tied_weights(self.spec, self.case.stages) if at_end else []
         held = self.named_parameters()
         return {name: held[name] for name in names}
 
@@ -86,11 +102,11 @@ class InterLayerSession(GroupSession):
 
     def loss(self, handle: torch.Tensor) -> float:
         shared = torch.tensor(super().loss(handle), dtype=torch.float64, device=self.device)
-        dist.broadcast(shared, group=self.group("inter_layer"), group_src=self.stages - 1)
+        dist.broadcast(shared, group=self.group("inter_layer"), group_src=self.places - 1)
         return float(shared)
 
     def full(self, tensors: dict[str, torch.Tensor]) -> Weights:
-        parts: list[Weights | None] = [None] * self.stages
+        parts: list[Weights | None] = [None] * self.places
         dist.all_gather_object(parts, super().full(tensors), group=self.group("inter_layer"))
         # From the last stage to the first, whose copy of a tied parameter is the one reported.
         held = (part for part in reversed(parts) if part)
@@ -105,12 +121,13 @@ class InterLayerSession(GroupSession):
     @contextmanager
     def using(self, model: nn.Module) -> Iterator[None]:
         """Where this stage computes with ``model``, a wrapper of the same parameters."""
-        clean, self.stage.submod = self.stage.submod, model
+        stage, = self.pipeline  # of several stages none has a wrapper
+        clean, stage.submod = stage.submod, model
         try:
             with super().using(model):
                 yield
         finally:
-            self.stage.submod = clean
+            stage.submod = clean
 
     @contextmanager
     def silenced(self) -> Iterator[None]:
@@ -137,9 +154,10 @@ class InterLayerSession(GroupSession):
         mine, peer = self.rank.index, operation.peer
         if operation.op is dist.isend:
             key = probe.number(f"{mine}>{peer}")
-            return lambda end: probe.add("send_recv", operation.tensor, start, end, key, "send")
+            return lambda _, end: probe.add("send_recv", operation.tensor, start, end, key, "send")
         key = probe.number(f"{peer}>{mine}")
-        return lambda end: probe.add("send_recv", operation.tensor, start, end, key, "recv")
+        # Ready once it waits: an interleaved schedule posts a receive before its work is done.
+        return lambda idle, end: probe.add("send_recv", operation.tensor, idle, end, key, "recv")
 
 
 class _Stage(PipelineStage):
@@ -151,16 +169,17 @@ class _Stage(PipelineStage):
 
 
 class _StampedWork:
-    """A work handle that marks the end of its wait."""
+    """A work handle that marks both ends of its wait."""
 
     def __init__(self, work: Any, hops: list[Hop], probe: Probe) -> None:
         self.work, self.hops, self.probe = work, hops, probe
 
     def wait(self) -> Any:
+        idle = self.probe.mark()
         result = self.work.wait()
         end = self.probe.mark()
         for hop in self.hops:
-            hop(end)
+            hop(idle, end)
         return result
 
 

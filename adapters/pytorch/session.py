@@ -120,7 +120,7 @@ class DataParallelSession(GroupSession):
         super().__init__(*arguments)
         if self.case.device_speeds:
             self.loss_function = share_weighted(
-                self.loss_function, self.case.devices, self.spec.global_batch
+                self.loss_function, self.case.devices, self.case.pass_batch
             )
 
     def local_batch(self, features: Any, targets: Any) -> tuple[Any, Any]:

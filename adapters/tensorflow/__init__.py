@@ -22,6 +22,8 @@ def unsupported_reason(case: Case) -> str:
     """Why this cell cannot run by design, or empty."""
     if case.variant == "fsdp":
         return "TensorFlow has no fully sharded data parallel"
+    if case.compression:
+        return "TensorFlow's strategies reduce gradients as they are, they compress none"
     if {"intra_layer", "inter_layer"} <= set(case.axes.names):
         return "a stage's backward pass is placed on one device, so its layers are not split too"
     if case.mode == "compiled" and case.strategy not in ("single", "data"):

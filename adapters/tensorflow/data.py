@@ -34,7 +34,7 @@ class DataSession(Training):
         super().__init__(*arguments)
         if self.case.device_speeds:
             self.loss_function = share_weighted(
-                self.loss_function, self.case.devices, self.spec.global_batch
+                self.loss_function, self.case.devices, self.case.pass_batch
             )
         if self.reduction:
             self.reduction.stamps = self.stamps
@@ -46,7 +46,7 @@ class DataSession(Training):
     @cached_property
     def local_gradients(self) -> Callable[..., Any]:
         """A replica's loss and gradients."""
-        compute = super().loss_and_gradients
+        compute = self.accumulated
         return super().graph_of(compute) if self.case.mode == "compiled" else compute
 
     def place(self, features: Any, targets: Any) -> tuple[Any, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import accumulate, pairwise
 from typing import Any
 
 import tensorflow as tf
@@ -11,11 +10,10 @@ from adapters.tensorflow.models import dense_gradients, forward
 from adapters.tensorflow.models.branch import Tensors
 from adapters.tensorflow.placement import PlacedSession
 from suite.spec.strategies import (
-    micro_batches,
     pipeline_schedule,
-    stage_units,
     stages_of_weights,
     tied_weights,
+    unit_ranges,
 )
 from suite.spec.workloads import Weights
 
@@ -24,25 +22,26 @@ class InterLayerSession(PlacedSession):
     """A stage's work is chained in the schedule's order: a device does one thing at a time."""
 
     def build(self, weights: Weights) -> Tensors:
-        stages = self.case.devices
-        self.parts = micro_batches(self.case.variant, stages)
-        speeds = self.case.device_speeds
-        ends = [0, *accumulate(len(group) for group in stage_units(self.spec, stages, speeds))]
-        self.units = [range(*pair) for pair in pairwise(ends)]
+        stages, speeds = self.case.stages, self.case.stage_speeds
+        self.parts = self.case.micro_batches
+        self.units = unit_ranges(self.spec, stages, speeds)
         holders = stages_of_weights(self.spec, stages, speeds)
         owner = {name: held[0] for name, held in holders.items()}
         self.tied = tied_weights(self.spec, stages)
         self.stages: list[dict[str, tf.Variable]] = [{} for _ in range(stages)]
         for name, array in weights.items():
-            with tf.device(self.devices[owner[name]]):
+            with tf.device(self.device_of(owner[name])):
                 self.stages[owner[name]][name] = tf.Variable(self.tensor(array))
         return {name: self.stages[owner[name]][name] for name in weights}
+
+    def device_of(self, stage: int) -> str:
+        return self.devices[stage % len(self.devices)]
 
     def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
         with tf.device(self.devices[-1]):
             return self.spread(features), self.tensor(targets)
 
-    def loss_and_gradients(
+    def batch_gradients(
         self, features: list[tf.Tensor], targets: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         self.begin()
@@ -50,7 +49,7 @@ class InterLayerSession(PlacedSession):
         for stage, kind, part in pipeline_schedule(
             self.case.variant, self.case.devices, self.parts
         ):
-            with tf.device(self.devices[stage]):
+            with tf.device(self.device_of(stage)):
                 (flight.forward if kind == "forward" else flight.backward)(stage, part)
         return flight.result()
 
@@ -61,7 +60,7 @@ class _Flight:
     def __init__(
         self, session: InterLayerSession, features: list[tf.Tensor], targets: tf.Tensor
     ) -> None:
-        self.session, self.last = session, session.case.devices - 1
+        self.session, self.last = session, len(session.stages) - 1
         self.features: list[list[tf.Tensor]] = []
         for device, held in zip(session.devices, features, strict=False):
             with tf.device(device):
@@ -72,60 +71,67 @@ class _Flight:
         self.tapes: dict[tuple[int, int], tuple[tf.GradientTape, tf.Tensor, tf.Tensor]] = {}
         self.arriving: dict[tuple[int, int], tf.Tensor] = {}
         self.losses: list[tf.Tensor] = []
-        self.sums: list[dict[str, tf.Tensor]] = [{} for _ in session.devices]
+        self.sums: list[dict[str, tf.Tensor]] = [{} for _ in session.stages]
         self.previous: list[list[tf.Tensor]] = [[] for _ in session.devices]
         self.weights: list[dict[str, Any]] = [dict(held) for held in session.stages]
         for name in session.tied:
             table = tf.convert_to_tensor(self.weights[0][name])
-            self.weights[self.last][name] = session.move(table, 0, self.last, f"tied.{name}")
+            self.weights[self.last][name] = self._move(table, 0, self.last, f"tied.{name}")
             self._received(f"tied.{name}", self.last)
 
     def forward(self, stage: int, part: int) -> None:
         session = self.session
         self._received(f"forward.{stage - 1}.{part}", stage)
-        with tf.control_dependencies(self.previous[stage]):
+        with tf.control_dependencies(self.previous[self._place(stage)]):
             x = tf.identity(self.inputs[stage, part])
         with tf.GradientTape() as tape:
             if stage:
                 tape.watch(x)
             if stage == self.last:
                 tape.watch([self.weights[stage][name] for name in session.tied])
-            side = self.features[stage][part] if session.spec.side_input else None
+            side = self.features[self._place(stage)][part] if session.spec.side_input else None
             y = forward(
                 session.spec, self.weights[stage], x, session.units[stage], features=side
             )
             if stage == self.last:
                 y = session.loss_function(y, self.targets[part]) / session.parts
         self.tapes[stage, part] = tape, x, y
-        self.previous[stage] = [y]
+        self.previous[self._place(stage)] = [y]
         if stage == self.last:
             self.losses.append(y)
         else:
-            self.inputs[stage + 1, part] = session.move(
+            self.inputs[stage + 1, part] = self._move(
                 y, stage, stage + 1, f"forward.{stage}.{part}"
             )
 
     def backward(self, stage: int, part: int) -> None:
-        session, weights = self.session, self.weights[stage]
+        weights = self.weights[stage]
         tape, x, y = self.tapes.pop((stage, part))
         arriving = tf.ones_like(y) if stage == self.last else self.arriving[stage, part]
         self._received(f"backward.{stage}.{part}", stage)
-        with tf.control_dependencies(self.previous[stage]):
+        with tf.control_dependencies(self.previous[self._place(stage)]):
             arriving = tf.identity(arriving)
         found = tape.gradient(y, {"": x, **weights} if stage else weights, arriving)
         leaving = found.pop("", None)
         found = dense_gradients(found)
         before = self.sums[stage]
         self.sums[stage] = {n: before[n] + g if n in before else g for n, g in found.items()}
-        self.previous[stage] = list(self.sums[stage].values())
+        self.previous[self._place(stage)] = list(self.sums[stage].values())
         if leaving is not None:
-            self.arriving[stage - 1, part] = session.move(
+            self.arriving[stage - 1, part] = self._move(
                 leaving, stage, stage - 1, f"backward.{stage - 1}.{part}"
             )
 
+    def _place(self, stage: int) -> int:
+        return stage % len(self.session.devices)
+
+    def _move(self, tensor: tf.Tensor, source: int, destination: int, name: str) -> tf.Tensor:
+        """From the device of one stage to that of another."""
+        return self.session.move(tensor, self._place(source), self._place(destination), name)
+
     def _received(self, name: str, stage: int) -> None:
         if name in self.session.arrivals:
-            self.session.received(name, self.previous[stage])
+            self.session.received(name, self.previous[self._place(stage)])
 
     def result(self) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Mean loss of the batch and the sum of the micro-batches' shares of its gradient."""
@@ -139,7 +145,7 @@ class _Flight:
         """What the last stage found for its copy goes back to the first, which has the variable."""
         for name in self.session.tied:
             key = f"tied.{name}.gradient"
-            returning = self.session.move(self.sums[self.last].pop(name), self.last, 0, key)
+            returning = self._move(self.sums[self.last].pop(name), self.last, 0, key)
             self._received(key, 0)
             with tf.device(self.session.devices[0]):
                 self.sums[0][name] += returning

@@ -46,7 +46,9 @@ class IntraLayerSession(PlacedSession):
     def loss_and_gradients(
         self, features: list[tf.Tensor], targets: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        self.begin()
+        if self.turn == 0:
+            self.begin()
+            self.before: list[list[tf.Tensor]] = [[] for _ in self.devices]
         plans = enumerate(self.spec.branches())
         copies = features if self.spec.side_input else features * self.case.devices
         holds = [held(self.spec, *pair) for pair in zip(self.shards, copies, strict=True)]
@@ -54,7 +56,8 @@ class IntraLayerSession(PlacedSession):
         def apply(branch: Branch, x: tf.Tensor) -> tf.Tensor:
             number, plan = next(plans)
             shares = [Share(branch, hold) for hold in holds]
-            return self._apply(shares, x, [f"{number}.{turn}" for turn in range(sums(plan))])
+            names = [f"{self.turn}.{number}.{turn}" for turn in range(sums(plan))]
+            return self._apply(shares, x, names)
 
         with tf.device(self.devices[0]):
             logits = forward(self.spec, self.whole, features[0], apply=apply)
@@ -91,13 +94,14 @@ class IntraLayerSession(PlacedSession):
         for number, part in product(range(len(steps)), range(1, self.case.devices)):
             copy, partial = (f"{kind}.{steps[number][0]}.{part}" for kind in ("copy", "partial"))
             before = f"partial.{steps[number - 1][0]}.{part}"
-            self.received(copy, [self.done[before]] if number else [])
+            self.received(copy, [self.done[before]] if number else self.before[part])
             self.received(partial, [self.done[f"partial.{steps[number][0]}.0"]])
             last = number + 1 == len(steps)
             after = [self.done[partial]] if last else backward(number + 1, part)
             self.received(f"{partial}.gradient", after)
             if f"{copy}.gradient" in self.arrivals:  # an input of the model has no gradient
                 self.received(f"{copy}.gradient", backward(number, 0))
+        self.before = [backward(0, part) for part in range(self.case.devices)]
 
     def _steps(self) -> list[tuple[str, list[str]]]:
         """The sums in forward order: the name of their hops, the parameters that lead to them."""
@@ -107,7 +111,7 @@ class IntraLayerSession(PlacedSession):
             behind = (plan.row, plan.middle.column) if plan.middle else ()
             later = [name for name in split if name.rpartition(".")[0] in behind]
             turns = [[name for name in split if name not in later], later][: sums(plan)]
-            steps += [(f"{number}.{turn}", names) for turn, names in enumerate(turns)]
+            steps += [(f"{self.turn}.{number}.{i}", names) for i, names in enumerate(turns)]
         return steps
 
     def gather(self, arrays: dict[str, np.ndarray]) -> Weights:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,16 @@ class PlacedSession(Training):
     def begin(self) -> None:
         """Call first where a step is traced: tensors of another graph are of no use."""
         self.done, self.arrivals, self._latest = {}, {}, {}
+
+    def micro_batches(self, features: Any, targets: Any) -> Iterable[tuple[Any, Any]]:
+        """Every device's copy of the features comes apart where it is."""
+        split = []
+        for device, copy in zip(self.devices, features, strict=False):
+            with tf.device(device):
+                split.append(tf.split(copy, self.case.accumulate))
+        with tf.device(self.devices[0]):
+            parts = tf.split(targets, self.case.accumulate)
+        return zip(map(list, zip(*split, strict=True)), parts, strict=True)
 
     def hop(self, tensor: tf.Tensor, source: int, destination: int, name: str) -> tf.Tensor:
         """``tensor`` on device ``destination``; its gradient takes the way back."""

@@ -65,7 +65,7 @@ class TowersSession(Training):
         losses, found = [], []
         for tower, x, y in zip(self.towers, features, targets, strict=True):
             tower.silent = self.silent
-            loss, gradients = tower.loss_and_gradients(x, y)
+            loss, gradients = tower.batch_gradients(x, y)
             losses.append(loss)
             found.append(gradients)
         with tf.device(self.devices[0]):

@@ -130,6 +130,8 @@ def _nature(records: Sequence[dict[str, Any]]) -> list[Warning]:
     found = []
     if any(record["ledger"].get("shared_pool") == "true" for record in records):
         found.append(warn("shared_pool"))
+    formats = {record["ledger"].get("gradient_communication") for record in records} - {None}
+    found += [warn("rounded_gradients", text=text) for text in sorted(formats)]
     emulated = {record["ledger"].get("emulated") for record in records} - {None}
     return found + [warn("emulated", text=text) for text in sorted(emulated)]
 

@@ -9,8 +9,8 @@ from suite.spec.case import Case
 
 Ledger = dict[str, str]
 MUST_EQUAL = (
-    "workload", "data", "seed", "global_batch", "dtype", "mode", "device", "tf32", "determinism",
-    "threads_per_device", "cores_per_device",
+    "workload", "data", "seed", "global_batch", "accumulate", "dtype", "mode", "device", "tf32",
+    "determinism", "threads_per_device", "cores_per_device",
 )
 
 
@@ -23,8 +23,8 @@ def build_ledger(case: Case, launches: Sequence[Sequence[dict[str, Any]]]) -> Le
     asked: Ledger = {
         "framework": case.framework, "engine": case.engine,
         "workload": f"{case.workload} {case.size}", "data": case.data, "seed": str(case.seed),
-        "global_batch": str(case.spec.global_batch), "dtype": case.dtype, "mode": case.mode,
-        "device": case.device,
+        "global_batch": str(case.spec.global_batch), "accumulate": str(case.accumulate),
+        "dtype": case.dtype, "mode": case.mode, "device": case.device,
     }
     if case.device_speeds:
         asked["device_speeds"] = shown_speeds(case)

@@ -1,23 +1,37 @@
-"""What TF32 and bfloat16 may differ by from float64, once the same case is proven in float32.
+"""What 16-bit formats and TF32 may differ by from float64, once the case is proven in float32.
 
 u is the unit roundoff: half the distance from 1 to the next number, 2^-8 with bfloat16's 8
-significant bits and 2^-11 with TF32's 11 (Higham, "Accuracy and stability of numerical algorithms",
-2002, section 2.1). A loss is a mean over many products, whose roundings mostly cancel; gradients
-of single tensors do not (a flipped relu, a normalisation over few values), so the model's whole
-gradient is bounded, and what ten steps changed. The bounds leave room over what was measured
-(``docs/decisions.md``), and each of these mistakes leaves them: parameters kept in bfloat16,
-updates that round away, the asked format never used.
+significant bits and 2^-11 with the 11 of TF32 and float16 (Higham, "Accuracy and stability of
+numerical algorithms", 2002, section 2.1). A loss is a mean over many products, whose roundings
+mostly cancel; gradients of single tensors do not (a flipped relu, a normalisation over few values),
+so the model's whole gradient is bounded, and what ten steps changed. The bounds leave room over
+what was measured (``docs/decisions.md``), and each of these mistakes leaves them: parameters kept
+in bfloat16, updates that round away, the asked format never used.
+
+Gradients that are computed in float32 and travel in 16 bits have bounds of their own
+(:func:`check_compression`).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from suite.analysis.parity import Arrays, Evidence, Verdict, relative, update_error
+from suite.analysis.parity import (
+    DRIFT_ALLOWANCE,
+    FIRST_LOSS,
+    Arrays,
+    Evidence,
+    Verdict,
+    relative,
+    update_error,
+)
 
-ROUNDOFF = {"tf32": 2.0**-11, "bf16": 2.0**-8}
+ROUNDOFF = {"tf32": 2.0**-11, "bf16": 2.0**-8, "fp16": 2.0**-11}
+# Half of the smallest number above zero: what an entry loses below the normal ones.
+UNDERFLOW = {"fp16": 2.0**-25, "bf16": 2.0**-134}
 # Losses in units of u; the others as shares of their norms.
 LOSSES_IN_U, GRADIENT, UPDATE = 4.0, 0.25, 0.4
+COMPRESSED_UPDATE = 0.05
 # One float32 in 65536 happens to be a bfloat16; a parameter kept in bfloat16 always is.
 COARSE_SHARE = 0.05
 # float32 leaves float64 by a hundredth of this, bfloat16 by forty times.
@@ -39,12 +53,61 @@ def check_precision(
         errors["bfloat16 parameters"] = _coarse_share(found.parameters, initial) / COARSE_SHARE
         # TF32 is a permission that kernels need not use; bfloat16 is what was asked to be computed.
         errors["no bfloat16 rounding"] = LEAST_IN_U * roundoff / gradient if gradient else np.inf
+    return _verdict(errors, f"in {dtype}")
+
+
+def check_compression(
+    found: Evidence, reference: Evidence, initial: Arrays, sent_as: str, devices: int
+) -> Verdict:
+    """Gradients that travelled in 16 bits against the float64 reference.
+
+    On p devices an entry is rounded p + 1 times: when it is cast, divided, and in p - 1 sums. Each
+    is within u of what the devices send, whose norm is sqrt(p) times their mean's where they differ
+    by uncorrelated noise, and independent roundings add up in quadrature (Higham and Mary, "A new
+    approach to probabilistic rounding error analysis", 2019). An entry too small for the format
+    loses up to half of its smallest number. Rounding to nearest favours no direction, so the length
+    along the true gradient stays within u. The first loss comes before any gradient and has
+    float32's gate.
+    """
+    roundoff = ROUNDOFF[sent_as]
+    lost = UNDERFLOW[sent_as] * _underflows(reference.gradients)
+    gradient = _whole_error(found.gradients, reference.gradients)
+    errors = {
+        "first loss": relative(found.losses[:1], reference.losses[:1])
+        / (DRIFT_ALLOWANCE * FIRST_LOSS),
+        "losses": relative(found.losses, reference.losses) / roundoff,
+        "gradient": gradient / ((devices + 1) ** 0.5 * (devices**0.5 * roundoff + lost)),
+        "scale": _scale_error(found.gradients, reference.gradients) / (roundoff + lost),
+        "updates": update_error(found.parameters, reference, initial) / COMPRESSED_UPDATE,
+        f"no {sent_as} rounding": LEAST_IN_U * roundoff / gradient if gradient else np.inf,
+    }
+    return _verdict(errors, f"with gradients sent as {sent_as}")
+
+
+def _verdict(errors: dict[str, float], lead: str) -> Verdict:
     errors = {name: error if np.isfinite(error) else np.inf for name, error in errors.items()}
     worst = max(errors.values())
     if worst <= 1.0:
         return Verdict("ok", worst, "")
     failed = ", ".join(f"{name} by {error:.3g}" for name, error in errors.items() if error > 1.0)
-    return Verdict("failed", worst, f"in {dtype} beyond its bounds, in bounds: {failed}")
+    return Verdict("failed", worst, f"{lead} beyond its bounds, in bounds: {failed}")
+
+
+def _norm(arrays: Arrays) -> float:
+    return float(np.sqrt(sum(float(np.sum(np.square(a, dtype=float))) for a in arrays.values())))
+
+
+def _underflows(gradients: Arrays) -> float:
+    """Norm of an error of 1 in every entry, as a share of the gradient's."""
+    return float(np.sqrt(sum(array.size for array in gradients.values()))) / _norm(gradients)
+
+
+def _scale_error(found: Arrays, reference: Arrays) -> float:
+    """How much longer or shorter it is along the reference; infinite for other tensors."""
+    if found.keys() != reference.keys():
+        return float("inf")
+    along = sum(float(np.sum(found[name] * reference[name], dtype=float)) for name in reference)
+    return abs(along / _norm(reference) ** 2 - 1)
 
 
 def _whole_error(found: Arrays, reference: Arrays) -> float:
@@ -53,8 +116,7 @@ def _whole_error(found: Arrays, reference: Arrays) -> float:
         return float("inf")
     if any(found[name].shape != expected.shape for name, expected in reference.items()):
         return float("inf")
-    difference = sum(float(np.sum((found[n] - reference[n]) ** 2)) for n in reference)
-    return float(np.sqrt(difference / sum(float(np.sum(a**2)) for a in reference.values())))
+    return _norm({name: found[name] - reference[name] for name in reference}) / _norm(reference)
 
 
 def _coarse_share(parameters: Arrays, initial: Arrays) -> float:

@@ -97,7 +97,7 @@ def build_rows(
 
 
 def _column(row: Row) -> tuple[Any, ...]:
-    names = ("framework", "engine", "workload", "size", "mode", "dtype")
+    names = ("framework", "engine", "workload", "size", "mode", "dtype", "accumulate")
     return tuple(row[name] for name in names)
 
 

@@ -17,7 +17,7 @@ from suite.analysis.communication import (
 )
 from suite.analysis.statistics import median
 from suite.spec.case import Case
-from suite.spec.strategies import micro_batches
+from suite.spec.strategies import ideal_bubble
 from suite.spec.volumes import logical_communications
 
 Record = dict[str, Any]
@@ -64,9 +64,7 @@ def _launch(case: Case, records: list[Record]) -> dict[str, float]:
     if length is not None:
         found["clocked_step_s"] = length
     if "inter_layer" in case.axes.names and idle is not None:
-        stages = case.axes.size("inter_layer")
-        parts = micro_batches(case.variant, stages)
-        ideal = (stages - 1) / (parts + stages - 1)
+        ideal = ideal_bubble(case.variant, case.axes.size("inter_layer"), case.micro_batches)
         found |= {"bubble": idle, "bubble_ideal": ideal}
     return found
 

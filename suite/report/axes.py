@@ -22,6 +22,7 @@ AXES: dict[str, Callable[[Any], str]] = {
     "device": str,
     "dtype": str,
     "mode": str,
+    "accumulate": lambda parts: f"{parts} micro-batches accumulated" if parts > 1 else "",
     "devices": lambda count: f"{count} device{'s' if count != 1 else ''}",
 }
 # What parts the columns of one matrix; its lines are framework and engine.

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from suite.spec.mesh import Mesh, mesh_of, mesh_shape, mesh_text
-from suite.spec.strategies import statistics_groups
+from suite.spec.strategies import COMPRESSIONS, micro_batches, stage_count, statistics_groups
 from suite.spec.workloads import Workload, find_workload, sized_workload
 
 SCHEMA_VERSION = 2
@@ -28,6 +28,8 @@ class Case:
     ``global_batch`` is samples a step over all devices, 0 the workload's own;
     ``memory_limit_bytes`` is what a GPU's allocator may hold for one device, 0 for all of it.
     ``device_speeds`` are relative, a device each, where shares and cuts are planned by them.
+    ``accumulate`` is the number of micro-batches that a device adds up the gradients of, one after
+    another, before the step's one update; a pipeline's are multiplied by it.
     ``dtype`` is float32, tf32, bf16 or, of a reference, float64. With ``oversubscribe`` several
     ranks share a GPU and talk over gloo.
     """
@@ -55,6 +57,7 @@ class Case:
     memory_limit_bytes: int = 0
     oversubscribe: bool = False
     device_speeds: tuple[float, ...] = ()
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device_speeds", tuple(self.device_speeds))  # JSON has lists
@@ -70,6 +73,8 @@ class Case:
         # Neither the usual ones nor a reference's float64 are named.
         parts = (self.dtype, self.mode)
         kind = "".join(f".{part}" for part in parts if part in (*DTYPES[1:], *MODES[1:]))
+        if self.accumulate > 1:
+            kind += f".accumulate{self.accumulate}"
         return f"{name}.{strategy}.{self.workload_id}.{self.device}{count}{speeds}{kind}"
 
     @property
@@ -79,8 +84,14 @@ class Case:
 
     @property
     def strict(self) -> Case:
-        """The same in float32: what a case in another format is proven by."""
-        return replace(self, dtype="float32")
+        """The same in float32, in what travels too: what a case that rounds is proven by first."""
+        variant = "" if self.compression else self.variant
+        return replace(self, dtype="float32", variant=variant)
+
+    @property
+    def compression(self) -> str:
+        """The 16-bit format that gradients travel in; empty where they travel as they are."""
+        return self.variant if self.variant in COMPRESSIONS else ""
 
     @property
     def axes(self) -> Mesh:
@@ -101,7 +112,29 @@ class Case:
     @property
     def groups(self) -> int:
         """Parts of a global batch whose samples see each other here; 1 where none do."""
-        return statistics_groups(self.spec, self.strategy, self.variant, self.devices, self.mesh)
+        return statistics_groups(
+            self.spec, self.strategy, self.variant, self.devices, self.mesh, self.accumulate
+        )
+
+    @property
+    def micro_batches(self) -> int:
+        """Of a pipeline, in a step of one replica."""
+        return micro_batches(self.variant, self.axes.size("inter_layer"), self.accumulate)
+
+    @property
+    def pass_batch(self) -> int:
+        """Samples that devices without a pipeline pass through the model at once, together."""
+        return self.spec.global_batch // self.accumulate
+
+    @property
+    def stages(self) -> int:
+        """Of a pipeline; 1 where there is none."""
+        return stage_count(self.variant, self.axes.size("inter_layer"))
+
+    @property
+    def stage_speeds(self) -> tuple[float, ...]:
+        """Those of the devices that a pipeline's stages are on, which take them in turns."""
+        return self.device_speeds * (self.stages // self.axes.size("inter_layer"))
 
     @property
     def reference_id(self) -> str:

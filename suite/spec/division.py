@@ -5,7 +5,7 @@ from __future__ import annotations
 from suite.spec.case import Case
 from suite.spec.errors import UsageError
 from suite.spec.planner import proportional_shares
-from suite.spec.strategies import micro_batches, shard_axes
+from suite.spec.strategies import VIRTUAL_STAGES, micro_batches, shard_axes
 from suite.spec.workloads import Workload
 
 OR_BATCH = "choose another --devices or --batch"
@@ -22,6 +22,7 @@ def check_divides(case: Case) -> None:
         _check_shards(spec, label, mesh.size("intra_layer"))
     if "inter_layer" in mesh.names:
         _check_stages(case, label, mesh.size("inter_layer"), spec.global_batch // replicas)
+    _check_accumulates(case, label)
 
 
 def division_problem(case: Case) -> str:
@@ -53,13 +54,52 @@ def _check_shards(workload: Workload, label: str, devices: int) -> None:
 
 
 def _check_stages(case: Case, label: str, stages: int, samples: int) -> None:
-    if len(case.spec.units()) < stages:
+    if case.variant == "interleaved":
+        _check_interleaves(case, f"{label} {case.variant}", stages)
+    elif len(case.spec.units()) < stages:
         _refuse(label, stages, f"at most {len(case.spec.units())}, one a stage")
     parts = micro_batches(case.variant, stages)
     if samples % parts:
         of_what = "the global batch" if samples == case.spec.global_batch else "a replica's share,"
         expected = f"{parts} micro-batches to divide {of_what} {samples}"
         _refuse(label, stages, expected, OR_BATCH)
+
+
+def _check_interleaves(case: Case, label: str, devices: int) -> None:
+    units = len(case.spec.units())
+    if devices < 2:
+        _refuse(label, devices, "2 or more: one device has nobody to take turns with")
+    if units < case.stages:
+        raise UsageError(
+            f"units of {label}", units, f"at least {case.stages}, {VIRTUAL_STAGES} stages on each "
+            f"of {devices} devices", "choose a larger --size, fewer --devices or --variant 1f1b",
+        )
+
+
+def _check_accumulates(case: Case, label: str) -> None:
+    """A share has to come apart into equal micro-batches: their mean is then the share's."""
+    if case.accumulate == 1:
+        return
+    what = f"accumulate for {label} {case.variant}".rstrip()
+    if case.variant == "naive":
+        expected = "1: naive has one micro-batch a step"
+        raise UsageError(what, case.accumulate, expected, "take --variant gpipe")
+    for samples, whose in _shares(case):
+        if samples % case.accumulate:
+            expected = f"a divisor of the {samples} samples of a {whose}"
+            raise UsageError(what, case.accumulate, expected,
+                             "choose another --accumulate or --batch")
+
+
+def _shares(case: Case) -> list[tuple[int, str]]:
+    """(samples, of what) that come apart further."""
+    batch, mesh = case.spec.global_batch, case.axes
+    if "inter_layer" in mesh.names:
+        parts = micro_batches(case.variant, mesh.size("inter_layer"))
+        return [(batch // (mesh.size("data") * parts), "micro-batch")]
+    if case.strategy == "data" and case.device_speeds:
+        return [(share, "device") for share in proportional_shares(batch, case.device_speeds)]
+    return [(batch // mesh.size("data"), "device")]
 
 
 def _refuse(label: str, devices: int, expected: str, fix: str = OR_MESH) -> None:

@@ -148,8 +148,9 @@ METRICS: tuple[Metric, ...] = (
     _text("slowest_device", "slowest device", "The device with max(T_i); a stage in a pipeline."),
     Metric("bubble", "", "bubble", "lower", percent, "Idle share of a device in the timed step of "
            "a pipeline, mean over devices: 1 - T_i / step."),
-    Metric("bubble_ideal", "", "ideal bubble", "lower", percent, "(p-1)/(m+p-1) for p equal stages "
-           "and m micro-batches (Huang et al. 2019)."),
+    Metric("bubble_ideal", "", "ideal bubble", "lower", percent, "(p-1)/(v*m+p-1) for p devices "
+           "with v equal stages each and m micro-batches (Huang et al. 2019, Narayanan et al. "
+           "2021)."),
     Metric("traced_overhead", "", "profiler overhead", "lower", percent,
            "Step time under the framework's profiler over clean step time, minus one."),
     _seconds("first_step_s", "first step", "The first training step of a launch, with what it "
@@ -165,6 +166,8 @@ METRICS: tuple[Metric, ...] = (
     _text("comm_verdict", "is this normal?", "T_comm transfer against the link's prediction."),
     _text("ledger", "ledger", "Fairness ledger as JSON: rows that differ in it are not compared."),
     _text("mesh", "mesh", "Devices along each axis of a combined strategy."),
+    _text("accumulate", "accumulated", "Micro-batches whose gradients a device adds up before the "
+          "one update of a step; of a pipeline, by how much its micro-batches are multiplied."),
     Metric("max_batch", "", "largest batch", "higher", str,
            "Largest global batch that fits, within the resolution asked for (--find-max-batch)."),
     Metric("max_batch_memory_bytes", "B", "memory at it", "", size_bytes,

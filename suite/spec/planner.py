@@ -32,6 +32,8 @@ def proportional_shares(total: int, speeds: Sequence[float]) -> list[int]:
 def share_weighted(loss: Loss, devices: int, global_batch: int) -> Loss:
     """A device's mean loss, weighted so that the devices' mean is the global batch's.
 
+    Where gradients accumulate it is of one micro-batch of each device, ``global_batch`` of all.
+
     Frameworks average gradients over devices, as if each had the same share: with n of N samples,
     mean(n · devices / N · g) = sum(n / N · g).
     """

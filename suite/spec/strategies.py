@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from suite.spec.mesh import mesh_of
 from suite.spec.planner import proportional_shares
 from suite.spec.workloads.contract import Branch, Workload
 
-Work = tuple[str, int]
+Work = tuple[int, str, int]
 # Axis of the channels in what acts on each channel alone.
 CHANNEL_AXES = {"scale": 0, "bias": 0, "depthwise": 2, "table": 1}
 STRATEGIES = ("single", "data", "intra_layer", "inter_layer")
 VARIANTS: dict[str, tuple[str, ...]] = {
     "single": ("",),
-    "data": ("", "fsdp"),
+    "data": ("", "fsdp", "fp16", "bf16"),
     "intra_layer": ("",),
-    "inter_layer": ("gpipe", "1f1b", "naive"),
+    "inter_layer": ("gpipe", "1f1b", "naive", "interleaved"),
 }
+# Formats that gradients travel in; they are computed and applied in float32.
+COMPRESSIONS = ("fp16", "bf16")
 # On a mesh of devices with an axis for each part; asked for by name, in no default matrix.
 COMBINED: dict[str, tuple[str, ...]] = {
     "data+intra_layer": ("",),
-    "data+inter_layer": ("gpipe", "1f1b", "naive"),
-    "intra_layer+inter_layer": ("gpipe", "1f1b", "naive"),
-    "data+intra_layer+inter_layer": ("gpipe", "1f1b", "naive"),
+    "data+inter_layer": VARIANTS["inter_layer"],
+    "intra_layer+inter_layer": VARIANTS["inter_layer"],
+    "data+intra_layer+inter_layer": VARIANTS["inter_layer"],
 }
+# Stages that a device of an interleaved pipeline takes in turns.
+VIRTUAL_STAGES = 2
 
 
 def batch_slice(
@@ -76,6 +80,12 @@ def stage_units(
     groups = balanced_cuts(list(costs.values()), stages, speeds)
     names = iter(costs)
     return [[next(names) for _ in range(count)] for count in groups]
+
+
+def unit_ranges(workload: Workload, stages: int, speeds: Sequence[float] = ()) -> list[range]:
+    """The numbers of each stage's units."""
+    ends = [0, *accumulate(len(group) for group in stage_units(workload, stages, speeds))]
+    return [range(*pair) for pair in pairwise(ends)]
 
 
 def balanced_cuts(
@@ -138,7 +148,8 @@ def tied_weights(workload: Workload, stages: int) -> list[str]:
 
 
 def statistics_groups(
-    workload: Workload, strategy: str, variant: str, devices: int, mesh: str = ""
+    workload: Workload, strategy: str, variant: str, devices: int, mesh: str = "",
+    accumulate: int = 1,
 ) -> int:
     """Equal contiguous parts of a global batch that pass through the model on their own.
 
@@ -148,47 +159,103 @@ def statistics_groups(
         return 1
     sizes = mesh_of(strategy, devices, mesh)
     staged = "inter_layer" in sizes.names
-    parts = micro_batches(variant, sizes.size("inter_layer")) if staged else 1
+    stages = sizes.size("inter_layer")
+    parts = micro_batches(variant, stages, accumulate) if staged else accumulate
     return sizes.size("data") * parts
 
 
-def pipeline_order(variant: str, stage: int, stages: int, parts: int) -> list[Work]:
-    """What one stage does, in order: (``forward`` or ``backward``, micro-batch).
+def stage_count(variant: str, devices: int) -> int:
+    """Stages of a pipeline: one a device, several of an interleaved one."""
+    return devices * (VIRTUAL_STAGES if variant == "interleaved" else 1)
+
+
+def stages_of(variant: str, devices: int, device: int) -> range:
+    """The stages of a device: every ``devices``-th, so that it is passed once a round."""
+    return range(device, stage_count(variant, devices), devices)
+
+
+def ideal_bubble(variant: str, devices: int, parts: int) -> float:
+    """Idle share of a device with equal stages: (p-1)/(v*m+p-1) of v stages a device.
+
+    v is 1 but for an interleaved pipeline (Huang et al. 2019; Narayanan et al. 2021, 2.2).
+    """
+    work = parts * stage_count(variant, devices) // devices
+    return (devices - 1) / (work + devices - 1)
+
+
+def pipeline_order(variant: str, device: int, devices: int, parts: int) -> list[Work]:
+    """What one device does, in order: (stage, ``forward`` or ``backward``, micro-batch).
 
     GPipe (Huang et al. 2019) runs all forwards, then all backwards. 1F1B (Narayanan et al. 2019)
     alternates once the pipeline is full, which bounds the stored activations by the stages::
 
-        gpipe  stage 0  F0 F1 F2 F3 .  B0 B1 B2 B3
-               stage 1  .  F0 F1 F2 F3 B0 B1 B2 B3
-        1f1b   stage 0  F0 F1 .  B0 F2 B1 F3 B2 .  B3
-               stage 1  .  F0 B0 F1 B1 F2 B2 F3 B3
+        gpipe  device 0  F0 F1 F2 F3 .  B0 B1 B2 B3
+               device 1  .  F0 F1 F2 F3 B0 B1 B2 B3
+        1f1b   device 0  F0 F1 .  B0 F2 B1 F3 B2 .  B3
+               device 1  .  F0 B0 F1 B1 F2 B2 F3 B3
+
+    Interleaved 1F1B (Narayanan et al. 2021) gives a device a second, later stage (f, b), half as
+    long; as many micro-batches as devices pass the one before they pass the other, and the bubble
+    is half as long::
+
+        device 0  F0 F1 f0 f1 F2 b0 F3 b1 f2 B0 f3 B1 .  b2 .  b3 B2 B3
+        device 1  .  F0 F1 f0 b0 f1 b1 F2 B0 F3 B1 f2 b2 f3 b3 B2 B3 .
     """
-    ahead = min(parts, stages - stage - 1) if variant == "1f1b" else parts
-    order: list[Work] = [("forward", part) for part in range(ahead)]
-    for part in range(parts - ahead):
-        order += [("forward", ahead + part), ("backward", part)]
-    return order + [("backward", part) for part in range(parts - ahead, parts)]
+    if variant == "interleaved":
+        return _interleaved(device, devices, parts)
+    ahead = min(parts, devices - device - 1) if variant == "1f1b" else parts
+    return _one_by_one(
+        [(device, "forward", part) for part in range(parts)],
+        [(device, "backward", part) for part in range(parts)], ahead,
+    )
 
 
-def pipeline_schedule(variant: str, stages: int, parts: int) -> list[tuple[int, str, int]]:
-    """All stages' work as (stage, kind, micro-batch), each after what it depends on."""
-    waiting = [pipeline_order(variant, stage, stages, parts) for stage in range(stages)]
-    done: set[tuple[int, str, int]] = set()
-    schedule: list[tuple[int, str, int]] = []
+def _one_by_one(forwards: list[Work], backwards: list[Work], ahead: int) -> list[Work]:
+    """``ahead`` forwards, then a forward and a backward in turns, then the other backwards."""
+    turns = zip(forwards[ahead:], backwards, strict=False)
+    middle = [work for pair in turns for work in pair]
+    return [*forwards[:ahead], *middle, *backwards[len(forwards) - ahead:]]
+
+
+def _interleaved(device: int, devices: int, parts: int) -> list[Work]:
+    """Micro-batches in rounds of as many as devices; each round passes all stages of the device.
+
+    Ahead of its first backward a device has a round on every stage but its last, and two forwards
+    for every device behind it: the way there and back.
+    """
+    stages = stages_of("interleaved", devices, device)
+    rounds = [range(first, first + devices) for first in range(0, parts, devices)]
+    forwards = [(s, "forward", part) for some in rounds for s in stages for part in some]
+    backwards = [(s, "backward", part) for some in rounds for s in stages[::-1] for part in some]
+    ahead = (len(stages) - 1) * devices + 2 * (devices - device - 1)
+    return _one_by_one(forwards, backwards, min(ahead, len(forwards)))
+
+
+def pipeline_schedule(variant: str, devices: int, parts: int) -> list[Work]:
+    """All devices' work, each after what it depends on."""
+    waiting = [pipeline_order(variant, device, devices, parts) for device in range(devices)]
+    last = stage_count(variant, devices) - 1
+    done: set[Work] = set()
+    schedule: list[Work] = []
     while any(waiting):
-        for stage, order in enumerate(waiting):
-            if order and _ready(stage, *order[0], stages, done):
-                schedule.append((stage, *order.pop(0)))
+        for order in waiting:
+            if order and needed(order[0], last) in {None, *done}:
+                schedule.append(order.pop(0))
                 done.add(schedule[-1])
     return schedule
 
 
-def _ready(stage: int, kind: str, part: int, stages: int, done: set[tuple[int, str, int]]) -> bool:
+def needed(work: Work, last: int) -> Work | None:
+    """The work on another stage that this one waits for; ``last`` is the last stage."""
+    stage, kind, part = work
     if kind == "forward":
-        return stage == 0 or (stage - 1, kind, part) in done
-    return stage == stages - 1 or (stage + 1, kind, part) in done
+        return (stage - 1, kind, part) if stage else None
+    return (stage + 1, kind, part) if stage < last else None
 
 
-def micro_batches(variant: str, devices: int) -> int:
-    """Micro-batches of a pipeline: one for ``naive``, twice the stages otherwise."""
-    return 1 if variant == "naive" else 2 * devices
+def micro_batches(variant: str, devices: int, accumulate: int = 1) -> int:
+    """Micro-batches of a pipeline: one for ``naive``, twice the devices otherwise.
+
+    A pipeline accumulates over its micro-batches already, so ``accumulate`` multiplies them.
+    """
+    return 1 if variant == "naive" else 2 * devices * accumulate

@@ -6,13 +6,7 @@ from collections.abc import Iterator
 from math import prod
 
 from suite.spec.case import Case
-from suite.spec.strategies import (
-    micro_batches,
-    shard_axes,
-    stage_units,
-    stages_of_weights,
-    tied_weights,
-)
+from suite.spec.strategies import shard_axes, stage_units, stages_of_weights, tied_weights
 
 BYTES, LOW_BYTES = 4, 2
 Communications = list[tuple[str, int]]
@@ -24,7 +18,8 @@ def logical_communications(case: Case) -> Communications:
     data: one all-reduce a parameter tensor, of its gradient; fully sharded, an all-gather of the
     tensor for the forward pass, another for the backward pass if it belongs to a unit (which is
     sharded again in between; what is outside stays whole), and a reduce-scatter of its gradient
-    (Rajbhandari et al. 2020, stage 3). Tensors are padded to whole rows a device. intra_layer: an
+    (Rajbhandari et al. 2020, stage 3). Tensors are padded to whole rows a device. Compressed, a
+    gradient has 2 bytes an entry. intra_layer: an
     all-reduce forward at the end of each column/row pair and one backward at its start, where that
     has a gradient
     (Shoeybi et al. 2019, section 3); TensorFlow's manual placement moves the same tensors by hops
@@ -36,6 +31,9 @@ def logical_communications(case: Case) -> Communications:
     On a mesh these are summed over all groups of each axis: a replica's share of the batch, or a
     micro-batch of it, is what its shards exchange and its stages pass on, and each group of
     replicas reduces the parts of parameters that its stage and shard hold.
+
+    Accumulating, gradients are communicated once a step, and what a forward or backward pass needs
+    (gathers, an intra-layer sum) once a micro-batch.
     """
     if case.variant == "fsdp":
         return _sharded(case)
@@ -45,9 +43,8 @@ def logical_communications(case: Case) -> Communications:
 
 def _chunks(case: Case) -> int:
     """Parts of the global batch that pass through the model on their own: shares, micro-batches."""
-    stages = case.axes.size("inter_layer")
-    parts = micro_batches(case.variant, stages) if "inter_layer" in case.axes.names else 1
-    return case.axes.size("data") * parts
+    staged = "inter_layer" in case.axes.names
+    return case.axes.size("data") * (case.micro_batches if staged else case.accumulate)
 
 
 def _held(case: Case) -> Iterator[tuple[str, int]]:
@@ -58,7 +55,7 @@ def _held(case: Case) -> Iterator[tuple[str, int]]:
     """
     mesh, placed = case.axes, case.framework == "tensorflow"
     shards, axes = mesh.size("intra_layer"), shard_axes(case.spec)
-    holders = stages_of_weights(case.spec, mesh.size("inter_layer"))
+    holders = stages_of_weights(case.spec, case.stages)
     for name, shape in case.spec.shapes().items():
         size, split = BYTES * prod(shape), name in axes and shards > 1
         copies = 1 if placed else len(holders[name])
@@ -67,7 +64,8 @@ def _held(case: Case) -> Iterator[tuple[str, int]]:
 
 
 def _data(case: Case) -> Communications:
-    return [("all_reduce", size) for _, size in _held(case)]
+    rate = BYTES // LOW_BYTES if case.compression else 1
+    return [("all_reduce", size // rate) for _, size in _held(case)]
 
 
 def _activation_bytes(case: Case) -> int:
@@ -84,7 +82,7 @@ def _sharded(case: Case) -> Communications:
         first = shape[{"weight": -1, "depthwise": 2}.get(leaf, 0)]
         padded = -(-first // case.devices) * case.devices
         entries = (prod(shape) // first) * padded
-        gathers = 2 if name.split(".")[0] in units else 1
+        gathers = case.accumulate * (2 if name.split(".")[0] in units else 1)
         found += [("all_gather", _activation_bytes(case) * entries)] * gathers
         found.append(("reduce_scatter", BYTES * entries))
     return found
@@ -113,13 +111,13 @@ def _intra_layer(case: Case) -> Communications:
 
 def _inter_layer(case: Case) -> Communications:
     mesh, placed = case.axes, case.framework == "tensorflow"
-    stages, chunks = mesh.size("inter_layer"), _chunks(case)
+    stages, chunks = case.stages, _chunks(case)
     # Beside each stage of a replica there is one for each shard; manual placement has one sender.
     pipelines = 1 if placed else mesh.size("intra_layer")
     chunk_bytes = _activation_bytes(case) * (case.spec.global_batch // chunks)
     found: Communications = []
     unit = 0
-    for group in stage_units(case.spec, stages, case.device_speeds)[:-1]:
+    for group in stage_units(case.spec, stages, case.stage_speeds)[:-1]:
         unit += len(group)
         size = chunk_bytes * prod(case.spec.boundary(unit))
         found += [("send_recv", size)] * (2 * chunks * pipelines)

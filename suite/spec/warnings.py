@@ -58,6 +58,10 @@ REGISTRY: dict[str, tuple[str, str]] = {
         "logical devices share one thread pool and one process",
         "compare with a process a device, as Horovod's tensorflow engine runs",
     ),
+    "rounded_gradients": (
+        "gradients travelled as {text}, which rounds each of them in every step",
+        "prove on the model's own accuracy that it may; --variant default rounds none",
+    ),
     "emulated": ("{text}", "compare with a framework that has the operation"),
     "alpha_out_of_range": (
         "B of {bytes:.3g} bytes lies outside the sweep that alpha was fitted on",

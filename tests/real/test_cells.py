@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -15,12 +16,15 @@ from suite.environment import installed
 from suite.launch import manifest
 from suite.runner import load_evidence
 from suite.spec.case import PARITY_STEPS, Case
-from suite.spec.strategies import STRATEGIES, VARIANTS
+from suite.spec.division import division_problem
+from suite.spec.strategies import COMPRESSIONS, STRATEGIES, VARIANTS
 from suite.spec.workloads import WORKLOADS
 from tests.conftest import several_launched
 
 COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for engine in engines]
-CELLS = [(strategy, variant) for strategy in STRATEGIES for variant in VARIANTS[strategy]]
+# Compressed gradients have gates and a test of their own.
+CELLS = [(strategy, variant) for strategy in STRATEGIES for variant in VARIANTS[strategy]
+         if variant not in COMPRESSIONS]
 PARALLEL = [(strategy, VARIANTS[strategy][0]) for strategy in STRATEGIES[1:]]
 Prove = Callable[[Case], Verdict]
 
@@ -35,7 +39,8 @@ def _all_of(column: tuple[str, str], devices: int) -> list[Case]:
     """What one group of processes can prove: every workload's cells of a column and a count."""
     cases = [_case(column, cell, workload, 2) for workload in WORKLOADS for cell in CELLS]
     offered = manifest(column[0]).unsupported_reason
-    return [case for case in cases if case.devices == devices and not offered(case)]
+    return [case for case in cases if case.devices == devices and not offered(case)
+            and not division_problem(case)]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +90,7 @@ def test_two_devices(
 ) -> None:
     _skip_if_missing(column)
     case = _case(column, cell, workload, 2)
-    if reason := manifest(column[0]).unsupported_reason(case):
+    if reason := manifest(column[0]).unsupported_reason(case) or division_problem(case):
         pytest.skip(reason)
     verdict = proven(case)
     assert verdict.status == "ok", verdict.reason
@@ -98,4 +103,13 @@ def test_four_devices_on_fewer_cores(
 ) -> None:
     _skip_if_missing(column)
     verdict = prove(_case(column, cell, "gpt", 4))
+    assert verdict.status == "ok", verdict.reason
+
+
+@pytest.mark.parametrize("column", COLUMNS, ids="-".join)
+def test_four_devices_in_a_ring(column: tuple[str, str], prove: Prove) -> None:
+    """The last of more than two devices hands on to the first, over a link of their own."""
+    _skip_if_missing(column)
+    cell = ("inter_layer", "interleaved")
+    verdict = prove(replace(_case(column, cell, "tests.deep:DEEP", 4), size="deep"))
     assert verdict.status == "ok", verdict.reason

@@ -21,6 +21,10 @@ from suite.spec.strategies import COMBINED, VARIANTS
         ("swapped_layers", "single", "gpt", "loss"),
         ("built_in_epsilon", "single", "mlp", "losses"),
         ("untied_gradient", "inter_layer", "gpt", "gradients"),
+        ("swapped_stages", "inter_layer/interleaved", "gpt", "loss"),
+        ("none", "data*2", "mlp", ""),
+        ("undivided_micro_batches", "data*2", "mlp", "gradients"),
+        ("forgotten_micro_batch", "data*2", "mlp", "gradients"),
         ("wrong_axis", "data+intra_layer", "gpt", "gradients"),
     ],
 )
@@ -29,11 +33,13 @@ def test_fault(
     prove: Callable[[Case], Verdict], monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FAULT", fault)
+    cell, _, accumulate = strategy.partition("*")
+    strategy, _, variant = cell.partition("/")
     count = 1 if strategy == "single" else 2 ** len(strategy.split("+"))
-    variant = (VARIANTS | COMBINED)[strategy][0]
+    variant = variant or (VARIANTS | COMBINED)[strategy][0]
     verdict = prove(
         Case("faulty", "torch", strategy, variant, workload, "tiny", "real", "cpu", count, steps=1,
-             probe_steps=0, warmup_limit=PARITY_STEPS)
+             probe_steps=0, warmup_limit=PARITY_STEPS, accumulate=int(accumulate or 1))
     )
     assert verdict.status == ("failed" if caught else "ok"), verdict
     assert caught in verdict.reason

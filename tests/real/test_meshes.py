@@ -21,21 +21,25 @@ from suite.spec.volumes import logical_communications
 from tests.conftest import several_launched
 
 COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for engine in engines]
-# (strategy, variant, workload, devices): on two axes a transformer and one with batch statistics.
+# (strategy, variant, workload, devices, accumulate): on two axes a transformer and one with batch
+# statistics.
 CELLS = [
-    ("data+intra_layer", "", "gpt", 4),
-    ("data+inter_layer", "gpipe", "gpt", 4),
-    ("data+inter_layer", "1f1b", "resnet", 4),
-    ("intra_layer+inter_layer", "gpipe", "gpt", 4),
-    ("data+intra_layer+inter_layer", "gpipe", "gpt", 8),
+    ("data+intra_layer", "", "gpt", 4, 1),
+    ("data+intra_layer", "", "gpt", 4, 2),
+    ("data+inter_layer", "gpipe", "gpt", 4, 1),
+    ("data+inter_layer", "interleaved", "gpt", 4, 1),
+    ("data+inter_layer", "1f1b", "resnet", 4, 1),
+    ("intra_layer+inter_layer", "gpipe", "gpt", 4, 1),
+    ("intra_layer+inter_layer", "interleaved", "gpt", 4, 2),
+    ("data+intra_layer+inter_layer", "gpipe", "gpt", 8, 1),
 ]
 Find = Callable[[Case], Path]
 
 
-def _case(column: tuple[str, str], cell: tuple[str, str, str, int]) -> Case:
-    strategy, variant, workload, devices = cell
+def _case(column: tuple[str, str], cell: tuple[str, str, str, int, int]) -> Case:
+    strategy, variant, workload, devices, accumulate = cell
     return Case(*column, strategy, variant, workload, "tiny", "real", "cpu", devices, steps=1,
-                probe_steps=1, warmup_limit=PARITY_STEPS)
+                probe_steps=1, warmup_limit=PARITY_STEPS, accumulate=accumulate)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +59,7 @@ def group(tmp_path_factory: pytest.TempPathFactory) -> Find:
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: "-".join(map(str, cell)))
 @pytest.mark.parametrize("column", COLUMNS, ids="-".join)
 def test_a_mesh_is_at_parity_and_moves_what_the_formula_says(
-    column: tuple[str, str], cell: tuple[str, str, str, int], group: Find,
+    column: tuple[str, str], cell: tuple[str, str, str, int, int], group: Find,
     hold: Callable[[Case, Evidence], Verdict],
 ) -> None:
     if not installed(list(manifest(column[0]).DISTRIBUTIONS)):

@@ -19,8 +19,8 @@ CELLS = [("data", ""), ("intra_layer", ""), ("inter_layer", "gpipe")]
 
 @pytest.mark.parametrize("workload", ["mlp", "gpt", "efficientnet"])
 @pytest.mark.parametrize(
-    "cell", [*CELLS, ("data", "fsdp"), ("inter_layer", "1f1b"), ("inter_layer", "naive")],
-    ids="-".join,
+    "cell", [*CELLS, ("data", "fsdp"), ("inter_layer", "1f1b"), ("inter_layer", "naive"),
+             ("inter_layer", "interleaved")], ids="-".join,
 )
 @pytest.mark.parametrize("column", COLUMNS)
 def test_payloads_are_the_closed_formula(

@@ -24,8 +24,12 @@ class DataSession(HorovodSession):
         super().__init__(*arguments)
         if self.case.device_speeds:
             self.loss_function = share_weighted(
-                self.loss_function, self.case.devices, self.spec.global_batch
+                self.loss_function, self.case.devices, self.case.pass_batch
             )
+
+    @property
+    def compression(self) -> Any:
+        return hvd.Compression.fp16 if self.case.compression else hvd.Compression.none
 
     def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
         share = batch_slice(
@@ -42,22 +46,35 @@ class DataSession(HorovodSession):
         )
         return variables
 
+    def batch_gradients(
+        self, features: tf.Tensor, targets: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """The tape reduces what it differentiates, so sums over micro-batches are reduced here."""
+        loss, gradients = super().batch_gradients(features, targets)
+        return loss, gradients if self.case.accumulate == 1 else self.reduce_gradients(gradients)
+
     def tape_gradients(self, tape: tf.GradientTape, loss: tf.Tensor) -> dict[str, tf.Tensor]:
+        if self.case.accumulate > 1:
+            return super().tape_gradients(tape, loss)
         if self.stamps.on or self.silent:
             return self.reduce_gradients(super().tape_gradients(tape, loss))
         distributed = hvd.DistributedGradientTape(
-            tape, sparse_as_dense=True, process_set=self.process_set("data")
+            tape, sparse_as_dense=True, process_set=self.process_set("data"),
+            compression=self.compression,
         )
         reduced = distributed.gradient(loss, list(self.variables.values()))
         return dict(zip(self.variables, reduced, strict=True))
 
     def reduce_gradients(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The distributed tape's reductions one by one: with stamps, left out, or of a pipeline."""
+        """What the distributed tape does, one by one: with stamps, left out, of several passes."""
         count = self.case.axes.size("data")
-        return {
-            name: self.sum(tensor, f"stamped.{name}", "data") / count
-            for name, tensor in gradients.items()
-        }
+
+        def mean(name: str, gradient: tf.Tensor) -> tf.Tensor:
+            sent, as_before = self.compression.compress(gradient)
+            total = self.sum(sent, f"stamped.{name}", "data")
+            return self.compression.decompress(total, as_before) / count
+
+        return {name: mean(name, gradient) for name, gradient in gradients.items()}
 
     def loss(self, handle: tf.Tensor) -> float:
         return float(hvd.allreduce(handle, name="loss", process_set=self.process_set("data")))

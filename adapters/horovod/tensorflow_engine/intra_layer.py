@@ -9,7 +9,6 @@ import tensorflow as tf
 from adapters.horovod.common import my_shard
 from adapters.horovod.tensorflow_engine.session import HorovodSession
 from adapters.tensorflow.models.branch import Apply, Branch, Share, Tensors, held, sums
-from suite.spec.workloads import Branch as Plan
 from suite.spec.workloads import Weights
 
 
@@ -24,9 +23,13 @@ class IntraLayerSession(HorovodSession):
         }
         return super().build(part)
 
-    def applied(self, features: tf.Tensor, part: int = 0) -> Apply:
-        plans = iter(self._plans())
-        weights = held(self.spec, self.variables, features)
+    def applied(self, variables: Tensors, features: tf.Tensor, part: int) -> Apply:
+        # The branches that a stage has, with their numbers in the model.
+        plans = iter([
+            (number, plan) for number, plan in enumerate(self.spec.branches())
+            if f"{plan.row}.weight" in variables
+        ])
+        weights = held(self.spec, variables, features)
 
         def apply(branch: Branch, x: tf.Tensor) -> tf.Tensor:
             number, plan = next(plans)
@@ -39,13 +42,6 @@ class IntraLayerSession(HorovodSession):
             return x
 
         return apply
-
-    def _plans(self) -> list[tuple[int, Plan]]:
-        """The branches that this rank's stage has, with their numbers in the model."""
-        return [
-            (number, plan) for number, plan in enumerate(self.spec.branches())
-            if f"{plan.row}.weight" in self.variables
-        ]
 
     def _enter(self, name: str) -> Callable[[tf.Tensor], tf.Tensor]:
         """Identity forward, sum of the ranks' gradients backward ("f" of Shoeybi et al. 2019)."""

@@ -20,7 +20,7 @@ from adapters.horovod.common import (
 )
 from adapters.horovod.tensorflow_engine.sampling import SampledClock
 from adapters.tensorflow.models import forward
-from adapters.tensorflow.models.branch import Apply
+from adapters.tensorflow.models.branch import Apply, Tensors
 from adapters.tensorflow.models.stamps import size_bytes
 from adapters.tensorflow.models.training import Training, open_devices
 from suite.spec.adapter import Busy, Inputs, Session
@@ -69,16 +69,15 @@ class HorovodSession(OnMesh, Training):
 
     clock: ComputeClock
 
-    def applied(self, features: tf.Tensor, part: int = 0) -> Apply | None:
-        """How the branches of a stage are computed on a micro-batch; None is whole."""
+    def applied(self, variables: Tensors, features: tf.Tensor, part: int) -> Apply | None:
+        """How the branches of a stage's variables are computed on a micro-batch; None is whole."""
         return None
 
     def mean_loss(self, features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         if self.case.strategy == "single":
             return super().mean_loss(features, targets)
-        logits = forward(
-            self.spec, self.variables, features, apply=self.applied(features)
-        )
+        apply = self.applied(self.variables, features, self.turn)
+        logits = forward(self.spec, self.variables, features, apply=apply)
         return self.loss_function(logits, targets)
 
     def reduce_gradients(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

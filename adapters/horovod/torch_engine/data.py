@@ -15,7 +15,7 @@ from torch import nn
 from adapters.horovod.torch_engine.session import HorovodSession, Watch
 from adapters.pytorch.models.images import laid_out
 from suite.spec.planner import share_weighted
-from suite.spec.strategies import batch_slice, micro_batches
+from suite.spec.strategies import batch_slice
 from suite.spec.workloads import Weights
 
 
@@ -29,7 +29,7 @@ class DataSession(HorovodSession):
         super().__init__(*arguments)
         if self.case.device_speeds:
             self.loss_function = share_weighted(
-                self.loss_function, self.case.devices, self.spec.global_batch
+                self.loss_function, self.case.devices, self.case.pass_batch
             )
 
     def local_batch(self, features: Any, targets: Any) -> tuple[Any, Any]:
@@ -52,6 +52,7 @@ class DataSession(HorovodSession):
         return hvd.DistributedOptimizer(
             super().make_optimizer(), named_parameters=self.model.named_parameters(),
             backward_passes_per_step=self.passes, process_set=replicas,
+            compression=hvd.Compression.fp16 if self.case.compression else hvd.Compression.none,
         )
 
     @cached_property
@@ -62,9 +63,7 @@ class DataSession(HorovodSession):
     @property
     def passes(self) -> int:
         """Backward passes a step, of which the last one's gradients are reduced."""
-        if not self.staged:
-            return 1
-        return micro_batches(self.case.variant, self.case.axes.size("inter_layer"))
+        return self.case.micro_batches if self.staged else self.case.accumulate
 
     def reduce_gradients(self) -> None:
         self.optimizer.synchronize()

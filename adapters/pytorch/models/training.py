@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -101,21 +101,29 @@ class Training:
     def forward_backward(self, index: int) -> torch.Tensor:
         """Gradients of the batch into ``.grad``; the loss, detached."""
         features, targets = self.batches[index % len(self.batches)]
-        if self.case.statistics_groups > 1:
-            return self._accumulate(features, targets)
+        parts = max(self.case.accumulate, self.case.statistics_groups)
+        if parts > 1:
+            return self._accumulate(features, targets, parts)
         loss = self.loss_function(self.model(features), targets)
         loss.backward()
         return loss.detach()
 
-    def _accumulate(self, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Equal parts one by one, as devices or micro-batches would compute them."""
-        groups = self.case.statistics_groups
+    def _accumulate(
+        self, features: torch.Tensor, targets: torch.Tensor, parts: int
+    ) -> torch.Tensor:
+        """Equal contiguous micro-batches one by one, each with its share of the mean loss."""
         total = torch.zeros((), dtype=self.dtype, device=self.device)
-        for part in zip(features.chunk(groups), targets.chunk(groups), strict=True):
-            loss = self.loss_function(self.model(part[0]), part[1]) / groups
-            loss.backward()
+        micro = zip(features.chunk(parts), targets.chunk(parts), strict=True)
+        for number, (x, y) in enumerate(micro, start=1):
+            with self.gradients_stay(number < parts):
+                loss = self.loss_function(self.model(x), y) / parts
+                loss.backward()
             total += loss.detach()
         return total
+
+    def gradients_stay(self, here: bool) -> AbstractContextManager[None]:
+        """Where a backward pass leaves gradients on their device if ``here``: more follow."""
+        return nullcontext()
 
     def step(self, index: int) -> torch.Tensor:
         self.optimizer.zero_grad()
@@ -143,8 +151,12 @@ class Training:
 
     def named_parameters(self) -> dict[str, torch.Tensor]:
         """Canonical name -> what this rank holds of it."""
-        held = dict(self.model.named_parameters())
+        held = {name: p for module in self.modules() for name, p in module.named_parameters()}
         return {name: held[torch_name(name)] for name in self.names if torch_name(name) in held}
+
+    def modules(self) -> Sequence[nn.Module]:
+        """Where parameters' names start; a device of an interleaved pipeline has several."""
+        return [self.model]
 
     def full(self, tensors: dict[str, torch.Tensor]) -> Weights:
         """Whole arrays in canonical layout; strategies that split tensors gather here."""

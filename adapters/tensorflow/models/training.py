@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ class Training:
         self.variables = self.build(weights)
         self.optimizer = self.make_optimizer()
         self.silent = False
+        self.turn = 0  # of the micro-batch whose graph is being built
         self._probed: tuple[Graph, dict[str, int]] | None = None
         self._silenced: Graph | None = None
         self.train = self.new_graph()
@@ -115,10 +116,51 @@ class Training:
         losses = [self.loss_function(forward(self.spec, self.variables, x), y) for x, y in parts]
         return tf.add_n(losses) / groups
 
+    def accumulated(
+        self, features: tf.Tensor, targets: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """``loss_and_gradients`` of the micro-batches one after another: mean loss, mean gradients.
+
+        Each waits for the sums so far, so that only one's activations are alive.
+        """
+        parts = self.case.accumulate
+        if parts == 1:
+            return self.loss_and_gradients(features, targets)
+        losses: list[tf.Tensor] = []
+        sums: dict[str, tf.Tensor] = {}
+        for turn, (x, y) in enumerate(self.micro_batches(features, targets)):
+            self.turn = turn
+            with tf.control_dependencies(list(sums.values())):
+                x, y = tf.nest.map_structure(_in_place, (x, y))
+            loss, found = self.loss_and_gradients(x, y)
+            losses.append(loss)
+            sums = {name: self._plus(name, sums.get(name), part) for name, part in found.items()}
+        self.turn = 0
+        with self.compute_device():
+            return tf.add_n(losses) / parts, sums
+
+    def _plus(self, name: str, total: tf.Tensor | None, part: tf.Tensor) -> tf.Tensor:
+        """A micro-batch's share of a mean gradient, on top of those before it."""
+        with tf.device(self.variables[name].device):
+            share = part / self.case.accumulate
+            return share if total is None else total + share
+
+    def micro_batches(self, features: Any, targets: Any) -> Iterable[tuple[Any, Any]]:
+        """Equal contiguous parts of what this process computes on."""
+        parts = self.case.accumulate
+        with self.compute_device():
+            return zip(tf.split(features, parts), tf.split(targets, parts), strict=True)
+
     def training_step(self, features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        loss, gradients = self.loss_and_gradients(features, targets)
+        loss, gradients = self.batch_gradients(features, targets)
         self.optimizer.apply(self.all_there(gradients))
         return loss
+
+    def batch_gradients(
+        self, features: tf.Tensor, targets: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Loss and gradients that the update is made from."""
+        return self.accumulated(features, targets)
 
     def all_there(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Each once its device has all of its own, so that no update meets a reader.
@@ -136,7 +178,7 @@ class Training:
 
     def whole_gradients(self, features: tf.Tensor, targets: tf.Tensor) -> dict[str, tf.Tensor]:
         """Gradients of the global batch under canonical names."""
-        return self.loss_and_gradients(features, targets)[1]
+        return self.batch_gradients(features, targets)[1]
 
     def step(self, index: int) -> tf.Tensor:
         return self.train(*self.batches[index % len(self.batches)])
@@ -259,3 +301,9 @@ class Training:
 
     def close(self) -> None:
         """Nothing is shared with another process."""
+
+
+def _in_place(tensor: tf.Tensor) -> tf.Tensor:
+    """The same on the same device, where control dependencies hold it back."""
+    with tf.device(tensor.device):
+        return tf.identity(tensor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -76,6 +77,42 @@ def built_in_epsilon() -> None:
     training.Training.make_optimizer = loose  # type: ignore[method-assign]
 
 
+def undivided_micro_batches() -> None:
+    original = training.Training._accumulate
+
+    def summed(self: Any, features: Any, targets: Any, parts: int) -> Any:
+        mean = self.loss_function
+        self.loss_function = lambda *arguments: mean(*arguments) * parts
+        try:
+            return original(self, features, targets, parts) / parts
+        finally:
+            self.loss_function = mean
+
+    training.Training._accumulate = summed  # type: ignore[method-assign]
+
+
+def forgotten_micro_batch() -> None:
+    """Gradients are cleared between micro-batches: the last one's alone make the update."""
+    original = data.DataSession.gradients_stay
+
+    def cleared(self: Any, here: bool) -> Any:
+        self.inner.zero_grad()
+        return original(self, here)
+
+    data.DataSession.gradients_stay = cleared  # type: ignore[method-assign]
+
+
+def swapped_stages() -> None:
+    """A device of an interleaved pipeline has its two groups of layers the wrong way round."""
+    original = inter_layer.unit_ranges
+
+    def swapped(*arguments: Any) -> Any:
+        ranges = original(*arguments)
+        return [ranges[0], ranges[2], ranges[1], ranges[3]]
+
+    inter_layer.unit_ranges = swapped
+
+
 def untied_gradient() -> None:
     inter_layer.InterLayerSession.sum_tied_gradients = (  # type: ignore[method-assign]
         lambda self: None
@@ -97,6 +134,37 @@ def coarse_parameters() -> None:
 def full_precision() -> None:
     """bfloat16 asked for, float32 computed."""
     training.autocast = lambda *arguments: None
+
+
+def undivided_compression() -> None:
+    _send_half(lambda half, size: half, lambda half: half)
+
+
+def scaled_compression() -> None:
+    """1 % too long: less than a bit of bfloat16, far more than float16 rounds."""
+    _send_half(lambda half, size: half.div_(size), lambda half: half * 1.01)
+
+
+def forgotten_compression() -> None:
+    """float16 asked for, float32 sent."""
+
+    def whole(group, bucket):  # noqa: ANN001, ANN202 - DDP compares annotations with classes
+        buffer = bucket.buffer().div_(group.size())
+        work = dist.all_reduce(buffer, group=group, async_op=True)
+        return work.get_future().then(lambda future: future.value()[0])
+
+    data.HOOKS["fp16"] = whole
+
+
+def _send_half(before: Callable[..., Any], after: Callable[..., Any]) -> None:
+    def hook(group, bucket):  # noqa: ANN001, ANN202 - as above
+        buffer = bucket.buffer()
+        work = dist.all_reduce(before(buffer.half(), group.size()), group=group, async_op=True)
+        return work.get_future().then(lambda future: buffer.copy_(after(future.value()[0])))
+
+    data.HOOKS["fp16"] = hook
+
+
 def wrong_axis() -> None:
     """Gradients are averaged over the shards' group instead of the replicas'."""
 

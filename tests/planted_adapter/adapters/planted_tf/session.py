@@ -127,7 +127,8 @@ def _replace_features(session: Any, device: int, change: Callable[..., tf.Tensor
     """In the part of the step that ``device`` computes."""
     replicated = session.case.strategy == "data"
     owner = Training if replicated else type(session)
-    original = owner.loss_and_gradients
+    name = "loss_and_gradients" if replicated else "batch_gradients"
+    original = getattr(owner, name)
 
     def planted(self: Any, features: tf.Tensor, targets: tf.Tensor) -> Any:
         context = tf.distribute.get_replica_context()
@@ -140,7 +141,7 @@ def _replace_features(session: Any, device: int, change: Callable[..., tf.Tensor
                     features = change(features, targets)
         return original(self, features, targets)
 
-    owner.loss_and_gradients = planted  # type: ignore[method-assign]
+    setattr(owner, name, planted)
 
 
 def _heavier_branches(session: Any, device: int) -> None:
