@@ -283,7 +283,8 @@ class Runner:
             replace(
                 asked, framework=framework, engine=engine, strategy="single", variant="", mesh="",
                 device=device, devices=1, dtype=dtype, steps=1, mode="eager", probe_steps=0,
-                warmup_limit=PARITY_STEPS, oversubscribe=False, device_speeds=(), accumulate=1,
+                warmup_limit=PARITY_STEPS, oversubscribe=False, device_speeds=(),
+                accumulate=1,
                 statistics_groups=asked.spec.global_batch if alone else asked.groups,
             )
             for framework, engine in REFERENCES

@@ -18,6 +18,7 @@ from rich.console import Console
 from suite.cli import app
 from suite.commands import live, print_rows
 from suite.runner import Progress
+from tests.command import suite_command
 from tests.planted_run import small_run
 
 OPTIONS = {
@@ -171,7 +172,7 @@ def test_a_quiet_run_tells_no_progress(capsys: pytest.CaptureFixture[str]) -> No
     ],
 )
 def test_bad_usage_is_one_clear_line(tmp_path: Path, arguments: list[str], words: str) -> None:
-    done = _suite("run", *arguments, "--out", str(tmp_path / "out"))
+    done = suite_command("run", *arguments, "--out", str(tmp_path / "out"))
     assert done.returncode == 2, done.stderr
     assert words in done.stderr and "Fix:" in done.stderr and "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -194,7 +195,7 @@ def test_bad_usage_is_one_clear_line(tmp_path: Path, arguments: list[str], words
 def test_bad_configuration(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "suite.toml"
     file.write_bytes(text.encode(errors="surrogateescape"))
-    done = _suite("run", "--config", str(file), "--out", str(tmp_path / "out"))
+    done = suite_command("run", "--config", str(file), "--out", str(tmp_path / "out"))
     assert done.returncode == 2 and words in done.stderr, done.stderr
     assert not (tmp_path / "out").exists()
 
@@ -236,7 +237,7 @@ def test_bad_folders_and_files_end_with_two(
 ) -> None:
     places = _bad_folders(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    done = _suite(*(one.format(**places) for one in arguments))
+    done = suite_command(*(one.format(**places) for one in arguments))
     assert done.returncode == 2 and words in done.stderr, done.stdout + done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stderr
     after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

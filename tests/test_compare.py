@@ -19,6 +19,7 @@ from suite.analysis.statistics import rank_sum_critical, unpaired_ratio_interval
 from suite.compare import Outputs, compare, parse_limit
 from suite.spec.errors import UsageError
 from suite.spec.metrics import BY_NAME
+from tests.command import suite_command
 from tests.synthetic import DATA, LEDGER, SINGLE, make_run
 
 RUN_A: dict[str, Any] = {"run_id": "a", "environment": {}}
@@ -36,8 +37,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _compare(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "suite", "compare", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return suite_command("compare", *arguments)
 
 
 def test_noise_alone_is_a_tie(runs: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,12 @@ import pytest
 
 from suite.config import RunConfig
 from suite.dry_run import earlier_seconds, estimate
+from tests.command import suite_command
 from tests.synthetic import DATA, SINGLE, make_run
 
 
 def _dry(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "suite", "run", "--dry-run", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return suite_command("run", "--dry-run", *arguments)
 
 
 def test_nothing_is_written(tmp_path: Path) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +33,7 @@ from suite.spec.adapter import CommEvent, RankRecord
 from suite.spec.case import Case
 from suite.spec.errors import UsageError
 from suite.spec.link import Sweep, payload_sizes
+from tests.command import suite_command
 from tests.fake_adapter.adapters.fake.link import ALPHA_S_PER_BYTE, LATE_S, LATENCY_S
 
 SIZES = payload_sizes("all_reduce", 2, 4, 16 << 20)
@@ -386,8 +385,7 @@ def test_bad_options_say_what_and_how_to_mend_it(options: dict[str, Any], words:
 def test_bad_usage_is_one_line_and_writes_nothing(
     tmp_path: Path, arguments: list[str], words: str
 ) -> None:
-    command = [sys.executable, "-m", "suite", "link", *arguments, "--out", str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = suite_command("link", *arguments, "--out", str(tmp_path / "out"))
     assert done.returncode == 2 and words in done.stderr, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and not (tmp_path / "out").exists()
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ import pytest
 
 from scripts.refresh_docs import BLOCK, sample_table
 from suite.spec.workloads import WORKLOADS, parameter_count
+from tests.command import suite_command
 from tests.synthetic import DATA, make_run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,9 +52,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _run(folder: Path, arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, "-m", "suite", *arguments], cwd=folder, text=True,
-                          env=environment, capture_output=True, check=False)
+    return suite_command(*arguments, folder=folder)
 
 
 @pytest.mark.parametrize("name", list(WORKLOADS))
