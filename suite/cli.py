@@ -39,8 +39,8 @@ def run(
     strategy: Annotated[list[str] | None, _texts("strategy")] = None,
     variant: Annotated[
         list[str] | None,
-        typer.Option(help="of data: default, fsdp, fp16, bf16; of inter_layer: gpipe, 1f1b, naive, "
-                          "interleaved",
+        typer.Option(help="of data: default, fsdp, fp16, bf16, multi_worker; "
+                          "of inter_layer: gpipe, 1f1b, naive, interleaved",
                      autocompletion=completer("variant")),
     ] = None,
     workload: Annotated[list[str] | None, _texts("workload")] = None,

@@ -20,7 +20,7 @@ from suite.spec.adapter import Inputs, OpenSession, RankRecord, Session
 from suite.spec.case import Case, Rank
 from suite.spec.plugins import adapter_package
 from suite.spec.workloads import initial_weights
-from suite.worker import arrive, leave, swift_start, write_atomically
+from suite.worker import arrive, last_words, leave, swift_start, write_atomically
 
 # The first builds and allocates, an optimiser's moments come with the end of it: the peak is
 # reached in the second.
@@ -31,7 +31,8 @@ def main() -> None:
     case, inputs_path, rank = arrive()
     with swift_start():
         module = importlib.import_module(f"{adapter_package(case.framework)}.session")
-    _held = probe_rank(case, rank, one_batch(inputs_path, case), module.open_session)
+    with last_words():
+        _held = probe_rank(case, rank, one_batch(inputs_path, case), module.open_session)
     leave()
 
 
@@ -55,17 +56,15 @@ def probe_rank(
     record = RankRecord(rank.index)
     with swift_start():
         session = open_session(case, rank, initial_weights(case.spec, case.seed), inputs)
-    try:
-        for index in range(FIRST_STEPS + STEPS):
-            began = clock()
-            session.step(index)
-            session.synchronize()
-            record.step_seconds.append(clock() - began)
-        record.warmup_seconds = record.step_seconds[:FIRST_STEPS]
-        record.step_seconds = record.step_seconds[FIRST_STEPS:]
-        record.peak_memory_bytes = session.peak_memory_bytes()
-    finally:
-        session.close()
+    for index in range(FIRST_STEPS + STEPS):
+        began = clock()
+        session.step(index)
+        session.synchronize()
+        record.step_seconds.append(clock() - began)
+    record.warmup_seconds = record.step_seconds[:FIRST_STEPS]
+    record.step_seconds = record.step_seconds[FIRST_STEPS:]
+    record.peak_memory_bytes = session.peak_memory_bytes()
+    session.close()
     write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps(asdict(record)))
     return session
 

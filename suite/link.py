@@ -133,17 +133,19 @@ def plans_for_run(cases: Sequence[Case]) -> list[Plan]:
         for axis, size in case.axes.axes:
             among = 2 if axis == "inter_layer" else size
             key = case.framework, case.engine, case.device, among
-            if size > 1 and not case.oversubscribe:
+            if size > 1 and not case.oversubscribe and _collectives(case, axis):
                 columns.setdefault(key, []).append((case, axis))
     return [Plan(link_case(*key), _run_sweep(mine, key[-1])) for key, mine in columns.items()]
 
 
+def _collectives(case: Case, axis: str) -> Sequence[str]:
+    used = manifest(case.framework).COLLECTIVES
+    return used.get(f"{axis}/{case.variant}", used[axis])
+
+
 def _run_sweep(users: Sequence[tuple[Case, str]], devices: int) -> Sweep:
     cases = [case for case, _ in users]
-    used = manifest(cases[0].framework).COLLECTIVES
-    names = dict.fromkeys(
-        name for case, axis in users for name in used.get(f"{axis}/{case.variant}", used[axis])
-    )
+    names = dict.fromkeys(name for case, axis in users for name in _collectives(case, axis))
     largest = max(4 * parameter_count(case.spec) for case in cases)
     bounded = min(max(largest, RUN_AT_LEAST_BYTES), RUN_AT_MOST_BYTES)
     high = 1 << (bounded - 1).bit_length()

@@ -17,6 +17,7 @@ import signal
 import statistics
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -38,7 +39,8 @@ def main() -> None:
     with swift_start():
         module = importlib.import_module(f"{adapter_package(case.framework)}.session")
     # Held until the process ends: freeing a session's DDP can wait for ever for gloo's threads.
-    _held = run_rank(case, rank, load_inputs(inputs_path, case), module.open_session)
+    with last_words():
+        _held = run_rank(case, rank, load_inputs(inputs_path, case), module.open_session)
     leave()
 
 
@@ -67,6 +69,21 @@ def swift_start() -> Iterator[None]:
         if blocked:
             del sys.modules["sklearn"]
         gc.enable()
+
+
+@contextmanager
+def last_words() -> Iterator[None]:
+    """A rank that fails ends at once, with its traceback.
+
+    Leaving the group would wait for the others, who wait for this rank; an interpreter that exits
+    in the middle of a collective is aborted by gloo's threads.
+    """
+    try:
+        yield
+    except Exception:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def leave() -> None:
@@ -99,20 +116,18 @@ def run_rank(
     with swift_start():
         session = open_session(case, rank, initial_weights(case.spec, case.seed), inputs)
     record.open_seconds = clock() - began
-    try:
-        next_index = _parity(session, rank, record, clock)
-        next_index = _warm_up(session, next_index, case.warmup_limit, record, clock)
-        next_index = _clean(session, next_index, case.steps, record, clock)
-        if case.probe_steps:
-            _probes(session, next_index, case, rank, record, clock)
-        record.peak_memory_bytes = session.peak_memory_bytes()
-        record.device_memory_bytes = session.device_memory_bytes()
-        if case.probe_steps and not case.core_rate_applies:
-            record.matmul_flops_s = session.matmul_flops_s()
-        record.ledger = session.describe()
-        record.affinity = _affinity()
-    finally:
-        session.close()
+    next_index = _parity(session, rank, record, clock)
+    next_index = _warm_up(session, next_index, case.warmup_limit, record, clock)
+    next_index = _clean(session, next_index, case.steps, record, clock)
+    if case.probe_steps:
+        _probes(session, next_index, case, rank, record, clock)
+    record.peak_memory_bytes = session.peak_memory_bytes()
+    record.device_memory_bytes = session.device_memory_bytes()
+    if case.probe_steps and not case.core_rate_applies:
+        record.matmul_flops_s = session.matmul_flops_s()
+    record.ledger = session.describe()
+    record.affinity = _affinity()
+    session.close()
     write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps(asdict(record)))
     return session
 

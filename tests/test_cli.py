@@ -143,7 +143,7 @@ def test_a_quiet_run_tells_no_progress(capsys: pytest.CaptureFixture[str]) -> No
         (["--workload", "vgg"], "'vgg', expected one of mlp"),
         (["--size", "huge"], "size of mlp: got 'huge'"),
         (["--strategy", "magic"], "'magic', expected one of single"),
-        (["--variant", "zigzag"], "'zigzag', expected one of default, fsdp, fp16, bf16, gpipe"),
+        (["--variant", "zigzag"], "'zigzag', expected one of default, fsdp, fp16, bf16, multi"),
         (["--preset", "fast"], "'fast', expected one of smoke"),
         (["--devices", "0"], "greater than or equal to 1"),
         (["--devices", "-1"], "greater than or equal to 1"),

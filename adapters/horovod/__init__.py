@@ -13,6 +13,7 @@ from pathlib import Path
 from adapters.horovod.interfaces import interface_of_host
 from suite.spec.adapter import LaunchPlan
 from suite.spec.case import Case
+from suite.spec.strategies import MULTI_WORKER
 
 ENGINES = ("torch", "tensorflow")
 DISTRIBUTIONS = ("horovod",)
@@ -33,6 +34,8 @@ CYCLE_MS, FUSION_BYTES = "1", str(64 * 1024 * 1024)
 
 def unsupported_reason(case: Case) -> str:
     """Why this cell cannot run by design, or empty."""
+    if case.variant == MULTI_WORKER:
+        return "multi_worker is TensorFlow's; Horovod's data has a process for each device"
     if case.variant == "fsdp":
         return "Horovod has no fully sharded data parallel"
     if case.compression == "bf16":

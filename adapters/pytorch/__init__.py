@@ -7,6 +7,7 @@ from pathlib import Path
 from suite.spec import compilers
 from suite.spec.adapter import LaunchPlan
 from suite.spec.case import Case
+from suite.spec.strategies import MULTI_WORKER
 
 ENGINES = ("torch",)
 DISTRIBUTIONS = ("torch",)
@@ -22,6 +23,8 @@ UNSWEPT: dict[str, str] = {}
 
 def unsupported_reason(case: Case) -> str:
     """Why this cell cannot run by design, or empty."""
+    if case.variant == MULTI_WORKER:
+        return "multi_worker is TensorFlow's; PyTorch's data has a process for each device"
     if case.mode == "compiled" and "intra_layer" in case.axes.names:
         return "a compiled model has its all-reduces inside, where no probe sees them"
     if case.variant == "interleaved" and "data" in case.axes.names:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 from suite.spec.adapter import LaunchPlan
 from suite.spec.case import Case
+from suite.spec.strategies import MULTI_WORKER
 
 ENGINES = ("tensorflow",)
 DISTRIBUTIONS = ("tensorflow-cpu", "tensorflow")
 COLLECTIVES = {
     "data": ("all_reduce",), "intra_layer": ("send_recv",), "inter_layer": ("send_recv",),
+    f"data/{MULTI_WORKER}": (),  # the sweep's one process has another transport
 }
 UNSWEPT = dict.fromkeys(
     ("all_gather", "reduce_scatter", "broadcast"),
@@ -28,6 +34,8 @@ def unsupported_reason(case: Case) -> str:
         return "a stage's backward pass is placed on one device, so its layers are not split too"
     if case.mode == "compiled" and case.strategy not in ("single", "data"):
         return "XLA (jit_compile) compiles for one device, manual placement spans several"
+    if case.variant == MULTI_WORKER and case.interface != "lo":
+        return "workers of one host talk over its loopback interface only"
     if case.oversubscribe:
         return "TensorFlow's one process has each GPU once; ranks share one in PyTorch only"
     return ""
@@ -39,10 +47,35 @@ def installation_problem(case: Case) -> str:
 
 
 def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
-    """One process drives all devices, as MirroredStrategy and manual placement do."""
+    """One process drives all devices, as MirroredStrategy and manual placement do.
+
+    Of ``multi_worker`` each has one, told of the others by TF_CONFIG.
+    """
     shared = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
     # Keras is not used here; TensorFlow would import its current version at start, about 1 s.
     shared["TF_USE_LEGACY_KERAS"] = "1"
     if case.device == "cpu":
         shared["CUDA_VISIBLE_DEVICES"] = ""
-    return LaunchPlan(1, [shared])
+    if case.variant != MULTI_WORKER:
+        return LaunchPlan(1, [shared])
+    workers = [f"localhost:{port}" for port in _free_ports(case.devices)]
+    return LaunchPlan(case.devices, [shared | _worker(case, workers, rank)
+                                     for rank in range(case.devices)])
+
+
+def _worker(case: Case, workers: list[str], rank: int) -> dict[str, str]:
+    """https://www.tensorflow.org/guide/distributed_training#TF_CONFIG, and its own GPU."""
+    task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}}
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = seen.split(",") if seen else [str(index) for index in range(case.devices)]
+    own = {"CUDA_VISIBLE_DEVICES": gpus[rank]} if case.device == "cuda" else {}
+    return {"TF_CONFIG": json.dumps(task)} | own
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody has now, all different; TF_CONFIG wants them before a worker starts."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("localhost", 0))
+        return [one.getsockname()[1] for one in sockets]

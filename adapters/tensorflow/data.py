@@ -25,12 +25,11 @@ class DataSession(Training):
     Shards by the devices' speeds are weighted instead: values of unequal shapes are distributed.
     """
 
+    reduction: _StampedReduction | None = None
+
     def __init__(self, *arguments: Any) -> None:
-        case, devices = arguments[0], arguments[-1]
-        # On CPU devices this is the strategy's own choice, named so that it can be stamped; on
-        # GPUs the choice (NCCL) stays the strategy's.
-        self.reduction = _StampedReduction() if case.device == "cpu" else None
-        self.strategy = tf.distribute.MirroredStrategy(devices, self.reduction)
+        self.case = arguments[0]
+        self.strategy = self.make_strategy(arguments[-1])
         super().__init__(*arguments)
         if self.case.device_speeds:
             self.loss_function = share_weighted(
@@ -38,6 +37,12 @@ class DataSession(Training):
             )
         if self.reduction:
             self.reduction.stamps = self.stamps
+
+    def make_strategy(self, devices: list[str]) -> tf.distribute.Strategy:
+        # On CPU devices this is the strategy's own choice, named so that it can be stamped; on
+        # GPUs the choice (NCCL) stays the strategy's.
+        self.reduction = _StampedReduction() if self.case.device == "cpu" else None
+        return tf.distribute.MirroredStrategy(devices, self.reduction)
 
     def graph_of(self, function: Callable[..., Any]) -> Any:
         """What spans devices is a graph; XLA compiles each replica's part of it."""
@@ -79,9 +84,13 @@ class DataSession(Training):
         loss, local = self.local_gradients(features, targets)
         if self.silent:
             return loss, local
+        return loss, self.all_reduced(local)
+
+    def all_reduced(self, local: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """In a replica: the mean of all replicas' gradients."""
         context = tf.distribute.get_replica_context()
         mean = context.all_reduce(tf.distribute.ReduceOp.MEAN, list(local.values()))
-        return loss, dict(zip(local, mean, strict=True))
+        return dict(zip(local, mean, strict=True))
 
     def training_step(self, features: Any, targets: Any) -> tf.Tensor:
         def replica_step(features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
@@ -89,7 +98,10 @@ class DataSession(Training):
             self.optimizer.apply(gradients)
             return loss
 
-        losses = self.strategy.run(replica_step, (features, targets))
+        return self.step_loss(self.strategy.run(replica_step, (features, targets)))
+
+    def step_loss(self, losses: Any) -> tf.Tensor:
+        """The handle of a step's loss, from each replica's."""
         return self.strategy.reduce(tf.distribute.ReduceOp.MEAN, losses, axis=None)
 
     def whole_gradients(self, features: Any, targets: Any) -> dict[str, tf.Tensor]:

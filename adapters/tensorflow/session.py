@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from adapters.tensorflow.models.training import Training, open_devices
 from suite.spec.adapter import Inputs, Session
 from suite.spec.case import Case, Rank
+from suite.spec.strategies import MULTI_WORKER
 from suite.spec.workloads import Weights
 
 if TYPE_CHECKING:
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 
 def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session:
     """Configures devices and threads, then builds the strategy's session."""
+    if case.variant == MULTI_WORKER:
+        from adapters.tensorflow.multi_worker import MultiWorkerSession
+
+        # A worker's GPU is the one that its launch plan lets it see.
+        return MultiWorkerSession(case, weights, inputs, open_devices(case, 1))
     devices = open_devices(case, case.devices)
     if "data" in case.axes.names and len(case.axes.axes) > 1:
         from adapters.tensorflow.towers import TowersSession, tower_case

@@ -19,6 +19,7 @@ from suite.analysis.statistics import coefficient_of_variation, median_interval
 from suite.analysis.traced import Reduced, reduce_launch, slowest_rank, traced_columns
 from suite.analysis.verdict import NOT_COMPARABLE, compare_cases
 from suite.spec.case import Case
+from suite.spec.strategies import MULTI_WORKER
 from suite.spec.warnings import warn
 
 Row = dict[str, Any]
@@ -222,6 +223,9 @@ def _modelled(result: CaseResult, row: Row, conditions: Conditions) -> Row:
     case, reduced = result.case, [one for one in result.reduced.values() if one]
     if not reduced:
         return {}
+    if case.variant == MULTI_WORKER:
+        return {"comm_verdict": "not modelled: the sweep knows no transport between processes of "
+                                f"{case.framework}"} if conditions.fits else {}
     return model_columns(
         case.framework, case.engine, case.devices, reduced[0].payloads,
         row.get("t_comm_transfer_s"), conditions.fits,

@@ -13,9 +13,11 @@ Work = tuple[int, str, int]
 # Axis of the channels in what acts on each channel alone.
 CHANNEL_AXES = {"scale": 0, "bias": 0, "depthwise": 2, "table": 1}
 STRATEGIES = ("single", "data", "intra_layer", "inter_layer")
+# A process for each device where the plain variant has one for all.
+MULTI_WORKER = "multi_worker"
 VARIANTS: dict[str, tuple[str, ...]] = {
     "single": ("",),
-    "data": ("", "fsdp", "fp16", "bf16"),
+    "data": ("", "fsdp", "fp16", "bf16", MULTI_WORKER),
     "intra_layer": ("",),
     "inter_layer": ("gpipe", "1f1b", "naive", "interleaved"),
 }

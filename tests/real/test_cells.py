@@ -17,14 +17,14 @@ from suite.launch import manifest
 from suite.runner import load_evidence
 from suite.spec.case import PARITY_STEPS, Case
 from suite.spec.division import division_problem
-from suite.spec.strategies import COMPRESSIONS, STRATEGIES, VARIANTS
+from suite.spec.strategies import COMPRESSIONS, MULTI_WORKER, STRATEGIES, VARIANTS
 from suite.spec.workloads import WORKLOADS
 from tests.conftest import several_launched
 
 COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for engine in engines]
-# Compressed gradients have gates and a test of their own.
+# Compressed gradients have gates and a test of their own, workers another launch plan.
 CELLS = [(strategy, variant) for strategy in STRATEGIES for variant in VARIANTS[strategy]
-         if variant not in COMPRESSIONS]
+         if variant not in (*COMPRESSIONS, MULTI_WORKER)]
 PARALLEL = [(strategy, VARIANTS[strategy][0]) for strategy in STRATEGIES[1:]]
 Prove = Callable[[Case], Verdict]
 

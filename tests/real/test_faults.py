@@ -9,6 +9,7 @@ import pytest
 from suite.analysis.parity import Verdict
 from suite.spec.case import PARITY_STEPS, Case
 from suite.spec.strategies import COMBINED, VARIANTS
+from tests.conftest import Launch
 
 
 @pytest.mark.parametrize(
@@ -43,3 +44,13 @@ def test_fault(
     )
     assert verdict.status == ("failed" if caught else "ok"), verdict
     assert caught in verdict.reason
+
+
+def test_the_others_do_not_wait_for_a_rank_that_died(
+    start: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own words are the reason, not a time limit."""
+    monkeypatch.setenv("FAULT", "crash")
+    outcome, _ = start(Case("faulty", "torch", "data", "", "mlp", "tiny", "real", "cpu", 2,
+                            steps=1, probe_steps=0, warmup_limit=PARITY_STEPS))
+    assert (outcome.status, "planted crash" in outcome.reason) == ("failed", True), outcome

@@ -51,6 +51,8 @@ def open_devices(case: Case, count: int, first: int = 0) -> list[str]:
 class Training:
     """A whole session of the single strategy."""
 
+    no_clock = SHARED_THREADS  # why a timed step cannot tell T_i, where it cannot
+
     def __init__(self, case: Case, weights: Weights, inputs: Inputs, devices: list[str]) -> None:
         self.case, self.devices = case, devices
         self.spec = case.spec
@@ -210,7 +212,7 @@ class Training:
         seconds = time.perf_counter() - began
         if self.case.device == "cuda":
             return StepTrace(missing=NO_GPU_STAMPS, seconds=seconds)
-        missing = "" if busy else SHARED_THREADS
+        missing = "" if busy else self.no_clock
         return StepTrace(self.stamps.events(), busy, missing, seconds)
 
     def clocked(self, run: Callable[[], None]) -> Sequence[Busy]:

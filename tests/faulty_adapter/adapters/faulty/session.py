@@ -32,6 +32,18 @@ def swapped_layers() -> None:
     """See ``open_session``."""
 
 
+def crash() -> None:
+    """One rank ends with an error where the others wait for it."""
+    original = training.Training.step
+
+    def step(self: Any, index: int) -> torch.Tensor:
+        if self.rank.index == 1 and index == 3:
+            raise ValueError("planted crash")
+        return original(self, index)
+
+    training.Training.step = step  # type: ignore[method-assign]
+
+
 def wrong_scale() -> None:
     original = training.Training.local_batch
 

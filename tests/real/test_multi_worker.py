@@ -1,0 +1,44 @@
+"""TensorFlow with a process a device: parity, what is sent, and no process left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from suite.analysis.parity import Evidence, check
+from suite.analysis.traced import reduce_launch
+from suite.environment import installed
+from suite.launch import manifest
+from suite.runner import load_evidence
+from suite.spec.case import PARITY_STEPS, Case
+from suite.spec.strategies import MULTI_WORKER
+from suite.spec.volumes import logical_communications
+from suite.spec.workloads import initial_weights
+from tests.conftest import Launch
+
+
+@pytest.mark.parametrize("workload", ["gpt", "resnet"])
+def test_workers_are_at_parity(
+    workload: str, start: Launch, reference: Callable[..., Evidence]
+) -> None:
+    if not installed(list(manifest("tensorflow").DISTRIBUTIONS)):
+        pytest.skip("tensorflow is not installed")
+    case = Case("tensorflow", "tensorflow", "data", MULTI_WORKER, workload, "tiny", "real", "cpu",
+                2, steps=2, probe_steps=2, warmup_limit=PARITY_STEPS)
+    outcome, folder = start(case)
+    assert outcome.status == "ok", outcome.reason
+    assert len(outcome.records) == case.devices
+    found = load_evidence(folder, json.loads((folder / "rank-0.json").read_text())["losses"])
+    verdict = check(found, reference(case), initial_weights(case.spec, case.seed))
+    assert verdict.status == "ok", verdict
+    for record in outcome.records:
+        assert record["losses"] == outcome.records[0]["losses"]
+        sent = [event["payload_bytes"] for event in record["traces"][-1]["events"]]
+        assert sorted(sent) == sorted(size for _, size in logical_communications(case))
+    reduced = reduce_launch(case, outcome.records)
+    assert reduced is not None
+    figures = reduced.columns
+    print({name: figures[name] for name in sorted(figures)})
+    assert figures["t_comm_s"] > 0
