@@ -13,10 +13,12 @@ from suite.spec.planner import unplannable
 
 def unsupported_reason(case: Case, python: Mapping[str, str]) -> str:
     """Empty when it can; a framework with an interpreter of its own is not looked into."""
+    return division_problem(case) or adapter_problem(case, python)
+
+
+def adapter_problem(case: Case, python: Mapping[str, str]) -> str:
+    """The same, whether or not the workload comes apart into equal shares."""
     adapter = manifest(case.framework)
-    uneven = division_problem(case)
-    if uneven:
-        return uneven
     if not getattr(case.spec, f"{case.engine}_module", "unknown"):
         return f"{case.workload} is not written for {case.engine}"
     if case.framework not in python:

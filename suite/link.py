@@ -10,7 +10,7 @@ from typing import Any
 
 from suite import environment, store
 from suite.analysis.link import FIT_COLUMNS, SAMPLE_COLUMNS, LinkFit, fit_links
-from suite.availability import unsupported_reason
+from suite.availability import adapter_problem
 from suite.launch import Outcome, launch, manifest
 from suite.spec.case import Case
 from suite.spec.link import Sweep, payload_sizes
@@ -70,7 +70,7 @@ def measure_all(
     """Every plan in turn, saved after each; one that cannot run or fails leaves its reason."""
     for number, plan in enumerate(plans):
         show(plan.name, number, len(plans))
-        reason = unsupported_reason(plan.case, python)
+        reason = adapter_problem(plan.case, python)
         if reason:
             results.fits += _without(plan, "unsupported", reason)
         else:

@@ -17,7 +17,9 @@ from suite.spec.case import PARITY_STEPS, Case
 from suite.spec.workloads import initial_weights
 from tests.conftest import several_launched
 
-CELLS = [("data", ""), ("data", "fsdp"), ("inter_layer", "1f1b")]
+# Each compiles for half a minute.
+CELLS = {"pytorch": [("data", ""), ("inter_layer", "1f1b")], "tensorflow": [("data", "")],
+         "horovod": [("data", "")]}
 
 
 @pytest.mark.parametrize(("framework", "engine"), [
@@ -31,10 +33,9 @@ def test_cells_on_two_devices(
     cases = [
         Case(framework, engine, *cell, "gpt", "tiny", "real", "cpu", 2, mode="compiled", steps=1,
              probe_steps=1, warmup_limit=PARITY_STEPS)
-        for cell in CELLS
+        for cell in CELLS[framework]
     ]
-    cases = [case for case in cases if not manifest(framework).unsupported_reason(case)]
-    assert "data" in {case.strategy for case in cases}
+    assert not any(map(manifest(framework).unsupported_reason, cases))
     for case, folder in zip(cases, several_launched(cases, tmp_path, 280).values(), strict=True):
         record = json.loads((folder / "rank-0.json").read_text())
         found, initial = load_evidence(folder, record["losses"]), initial_weights(case.spec, 0)

@@ -16,7 +16,7 @@ from suite.spec.case import Case
 # Of a process, above what the framework holds itself; a batch is some 0.4 kB a sample.
 LIMITS = {"pytorch": 500 << 20, "tensorflow": 900 << 20}
 ENGINES = {"pytorch": "torch", "tensorflow": "tensorflow"}
-START = 1 << 19
+START = 1 << 18
 
 
 @pytest.mark.parametrize("framework", list(LIMITS))

@@ -102,7 +102,7 @@ def test_every_collective_of_every_transport(
     names = [name for name in COLLECTIVES if name not in manifest(column[0]).UNSWEPT]
     sizes = {name: payload_sizes(name, devices, 4, 4 * MIB, 16) for name in names}
     results = LinkResults(tmp_path)
-    plan = Plan(link_case(*column, "cpu", devices), Sweep(sizes, 4, 5.0))
+    plan = Plan(link_case(*column, "cpu", devices), Sweep(sizes, 4, 15.0))
     measure_all([plan], results, {}, 120.0, lambda *_: None)
     assert {fit.collective: fit.reason for fit in results.fits} == dict.fromkeys(names, "")
     hops = {"send_recv", "broadcast"} if column[0] == "horovod" else {"send_recv"}
