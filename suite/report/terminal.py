@@ -109,7 +109,7 @@ def _shown(cell: Cell | None, wide: bool) -> Text:
         return Text("")
     if cell.status != "ok":
         return Text(cell.status, style="dim" if cell.status == "unsupported" else "red")
-    lines = [cell.speedup_text, cell.why]
+    lines = [cell.speedup_text, *cell.why.split(" · ")]
     if not wide:
         short = cell.why.replace("exposed", "exp").replace(" · ", " ")
         lines = [cell.speedup_text.replace(" [", "\n["), short]
