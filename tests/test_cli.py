@@ -247,8 +247,9 @@ def test_bad_folders_and_files_end_with_two(
 def _bad_folders(place: Path) -> dict[str, str]:
     """Cut off, no object, no list of cases, no case at all; and a file where a folder is meant."""
     whole = (SAMPLE / "run.json").read_text()
-    contents = {"cut": whole[:300], "list": "[1]", "empty": json.dumps(json.loads(whole) | {"cases": []}),
-                "strange": json.dumps(json.loads(whole) | {"cases": "none"})}
+    run = json.loads(whole)
+    contents = {"cut": whole[:300], "list": "[1]", "empty": json.dumps(run | {"cases": []}),
+                "strange": json.dumps(run | {"cases": "none"})}
     for name, text in contents.items():
         (place / name).mkdir()
         (place / name / "run.json").write_text(text)
