@@ -15,7 +15,6 @@ from torch.distributed.device_mesh import init_device_mesh
 from adapters.pytorch.models.training import Training, open_device
 from suite.spec.adapter import Inputs, Session
 from suite.spec.case import Case, Rank
-from suite.spec.planner import share_weighted
 from suite.spec.strategies import batch_slice
 from suite.spec.workloads import Weights
 
@@ -113,15 +112,8 @@ class GroupSession(Training):
 class DataParallelSession(GroupSession):
     """Contiguous shards of the global batch; equal shards make a mean of means the batch's mean.
 
-    Shards by the devices' speeds are weighted instead.
+    Shards by the devices' speeds come with a weighted loss instead.
     """
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        if self.case.device_speeds:
-            self.loss_function = share_weighted(
-                self.loss_function, self.case.devices, self.case.pass_batch
-            )
 
     def local_batch(self, features: Any, targets: Any) -> tuple[Any, Any]:
         share = batch_slice(

@@ -14,7 +14,6 @@ from adapters.tensorflow.models.optimizer import Adam
 from adapters.tensorflow.models.stamps import Stamps, size_bytes
 from adapters.tensorflow.models.training import Training
 from adapters.tensorflow.models.xplane import REDUCTION_SCOPE
-from suite.spec.planner import share_weighted
 from suite.spec.strategies import batch_slice
 from suite.spec.workloads import Weights
 
@@ -31,10 +30,6 @@ class DataSession(Training):
         self.case = arguments[0]
         self.strategy = self.make_strategy(arguments[-1])
         super().__init__(*arguments)
-        if self.case.device_speeds:
-            self.loss_function = share_weighted(
-                self.loss_function, self.case.devices, self.case.pass_batch
-            )
         if self.reduction:
             self.reduction.stamps = self.stamps
 

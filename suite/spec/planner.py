@@ -7,9 +7,12 @@ equal ones, and then every plan is the even one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from suite.spec.workloads.contract import Workload
+
+if TYPE_CHECKING:
+    from suite.spec.case import Case
 
 Loss = Callable[[Any, Any], Any]
 
@@ -42,6 +45,13 @@ def share_weighted(loss: Loss, devices: int, global_batch: int) -> Loss:
         return loss(outputs, targets) * (targets.shape[0] * devices / global_batch)
 
     return weighted
+
+
+def planned_loss(loss: Loss, case: Case) -> Loss:
+    """``loss``, weighted where replicas have shares by their speeds."""
+    if case.strategy == "data" and case.device_speeds:
+        return share_weighted(loss, case.devices, case.pass_batch)
+    return loss
 
 
 def unplannable(workload: Workload, strategy: str) -> str:

@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from adapters.horovod.tensorflow_engine.session import HorovodSession
 from adapters.tensorflow.models.branch import Tensors
-from suite.spec.planner import share_weighted
 from suite.spec.strategies import batch_slice
 from suite.spec.workloads import Weights
 
@@ -17,15 +16,8 @@ from suite.spec.workloads import Weights
 class DataSession(HorovodSession):
     """Gradients are averaged over ranks; equal shards make that the global-batch mean.
 
-    Shards by the devices' speeds are weighted instead.
+    Shards by the devices' speeds come with a weighted loss instead.
     """
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        if self.case.device_speeds:
-            self.loss_function = share_weighted(
-                self.loss_function, self.case.devices, self.case.pass_batch
-            )
 
     @property
     def compression(self) -> Any:

@@ -14,7 +14,6 @@ from torch import nn
 
 from adapters.horovod.torch_engine.session import HorovodSession, Watch
 from adapters.pytorch.models.images import laid_out
-from suite.spec.planner import share_weighted
 from suite.spec.strategies import batch_slice
 from suite.spec.workloads import Weights
 
@@ -22,15 +21,8 @@ from suite.spec.workloads import Weights
 class DataSession(HorovodSession):
     """Gradients are averaged over ranks; equal shards make that the global-batch mean.
 
-    Shards by the devices' speeds are weighted instead.
+    Shards by the devices' speeds come with a weighted loss instead.
     """
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        if self.case.device_speeds:
-            self.loss_function = share_weighted(
-                self.loss_function, self.case.devices, self.case.pass_batch
-            )
 
     def local_batch(self, features: Any, targets: Any) -> tuple[Any, Any]:
         share = batch_slice(

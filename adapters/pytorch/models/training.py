@@ -26,6 +26,7 @@ from adapters.pytorch.models.rate import matmul_flops_s
 from suite.spec.adapter import Inputs, StepTrace, switch
 from suite.spec.case import Case, Rank
 from suite.spec.memory import peak_resident_bytes
+from suite.spec.planner import planned_loss
 from suite.spec.workloads import Weights
 
 
@@ -61,7 +62,7 @@ class Training:
         self.names = list(weights)
         self.low = case.dtype == "bf16"
         loss = loss_function(self.spec)
-        self.loss_function = in_float32(loss) if self.low else loss
+        self.loss_function = planned_loss(in_float32(loss) if self.low else loss, case)
         self.dtype = parameter_type(case.dtype)
         self.batches = [
             tuple(self._tensor(part) for part in self.local_batch(*inputs.at(index)))

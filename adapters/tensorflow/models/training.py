@@ -20,6 +20,7 @@ from adapters.tensorflow.models.stamps import Stamps
 from suite.spec.adapter import Busy, Inputs, StepTrace, switch
 from suite.spec.case import Case
 from suite.spec.memory import peak_resident_bytes
+from suite.spec.planner import planned_loss
 from suite.spec.volumes import logical_communications
 from suite.spec.workloads import Weights
 
@@ -58,7 +59,7 @@ class Training:
         self.spec = case.spec
         self.names = list(weights)
         self.dtype = tf.as_dtype(case.dtype)
-        self.loss_function = loss_function(self.spec)
+        self.loss_function = planned_loss(loss_function(self.spec), case)
         self.stamps = Stamps(devices)
         self.batches = [self.place(*inputs.at(index)) for index in range(inputs.count)]
         self.variables = self.build(weights)
