@@ -29,9 +29,9 @@ FIRST_STEPS, STEPS = 1, 3
 
 def main() -> None:
     case, inputs_path, rank = arrive()
-    with swift_start():
-        module = importlib.import_module(f"{adapter_package(case.framework)}.session")
-    with last_words():
+    with last_words(rank):
+        with swift_start():
+            module = importlib.import_module(f"{adapter_package(case.framework)}.session")
         _held = probe_rank(case, rank, one_batch(inputs_path, case), module.open_session)
     leave()
 

@@ -21,7 +21,8 @@ from suite.spec.case import Case
 from suite.spec.plugins import adapter_package
 
 ROOT = Path(__file__).resolve().parent.parent
-POLL_SECONDS, GRACE_SECONDS, HELPER_SECONDS = 0.02, 3.0, 30.0
+POLL_SECONDS, SETTLE_SECONDS, GRACE_SECONDS, HELPER_SECONDS = 0.02, 0.5, 3.0, 30.0
+WORDS = 200
 Guard = Callable[[Sequence[int]], str]
 
 
@@ -78,7 +79,7 @@ def launch(
                 command[:0] = prefixes[index] if prefixes else ()
                 group.append(_spawn(command, plan.environment[index] | extra, log))
             workers = group[-plan.processes :]
-            status, reason = _wait(workers, began + timeout_s, timeout_s, guard)
+            status, reason = _wait(workers, began + timeout_s, timeout_s, guard, folder)
         except RuntimeError as error:
             status, reason = "failed", str(error)
         finally:
@@ -87,7 +88,8 @@ def launch(
                 shutil.rmtree(plan.scratch, ignore_errors=True)
     seconds = time.monotonic() - began
     if status == "failed":
-        status, reason = _explain(folder, reason)
+        log_text = (folder / "worker.log").read_text(errors="replace")
+        status = "oom" if any(mark in log_text for mark in OOM_MARKS) else "failed"
     records = [json.loads(path.read_text()) for path in sorted(folder.glob("rank-*.json"))]
     return Outcome(status, reason, seconds, records)
 
@@ -131,15 +133,13 @@ def _start_helper(
 
 def _wait(
     workers: list[subprocess.Popen[bytes]], deadline: float, timeout_s: float,
-    guard: Guard | None,
+    guard: Guard | None, folder: Path,
 ) -> tuple[str, str]:
     """A rank that dies ends the group: the others would wait for it forever."""
     while True:
         codes = [worker.poll() for worker in workers]
-        for rank, code in enumerate(codes):
-            if code:
-                how = f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"
-                return "failed", f"rank {rank} ended with {how}"
+        if any(codes):
+            return "failed", _first_failure(_settled(workers), folder)
         if all(code == 0 for code in codes):
             return "ok", ""
         if time.monotonic() > deadline:
@@ -147,6 +147,45 @@ def _wait(
         if guard and (said := guard([worker.pid for worker in workers])):
             return "oom", said
         time.sleep(POLL_SECONDS)
+
+
+def _settled(workers: list[subprocess.Popen[bytes]]) -> list[int | None]:
+    """The ranks' exit codes once those that one rank's end takes along have ended too."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while any(worker.poll() is None for worker in workers) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    return [worker.returncode for worker in workers]
+
+
+def _first_failure(codes: list[int | None], folder: Path) -> str:
+    """The failure that caused the others, in words.
+
+    A rank that was killed says nothing and the others complain of it, so a signal comes first; but
+    ``SIGABRT`` is also how a framework's threads end when they lose another rank. Of the rest the
+    error that was raised first is the cause (``suite.worker.last_words``).
+    """
+    failures = {
+        rank: json.loads(path.read_text())
+        for rank in range(len(codes))
+        if (path := folder / f"failure-{rank}.json").exists()
+    }
+
+    def order(rank: int) -> tuple[bool, bool, float]:
+        killed = (codes[rank] or 0) < 0 and codes[rank] != -signal.SIGABRT
+        return not killed, rank not in failures, failures.get(rank, {}).get("raised_at_s", 0.0)
+
+    rank = min((rank for rank, code in enumerate(codes) if code or rank in failures), key=order)
+    words = failures[rank]["error"] if rank in failures else ""
+    if not failures:
+        words = _last_error((folder / "worker.log").read_text(errors="replace"))
+    return f"rank {rank} {_ended(codes[rank])}" + (f": {words[:WORDS]}" if words else "")
+
+
+def _ended(code: int | None) -> str:
+    if code is None:
+        return "failed"
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"
+    return f"ended with {how}"
 
 
 def _kill(group: list[subprocess.Popen[bytes]]) -> None:
@@ -170,12 +209,10 @@ OOM_MARKS = ("out of memory", "OutOfMemoryError", "MemoryError", "RESOURCE_EXHAU
              "OOM when allocating", "can't allocate memory", "std::bad_alloc")
 
 
-def _explain(folder: Path, reason: str) -> tuple[str, str]:
+def _last_error(log: str) -> str:
     """The last line of a traceback says more than an exit code."""
-    text = (folder / "worker.log").read_text(errors="replace")
-    status = "oom" if any(mark in text for mark in OOM_MARKS) else "failed"
-    errors = [line for line in text.splitlines() if _is_error(line)]
-    return status, f"{reason}: {errors[-1][:200]}" if errors else reason
+    errors = [line for line in log.splitlines() if _is_error(line)]
+    return errors[-1] if errors else ""
 
 
 def _is_error(line: str) -> bool:

@@ -14,15 +14,16 @@ from typing import Any
 from suite.spec.case import Rank
 from suite.spec.link import LinkSession, Sweep
 from suite.spec.plugins import adapter_package
-from suite.worker import arrive, leave, swift_start, write_atomically
+from suite.worker import arrive, last_words, leave, swift_start, write_atomically
 
 
 def main() -> None:
     case, sweep_path, rank = arrive()
-    with swift_start():
-        module = importlib.import_module(f"{adapter_package(case.framework)}.link")
-        session: LinkSession = module.open_link(case, rank)
-    run_sweep(session, Sweep.read(sweep_path), rank)
+    with last_words(rank):
+        with swift_start():
+            module = importlib.import_module(f"{adapter_package(case.framework)}.link")
+            session: LinkSession = module.open_link(case, rank)
+        run_sweep(session, Sweep.read(sweep_path), rank)
     leave()
 
 
@@ -31,15 +32,13 @@ def run_sweep(
     clock: Callable[[], float] = time.perf_counter,
 ) -> None:
     """Warms every call up, then repeats the sweep in random order; writes ``rank-N.json``."""
-    try:
-        samples = _repeat(session, sweep, rank, clock)
-        record = {
-            "rank": rank.index, "backend": session.backend, "transport": session.transport,
-            "participants": {kind: session.participants(kind) for kind in sweep.sizes},
-            "samples": samples,
-        }
-    finally:
-        session.close()
+    samples = _repeat(session, sweep, rank, clock)
+    record = {
+        "rank": rank.index, "backend": session.backend, "transport": session.transport,
+        "participants": {kind: session.participants(kind) for kind in sweep.sizes},
+        "samples": samples,
+    }
+    session.close()
     write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps(record))
 
 

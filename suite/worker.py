@@ -36,10 +36,10 @@ TRACED_STEPS = 2
 
 def main() -> None:
     case, inputs_path, rank = arrive()
-    with swift_start():
-        module = importlib.import_module(f"{adapter_package(case.framework)}.session")
-    # Held until the process ends: freeing a session's DDP can wait for ever for gloo's threads.
-    with last_words():
+    with last_words(rank):
+        with swift_start():
+            module = importlib.import_module(f"{adapter_package(case.framework)}.session")
+        # Held until the process ends: freeing a session's DDP can wait for ever for gloo's threads.
         _held = run_rank(case, rank, load_inputs(inputs_path, case), module.open_session)
     leave()
 
@@ -72,15 +72,20 @@ def swift_start() -> Iterator[None]:
 
 
 @contextmanager
-def last_words() -> Iterator[None]:
-    """A rank that fails ends at once, with its traceback.
+def last_words(rank: Rank) -> Iterator[None]:
+    """A rank that fails ends at once, with its traceback, and leaves ``failure-N.json``.
 
     Leaving the group would wait for the others, who wait for this rank; an interpreter that exits
-    in the middle of a collective is aborted by gloo's threads.
+    in the middle of a collective is aborted by gloo's threads. The others soon fail too, since they
+    lose this one: the times (``time.monotonic``, one clock for a host's processes) tell whose
+    failure was the first.
     """
     try:
         yield
-    except Exception:
+    except Exception as error:
+        words = traceback.format_exception_only(error)[-1].strip()
+        failure = {"raised_at_s": time.monotonic(), "error": words}
+        write_atomically(rank.folder / f"failure-{rank.index}.json", json.dumps(failure))
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from suite.launch import _first_failure
 from suite.spec.case import Case
 from tests.conftest import EXTRA, HERE, Launch
 
@@ -52,6 +54,36 @@ def test_a_dead_rank_ends_the_group_at_once(
     outcome, folder = start(fake)
     assert (outcome.status, words in outcome.reason) == (status, True), outcome.reason
     assert time.monotonic() - began < 30 and not _left(folder)
+
+
+GLOO, OWN = "RuntimeError: Connection closed by peer", "ValueError: planted"
+
+
+@pytest.mark.parametrize(
+    ("codes", "raised", "said"),
+    [
+        # Both have ended when the harness looks, and the one that lost the other speaks last.
+        ([1, 1], {0: (2.0, GLOO), 1: (1.0, OWN)}, f"rank 1 ended with code 1: {OWN}"),
+        ([1, 1], {0: (1.0, OWN), 1: (2.0, GLOO)}, f"rank 0 ended with code 1: {OWN}"),
+        # The rank that failed is still going down.
+        ([1, None], {0: (2.0, GLOO), 1: (1.0, OWN)}, f"rank 1 failed: {OWN}"),
+        ([1, None], {0: (2.0, OWN)}, f"rank 0 ended with code 1: {OWN}"),
+        # A rank that was killed has no words, and the other's are not its own.
+        ([1, -9], {0: (2.0, GLOO)}, "rank 1 ended with signal SIGKILL"),
+        # A framework's threads abort a rank that lost another.
+        ([-6, 1], {1: (1.0, OWN)}, f"rank 1 ended with code 1: {OWN}"),
+        # Nobody left a record: the log is all there is.
+        ([None, 3], {}, "rank 1 ended with code 3: OSError: from the log"),
+    ],
+)
+def test_the_first_failure_is_the_reason(
+    tmp_path: Path, codes: list[int | None], raised: dict[int, tuple[float, str]], said: str
+) -> None:
+    (tmp_path / "worker.log").write_text("Traceback:\nOSError: from the log\n")
+    for rank, (when, words) in raised.items():
+        failure = {"raised_at_s": when, "error": words}
+        (tmp_path / f"failure-{rank}.json").write_text(json.dumps(failure))
+    assert _first_failure(codes, tmp_path) == said
 
 
 def test_a_hang_ends_at_the_timeout_with_its_children(
