@@ -113,7 +113,8 @@ def _probe(runner: Runner, case: Case, batch: int, guard: Guard) -> FrontierProb
     if guard.limit_bytes:
         plan = manifest(case.framework).launch_plan(probed, folder, "")
         limit = guard.process_limit(plan.processes)
-    return judge_probe(case.case_id, batch, runner.probe(probed, case, folder, guard), limit)
+    outcome = runner.starter.probe(probed, case, folder, guard)
+    return judge_probe(case.case_id, batch, outcome, limit)
 
 
 def judge_probe(case_id: str, batch: int, outcome: Outcome, allowed: int) -> FrontierProbe:

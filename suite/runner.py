@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,33 +16,20 @@ from suite import calibration, environment, store
 from suite.analysis.doubts import Conditions
 from suite.analysis.frontier import FAILED
 from suite.analysis.link import LinkFit
-from suite.analysis.parity import Drift, Evidence, Verdict, check, measure_drift
-from suite.analysis.precision import ROUNDOFF, check_compression, check_precision
+from suite.analysis.parity import Evidence, Verdict
 from suite.analysis.rows import CaseResult, Row, build_rows
 from suite.analysis.traced import reduce_launch
 from suite.availability import unsupported_reason
 from suite.calibration import Block, Calibration
 from suite.config import RunConfig
-from suite.data import load_data
-from suite.launch import Guard, Outcome, launch
-from suite.reading import (
-    PROOF,
-    StoredRun,
-    apply_proofs,
-    case_entries,
-    judge,
-    loss_rows,
-    ranks,
-)
-from suite.spec.case import PARITY_STEPS, SCHEMA_VERSION, Case
+from suite.launch import launch
+from suite.proofs import Proofs, load_evidence
+from suite.reading import StoredRun, apply_proofs, case_entries, judge, loss_rows
+from suite.spec.case import SCHEMA_VERSION, Case
 from suite.spec.gpus import common_peaks
-from suite.spec.workloads import Weights, initial_weights
+from suite.starter import Launcher, Starter
 from suite.stopping import StoppingRule
 from suite.storage import Storage, StoredLaunch, compact
-
-Launcher = Callable[..., Outcome]
-# Whose single device the others are held against, the first that is here.
-REFERENCES = (("pytorch", "torch"), ("tensorflow", "tensorflow"))
 
 
 @dataclass(frozen=True)
@@ -73,17 +60,15 @@ class Runner:
         clock: Callable[[], float] = time.monotonic,
         earlier: StoredRun | None = None,
     ) -> None:
-        self.config, self.folder, self.show, self.launcher = config, folder, show, launcher
-        self.cores = environment.allowed_cores()
-        self.calibrate, self.clock = calibrate or Calibration(self.cores), clock
+        self.config, self.folder, self.show = config, folder, show
+        self.starter = Starter(config, folder, launcher)
+        self.proofs = Proofs(self.starter, lambda text: show(Progress(text, 0, 1, None)))
+        self.calibrate, self.clock = calibrate or Calibration(self.starter.cores), clock
         self.rule = StoppingRule(config.repeats, config.precision, config.budget)
         self.blocks: list[Block] = []
         self.rows: list[Row] = []
         self.began: float | None = None
         self.results = [CaseResult(case) for case in cases]
-        self.references: dict[str, Evidence] = {}
-        self.drifts: dict[str, Drift] = {}
-        self.inputs: dict[str, Path] = {}
         self.losses: list[Row] = []
         self.proven: set[str] = set()
         self.seconds: list[float] = []
@@ -118,12 +103,7 @@ class Runner:
         self._mark_unsupported()
         self.save()
         if any(map(self._missing, range(len(self.blocks)))) or self._chosen():
-            for case in {r.case.reference_id: r.case for r in self._open()}.values():
-                self._reference(case)
-            for case in {r.case.strict.case_id: r.case for r in self._open()
-                         if r.case.strict != r.case}.values():
-                self._prove_strictly(case.strict)
-            apply_proofs(self.run, self.results)
+            self._prepare_proofs()
         self.began = self.clock() - self.run.get("spent_s", 0.0)
         # Earlier blocks first: a resumed run fills what they lack.
         for number in range(len(self.blocks)):
@@ -132,6 +112,21 @@ class Runner:
             self._block(chosen)
         self._mark_stopped(self.rule.wanted(self.rows))
         self._show("done", 0)
+
+    def _prepare_proofs(self) -> None:
+        """A reference for what is held against it, a strict proof for other formats than float32.
+
+        Such a proof is made once a case, whatever its formats.
+        """
+        for case in {r.case.reference_id: r.case for r in self._open()}.values():
+            self.proofs.refer(case)
+        kept = self.run.setdefault("proofs", {})
+        others = [r.case.strict for r in self._open() if r.case.strict != r.case]
+        for strict in {case.case_id: case for case in others}.values():
+            if kept.get(strict.case_id, {}).get("status") != "ok":
+                kept[strict.case_id] = self.proofs.prove_strictly(strict)
+                self._save_run()
+        apply_proofs(self.run, self.results)
 
     def _chosen(self) -> list[CaseResult]:
         """Cases of the next block; empty where no block may start any more."""
@@ -230,7 +225,7 @@ class Runner:
             if reason:
                 result.status, result.reason = "unsupported", reason
             result.oversubscribed = result.case.oversubscribe or (
-                result.case.device == "cpu" and result.case.devices > len(self.cores)
+                result.case.device == "cpu" and result.case.devices > len(self.starter.cores)
             )
 
     def _show(self, text: str, certain: int) -> None:
@@ -242,90 +237,6 @@ class Runner:
         left = self.rule.left(self.rows, unstarted, certain, mean or 1.0, spent) if certain else 0
         self.show(Progress(text, done, done + left, mean * left if mean else None))
 
-    def _prepare(self, case: Case) -> None:
-        if case.workload_id in self.inputs:
-            return
-        features, targets = load_data(case.spec, case.data, case.seed)
-        path = self.folder / "cases" / f"inputs-{case.workload_id}.npz"
-        np.savez(path, features=features, targets=targets)
-        self.inputs[case.workload_id] = path
-
-    def _reference(self, asked: Case) -> None:
-        """A single device in float64."""
-        self._prepare(asked)
-        self.show(Progress(f"reference: {asked.reference_id}", 0, 1, None))
-        evidence = self._single(asked, "float64")
-        if evidence:
-            self.references[asked.reference_id] = evidence
-
-    def _single(self, asked: Case, dtype: str) -> Evidence | None:
-        """One GPU of a run on GPUs, where it can, else one CPU core."""
-        folder = self.folder / "cases" / f"reference.{asked.reference_id}" / dtype
-        # Kept while the run may have to be resumed; the record is written last.
-        records = ranks(folder) if (folder / "parity.npz").exists() else []
-        if records:
-            return load_evidence(folder, records[0]["losses"], keep=True)
-        for device in dict.fromkeys((asked.device, "cpu")):
-            case = self._single_case(asked, dtype, device)
-            outcome = self._start(case, folder, 0) if case else None
-            if outcome and outcome.status == "ok":
-                return load_evidence(folder, outcome.records[0]["losses"], keep=True)
-        return None
-
-    def _single_case(self, asked: Case, dtype: str, device: str) -> Case | None:
-        """Of the first framework here that offers it.
-
-        In float64 a GPU takes a sample at a time, where samples do not see each other: the sum does
-        not mind, and a batch's activations may not fit.
-        """
-        alone = (device, dtype) == ("cuda", "float64") and not asked.spec.batch_statistics
-        cases = [
-            replace(
-                asked, framework=framework, engine=engine, strategy="single", variant="", mesh="",
-                device=device, devices=1, dtype=dtype, steps=1, mode="eager", probe_steps=0,
-                warmup_limit=PARITY_STEPS, oversubscribe=False, device_speeds=(),
-                accumulate=1,
-                statistics_groups=asked.spec.global_batch if alone else asked.groups,
-            )
-            for framework, engine in REFERENCES
-        ]
-        able = (case for case in cases if not unsupported_reason(case, self.config.python))
-        return next(able, None)
-
-    def _drift(self, case: Case, reference: Evidence, initial: Weights) -> Drift:
-        """Measured once a reference, and only when a gate asks for it."""
-        name = case.reference_id
-        if name not in self.drifts:
-            single = self._single(case, "float32")
-            self.drifts[name] = measure_drift(single, reference, initial) if single else Drift()
-        return self.drifts[name]
-
-    def probe(self, case: Case, of: Case, folder: Path, guard: Guard) -> Outcome:
-        """A guarded launch of ``case`` that proves nothing, on samples of the case ``of``."""
-        self._prepare(of)
-        self.inputs[case.workload_id] = self.inputs[of.workload_id]
-        return self._start(case, folder, 0, worker="suite.frontier_worker", guard=guard)
-
-    def _start(self, case: Case, folder: Path, block: int, **more: Any) -> Outcome:
-        folder.mkdir(parents=True, exist_ok=True)
-        case.write(folder / "case.json")
-        python = self.config.python.get(case.framework, sys.executable)
-        inputs = self.inputs[case.workload_id]
-        return self.launcher(
-            case, folder / "case.json", inputs, folder, self._cores(case, block),
-            self.config.timeout, python, **more,
-        )
-
-    def _cores(self, case: Case, block: int) -> list[int]:
-        """Cores differ: rotating the map keeps one slow core from always meeting the same rank.
-
-        Speeds that a plan is made for belong to cores, which then stay where they are.
-        """
-        if case.device_speeds:
-            return self.cores[: case.devices]
-        turned = self.cores[block % len(self.cores) :] + self.cores[: block % len(self.cores)]
-        return turned[: case.devices]
-
     def _launched(self, case: Case, block: int) -> Case:
         """Only the first launches have probes, and the first keeps the profiler's picture."""
         timeline = self.config.timeline and block == 0
@@ -334,8 +245,8 @@ class Runner:
 
     def _launch(self, result: CaseResult, block: int) -> None:
         folder = self.folder / "cases" / result.case.case_id / f"launch-{block}"
-        case, cores = self._launched(result.case, block), self._cores(result.case, block)
-        outcome = self._start(case, folder, block)
+        case, cores = self._launched(result.case, block), self.starter.cores_of(result.case, block)
+        outcome = self.starter.start(case, folder, block)
         self.seconds.append(outcome.seconds)
         raw = outcome.records if outcome.status == "ok" else []
         reduced = reduce_launch(case, raw) if raw else None
@@ -354,60 +265,13 @@ class Runner:
 
     def _prove(self, result: CaseResult, evidence: Evidence) -> Verdict | None:
         case = result.case
-        verdict = self._verdict(case, evidence)
+        verdict = self.proofs.verdict(case, evidence)
         if verdict and case.case_id not in self.proven:
             self.proven.add(case.case_id)
-            expected = self.references[case.reference_id].losses
+            expected = self.proofs.references[case.reference_id].losses
             self.losses += loss_rows(case.case_id, evidence.losses, expected)
         judge(result, verdict)
         return verdict
-
-    def _verdict(self, case: Case, evidence: Evidence) -> Verdict | None:
-        """By the gates of float32, or the bounds of another format; None without a reference."""
-        reference = self.references.get(case.reference_id)
-        if reference is None:
-            return None
-        initial = initial_weights(case.spec, case.seed)
-        if case.dtype in ROUNDOFF:
-            return check_precision(evidence, reference, initial, case.dtype)
-        if case.compression:
-            return check_compression(evidence, reference, initial, case.compression, case.devices)
-        verdict = check(evidence, reference, initial)
-        if verdict.status == "failed":
-            drift = self._drift(case, reference, initial)
-            verdict = check(evidence, reference, initial, drift)
-        return verdict
-
-    def _prove_strictly(self, strict: Case) -> None:
-        """A launch of its own in float32, which is no sample; once a case, whatever its formats."""
-        proofs = self.run.setdefault("proofs", {})
-        if proofs.get(strict.case_id, {}).get("status") == "ok":
-            return
-        case = replace(strict, steps=1, probe_steps=0, warmup_limit=PARITY_STEPS)
-        folder = self.folder / "cases" / f"{PROOF}{case.case_id}"
-        self.show(Progress(f"proof in float32: {case.case_id}", 0, 1, None))
-        outcome = self._start(case, folder, 0)
-        verdict = None
-        if outcome.status == "ok":
-            verdict = self._verdict(case, load_evidence(folder, outcome.records[0]["losses"]))
-        proofs[strict.case_id] = {
-            "status": outcome.status, "reason": outcome.reason,
-            "parity": asdict(verdict) if verdict else None,
-        }
-        self._save_run()
-
-
-def load_evidence(folder: Path, losses: Sequence[float], keep: bool = False) -> Evidence:
-    """What a launch proves with; its arrays are large and are deleted once read, or kept."""
-    path = folder / "parity.npz"
-    with np.load(path) as arrays:
-        parts: dict[str, dict[str, Any]] = {"gradient": {}, "parameter": {}}
-        for key in arrays.files:
-            kind, name = key.split("/", 1)
-            parts[kind][name] = arrays[key]
-    if not keep:
-        path.unlink()
-    return Evidence(losses, parts["gradient"], parts["parameter"])
 
 
 def exit_code(rows: list[Row]) -> int:

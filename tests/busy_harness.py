@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from suite import cli, config, runner
+from suite import cli, config, proofs, runner
 from tests.synthetic import Still
 
 config.ENGINES.clear()
 config.ENGINES["busy"] = ("plain",)
-runner.REFERENCES = (("busy", "plain"),)
+proofs.REFERENCES = (("busy", "plain"),)
 runner.Calibration = lambda cores: Still()  # type: ignore[assignment,misc]
 
 if __name__ == "__main__":

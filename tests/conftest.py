@@ -16,7 +16,7 @@ from suite.analysis.parity import Evidence, Verdict, check, measure_drift
 from suite.data import load_data
 from suite.environment import allowed_cores
 from suite.launch import Outcome, launch
-from suite.runner import load_evidence
+from suite.proofs import load_evidence
 from suite.spec.case import Case
 from suite.spec.workloads import initial_weights
 

@@ -5,12 +5,12 @@ Real processes and the real runner; only the machine's calibration is left out.
 
 from __future__ import annotations
 
-from suite import cli, config, runner
+from suite import cli, config, proofs, runner
 from tests.synthetic import Still
 
 config.ENGINES.clear()
 config.ENGINES["fake"] = ("numpy",)
-runner.REFERENCES = (("fake", "numpy"),)
+proofs.REFERENCES = (("fake", "numpy"),)
 runner.Calibration = lambda cores: Still()  # type: ignore[assignment,misc]
 
 if __name__ == "__main__":

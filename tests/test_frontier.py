@@ -104,7 +104,7 @@ def _run(folder: Path, launcher: Planted, **options: Any) -> Runner:
                            "memory_limit": 300_050} | options))
     runner = Runner(config, _cases(), folder, lambda _: None, launcher,
                     calibrate=FakeCalibration(), clock=lambda: launcher.now)  # type: ignore[arg-type]
-    runner.cores = [0, 1]
+    runner.starter.cores = [0, 1]
     runner.execute()
     find_frontiers(runner)
     return runner
@@ -149,7 +149,7 @@ def test_an_interrupted_search_goes_on(tmp_path: Path) -> None:
     again = Planted()
     runner = Runner(config, [], tmp_path, lambda _: None, again, earlier=earlier,
                     calibrate=FakeCalibration(), clock=lambda: 0.0)  # type: ignore[arg-type]
-    runner.cores = [0, 1]
+    runner.starter.cores = [0, 1]
     runner.execute()
     find_frontiers(runner)
     rows = runner.finish("complete")

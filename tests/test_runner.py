@@ -128,7 +128,7 @@ def _runner(
         calibrate=machine or FakeCalibration(),  # type: ignore[arg-type]
         clock=lambda: launcher.now,
     )
-    runner.cores = [0, 1]
+    runner.starter.cores = [0, 1]
     runner.shown = shown  # type: ignore[attr-defined]
     return runner
 
@@ -288,7 +288,7 @@ def test_a_format_is_refused_by_either_proof(
 
 def test_oversubscribed_gets_no_speedup(tmp_path: Path, launcher: FakeLauncher) -> None:
     runner = _runner(tmp_path, launcher)
-    runner.cores = [0]
+    runner.starter.cores = [0]
     runner.execute()
     row = runner.finish("complete")[1]
     assert row.get("speedup") is None and "oversubscribed" in _codes(row)

@@ -14,7 +14,7 @@ from suite.analysis.parity import Evidence, Verdict
 from suite.config import ENGINES
 from suite.environment import installed
 from suite.launch import manifest
-from suite.runner import load_evidence
+from suite.proofs import load_evidence
 from suite.spec.case import PARITY_STEPS, Case
 from suite.spec.division import division_problem
 from suite.spec.strategies import COMPRESSIONS, MULTI_WORKER, STRATEGIES, VARIANTS

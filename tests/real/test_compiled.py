@@ -12,7 +12,7 @@ import pytest
 from suite.analysis.parity import Evidence, check
 from suite.environment import installed
 from suite.launch import manifest
-from suite.runner import load_evidence
+from suite.proofs import load_evidence
 from suite.spec.case import PARITY_STEPS, Case
 from suite.spec.workloads import initial_weights
 from tests.conftest import several_launched

@@ -14,7 +14,7 @@ from suite.analysis.precision import check_compression
 from suite.config import ENGINES
 from suite.environment import installed
 from suite.launch import manifest
-from suite.runner import load_evidence
+from suite.proofs import load_evidence
 from suite.spec.case import PARITY_STEPS, Case
 from suite.spec.strategies import COMPRESSIONS
 from suite.spec.volumes import logical_communications

@@ -12,7 +12,7 @@ from suite.analysis.parity import Evidence, Verdict
 from suite.analysis.precision import check_precision
 from suite.environment import installed
 from suite.launch import manifest
-from suite.runner import load_evidence
+from suite.proofs import load_evidence
 from suite.spec.case import PARITY_STEPS, Case
 from suite.spec.strategies import STRATEGIES, VARIANTS
 from suite.spec.volumes import logical_communications

@@ -15,7 +15,7 @@ from suite.analysis.parity import Evidence, Verdict
 from suite.config import ENGINES
 from suite.environment import installed
 from suite.launch import manifest
-from suite.runner import load_evidence
+from suite.proofs import load_evidence
 from suite.spec.case import PARITY_STEPS, Case
 from suite.spec.volumes import logical_communications
 from tests.conftest import several_launched

@@ -11,7 +11,7 @@ from suite.analysis.parity import Evidence, check
 from suite.analysis.traced import reduce_launch
 from suite.environment import installed
 from suite.launch import manifest
-from suite.runner import load_evidence
+from suite.proofs import load_evidence
 from suite.spec.case import PARITY_STEPS, Case
 from suite.spec.strategies import MULTI_WORKER
 from suite.spec.volumes import logical_communications

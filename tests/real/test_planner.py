@@ -11,8 +11,8 @@ import pytest
 from suite.analysis.communication import load_balance
 from suite.analysis.parity import Evidence, Verdict
 from suite.environment import installed
+from suite.proofs import load_evidence
 from suite.reading import ranks
-from suite.runner import load_evidence
 from suite.spec.case import Case
 from tests.conftest import several_launched
 from tests.real.conftest import launch_planted
