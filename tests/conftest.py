@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,6 +28,8 @@ EXTRA = [
 ]
 sys.path[:0] = EXTRA
 os.environ["PYTHONPATH"] = os.pathsep.join(EXTRA)
+# A shell's background job ignores interrupts, and so would every run that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 Launch = Callable[..., tuple[Outcome, Path]]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from suite.analysis.communication import (
     communication,
+    compute_seconds,
     idle_share,
     load_balance,
     missing_reason,
@@ -116,6 +117,13 @@ def test_imbalance_that_moves_about_shows_per_step() -> None:
     second = {"traces": [{**even, "busy": [[[0, 0], [2, b]]]} for b in (1, 2)]}
     found = load_balance([first, second])
     assert found["load_balance"] == 1 and found["load_balance_step"] == pytest.approx(4 / 3)
+
+
+def test_two_threads_of_a_device_hide_no_more_than_one() -> None:
+    clock = [[0, 0], [2, 4], [4, 4]]
+    record = _record([_event(1, 3)], clock)
+    assert communication([record])["t_comm_exposed_s"] == 1 and idle_share([record]) == 0.5
+    assert compute_seconds([record]).tolist() == [[4]]
 
 
 def test_bubble_is_the_idle_share() -> None:

@@ -226,10 +226,17 @@ def _exposure(step: Step) -> dict[str, float]:
 
 
 def _exposed(device: DeviceStep) -> float:
-    times, busy = np.asarray(device.clock, float).T
+    times, busy = _occupied(device.clock)
     edges = np.asarray(union(_spans(device, lambda event: True)), float).reshape(-1, 2)
     computed = np.diff(np.interp(edges, times, busy), axis=1).sum()
     return max(0.0, float(np.diff(edges, axis=1).sum() - computed))
+
+
+def _occupied(clock: list[Interval]) -> tuple[np.ndarray, np.ndarray]:
+    """Times and the seconds so far in which at least one thread of the device computed."""
+    times, busy = np.asarray(clock, float).T
+    computing = np.minimum(np.diff(busy), np.diff(times))
+    return times, np.concatenate([[0.0], np.cumsum(computing)])
 
 
 def load_balance(records: list[Record]) -> dict[str, float]:
@@ -270,12 +277,17 @@ def clocked_step_seconds(records: list[Record]) -> float | None:
 
 
 def idle_share(records: list[Record]) -> float | None:
-    """1 - T_i / step, mean over devices, median over steps: a pipeline's bubble; None unclocked."""
-    shares = [
-        _mean(1.0 - (c[-1][1] - c[0][1]) / (c[-1][0] - c[0][0]) for c in (d.clock for d in step))
-        for step in _clocked(records)
-    ]
+    """Share of a step in which a device computes nothing, mean over devices, median over steps.
+
+    A pipeline's bubble; None where no pass has a clock for every device.
+    """
+    shares = [_mean(_idle(device.clock) for device in step) for step in _clocked(records)]
     return float(np.median(shares)) if shares else None
+
+
+def _idle(clock: list[Interval]) -> float:
+    times, computed = _occupied(clock)
+    return float(1.0 - computed[-1] / (times[-1] - times[0]))
 
 
 def missing_reason(records: list[Record]) -> str:

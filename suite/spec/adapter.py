@@ -43,9 +43,10 @@ class StepTrace:
 
     ``busy[d]`` is the compute clock of device ``d`` of this process: rising points (time, compute
     seconds so far), from the step's start to its end and at least at both ends of every event.
-    Time waited or spent communicating does not advance it. Empty where the framework gives no
-    honest figure; ``missing`` then says why. ``seconds`` is the wall time of the step itself,
-    without attaching the probes and reading them.
+    Time waited or spent communicating does not advance it; two threads of one device that compute
+    at once advance it twice as fast. Empty where the framework gives no honest figure; ``missing``
+    then says why. ``seconds`` is the wall time of the step itself, without attaching the probes and
+    reading them.
     """
 
     events: Sequence[CommEvent] = ()

@@ -24,13 +24,13 @@ COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for eng
 # (strategy, variant, workload, devices, accumulate): on two axes a transformer and one with batch
 # statistics.
 CELLS = [
-    ("data+intra_layer", "", "gpt", 4, 1),
-    ("data+intra_layer", "", "gpt", 4, 2),
-    ("data+inter_layer", "gpipe", "gpt", 4, 1),
-    ("intra_layer+inter_layer", "gpipe", "gpt", 4, 1),
+    ("data+intra_layer", "", "tests.depths:SHALLOW", 4, 2),
+    ("data+inter_layer", "gpipe", "tests.depths:SHALLOW", 4, 1),
+    ("intra_layer+inter_layer", "gpipe", "tests.depths:SHALLOW", 4, 1),
 ]
 # TensorFlow traces a graph of every micro-batch: minutes on two cores, which tests do not have.
 OF_TORCH = [
+    ("data+intra_layer", "", "gpt", 4, 1),
     ("data+inter_layer", "interleaved", "gpt", 4, 1),
     ("data+inter_layer", "1f1b", "resnet", 4, 1),
     ("intra_layer+inter_layer", "interleaved", "gpt", 4, 2),
@@ -46,7 +46,8 @@ def _cells(column: tuple[str, str]) -> list[Cell]:
 
 def _case(column: tuple[str, str], cell: Cell) -> Case:
     strategy, variant, workload, devices, accumulate = cell
-    return Case(*column, strategy, variant, workload, "tiny", "real", "cpu", devices, steps=1,
+    size = "shallow" if ":" in workload else "tiny"
+    return Case(*column, strategy, variant, workload, size, "real", "cpu", devices, steps=1,
                 probe_steps=1, warmup_limit=PARITY_STEPS, accumulate=accumulate)
 
 

@@ -39,6 +39,4 @@ def test_workers_are_at_parity(
         assert sorted(sent) == sorted(size for _, size in logical_communications(case))
     reduced = reduce_launch(case, outcome.records)
     assert reduced is not None
-    figures = reduced.columns
-    print({name: figures[name] for name in sorted(figures)})
-    assert figures["t_comm_s"] > 0
+    assert reduced.columns["t_comm_s"] > 0

@@ -41,8 +41,10 @@ def _space(planes: dict[str, list[Row]]) -> Any:
     return space
 
 
-def _clock(found: list[xplane.Operation], device: int, end_ms: float = 30) -> Any:
-    clock = xplane.compute_clock(found, device, BEGIN_S, BEGIN_S + end_ms / 1e3)
+def _clock(
+    found: list[xplane.Operation], device: int, end_ms: float = 30, at_once: int = 2
+) -> Any:
+    clock = xplane.compute_clock(found, device, BEGIN_S, BEGIN_S + end_ms / 1e3, at_once)
     return [(round((at - BEGIN_S) * 1e3, 2), round(busy * 1e3, 2)) for at, busy in clock]
 
 
@@ -54,7 +56,9 @@ def test_leaves_of_each_device_make_its_clock() -> None:
     ]})
     found = xplane.operations(space, DEVICES)
     assert len(found) == 4
-    assert _clock(found, 0)[-1] == (30, 7.0)  # 2..7 on two threads at once, 8..10
+    # 2..7, of which 5..6 on two threads at once, and 8..10.
+    assert _clock(found, 0)[-1] == (30, 8.0)
+    assert _clock(found, 0, at_once=1)[-1] == (30, 7.0)
     assert _clock(found, 1) == [(0, 0), (3, 0), (4, 1.0), (30, 1.0)]
 
 

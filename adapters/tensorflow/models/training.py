@@ -243,7 +243,8 @@ class Training:
             missing = f"T_i: the profile tells the device of {share:.0%}"
             return StepTrace(events, missing=missing, seconds=ended - began)
         numbers = range(len(self.devices))
-        clocks = [xplane.compute_clock(found, number, began, ended) for number in numbers]
+        at_once = len(numbers) if self.case.device == "cpu" else 1
+        clocks = [xplane.compute_clock(found, number, began, ended, at_once) for number in numbers]
         return StepTrace(events, clocks, seconds=ended - began)
 
     def _stamped(self, index: int) -> tuple[Graph, dict[str, int]]:

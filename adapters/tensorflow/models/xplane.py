@@ -153,19 +153,25 @@ def attributed_share(found: Sequence[Operation]) -> float:
 
 
 def compute_clock(
-    found: Sequence[Operation], device: int, begin_s: float, end_s: float
+    found: Sequence[Operation], device: int, begin_s: float, end_s: float, at_once: int
 ) -> Busy:
-    """Points (time, compute seconds so far) of a device over a step: its operations' union."""
-    points, seconds = [(begin_s, 0.0)], 0.0
-    spans = sorted((o.start_s, o.end_s) for o in found if o.compute and o.device == device)
-    for start, end in spans:
-        start, end = max(start, points[-1][0]), min(end, end_s)
-        if end <= start:
-            continue
-        points.append((start, seconds))
-        seconds += end - start
-        points.append((end, seconds))
-    return [*points, (end_s, seconds)]
+    """Points (time, compute seconds so far) of a device over a step.
+
+    Of operations that run side by side at most ``at_once`` count. CPU devices share their threads:
+    a device whose neighbour waits takes the other thread too, and its work is no less for that. The
+    streams of a GPU share one device.
+    """
+    edges: list[tuple[float, int]] = []
+    for operation in found:
+        if operation.compute and operation.device == device:
+            start, end = (min(max(t, begin_s), end_s) for t in (operation.start_s, operation.end_s))
+            edges += [(start, 1), (end, -1)]
+    points, running = [(begin_s, 0.0)], 0
+    for when, change in sorted(edges):
+        before, seconds = points[-1]
+        points.append((when, seconds + min(running, at_once) * (when - before)))
+        running += change
+    return [*points, (end_s, points[-1][1])]
 
 
 def write_timeline(
