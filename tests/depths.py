@@ -1,7 +1,8 @@
-"""Transformers of other depths than the suite's own.
+"""Workloads of other depths than the suite's own, by ``tests.depths:<family>`` and size.
 
-``DEEP`` has units for two stages on each of four devices, ``SHALLOW`` for two stages: a graph of
-half the size, which TensorFlow traces and torch.compile translates in half the time.
+``shallow`` transformers have units for two stages: a graph of half the size, which TensorFlow
+traces and torch.compile translates in half the time. ``deep`` ones have units for two stages on
+each of four devices; TensorFlow traces the deep MLP in a tenth of the time.
 """
 
 from __future__ import annotations
@@ -10,7 +11,20 @@ from dataclasses import replace
 from typing import Any
 
 from suite.spec.workloads import find_workload
+from suite.spec.workloads.mlp import MlpSpec
 
-_TINY: Any = find_workload("gpt", "tiny")
-DEEP = replace(_TINY, size="deep", blocks=8)
-SHALLOW = replace(_TINY, size="shallow", blocks=2)
+
+def _shallow(family: str) -> Any:
+    tiny: Any = find_workload(family, "tiny")
+    return replace(tiny, size="shallow", blocks=2)
+
+
+BERT, XLNET = _shallow("bert"), _shallow("xlnet")
+GPT = [_shallow("gpt"), replace(_shallow("gpt"), size="deep", blocks=8)]
+MLP = MlpSpec("deep", (64, *[32] * 7, 10), "digits", 64, "gelu")
+
+
+def case_fields(workload: str) -> tuple[str, str]:
+    """``gpt/deep`` -> ``("tests.depths:GPT", "deep")``; a suite's own name is of size ``tiny``."""
+    family, _, size = workload.partition("/")
+    return (f"tests.depths:{family.upper()}", size) if size else (family, "tiny")

@@ -17,12 +17,12 @@ from suite.proofs import load_evidence
 from suite.spec.case import PARITY_STEPS, Case
 from suite.spec.volumes import logical_communications
 from tests.conftest import several_launched
+from tests.depths import case_fields
 
 COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for engine in engines]
-SHALLOW = "tests.depths:SHALLOW"
 # Where samples see each other each micro-batch is normalised by itself: resnet's reference differs.
-CELLS = [("data", "", "resnet"), ("data", "fsdp", "gpt"), ("intra_layer", "", SHALLOW),
-         ("inter_layer", "gpipe", SHALLOW)]
+CELLS = [("data", "", "resnet"), ("data", "fsdp", "gpt"), ("intra_layer", "", "gpt/shallow"),
+         ("inter_layer", "gpipe", "gpt/shallow")]
 # TensorFlow traces a graph of every micro-batch, minutes of them.
 OF_TORCH = [("inter_layer", "interleaved", "gpt"), ("inter_layer", "gpipe", "resnet"),
             ("intra_layer", "", "resnet")]
@@ -37,8 +37,8 @@ def test_two_micro_batches(
     if not installed(list(offered.DISTRIBUTIONS)):
         pytest.skip(f"{column[0]} is not installed")
     cells = [
-        Case(*column, strategy, variant, workload, "shallow" if workload == SHALLOW else "tiny",
-             "real", "cpu", 2, steps=1, probe_steps=1, warmup_limit=PARITY_STEPS, accumulate=2)
+        Case(*column, strategy, variant, *case_fields(workload), "real", "cpu", 2, steps=1,
+             probe_steps=1, warmup_limit=PARITY_STEPS, accumulate=2)
         for strategy, variant, workload in CELLS + OF_TORCH * (column[1] == "torch")
     ]
     cases = [case for case in cells if not offered.unsupported_reason(case)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from suite.spec.division import division_problem
 from suite.spec.strategies import COMPRESSIONS, MULTI_WORKER, STRATEGIES, VARIANTS
 from suite.spec.workloads import WORKLOADS
 from tests.conftest import several_launched
+from tests.depths import case_fields
 
 COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for engine in engines]
 DEFAULTS = [(strategy, VARIANTS[strategy][0]) for strategy in STRATEGIES]
@@ -27,7 +27,8 @@ DEFAULTS = [(strategy, VARIANTS[strategy][0]) for strategy in STRATEGIES]
 OTHERS = [(strategy, variant) for strategy in STRATEGIES for variant in VARIANTS[strategy][1:]
           if variant not in (*COMPRESSIONS, MULTI_WORKER)]
 # What a schedule or full sharding may break: tied ends, and statistics of a micro-batch.
-CELLS = [(cell, workload) for cell in DEFAULTS for workload in WORKLOADS]
+FAMILIES = [name + "/shallow" * (name in ("bert", "gpt", "xlnet")) for name in WORKLOADS]
+CELLS = [(cell, workload) for cell in DEFAULTS for workload in FAMILIES]
 CELLS += [(cell, workload) for cell in OTHERS for workload in ("gpt", "resnet")]
 RING = ("inter_layer", "interleaved")
 Prove = Callable[[Case], Verdict]
@@ -35,14 +36,15 @@ Prove = Callable[[Case], Verdict]
 
 def _case(column: tuple[str, str], cell: tuple[str, str], workload: str, devices: int) -> Case:
     count = 1 if cell[0] == "single" else devices
-    return Case(*column, *cell, workload, "tiny", "real", "cpu", count, steps=1, probe_steps=0,
-                warmup_limit=PARITY_STEPS)
+    return Case(*column, *cell, *case_fields(workload), "real", "cpu", count, steps=1,
+                probe_steps=0, warmup_limit=PARITY_STEPS)
 
 
 def _four(column: tuple[str, str]) -> list[Case]:
     """With more devices than cores; the last one's hand-over to the first needs eight units."""
-    cases = [_case(column, cell, "gpt", 4) for cell in DEFAULTS[1:]]
-    return [*cases, replace(_case(column, RING, "tests.depths:DEEP", 4), size="deep")]
+    deep = "gpt/deep" if column[1] == "torch" else "mlp/deep"
+    return [*(_case(column, cell, "gpt", 4) for cell in DEFAULTS[1:]),
+            _case(column, RING, deep, 4)]
 
 
 def _all_of(column: tuple[str, str], devices: int) -> list[Case]:

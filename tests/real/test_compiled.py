@@ -16,6 +16,7 @@ from suite.proofs import load_evidence
 from suite.spec.case import PARITY_STEPS, Case
 from suite.spec.workloads import initial_weights
 from tests.conftest import several_launched
+from tests.depths import case_fields
 
 # Each compiles for long.
 CELLS = {"pytorch": [("data", ""), ("inter_layer", "1f1b")], "tensorflow": [("data", "")],
@@ -31,7 +32,7 @@ def test_cells_on_two_devices(
     if not installed(list(manifest(framework).DISTRIBUTIONS)):
         pytest.skip(f"{framework} is not installed")
     cases = [
-        Case(framework, engine, *cell, "tests.depths:SHALLOW", "shallow", "real", "cpu", 2,
+        Case(framework, engine, *cell, *case_fields("gpt/shallow"), "real", "cpu", 2,
              mode="compiled", steps=1, probe_steps=1, warmup_limit=PARITY_STEPS)
         for cell in CELLS[framework]
     ]

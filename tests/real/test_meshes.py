@@ -19,14 +19,15 @@ from suite.proofs import load_evidence
 from suite.spec.case import PARITY_STEPS, Case
 from suite.spec.volumes import logical_communications
 from tests.conftest import several_launched
+from tests.depths import case_fields
 
 COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for engine in engines]
 # (strategy, variant, workload, devices, accumulate): on two axes a transformer and one with batch
 # statistics.
 CELLS = [
-    ("data+intra_layer", "", "tests.depths:SHALLOW", 4, 2),
-    ("data+inter_layer", "gpipe", "tests.depths:SHALLOW", 4, 1),
-    ("intra_layer+inter_layer", "gpipe", "tests.depths:SHALLOW", 4, 1),
+    ("data+intra_layer", "", "gpt/shallow", 4, 2),
+    ("data+inter_layer", "gpipe", "gpt/shallow", 4, 1),
+    ("intra_layer+inter_layer", "gpipe", "gpt/shallow", 4, 1),
 ]
 # TensorFlow traces a graph of every micro-batch: minutes on two cores, which tests do not have.
 OF_TORCH = [
@@ -46,9 +47,8 @@ def _cells(column: tuple[str, str]) -> list[Cell]:
 
 def _case(column: tuple[str, str], cell: Cell) -> Case:
     strategy, variant, workload, devices, accumulate = cell
-    size = "shallow" if ":" in workload else "tiny"
-    return Case(*column, strategy, variant, workload, size, "real", "cpu", devices, steps=1,
-                probe_steps=1, warmup_limit=PARITY_STEPS, accumulate=accumulate)
+    return Case(*column, strategy, variant, *case_fields(workload), "real", "cpu", devices,
+                steps=1, probe_steps=1, warmup_limit=PARITY_STEPS, accumulate=accumulate)
 
 
 @pytest.fixture(scope="module")
