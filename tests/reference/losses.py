@@ -30,23 +30,14 @@ def main() -> None:
     weights = initial_weights(case.spec, case.seed)
     session = module.open_session(case, rank, weights, load_inputs(inputs_path, case))
     # Held until the process ends: freeing a DDP can wait for ever for gloo's threads.
-    steps = {}
-    for number, workload in enumerate(SIZES):
-        if case.framework == "tensorflow":
-            _own_collectives(number)
-        for strategy in STRATEGIES:
-            script = replace(case, strategy=strategy, workload=workload)
-            steps[workload, strategy] = plain_step(script)
+    steps = {
+        (workload, strategy): plain_step(replace(case, strategy=strategy, workload=workload))
+        for workload in SIZES for strategy in STRATEGIES
+    }
     losses = {" ".join(name): _losses(step) for name, step in steps.items()}
     session.close()
     write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps({"losses": losses}))
     leave()
-
-
-def _own_collectives(number: int) -> None:
-    """Of a second strategy in one process, as TensorFlow's tests make them: keys count from 1."""
-    mirrored = importlib.import_module("tensorflow").distribute.MirroredStrategy
-    mirrored._collective_key_base = 100000 * number
 
 
 def _losses(step: Step) -> list[float] | None:
