@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,14 @@ import numpy as np
 import pytest
 
 from suite.spec.case import Case
-from tests.reference.__main__ import Comparison, cases, compare, summarise
+from suite.spec.workloads import find_workload
+from suite.spec.workloads.gpt import GptSpec
+from suite.spec.workloads.mlp import MlpSpec
+from tests.reference import common
+from tests.reference.__main__ import SIZES, Comparison, arguments, cases, compare, summarise
 from tests.reference.pair import COUNTED, WARMUP, alternate, script_name
+
+FOLDER = Path(__file__).parent / "reference"
 
 
 def _seconds(ratio: float, generator: np.random.Generator, rounds: int = 15) -> np.ndarray:
@@ -53,8 +60,43 @@ def test_sides_take_turns(fake: Case) -> None:
     assert [len(block) for block in blocks] == [COUNTED] * 8
 
 
-def test_every_cell_has_a_script() -> None:
-    folder = Path(__file__).parent / "reference"
-    missing = [script_name(case) for case in cases(1)
-               if not (folder / f"{script_name(case)}.py").is_file()]
+@pytest.mark.parametrize("workload", SIZES)
+def test_every_cell_has_a_script(workload: str) -> None:
+    missing = [script_name(case) for case in cases(1, workload)
+               if not (FOLDER / f"{script_name(case)}.py").is_file()]
     assert not missing
+
+
+def test_the_plain_side_knows_nothing_of_the_suite() -> None:
+    ours = {"__main__", "pair", "losses"}
+    found = {
+        path.stem for path in FOLDER.glob("*.py")
+        if re.search(r"^\s*(from|import) (adapters|suite)\b", path.read_text(), re.MULTILINE)
+    }
+    assert found == ours
+
+
+def test_both_sides_have_the_same_sizes() -> None:
+    mlp, gpt = (find_workload(*pair) for pair in SIZES.items())
+    assert isinstance(mlp, MlpSpec) and isinstance(gpt, GptSpec)
+    assert mlp.widths == common.WIDTHS
+    written = (common.VOCABULARY, common.SEQUENCE, common.WIDTH, common.HEADS, common.BLOCKS)
+    assert (gpt.vocabulary, gpt.sequence, gpt.width, gpt.heads, gpt.blocks) == written
+    for spec in (mlp, gpt):
+        assert spec.global_batch == common.BATCH[spec.name]
+        assert spec.optimizer.learning_rate == common.RATE[spec.name]
+        x, y = common.batch(spec.name)
+        assert (x.shape[1:], y.shape[1:]) == (spec.features.shape, spec.targets.shape)
+        assert (x.dtype, y.dtype) == (spec.features.dtype, spec.targets.dtype)
+        assert len(x) == len(y) == spec.global_batch
+
+
+@pytest.mark.parametrize(("words", "expected"), [
+    ("", (8, "", 5, "mlp")),
+    ("4 pytorch_data 1", (4, "pytorch_data", 1, "mlp")),
+    ("4 single --workload gpt", (4, "single", 5, "gpt")),
+    ("--workload gpt 4", (4, "", 5, "gpt")),
+])
+def test_command_line(words: str, expected: tuple[int, str, int, str]) -> None:
+    asked = arguments(words.split())
+    assert (asked.rounds, asked.name_part, asked.launches, asked.workload) == expected

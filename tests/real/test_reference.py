@@ -1,9 +1,22 @@
-"""A comparison with a plain script, run for real."""
+"""Plain scripts and the comparison with them, run for real."""
 
 from __future__ import annotations
 
-from tests.reference.__main__ import cases, measure
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from suite.config import ENGINES
+from suite.environment import installed
+from suite.launch import manifest
+from suite.spec.case import Case
+from suite.spec.strategies import STRATEGIES
+from tests.conftest import launch_case
+from tests.reference.__main__ import SIZES, cases, measure
 from tests.reference.pair import script_name
+
+COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for engine in engines]
 
 
 def test_both_sides_train_in_one_group_of_processes() -> None:
@@ -11,3 +24,29 @@ def test_both_sides_train_in_one_group_of_processes() -> None:
     found = measure(case, 1)
     assert 0 < found.low <= found.ratio <= found.high
     assert 0.5 < found.ratio < 2
+
+
+@pytest.mark.parametrize(("framework", "engine"), COLUMNS)
+def test_plain_scripts_train_as_the_single_device_does(
+    framework: str, engine: str, tmp_path: Path
+) -> None:
+    """Gradients too: with a part of them missing the second loss would be another."""
+    if not installed(list(manifest(framework).DISTRIBUTIONS)):
+        pytest.skip(f"{framework} is not installed")
+    case = Case(framework, engine, "data", "", "mlp", "tiny", "real", "cpu", 2)
+    outcome = launch_case(case, tmp_path / "losses", worker="tests.reference.losses")
+    assert outcome.status == "ok", outcome.reason
+    for workload in SIZES:
+        found = {
+            strategy: _mean([one["losses"][f"{workload} {strategy}"] for one in outcome.records])
+            for strategy in STRATEGIES
+        }
+        single = found["single"]
+        assert single[1] < single[0]
+        for strategy, losses in found.items():
+            assert losses == pytest.approx(single, rel=1e-5), (workload, strategy)
+
+
+def _mean(losses: list[list[float] | None]) -> np.ndarray:
+    """Of a batch in equal shards that of the ranks' means; a pipeline's first stage has none."""
+    return np.mean([each for each in losses if each is not None], axis=0)

@@ -1,6 +1,6 @@
 """Step time of each adapter over that of a plain script, and how far launches differ.
 
-    python -m tests.reference [ROUNDS] [NAME_PART] [LAUNCHES]
+    python -m tests.reference [ROUNDS] [NAME_PART] [LAUNCHES] [--workload gpt]
 
 A cell is a few launches under the adapter's own plan, in each of which both sides take turns
 (``pair.py``) for ROUNDS rounds, or until its time is spent. A step is as long as its slowest rank.
@@ -13,7 +13,7 @@ statistics, Hoefler & Belli 2015, rule 5).
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +31,7 @@ from tests.conftest import launch_case
 from tests.reference.pair import COUNTED, script_name
 
 ROUNDS, LAUNCHES = 8, 5
+SIZES = {"mlp": "wide", "gpt": "small"}  # those that the scripts are written for
 
 
 @dataclass(frozen=True)
@@ -45,24 +46,33 @@ class Comparison:
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
-    part = sys.argv[2] if len(sys.argv) > 2 else ""
-    launches = int(sys.argv[3]) if len(sys.argv) > 3 else LAUNCHES
-    print(f"{'cell':34}{'adapter':>10}{'plain':>10}{'ratio':>8}   low to high", flush=True)
-    for case in cases(count):
-        if part not in script_name(case):
+    asked = arguments()
+    heading = f"{asked.workload} {SIZES[asked.workload]}"
+    print(f"{heading:34}{'adapter':>10}{'plain':>10}{'ratio':>8}   low to high", flush=True)
+    for case in cases(asked.rounds, asked.workload):
+        if asked.name_part not in script_name(case):
             continue
-        found = measure(case, launches)
+        found = measure(case, asked.launches)
         print(f"{script_name(case):34}{found.adapter_s * 1e3:8.2f}ms{found.plain_s * 1e3:8.2f}ms"
               f"{found.ratio:8.3f}   {found.low:.3f} to {found.high:.3f}", flush=True)
 
 
-def cases(count: int) -> list[Case]:
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Of the command line, unless ``words`` are given."""
+    parser = argparse.ArgumentParser(prog="python -m tests.reference")
+    parser.add_argument("rounds", nargs="?", type=int, default=ROUNDS)
+    parser.add_argument("name_part", nargs="?", default="", help="of the cells to compare")
+    parser.add_argument("launches", nargs="?", type=int, default=LAUNCHES)
+    parser.add_argument("--workload", choices=list(SIZES), default="mlp")
+    return parser.parse_args(words)
+
+
+def cases(count: int, workload: str = "mlp") -> list[Case]:
     """Every cell that can run here, with ``count`` rounds."""
     return [
         Case(
-            framework, engine, strategy, VARIANTS[strategy][0], "mlp", "wide", "real", "cpu",
-            1 if strategy == "single" else 2, steps=2 * COUNTED * count,
+            framework, engine, strategy, VARIANTS[strategy][0], workload, SIZES[workload], "real",
+            "cpu", 1 if strategy == "single" else 2, steps=2 * COUNTED * count,
         )
         for framework, engines in ENGINES.items()
         if installed(list(manifest(framework).DISTRIBUTIONS))

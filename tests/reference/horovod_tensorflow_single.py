@@ -12,5 +12,5 @@ if __name__ == "__main__":
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     hvd.init()
-    report(build())
+    report(build)
     hvd.shutdown()

@@ -4,27 +4,23 @@ from collections.abc import Callable
 
 import horovod.torch as hvd
 import torch
-from torch import nn
 
-from tests.reference.common import BATCH, WIDTHS, batch, report
-
-PARTS = 4
+from tests.reference.common import PARTS, RATE, report
+from tests.reference.models_torch import BOUNDARY, cross_entropy, make_stage, tensors, tied
 
 
-def blank() -> torch.Tensor:
-    return torch.empty(BATCH // PARTS, WIDTHS[2])
+def build(workload: str = "mlp") -> Callable[[], object]:
+    model = make_stage(workload, hvd.rank())
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE[workload])
+    xs, ys = (tensor.chunk(PARTS) for tensor in tensors(workload))
 
-
-def build() -> Callable[[], object]:
-    layers = [nn.Linear(a, b) for a, b in zip(WIDTHS, WIDTHS[1:], strict=False)]
-    parts = [part for layer in layers[:-1] for part in (layer, nn.GELU(approximate="tanh"))]
-    model = nn.Sequential(*[*parts, layers[-1]][slice(0, 4) if hvd.rank() == 0 else slice(4, None)])
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    xs, ys = (torch.from_numpy(array).chunk(PARTS) for array in batch(BATCH))
-    ys = [y.long() for y in ys]
+    def receive(sender: int, name: str) -> list[int]:
+        """Posted at the start of a step, so that a sender never waits."""
+        blanks = (torch.empty(BOUNDARY[workload]) for _ in range(PARTS))
+        return [hvd.broadcast_async_(to, sender, f"{name}{i}") for i, to in enumerate(blanks)]
 
     def first_stage() -> None:
-        coming = [hvd.broadcast_async_(blank(), 1, name=f"back{i}") for i in range(PARTS)]
+        coming = receive(1, "back")
         outputs, going = [], []
         for i, x in enumerate(xs):
             outputs.append(model(x))
@@ -34,22 +30,30 @@ def build() -> Callable[[], object]:
         for handle in going:
             hvd.synchronize(handle)
 
-    def last_stage() -> None:
-        coming = [hvd.broadcast_async_(blank(), 0, name=f"there{i}") for i in range(PARTS)]
+    def last_stage() -> torch.Tensor:
+        coming = receive(0, "there")
         inputs, losses, going = [], [], []
         for y, handle in zip(ys, coming, strict=True):
             inputs.append(hvd.synchronize(handle).requires_grad_())
-            losses.append(nn.functional.cross_entropy(model(inputs[-1]), y) / PARTS)
+            losses.append(cross_entropy(model(inputs[-1]), y) / PARTS)
         for i, (x, loss) in enumerate(zip(inputs, losses, strict=True)):
             loss.backward()
             going.append(hvd.broadcast_async_(x.grad, 1, name=f"back{i}"))
         for handle in going:
             hvd.synchronize(handle)
+        return torch.stack(losses).sum().detach()
 
-    def step() -> None:
+    def step() -> torch.Tensor | None:
         optimizer.zero_grad()
-        (first_stage if hvd.rank() == 0 else last_stage)()
+        loss = None
+        if hvd.rank() == 0:
+            first_stage()
+        else:
+            loss = last_stage()
+        for parameter in tied(workload, model):
+            hvd.allreduce_(parameter.grad, op=hvd.Sum, name="tied")
         optimizer.step()
+        return loss
 
     return step
 
@@ -57,5 +61,5 @@ def build() -> Callable[[], object]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     hvd.init()
-    report(build())
+    report(build)
     hvd.shutdown()

@@ -11,5 +11,5 @@ __all__ = ["build"]
 if __name__ == "__main__":
     torch.set_num_threads(1)
     hvd.init()
-    report(build())
+    report(build)
     hvd.shutdown()

@@ -30,7 +30,7 @@ def main() -> None:
     weights = initial_weights(case.spec, case.seed)
     session = module.open_session(case, rank, weights, load_inputs(inputs_path, case))
     try:
-        blocks = alternate(case, adapter_step(session), _plain_step(case), session.agree)
+        blocks = alternate(case, adapter_step(session), plain_step(case), session.agree)
     finally:
         session.close()
     write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps({"blocks": blocks}))
@@ -79,8 +79,10 @@ def adapter_step(session: Session) -> Step:
     return step
 
 
-def _plain_step(case: Case) -> Step:
-    step: Step = importlib.import_module(f"tests.reference.{script_name(case)}").build()
+def plain_step(case: Case) -> Step:
+    """Of the cell's script, which expects the devices and the group to be there."""
+    module = importlib.import_module(f"tests.reference.{script_name(case)}")
+    step: Step = module.build(case.workload)
     return step
 
 

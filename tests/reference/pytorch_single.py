@@ -3,22 +3,19 @@
 from collections.abc import Callable
 
 import torch
-from torch import nn
 
-from tests.reference.common import BATCH, WIDTHS, batch, report
+from tests.reference.common import RATE, report
+from tests.reference.models_torch import cross_entropy, make_model, tensors
 
 
-def build() -> Callable[[], object]:
-    layers = [nn.Linear(a, b) for a, b in zip(WIDTHS, WIDTHS[1:], strict=False)]
-    parts = [part for layer in layers[:-1] for part in (layer, nn.GELU(approximate="tanh"))]
-    model = nn.Sequential(*parts, layers[-1])
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    x, y = (torch.from_numpy(array) for array in batch(BATCH))
-    y = y.long()
+def build(workload: str = "mlp") -> Callable[[], object]:
+    model = make_model(workload)
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE[workload])
+    x, y = tensors(workload)
 
     def step() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(x), y)
+        loss = cross_entropy(model(x), y)
         loss.backward()
         optimizer.step()
         return loss.detach()
@@ -28,4 +25,4 @@ def build() -> Callable[[], object]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    report(build())
+    report(build)

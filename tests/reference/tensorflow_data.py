@@ -4,40 +4,44 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tests.reference.common import BATCH, batch, report, weights
-from tests.reference.tensorflow_adam import update
+from tests.reference.common import RATE, report
+from tests.reference.models_tensorflow import (
+    LAYERS,
+    cross_entropy,
+    forward,
+    make_weights,
+    tensors,
+)
+from tests.reference.tensorflow_adam import Adam
 
 
-def build() -> Callable[[], object]:
-    strategy = tf.distribute.MirroredStrategy(["/CPU:0", "/CPU:1"])
+def build(workload: str = "mlp") -> Callable[[], object]:
+    layers = LAYERS[workload]
+    # Not the default, rings of collectives: between CPUs of one process these take longer.
+    to_one = tf.distribute.ReductionToOneDevice()
+    strategy = tf.distribute.MirroredStrategy(["/CPU:0", "/CPU:1"], to_one)
     with strategy.scope():
-        variables = [tf.Variable(array) for pair in weights() for array in pair]
-        slots = [(tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v))) for v in variables]
-        count = tf.Variable(0.0)
-    x, y = batch(BATCH)
+        variables = {name: tf.Variable(array) for name, array in make_weights(workload).items()}
+        optimizer = Adam(variables, RATE[workload])
+    whole = tensors(workload)
     half = strategy.experimental_distribute_values_from_function(
-        lambda c: tuple(tf.split(tf.constant(a), 2)[c.replica_id_in_sync_group] for a in (x, y))
+        lambda context: tuple(tf.split(t, 2)[context.replica_id_in_sync_group] for t in whole)
     )
 
     def replica(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            h = x
-            for index in range(0, len(variables), 2):
-                h = tf.nn.bias_add(h @ variables[index], variables[index + 1])
-                if index < len(variables) - 2:
-                    h = tf.nn.gelu(h, approximate=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=h)
-            loss = tf.reduce_mean(losses)
+            loss = cross_entropy(forward(layers, variables, x), y)
+        found = tape.gradient(loss, variables)
+        dense = {name: tf.convert_to_tensor(gradient) for name, gradient in found.items()}
         context = tf.distribute.get_replica_context()
-        gradients = context.all_reduce("MEAN", tape.gradient(loss, variables))
-        context.merge_call(apply, args=(gradients,))
+        context.merge_call(apply, args=(context.all_reduce("MEAN", dense),))
         return loss
 
-    def apply(strategy: tf.distribute.Strategy, gradients: list) -> None:
-        count.assign_add(1.0)
-        powers = 0.9**count, 0.999**count
-        for v, moments, gradient in zip(variables, slots, gradients, strict=True):
-            strategy.extended.update(v, update, args=(*moments, gradient, *powers), group=False)
+    def apply(strategy: tf.distribute.Strategy, gradients: dict[str, tf.Tensor]) -> None:
+        powers = optimizer.next_powers()
+        for name, gradient in gradients.items():
+            arguments = (*optimizer.slots[name], gradient, *powers)
+            strategy.extended.update(variables[name], optimizer.update, arguments, group=False)
 
     @tf.function
     def train(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
@@ -51,4 +55,4 @@ if __name__ == "__main__":
     tf.config.threading.set_inter_op_parallelism_threads(2)
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    report(build())
+    report(build)

@@ -5,53 +5,55 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from tests.reference.common import BATCH, batch, report, weights
-from tests.reference.tensorflow_adam import update
+from tests.reference.common import RATE, report
+from tests.reference.models_tensorflow import (
+    LAYERS,
+    Part,
+    cross_entropy,
+    forward,
+    make_weights,
+    split_axis,
+    tensors,
+)
+from tests.reference.tensorflow_adam import Adam
+
+DEVICES = ["/CPU:0", "/CPU:1"]
 
 
-def build() -> Callable[[], object]:
-    devices = ["/CPU:0", "/CPU:1"]
-    whole, shards = [], []
-    for first, second in ((0, 1), (2, 3)):
-        (w1, b1), (w2, b2) = weights()[first], weights()[second]
-        halves = [np.split(w1, 2, 1), np.split(b1, 2), np.split(w2, 2, 0)]
-        for part, device in enumerate(devices):
+def build(workload: str = "mlp") -> Callable[[], object]:
+    layers, weights = LAYERS[workload], make_weights(workload)
+    axes = {name: axis for name in weights if (axis := split_axis(name)) is not None}
+    with tf.device(DEVICES[0]):
+        whole = {name: tf.Variable(weights[name]) for name in weights if name not in axes}
+        x, y = tensors(workload)
+    shards = []
+    for part, device in enumerate(DEVICES):
+        with tf.device(device):
+            shards.append({
+                name: tf.Variable(np.split(weights[name], len(DEVICES), axis)[part])
+                for name, axis in axes.items()
+            })
+    parts = enumerate(shards)
+    named = {f"{name}@{part}": v for part, shard in parts for name, v in shard.items()}
+    variables = whole | named
+    optimizer = Adam(variables, RATE[workload])
+
+    def branch(part: Part, x: tf.Tensor) -> tf.Tensor:
+        partial = []
+        for device, shard in zip(DEVICES, shards, strict=True):
             with tf.device(device):
-                shards.append([tf.Variable(half[part]) for half in halves])
-        with tf.device(devices[0]):
-            whole.append(tf.Variable(b2))
-    with tf.device(devices[0]):
-        head = [tf.Variable(array) for array in weights()[4]]
-    variables = [*whole, *head, *(v for shard in shards for v in shard)]
-    slots = []
-    for v in variables:
-        with tf.device(v.device):
-            slots.append((tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v))))
-    count = tf.Variable(0.0)
-    with tf.device(devices[0]):
-        x, y = (tf.constant(array) for array in batch(BATCH))
+                # A copy: what flows back is summed here before it is sent.
+                partial.append(part(shard, tf.identity(x)))
+        with tf.device(DEVICES[0]):
+            return tf.add_n(partial)
 
     @tf.function
     def step() -> tf.Tensor:
-        h = x
-        for pair in range(2):
-            partial = []
-            for part, device in enumerate(devices):
-                with tf.device(device):
-                    w1, b1, w2 = shards[2 * pair + part]
-                    partial.append(tf.nn.gelu(tf.nn.bias_add(h @ w1, b1), approximate=True) @ w2)
-            with tf.device(devices[0]):
-                h = tf.nn.gelu(tf.nn.bias_add(tf.add_n(partial), whole[pair]), approximate=True)
-        with tf.device(devices[0]):
-            logits = tf.nn.bias_add(h @ head[0], head[1])
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=logits)
-            loss = tf.reduce_mean(losses)
-        gradients = tf.gradients(loss, variables)
-        count.assign_add(1.0)
-        powers = 0.9**count, 0.999**count
-        for v, (m, s), gradient in zip(variables, slots, gradients, strict=True):
-            with tf.device(v.device):
-                update(v, m, s, gradient, *powers)
+        with tf.device(DEVICES[0]):
+            loss = cross_entropy(forward(layers, whole, x, branch), y)
+        # Places each gradient where its forward operation is; a tape would not.
+        gradients = tf.gradients(loss, list(variables.values()))
+        optimizer.apply(dict(zip(variables, gradients, strict=True)))
         return loss
 
     return step
@@ -62,4 +64,4 @@ if __name__ == "__main__":
     tf.config.threading.set_inter_op_parallelism_threads(2)
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    report(build())
+    report(build)

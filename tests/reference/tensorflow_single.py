@@ -4,31 +4,28 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tests.reference.common import BATCH, batch, report, weights
-from tests.reference.tensorflow_adam import update
+from tests.reference.common import RATE, report
+from tests.reference.models_tensorflow import (
+    LAYERS,
+    cross_entropy,
+    forward,
+    make_weights,
+    tensors,
+)
+from tests.reference.tensorflow_adam import Adam
 
 
-def build() -> Callable[[], object]:
-    variables = [tf.Variable(array) for pair in weights() for array in pair]
-    slots = [(tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v))) for v in variables]
-    count = tf.Variable(0.0)
-    x, y = (tf.constant(array) for array in batch(BATCH))
+def build(workload: str = "mlp") -> Callable[[], object]:
+    layers = LAYERS[workload]
+    variables = {name: tf.Variable(array) for name, array in make_weights(workload).items()}
+    optimizer = Adam(variables, RATE[workload])
+    x, y = tensors(workload)
 
     @tf.function
     def step() -> tf.Tensor:
         with tf.GradientTape() as tape:
-            h = x
-            for index in range(0, len(variables), 2):
-                h = tf.nn.bias_add(h @ variables[index], variables[index + 1])
-                if index < len(variables) - 2:
-                    h = tf.nn.gelu(h, approximate=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=h)
-            loss = tf.reduce_mean(losses)
-        gradients = tape.gradient(loss, variables)
-        count.assign_add(1.0)
-        powers = 0.9**count, 0.999**count
-        for v, (m, s), gradient in zip(variables, slots, gradients, strict=True):
-            update(v, m, s, gradient, *powers)
+            loss = cross_entropy(forward(layers, variables, x), y)
+        optimizer.apply(tape.gradient(loss, variables))
         return loss
 
     return step
@@ -37,4 +34,4 @@ def build() -> Callable[[], object]:
 if __name__ == "__main__":
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    report(build())
+    report(build)
