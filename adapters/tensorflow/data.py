@@ -34,10 +34,14 @@ class DataSession(Training):
             self.reduction.stamps = self.stamps
 
     def make_strategy(self, devices: list[str]) -> tf.distribute.Strategy:
-        # On CPU devices this is the strategy's own choice, named so that it can be stamped; on
-        # GPUs the choice (NCCL) stays the strategy's.
+        # On CPU devices the strategy would choose ring collectives, which take longer inside one
+        # process; on GPUs the choice (NCCL) stays the strategy's.
         self.reduction = _StampedReduction() if self.case.device == "cpu" else None
         return tf.distribute.MirroredStrategy(devices, self.reduction)
+
+    def describe(self) -> dict[str, str]:
+        named = "ReductionToOneDevice" if self.reduction else "the strategy's default"
+        return super().describe() | {"collectives": named}
 
     def graph_of(self, function: Callable[..., Any]) -> Any:
         """What spans devices is a graph; XLA compiles each replica's part of it."""
