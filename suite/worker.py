@@ -28,7 +28,7 @@ import numpy as np
 from suite.spec.adapter import Inputs, OpenSession, RankRecord, Session
 from suite.spec.case import PARITY_STEPS, Case, Rank
 from suite.spec.plugins import adapter_package
-from suite.spec.workloads import initial_weights
+from suite.spec.workloads import Weights, initial_weights
 
 WARMUP_WINDOW, WARMUP_TOLERANCE = 10, 0.02
 TRACED_STEPS = 3  # a median that one disturbed step does not move
@@ -146,14 +146,19 @@ def load_inputs(path: Path, case: Case) -> Inputs:
 def _parity(
     session: Session, rank: Rank, record: RankRecord, clock: Callable[[], float]
 ) -> int:
-    """Proves the first steps, which are the first window of the warm-up too."""
-    gradients = session.gradients(0)
+    """Proves the first steps, which are the first window of the warm-up too.
+
+    The gradients are the first step's own: no other pass or graph stands in for what trains.
+    """
+    gradients: Weights = {}
     for index in range(PARITY_STEPS):
         began = clock()
         handle = session.step(index)
         session.synchronize()
         record.warmup_seconds.append(clock() - began)
         record.losses.append(session.loss(handle))
+        if index == 0:
+            gradients = session.gradients()
     parameters = session.parameters()
     if rank.index == 0:
         arrays = {f"gradient/{name}": value for name, value in gradients.items()}

@@ -103,11 +103,6 @@ class DataSession(Training):
         """The handle of a step's loss, from each replica's."""
         return self.strategy.reduce(tf.distribute.ReduceOp.MEAN, losses, axis=None)
 
-    def whole_gradients(self, features: Any, targets: Any) -> dict[str, tf.Tensor]:
-        _, gradients = self.strategy.run(self.replica_gradients, (features, targets))
-        first = self.strategy.experimental_local_results
-        return {name: first(tensor)[0] for name, tensor in gradients.items()}
-
 
 class _StampedReduction(tf.distribute.ReductionToOneDevice):
     """An interval per gradient and device: from ready there to reduced there."""

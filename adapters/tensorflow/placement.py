@@ -140,8 +140,8 @@ class PlacedSession(Training):
         """Whole arrays under canonical names from what the devices hold."""
         return {name: arrays[name] for name in self.names}
 
-    def gradients(self, index: int) -> Weights:
-        return self.gather(dict(super().gradients(index)))
+    def gradients(self) -> Weights:
+        return self.gather(dict(super().gradients()))
 
     def parameters(self) -> Weights:
         return self.gather(dict(super().parameters()))

@@ -103,11 +103,8 @@ class TowersSession(Training):
             tower.optimizer.apply(mean)
         return loss
 
-    def whole_gradients(self, features: Any, targets: Any) -> dict[str, tf.Tensor]:
-        return self.tower_gradients(features, targets)[1][0]
-
-    def gradients(self, index: int) -> Weights:
-        return self.towers[0].gather(dict(super().gradients(index)))
+    def gradients(self) -> Weights:
+        return self.towers[0].gather(dict(super().gradients()))
 
     def parameters(self) -> Weights:
         return self.towers[0].gather(dict(super().parameters()))

@@ -128,8 +128,11 @@ class Session(Protocol):
     def loss(self, handle: Any) -> float:
         """Mean loss of the global batch; a collective call, same value on every rank."""
 
-    def gradients(self, index: int) -> Weights:
-        """Full gradients of global batch ``index`` without an update, canonical names, layout."""
+    def gradients(self) -> Weights:
+        """Full gradients that the first update was made from, canonical names and layout.
+
+        Called once, after the first step and before the next; a collective call.
+        """
 
     def parameters(self) -> Weights:
         """Full parameters, canonical names and layout; a collective call."""

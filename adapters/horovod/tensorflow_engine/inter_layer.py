@@ -64,6 +64,10 @@ class InterLayerSession(HorovodSession):
             loss, gradients = flight.result()
             return loss, self.sum_tied_gradients(self.reduce_gradients(gradients))
 
+    def all_there(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """As they come: a stage updates while its neighbour still computes."""
+        return gradients
+
     def sum_tied_gradients(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Each end adds what the other found: once a step, before the update."""
         if not self.tied:

@@ -116,8 +116,8 @@ class HorovodSession(OnMesh, Training):
 
         return gather_arrays(held, hvd.allgather_object, flat)
 
-    def gradients(self, index: int) -> Weights:
-        return self._whole(super().gradients(index))
+    def gradients(self) -> Weights:
+        return self._whole(super().gradients())
 
     def parameters(self) -> Weights:
         return self._whole(super().parameters())

@@ -67,18 +67,6 @@ class DataSession(HorovodSession):
         with self.optimizer.skip_synchronize():
             return super().step(index)
 
-    def gradients(self, index: int) -> Weights:
-        self.optimizer.zero_grad()
-        self.forward_backward(index)
-        if not self.staged:
-            self.optimizer.synchronize()
-        named = self.named_parameters()
-        found = self.full({name: p.grad for name, p in named.items() if p.grad is not None})
-        # Resets the optimiser's handles; a step would have done it.
-        with self.optimizer.skip_synchronize():
-            self.optimizer.zero_grad()
-        return found
-
     def loss(self, handle: torch.Tensor) -> float:
         return float(hvd.allreduce(handle, name="loss", process_set=self.process_set("data")))
 

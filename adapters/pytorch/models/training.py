@@ -139,13 +139,9 @@ class Training:
     def loss(self, handle: torch.Tensor) -> float:
         return float(handle)
 
-    def gradients(self, index: int) -> Weights:
-        self.optimizer.zero_grad()
-        self.forward_backward(index)
-        found = {name: p.grad for name, p in self.named_parameters().items() if p.grad is not None}
-        result = self.full(found)
-        self.optimizer.zero_grad()
-        return result
+    def gradients(self) -> Weights:
+        held = self.named_parameters().items()
+        return self.full({name: p.grad for name, p in held if p.grad is not None})
 
     def parameters(self) -> Weights:
         return self.full(self.named_parameters())

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from adapters.tensorflow.models.branch import Tensors
 from suite.spec.workloads import Adam as WrittenAdam
+from suite.spec.workloads import Weights
 
 
 class Adam:
@@ -29,6 +30,15 @@ class Adam:
     def apply(self, gradients: Mapping[str, tf.Tensor]) -> None:
         """One update from gradients of the whole global batch."""
         tf.distribute.get_replica_context().merge_call(self._update, args=(dict(gradients),))
+
+    def first_gradients(self) -> Weights:
+        """Those of the first update, once it is made: the first moment is (1 - beta1) times them.
+
+        float32 rounds that by 1e-7, a hundredth of the gate. A graph that computes gradients alone
+        takes as long to trace as the step's, and is not the one that trains.
+        """
+        beta1 = self.written.beta1
+        return {name: _unscaled(m.numpy(), beta1) for name, (m, _) in self.slots.items()}
 
     def _update(self, strategy: tf.distribute.Strategy, gradients: Mapping[str, tf.Tensor]) -> None:
         self.count.assign_add(1)
@@ -55,6 +65,12 @@ class Adam:
                 beta2_power=corrected, lr=rate, beta1=tf.constant(adam.beta1, kind),
                 beta2=tf.constant(adam.beta2, kind), epsilon=epsilon, grad=gradient,
             )
+
+
+def _unscaled(moment: np.ndarray, beta1: float) -> np.ndarray:
+    """With the betas that the kernel has, of the moment's type."""
+    kind = moment.dtype.type
+    return np.asarray(moment / (kind(1) - kind(beta1)))
 
 
 def _zeros(variable: tf.Variable) -> tf.Variable:

@@ -69,7 +69,6 @@ class Training:
         self._probed: tuple[Graph, dict[str, int]] | None = None
         self._silenced: Graph | None = None
         self.train = self.new_graph()
-        self.differentiate = self.graph_of(self.whole_gradients)
 
     def new_graph(self) -> Graph:
         """The step, traced when first called: with stamps while they are on, or silent."""
@@ -179,10 +178,6 @@ class Training:
                 found |= {name: tf.identity(gradients[name]) for name in names}
         return found
 
-    def whole_gradients(self, features: tf.Tensor, targets: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Gradients of the global batch under canonical names."""
-        return self.batch_gradients(features, targets)[1]
-
     def step(self, index: int) -> tf.Tensor:
         return self.train(*self.batches[index % len(self.batches)])
 
@@ -193,9 +188,8 @@ class Training:
     def loss(self, handle: tf.Tensor) -> float:
         return float(handle)
 
-    def gradients(self, index: int) -> Weights:
-        found = self.differentiate(*self.batches[index % len(self.batches)])
-        return {name: tensor.numpy() for name, tensor in found.items()}
+    def gradients(self) -> Weights:
+        return self.optimizer.first_gradients()
 
     def parameters(self) -> Weights:
         return {name: variable.numpy() for name, variable in self.variables.items()}

@@ -49,7 +49,7 @@ class FakeSession:
     def loss(self, handle: int) -> float:
         return 0.5**handle
 
-    def gradients(self, index: int) -> Weights:
+    def gradients(self) -> Weights:
         return {name: np.ones_like(array) for name, array in self.weights.items()}
 
     def parameters(self) -> Weights:
