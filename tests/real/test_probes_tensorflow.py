@@ -50,7 +50,8 @@ def _check_shape(records: list[dict[str, Any]]) -> None:
         for clock in trace["busy"]:
             times, seconds = np.asarray(clock).T
             assert (np.diff(times) >= 0).all() and (np.diff(seconds) >= 0).all()
-            assert 0 < seconds[-1] <= times[-1] - times[0]
+            # Devices of one process share its threads, so one of them can compute on all.
+            assert 0 < seconds[-1] <= len(trace["busy"]) * (times[-1] - times[0])
             assert all(times[0] <= e["start_s"] and e["end_s"] <= times[-1]
                        for e in trace["events"])
 
