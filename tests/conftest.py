@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from suite.data import load_data
 from suite.environment import allowed_cores
 from suite.launch import Outcome, launch
 from suite.proofs import load_evidence
-from suite.spec.case import Case
+from suite.spec.case import PARITY_STEPS, Case
 from suite.spec.workloads import initial_weights
 
 HERE = Path(__file__).parent
@@ -69,16 +69,20 @@ def _written(case: Case, folder: Path) -> tuple[Path, Path]:
     return path, inputs
 
 
-def several_launched(cases: list[Case], folder: Path, timeout_s: float) -> dict[str, Path]:
-    """One group that runs cases of one column and device count in turn; each one's folder.
+def several_launched(
+    cases: list[Case], folder: Path, timeout_s: float, name: Callable[[Case], str] | None = None
+) -> dict[str, Path]:
+    """One group that runs cases of one column and device count in turn.
 
-    Those that were done when it died have their record.
+    Each one's folder by its id, or another ``name``; those that were done when the group died have
+    their record.
     """
-    folders = {case.case_id: folder / case.case_id for case in cases}
+    named = {name(case) if name else case.case_id: case for case in cases}
+    folders = {key: folder / key for key in named}
     listing = []
-    for case in cases:
-        folders[case.case_id].mkdir(parents=True)
-        paths = (*_written(case, folders[case.case_id]), folders[case.case_id])
+    for key, case in named.items():
+        folders[key].mkdir(parents=True)
+        paths = (*_written(case, folders[key]), folders[key])
         listing.append([str(path) for path in paths])
     inputs = folder / "several.json"
     inputs.write_text(json.dumps(listing))
@@ -90,30 +94,49 @@ def several_launched(cases: list[Case], folder: Path, timeout_s: float) -> dict[
     return folders
 
 
+class References:
+    """The evidence of the single devices that cases are held against, each computed once."""
+
+    def __init__(self, new_folder: Callable[[], Path]) -> None:
+        self._new_folder = new_folder
+        self._known: dict[str, Evidence] = {}
+
+    def __call__(self, case: Case, dtype: str = "float64") -> Evidence:
+        self.prepare([case], dtype)
+        return self._known[_name(_reference_of(case, dtype))]
+
+    def prepare(self, cases: Iterable[Case], dtype: str = "float64") -> None:
+        """One launch for all that is not known yet."""
+        wanted = {_name(one): one for one in (_reference_of(case, dtype) for case in cases)}
+        missing = [one for name, one in wanted.items() if name not in self._known]
+        if not missing:
+            return
+        folder = self._new_folder()
+        for name, each in several_launched(missing, folder, 280, _name).items():
+            record = each / "rank-0.json"
+            assert record.exists(), (folder / "group" / "worker.log").read_text()[-2000:]
+            self._known[name] = load_evidence(each, json.loads(record.read_text())["losses"])
+
+
+def _reference_of(case: Case, dtype: str) -> Case:
+    return replace(
+        case, framework="pytorch", engine="torch", strategy="single", variant="", devices=1,
+        dtype=dtype, steps=1, probe_steps=0, warmup_limit=PARITY_STEPS, mode="eager",
+        statistics_groups=case.groups, accumulate=1, device_speeds=(), mesh="",
+    )
+
+
+def _name(single: Case) -> str:
+    return f"{single.workload_id}.{single.statistics_groups}.{single.dtype}"
+
+
 @pytest.fixture(scope="session")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Evidence]:
-    """The evidence of the single device that a case is held against, launched once a type."""
-    known: dict[tuple[str, str], Evidence] = {}
-
-    def find(case: Case, dtype: str = "float64") -> Evidence:
-        key = (case.reference_id, dtype)
-        if key not in known:
-            single = replace(
-                case, framework="pytorch", engine="torch", strategy="single", variant="",
-                devices=1, dtype=dtype, steps=1, statistics_groups=case.groups,
-                accumulate=1,
-            )
-            folder = tmp_path_factory.mktemp("reference") / dtype
-            outcome = launch_case(single, folder)
-            assert outcome.status == "ok", outcome.reason
-            known[key] = load_evidence(folder, outcome.records[0]["losses"])
-        return known[key]
-
-    return find
+def reference(tmp_path_factory: pytest.TempPathFactory) -> References:
+    return References(lambda: tmp_path_factory.mktemp("references"))
 
 
 @pytest.fixture(scope="session")
-def hold(reference: Callable[..., Evidence]) -> Callable[[Case, Evidence], Verdict]:
+def hold(reference: References) -> Callable[[Case, Evidence], Verdict]:
     """Compares a case's evidence with its reference, as a run does."""
 
     def verdict(case: Case, evidence: Evidence) -> Verdict:

@@ -14,10 +14,9 @@ import pytest
 from suite.analysis.communication import communication, waits
 from suite.environment import allowed_cores, installed
 from suite.spec.case import Case
-from tests.conftest import launch_case
+from tests.conftest import Launch, launch_case
+from tests.real.cells import Find, Records
 
-Records = list[dict[str, Any]]
-Measure = Callable[..., Records]
 DELAY_S, ATTEMPTS = 0.050, 3
 # What a core loses to others before a miss says nothing; an idle machine loses under 1 %.
 LOST_LIMIT = 0.05
@@ -106,32 +105,22 @@ def launch_planted(case: Case, plant: str, folder: Path) -> Records:
     return outcome.records
 
 
-@pytest.fixture(scope="session")
-def known() -> dict[tuple[Case, str], Records]:
-    """Launches that several tests look at."""
-    return {}
-
-
 @pytest.fixture
-def measure(
-    known: dict[tuple[Case, str], Records], request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Measure:
-    """Records of a probed launch with a plant, launched once; a test that is run again launches."""
-    again = getattr(request.node, "execution_count", 1) > 1
+def ran(request: pytest.FixtureRequest, group: Find, start: Launch) -> Find:
+    """A case's folder, from the module's ``group``.
 
-    def run(
-        adapter: str, column: str, cell: tuple[str, str], plant: str = "", workload: str = "mlp"
-    ) -> Records:
-        size = "wide" if workload == "mlp" else "tiny"
-        case = Case(adapter, column, *cell, workload, size, "real", "cpu", 2, steps=5,
-                    warmup_limit=20)
-        if again or (case, plant) not in known:
-            folder = tmp_path_factory.mktemp("probes") / "launch"
-            known[case, plant] = launch_planted(case, plant, folder)
-        return known[case, plant]
+    Alone where that died before it, and in another attempt: the same records would say the same.
+    """
 
-    return run
+    def find(case: Case) -> Path:
+        again = getattr(request.node, "execution_count", 1) > 1
+        if not again and (group(case) / "rank-0.json").exists():
+            return group(case)
+        outcome, folder = start(case)
+        assert outcome.status == "ok", outcome.reason
+        return folder
+
+    return find
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,30 @@
-"""Every cell of the matrix in real processes, proven against the float64 reference."""
+"""Every cell of the matrix in real processes: proven, and counted by the closed formula."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 
+import numpy as np
 import pytest
 
+from suite.analysis.communication import missing_reason
 from suite.analysis.parity import Evidence, Verdict
 from suite.config import ENGINES
-from suite.environment import installed
-from suite.launch import manifest
-from suite.proofs import load_evidence
 from suite.spec.case import PARITY_STEPS, Case
-from suite.spec.division import division_problem
 from suite.spec.strategies import COMPRESSIONS, MULTI_WORKER, STRATEGIES, VARIANTS
 from suite.spec.workloads import WORKLOADS
-from tests.conftest import several_launched
+from tests.conftest import References
 from tests.depths import case_fields
+from tests.real.cells import (
+    Column,
+    Find,
+    Records,
+    check_payloads,
+    evidence_of,
+    launched_together,
+    records_of,
+    skip_unless_offered,
+)
 
 COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for engine in engines]
 DEFAULTS = [(strategy, VARIANTS[strategy][0]) for strategy in STRATEGIES]
@@ -30,67 +35,43 @@ OTHERS = [(strategy, variant) for strategy in STRATEGIES for variant in VARIANTS
 FAMILIES = [name + "/shallow" * (name in ("bert", "gpt", "xlnet")) for name in WORKLOADS]
 CELLS = [(cell, workload) for cell in DEFAULTS for workload in FAMILIES]
 CELLS += [(cell, workload) for cell in OTHERS for workload in ("gpt", "resnet")]
+# TensorFlow traces two more graphs of each.
+COUNTED = [(cell, workload) for cell in DEFAULTS[1:] for workload in ("mlp", "gpt/shallow")]
+# Sums inside of branches, and what schedules and full sharding send.
+COUNTED_IN_TORCH = [*((cell, "gpt") for cell in OTHERS), (("intra_layer", ""), "efficientnet")]
 RING = ("inter_layer", "interleaved")
-Prove = Callable[[Case], Verdict]
 
 
-def _case(column: tuple[str, str], cell: tuple[str, str], workload: str, devices: int) -> Case:
+def _case(column: Column, cell: tuple[str, str], workload: str, devices: int) -> Case:
     count = 1 if cell[0] == "single" else devices
+    counted = devices == 2 and (cell, workload) in _counted(column)
     return Case(*column, *cell, *case_fields(workload), "real", "cpu", count, steps=1,
-                probe_steps=0, warmup_limit=PARITY_STEPS)
+                probe_steps=int(counted), warmup_limit=PARITY_STEPS)
 
 
-def _four(column: tuple[str, str]) -> list[Case]:
+def _counted(column: Column) -> list[tuple[tuple[str, str], str]]:
+    return COUNTED + COUNTED_IN_TORCH * (column[1] == "torch")
+
+
+def _four(column: Column) -> list[Case]:
     """With more devices than cores; the last one's hand-over to the first needs eight units."""
     deep = "gpt/deep" if column[1] == "torch" else "mlp/deep"
     return [*(_case(column, cell, "gpt", 4) for cell in DEFAULTS[1:]),
             _case(column, RING, deep, 4)]
 
 
-def _all_of(column: tuple[str, str], devices: int) -> list[Case]:
-    """What one group of processes can prove: the cells of a column and a count of devices."""
-    cases = [_case(column, *cell, 2) for cell in CELLS] + _four(column)
-    offered = manifest(column[0]).unsupported_reason
-    return [case for case in cases if case.devices == devices and not offered(case)
-            and not division_problem(case)]
-
-
 @pytest.fixture(scope="module")
-def group(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], Path]:
-    """A case's folder of the group that proves all of its column's cells one after another."""
+def group(tmp_path_factory: pytest.TempPathFactory, reference: References) -> Find:
+    """What one group of processes can run: the cells of a column and a count of devices."""
 
-    @cache
-    def launched(column: tuple[str, str], devices: int) -> dict[str, Path]:
-        cases, folder = _all_of(column, devices), tmp_path_factory.mktemp("cells")
-        return several_launched(cases, folder, timeout_s=600)
+    def cases(column: Column) -> list[Case]:
+        return [_case(column, *cell, 2) for cell in CELLS] + _four(column)
 
-    return lambda case: launched((case.framework, case.engine), case.devices)[case.case_id]
+    return launched_together(cases, tmp_path_factory.mktemp("cells"), 600, reference)
 
 
-@pytest.fixture
-def proven(
-    request: pytest.FixtureRequest, group: Callable[[Case], Path], prove: Prove,
-    hold: Callable[[Case, Evidence], Verdict],
-) -> Prove:
-    """A case's verdict from its group; alone where that died before it, or in another attempt."""
-
-    def verdict(case: Case) -> Verdict:
-        again = getattr(request.node, "execution_count", 1) > 1
-        if again or not (group(case) / "rank-0.json").exists():
-            return prove(case)
-        return hold(case, _evidence(group(case)))
-
-    return verdict
-
-
-def _evidence(folder: Path) -> Evidence:
-    records = [json.loads(path.read_text()) for path in sorted(folder.glob("rank-*.json"))]
-    return load_evidence(folder, records[0]["losses"], keep=True)
-
-
-def _skip_if_missing(column: tuple[str, str]) -> None:
-    if not installed(list(manifest(column[0]).DISTRIBUTIONS)):
-        pytest.skip(f"{column[0]} is not installed")
+def _check(verdict: Verdict) -> None:
+    assert verdict.status == "ok", verdict.reason
 
 
 @pytest.mark.timeout(700)  # the first of a column launches for all
@@ -98,22 +79,55 @@ def _skip_if_missing(column: tuple[str, str]) -> None:
                          if isinstance(part, tuple) else part)
 @pytest.mark.parametrize("column", COLUMNS, ids="-".join)
 def test_two_devices(
-    column: tuple[str, str], cell: tuple[str, str], workload: str, proven: Prove
+    column: Column, cell: tuple[str, str], workload: str, ran: Find,
+    hold: Callable[[Case, Evidence], Verdict],
 ) -> None:
-    _skip_if_missing(column)
     case = _case(column, cell, workload, 2)
-    if reason := manifest(column[0]).unsupported_reason(case) or division_problem(case):
-        pytest.skip(reason)
-    verdict = proven(case)
-    assert verdict.status == "ok", verdict.reason
+    skip_unless_offered(case)
+    _check(hold(case, evidence_of(ran(case))))
 
 
 @pytest.mark.timeout(700)
 @pytest.mark.parametrize("number", range(len(STRATEGIES)))
 @pytest.mark.parametrize("column", COLUMNS, ids="-".join)
 def test_four_devices_on_fewer_cores(
-    column: tuple[str, str], number: int, proven: Prove
+    column: Column, number: int, ran: Find, hold: Callable[[Case, Evidence], Verdict],
 ) -> None:
-    _skip_if_missing(column)
-    verdict = proven(_four(column)[number])
-    assert verdict.status == "ok", verdict.reason
+    case = _four(column)[number]
+    skip_unless_offered(case)
+    _check(hold(case, evidence_of(ran(case))))
+
+
+@pytest.mark.timeout(700)
+@pytest.mark.parametrize(
+    ("column", "cell", "workload"),
+    [(column, *counted) for column in COLUMNS for counted in _counted(column)],
+    ids=lambda part: "-".join(part) if isinstance(part, tuple) else part,
+)
+def test_a_step_sends_what_the_formula_says(
+    column: Column, cell: tuple[str, str], workload: str, ran: Find
+) -> None:
+    case = _case(column, cell, workload, 2)
+    skip_unless_offered(case)
+    records = records_of(ran(case))
+    check_payloads(case, records)
+    _check_shape(records)
+
+
+def _check_shape(records: Records) -> None:
+    """Every hop is sent and received, and the compute clocks are clocks."""
+    assert missing_reason(records) == ""
+    for name in ("traces", "profiles"):
+        events = [event for record in records for event in record[name][0]["events"]]
+        roles = {role: [e["key"] for e in events if e["role"] == role] for role in ("send", "recv")}
+        assert sorted(roles["send"]) == sorted(roles["recv"])
+        assert all(event["start_s"] <= event["end_s"] for event in events)
+    for record in records:
+        trace = record["profiles"][-1]
+        for clock in trace["busy"]:
+            times, seconds = np.asarray(clock).T
+            assert (np.diff(times) >= 0).all() and (np.diff(seconds) >= 0).all()
+            # Devices of one process share its threads, so one of them can compute on all.
+            assert 0 < seconds[-1] <= len(trace["busy"]) * (times[-1] - times[0])
+            assert all(times[0] <= e["start_s"] and e["end_s"] <= times[-1]
+                       for e in trace["events"])

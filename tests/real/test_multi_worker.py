@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import pytest
 
-from suite.analysis.parity import Evidence, check
+from suite.analysis.parity import check
 from suite.analysis.traced import reduce_launch
 from suite.environment import installed
 from suite.launch import manifest
@@ -16,12 +15,12 @@ from suite.spec.case import PARITY_STEPS, Case
 from suite.spec.strategies import MULTI_WORKER
 from suite.spec.volumes import logical_communications
 from suite.spec.workloads import initial_weights
-from tests.conftest import Launch
+from tests.conftest import Launch, References
 
 
 @pytest.mark.parametrize("workload", ["gpt", "resnet"])
 def test_workers_are_at_parity(
-    workload: str, start: Launch, reference: Callable[..., Evidence]
+    workload: str, start: Launch, reference: References
 ) -> None:
     if not installed(list(manifest("tensorflow").DISTRIBUTIONS)):
         pytest.skip("tensorflow is not installed")

@@ -1,4 +1,4 @@
-"""Truths planted in real training on torch, and found by the probes."""
+"""What probes and frameworks tell of the same steps."""
 
 from __future__ import annotations
 
@@ -11,40 +11,24 @@ from suite.analysis.communication import communication, payloads
 from suite.spec.case import Case
 from suite.spec.volumes import logical_communications
 from tests.conftest import launch_case
-from tests.real.conftest import Measure, launch_planted
+from tests.real.cells import Column, Find, launched_together, records_of, skip_unless_offered
+from tests.real.conftest import launch_planted
 
-ADAPTER, COLUMNS = "planted", ["torch", "horovod"]
 CELLS = [("data", ""), ("intra_layer", ""), ("inter_layer", "gpipe")]
+OF_TENSORFLOW = ["tensorflow", "horovod"]
+METERED = "planted_tf"  # tells the CPU time of a step
 
 
-@pytest.mark.parametrize("workload", ["mlp", "gpt", "efficientnet"])
-@pytest.mark.parametrize(
-    "cell", [*CELLS, ("data", "fsdp"), ("inter_layer", "1f1b"), ("inter_layer", "naive"),
-             ("inter_layer", "interleaved")], ids="-".join,
-)
-@pytest.mark.parametrize("column", COLUMNS)
-def test_payloads_are_the_closed_formula(
-    column: str, cell: tuple[str, str], workload: str, measure: Measure
-) -> None:
-    if workload == "mlp" and cell not in CELLS:
-        pytest.skip("the schedule changes nothing that gpt does not show")
-    if workload == "efficientnet" and cell[0] != "intra_layer":
-        pytest.skip("the sums inside its branches are what gpt has none of")
-    if cell[1] == "fsdp" and column == "horovod":
-        pytest.skip("Horovod has no fully sharded data parallel")
-    records = measure(ADAPTER, column, cell, workload=workload)
-    framework = "pytorch" if column == "torch" else "horovod"
-    size = "wide" if workload == "mlp" else "tiny"
-    case = Case(framework, "torch", *cell, workload, size, "real", "cpu", 2)
-    wanted: dict[str, list[int]] = {}
-    for kind, payload in logical_communications(case):
-        wanted.setdefault(kind, []).append(payload)
-    found = payloads(records)
-    if column == "torch" and cell[0] == "data":  # buckets: fewer, of the same sum
-        assert found.keys() == wanted.keys()
-        assert all(len(found[kind]) < len(wanted[kind]) for kind in wanted)
-        found, wanted = ({k: [sum(v)] for k, v in side.items()} for side in (found, wanted))
-    assert {k: sorted(v) for k, v in found.items()} == {k: sorted(v) for k, v in wanted.items()}
+def _wide(column: Column, cell: tuple[str, str]) -> Case:
+    return Case(*column, *cell, "mlp", "wide", "real", "cpu", 2, steps=5, warmup_limit=20)
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory: pytest.TempPathFactory) -> Find:
+    return launched_together(
+        lambda column: [_wide(column, cell) for cell in CELLS], tmp_path_factory.mktemp("wide"),
+        limit_s=200,
+    )
 
 
 def test_the_framework_counts_the_same_all_reduces(tmp_path: Path) -> None:
@@ -57,20 +41,36 @@ def test_the_framework_counts_the_same_all_reduces(tmp_path: Path) -> None:
     assert len(payloads(records)["all_reduce"]) == 4 * 4
 
 
-def test_horovod_fuses_what_it_is_asked_for(measure: Measure) -> None:
-    wanted = logical_communications(
-        Case("horovod", "torch", "data", "", "mlp", "wide", "real", "cpu", 2)
-    )
-    found = communication(measure(ADAPTER, "horovod", ("data", "")))
+def test_horovod_fuses_what_it_is_asked_for(ran: Find) -> None:
+    skip_unless_offered(case := _wide(("horovod", "tensorflow"), ("data", "")))
+    found = communication(records_of(ran(_wide((METERED, "horovod"), ("data", "")))))
+    wanted = logical_communications(case)
     assert found["comm_count"] <= len(wanted)
     whole = sum(size for _, size in wanted)
     assert found["comm_count"] * found["comm_bytes"] == pytest.approx(whole)
 
 
-def test_a_timeline_is_kept_when_asked_for(tmp_path: Path) -> None:
-    case = Case("pytorch", "torch", "data", "", "mlp", "tiny", "real", "cpu", 2, steps=1,
-                warmup_limit=20, timeline=True)
+@pytest.mark.parametrize("cell", CELLS, ids="-".join)
+@pytest.mark.parametrize("framework", OF_TENSORFLOW)
+def test_a_silent_step_computes_all(framework: str, cell: tuple[str, str], ran: Find) -> None:
+    """Pruned work would cost no CPU time; a busy machine moves it, seldom three times."""
+    skip_unless_offered(_wide((framework, "tensorflow"), cell))
+    for record in records_of(ran(_wide((METERED, framework), cell))):
+        silent, clean = (float(record["ledger"][f"{n}step_cpu_s"]) for n in ("silent_", ""))
+        assert 0.8 * clean <= silent <= 1.5 * clean
+
+
+@pytest.mark.parametrize(("column", "sign"), [
+    (("pytorch", "torch"), '"traceEvents"'),
+    *(((framework, "tensorflow"), '"member ') for framework in OF_TENSORFLOW),
+])
+def test_a_timeline_is_kept_when_asked_for(column: Column, sign: str, tmp_path: Path) -> None:
+    case = Case(*column, "data", "", "mlp", "tiny", "real", "cpu", 2, steps=1, warmup_limit=20,
+                timeline=True)
+    skip_unless_offered(case)
     outcome = launch_case(case, tmp_path / "launch")
     assert outcome.status == "ok", outcome.reason
-    for rank in range(2):
-        assert '"traceEvents"' in (tmp_path / "launch" / f"timeline-{rank}.json").read_text()
+    for rank in range(len(outcome.records)):
+        text = (tmp_path / "launch" / f"timeline-{rank}.json").read_text()
+        names = {event["name"] for event in json.loads(text)["traceEvents"] if "name" in event}
+        assert sign in text and any("MatMul" in name or "mm" in name for name in names)
