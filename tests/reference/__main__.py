@@ -31,7 +31,8 @@ from tests.conftest import launch_case
 from tests.reference.pair import COUNTED, script_name
 
 ROUNDS, LAUNCHES = 8, 5
-SIZES = {"mlp": "wide", "gpt": "small"}  # those that the scripts are written for
+# Those that the scripts are written for.
+SIZES = {"mlp": "wide", "gpt": "small", "bert": "small"}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import horovod.torch as hvd
 import torch
 
 from tests.reference.common import RATE, report
-from tests.reference.models_torch import cross_entropy, make_model, tensors
+from tests.reference.torch_models import cross_entropy, make_model, tensors
 
 
 def build(workload: str = "mlp") -> Callable[[], object]:
