@@ -32,7 +32,10 @@ from tests.reference.pair import COUNTED, script_name
 
 ROUNDS, LAUNCHES = 8, 5
 # Those that the scripts are written for.
-SIZES = {"mlp": "wide", "gpt": "small", "bert": "small"}
+SIZES = {
+    "mlp": "wide", "gpt": "small", "bert": "small", "resnet": "small", "efficientnet": "small",
+    "xlnet": "small",
+}
 
 
 @dataclass(frozen=True)

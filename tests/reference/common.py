@@ -24,8 +24,23 @@ RATE = {
 BLOCKS = {"gpt": 4, "bert": 4, "xlnet": 4, "resnet": 4, "efficientnet": 16}
 # The second stage's first layer, behind an embedding or a stem and half of the work.
 CUT = {"mlp": 1, "gpt": 3, "bert": 3, "xlnet": 3, "resnet": 3, "efficientnet": 11}
+# Tan & Le 2019, table 1: how much wider inside, kernel, stride, channels, layers.
+EFFICIENTNET = (
+    (1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3), (6, 5, 1, 112, 3),
+    (6, 5, 2, 192, 4), (6, 3, 1, 320, 1),
+)
 PARTS = 4  # micro-batches of a pipeline
 WARMUP, STEPS = 20, 20
+
+
+def inverted_bottlenecks(entering: int) -> list[tuple[int, int, int, int, int]]:
+    """Channels that enter and leave each of EfficientNet's blocks, ratio, kernel and stride."""
+    found = []
+    for ratio, kernel, stride, leaving, layers in EFFICIENTNET:
+        for layer in range(layers):
+            found.append((entering, leaving, ratio, kernel, 1 if layer else stride))
+            entering = leaving
+    return found[: BLOCKS["efficientnet"]]
 
 
 def batch(workload: str) -> tuple[np.ndarray, np.ndarray]:

@@ -32,7 +32,8 @@ def build(workload: str = "mlp") -> Callable[[], object]:
         outputs, going = [], []
         for i, x in enumerate(xs):
             outputs.append(model(x))
-            going.append(hvd.broadcast_async_(outputs[i].detach(), 0, name=f"there{i}"))
+            sent = outputs[i].detach().contiguous()
+            going.append(hvd.broadcast_async_(sent, 0, name=f"there{i}"))
         for y, handle in zip(outputs, coming, strict=True):
             y.backward(hvd.synchronize(handle))
         for handle in going:
@@ -46,7 +47,7 @@ def build(workload: str = "mlp") -> Callable[[], object]:
             losses.append(cross_entropy(model(inputs[-1], **side), y) / PARTS)
         for i, (x, loss) in enumerate(zip(inputs, losses, strict=True)):
             loss.backward()
-            going.append(hvd.broadcast_async_(x.grad, 1, name=f"back{i}"))
+            going.append(hvd.broadcast_async_(x.grad.contiguous(), 1, name=f"back{i}"))
         for handle in going:
             hvd.synchronize(handle)
         return torch.stack(losses).sum().detach()

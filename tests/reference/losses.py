@@ -22,15 +22,16 @@ from tests.reference import common
 from tests.reference.__main__ import SIZES
 from tests.reference.pair import Step, plain_step, script_name
 
-STEPS = 2
+STEPS, GROUPS = 2, 2
 BLOCKS = {"gpt": 2, "bert": 2, "xlnet": 2, "resnet": 2, "efficientnet": 3}
-# Of the models with batch normalisation: as many groups as replicas, as micro-batches.
-GROUPED: dict[str, tuple[int, ...]] = {}
 CUT = dict.fromkeys(BLOCKS, 2)
+NORMALISED = ("resnet", "efficientnet")  # by the batch at hand
 
 
 def main() -> None:
     case, inputs_path, rank = arrive()
+    # Before the scripts are imported. As many micro-batches as replicas: the same groups.
+    common.SIDE, common.PARTS = 32, GROUPS
     module = importlib.import_module(f"adapters.{case.framework}.session")
     weights = initial_weights(case.spec, case.seed)
     session = module.open_session(case, rank, weights, load_inputs(inputs_path, case))
@@ -44,8 +45,8 @@ def main() -> None:
     }
     losses = {" ".join(name): _losses(step) for name, step in steps.items()}
     losses |= {
-        f"{workload} single {groups}": _losses(_grouped(case, workload, groups))
-        for workload in GROUPED for groups in GROUPED[workload]
+        f"{workload} grouped": _losses(_grouped(case, workload))
+        for workload in SIZES if workload in NORMALISED
     }
     session.close()
     record = {"losses": losses, "sizes": sizes}
@@ -53,17 +54,14 @@ def main() -> None:
     leave()
 
 
-def _grouped(case: Case, workload: str, groups: int) -> Step:
+def _grouped(case: Case, workload: str) -> Step:
     """The single device's, of groups of samples that batch norm sees by themselves."""
-    single = replace(case, strategy="single")
-    step: Step = importlib.import_module(f"tests.reference.{script_name(single)}").build(
-        workload, groups
-    )
+    name = script_name(replace(case, strategy="single"))
+    step: Step = importlib.import_module(f"tests.reference.{name}").build(workload, GROUPS)
     return step
 
 
 def _parameter_sizes(engine: str, workload: str) -> list[int]:
-    """In the order of their names' first use."""
     if engine == "torch":
         from tests.reference.torch_models import make_model
 
