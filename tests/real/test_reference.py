@@ -36,7 +36,7 @@ def test_plain_scripts_train_as_the_single_device_does(
     if not installed(list(manifest(framework).DISTRIBUTIONS)):
         pytest.skip(f"{framework} is not installed")
     case = Case(framework, engine, "data", "", "mlp", "tiny", "real", "cpu", 2)
-    outcome = launch_case(case, tmp_path / "losses", worker="tests.reference.losses")
+    outcome = launch_case(case, tmp_path / "losses", 240, worker="tests.reference.losses")
     assert outcome.status == "ok", outcome.reason
     for workload, size in SIZES.items():
         found = {

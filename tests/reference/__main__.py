@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from suite.config import ENGINES
+from suite.config import DEFAULT_SIZE, ENGINES
 from suite.environment import installed
 from suite.launch import manifest
 from suite.spec.case import Case
@@ -31,11 +31,7 @@ from tests.conftest import launch_case
 from tests.reference.pair import COUNTED, script_name
 
 ROUNDS, LAUNCHES = 8, 5
-# Those that the scripts are written for.
-SIZES = {
-    "mlp": "wide", "gpt": "small", "bert": "small", "resnet": "small", "efficientnet": "small",
-    "xlnet": "small",
-}
+SIZES = DEFAULT_SIZE  # the scripts are written for these
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from tests.reference.torch_models import cross_entropy, make_model, tensors
 
 
 def build(workload: str = "mlp") -> Callable[[], object]:
+    model = make_model(workload)
     # Horovod refuses tensors whose channels come last in memory.
-    model = make_model(workload).to(memory_format=torch.contiguous_format)
+    model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE[workload])
     hvd.broadcast_parameters(model.state_dict(), root_rank=0)
     optimizer = hvd.DistributedOptimizer(optimizer, named_parameters=model.named_parameters())

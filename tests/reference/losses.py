@@ -25,6 +25,8 @@ from tests.reference.pair import Step, plain_step, script_name
 STEPS, GROUPS = 2, 2
 BLOCKS = {"gpt": 2, "bert": 2, "xlnet": 2, "resnet": 2, "efficientnet": 3}
 CUT = dict.fromkeys(BLOCKS, 2)
+# At their own rates half of a block's gradient moved the second loss by less than 1e-5.
+HURRIED = ("gpt", "bert", "xlnet", "efficientnet")
 NORMALISED = ("resnet", "efficientnet")  # by the batch at hand
 
 
@@ -38,6 +40,7 @@ def main() -> None:
     sizes = {workload: _parameter_sizes(case.engine, workload) for workload in SIZES}
     common.BLOCKS.update(BLOCKS)
     common.CUT.update(CUT)
+    common.RATE.update({name: 10 * common.RATE[name] for name in HURRIED})
     # Held until the process ends: freeing a DDP can wait for ever for gloo's threads.
     steps = {
         (workload, strategy): plain_step(replace(case, strategy=strategy, workload=workload))

@@ -54,7 +54,7 @@ class Layer:
     2019).
     """
 
-    shapes: Shapes
+    shapes: Mapping[str, tuple[int, ...]]
     apply: Callable[[Tensors, tf.Tensor, Shards], tf.Tensor]
     columns: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()

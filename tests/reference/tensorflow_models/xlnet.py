@@ -8,6 +8,7 @@ from tests.reference.tensorflow_models import (
     FEATURES,
     Layer,
     Part,
+    Shapes,
     Shards,
     Tensors,
 )
@@ -114,7 +115,7 @@ def _block(name: str, encodings: tf.Tensor, same_half: tf.Tensor) -> Layer:
 
     matrices = (*owned("query", "key", "value", "relative"), project)
     biases = owned("content", "position", "segment")
-    shapes = {f"{matrix}/kernel": (WIDTH, WIDTH) for matrix in matrices}
+    shapes: Shapes = {f"{matrix}/kernel": (WIDTH, WIDTH) for matrix in matrices}
     shapes |= {f"{bias}/bias": (WIDTH,) for bias in biases}
     shapes |= {f"{name}/attention/segment/table": (2, WIDTH)} | block_norm_shapes(name, 1)
     shapes |= feed_forward_shapes(name) | block_norm_shapes(name, 2)

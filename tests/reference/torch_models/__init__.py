@@ -67,7 +67,7 @@ def boundary(workload: str) -> torch.Size:
         return make_stage(workload, 0)(x[: BATCH[workload] // PARTS]).shape
 
 
-def side_input(workload: str, x: torch.Tensor) -> dict[str, torch.Tensor]:
+def side_input(workload: str, x: torch.Tensor) -> dict[str, Any]:
     """What the second stage reads beside the first one's output."""
     return {"features": x} if workload == "xlnet" else {}
 

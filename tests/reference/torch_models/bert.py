@@ -38,7 +38,7 @@ class Embed(nn.Module):
 
 
 class Head(nn.Module):
-    def __init__(self, table: nn.Parameter) -> None:
+    def __init__(self, table: torch.Tensor) -> None:
         super().__init__()
         self.dense, self.norm, self.weight = nn.Linear(WIDTH, WIDTH), norm(), table
         self.bias = nn.Parameter(torch.zeros(len(table)))

@@ -112,7 +112,7 @@ class Embed(nn.Module):
 
 
 class Head(nn.Module):
-    def __init__(self, table: nn.Parameter) -> None:
+    def __init__(self, table: torch.Tensor) -> None:
         super().__init__()
         self.weight, self.bias = table, nn.Parameter(torch.zeros(len(table)))
 
