@@ -23,7 +23,7 @@ def _normed(weights: Tensors, name: str, x: tf.Tensor, stride: int = 1) -> tf.Te
 
 
 def _stem(weights: Tensors, x: tf.Tensor, shards: Shards) -> tf.Tensor:
-    return tf.nn.max_pool2d(tf.nn.relu(_normed(weights, "stem", x, 2)), 3, 2, padding(3, 2))
+    return tf.nn.max_pool2d(tf.nn.relu(_normed(weights, "stem", x, 2)), 3, 2, padding(3))
 
 
 def _block(name: str, entering: int, width: int, stride: int) -> Layer:
