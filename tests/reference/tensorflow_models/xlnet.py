@@ -91,11 +91,15 @@ def _attention(name: str, encodings: tf.Tensor, same_half: tf.Tensor) -> Part:
 
 def _by_distance(scores: tf.Tensor) -> tf.Tensor:
     """(…, 2 · sequence, row) -> (…, 2 · sequence, j): at position i of a stream, row
-    ``sequence - i + j``; in memory, rows of one entry less."""
+    ``sequence - i + j``; in memory, rows of one entry less.
+
+    Not with brackets: the gradient of a strided slice was a third of the step.
+    """
     batch, heads = scores.shape[:2]
-    streams = tf.reshape(scores, (batch, heads, 2, 2 * SEQUENCE**2))[..., SEQUENCE:]
+    flat = tf.reshape(scores, (batch, heads, 2, 2 * SEQUENCE**2))
+    streams = tf.slice(flat, (0, 0, 0, SEQUENCE), (-1, -1, -1, -1))
     whole = tf.reshape(streams, (batch, heads, 2 * SEQUENCE, 2 * SEQUENCE - 1))
-    return whole[..., :SEQUENCE]
+    return tf.slice(whole, (0, 0, 0, 0), (-1, -1, -1, SEQUENCE))
 
 
 def _block(name: str, encodings: tf.Tensor, same_half: tf.Tensor) -> Layer:
