@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 
 from suite.spec.case import Case
+from suite.spec.strategies import micro_batches, unit_ranges
 from suite.spec.workloads import find_workload
-from suite.spec.workloads.gpt import GptSpec
+from suite.spec.workloads.bert import BertSpec
+from suite.spec.workloads.efficientnet import EfficientNetSpec
 from suite.spec.workloads.mlp import MlpSpec
+from suite.spec.workloads.transformer import Transformer
+from suite.spec.workloads.xlnet import XLNetSpec
 from tests.reference import common
 from tests.reference.__main__ import SIZES, Comparison, arguments, cases, compare, summarise
 from tests.reference.pair import COUNTED, WARMUP, alternate, script_name
@@ -70,25 +74,63 @@ def test_every_cell_has_a_script(workload: str) -> None:
 def test_the_plain_side_knows_nothing_of_the_suite() -> None:
     ours = {"__main__", "pair", "losses"}
     found = {
-        path.stem for path in FOLDER.glob("*.py")
+        path.stem for path in FOLDER.rglob("*.py")
         if re.search(r"^\s*(from|import) (adapters|suite)\b", path.read_text(), re.MULTILINE)
     }
     assert found == ours
 
 
+@pytest.mark.parametrize("workload", SIZES)
+def test_both_sides_have_the_same_batch_and_cut(workload: str) -> None:
+    spec = find_workload(workload, SIZES[workload])
+    assert spec.global_batch == common.BATCH[workload]
+    assert spec.optimizer.learning_rate == common.RATE[workload]
+    for array, field in zip(common.batch(workload), (spec.features, spec.targets), strict=True):
+        assert array.shape == (spec.global_batch, *field.shape) and array.dtype == field.dtype
+        assert not field.classes or field.lowest <= array.min() and array.max() < field.classes
+    first, _ = unit_ranges(spec, 2)
+    # A pair of layers; an embedding or a stem is a layer too.
+    assert common.CUT[workload] == (first.stop // 2 if workload == "mlp" else first.stop + 1)
+    assert micro_batches("gpipe", 2) == common.PARTS
+
+
 def test_both_sides_have_the_same_sizes() -> None:
-    mlp, gpt = (find_workload(*pair) for pair in SIZES.items())
-    assert isinstance(mlp, MlpSpec) and isinstance(gpt, GptSpec)
-    assert mlp.widths == common.WIDTHS
-    written = (common.VOCABULARY, common.SEQUENCE, common.WIDTH, common.HEADS, common.BLOCKS)
-    assert (gpt.vocabulary, gpt.sequence, gpt.width, gpt.heads, gpt.blocks) == written
-    for spec in (mlp, gpt):
-        assert spec.global_batch == common.BATCH[spec.name]
-        assert spec.optimizer.learning_rate == common.RATE[spec.name]
-        x, y = common.batch(spec.name)
-        assert (x.shape[1:], y.shape[1:]) == (spec.features.shape, spec.targets.shape)
-        assert (x.dtype, y.dtype) == (spec.features.dtype, spec.targets.dtype)
-        assert len(x) == len(y) == spec.global_batch
+    mlp, gpt, bert, xlnet, resnet, efficientnet = (find_workload(*pair) for pair in SIZES.items())
+    assert isinstance(mlp, MlpSpec) and mlp.widths == common.WIDTHS
+    assert isinstance(bert, BertSpec) and isinstance(xlnet, XLNetSpec)
+    assert (bert.mask, bert.predictions) == (common.MASK, common.PREDICTED["bert"])
+    assert xlnet.predictions == common.PREDICTED["xlnet"]
+    for spec in (gpt, bert, xlnet):
+        assert isinstance(spec, Transformer)
+        assert (spec.sequence, spec.width, spec.heads) == (
+            common.SEQUENCE, common.WIDTH, common.HEADS)
+        assert spec.vocabulary == common.VOCABULARY[spec.name]
+    assert isinstance(efficientnet, EfficientNetSpec)
+    inner = [
+        (block.first.entering, block.project.leaving,
+         block.spatial.entering // block.first.entering, block.spatial.kernel, block.spatial.stride)
+        for block in efficientnet.blocks()
+    ]
+    assert common.inverted_bottlenecks(efficientnet.stem().leaving) == inner
+    for spec in (gpt, bert, resnet, efficientnet, xlnet):
+        assert len(spec.units()) == common.BLOCKS[spec.name]
+
+
+@pytest.mark.parametrize("workload", ["bert", "xlnet"])
+def test_what_is_predicted(workload: str) -> None:
+    """Every sample has as many targets; BERT hides four fifths of them, XLNet orders them."""
+    features, targets = common.batch(workload)
+    predicted, count = targets >= 0, common.PREDICTED[workload]
+    assert (predicted.sum(1) == count).all()
+    if workload == "xlnet":
+        tokens, order = features[:, 0], features[:, 1]
+        assert (tokens[predicted] == targets[predicted]).all()
+        assert ((order > 0) == predicted).all()
+        assert (np.sort(order, 1)[:, -count:] == np.arange(1, count + 1)).all()
+        return
+    hidden = features == common.MASK
+    assert not (hidden & ~predicted).any()
+    assert 0.7 < hidden.sum() / predicted.sum() < 0.9
 
 
 @pytest.mark.parametrize(("words", "expected"), [

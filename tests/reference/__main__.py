@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from suite.config import ENGINES
+from suite.config import DEFAULT_SIZE, ENGINES
 from suite.environment import installed
 from suite.launch import manifest
 from suite.spec.case import Case
@@ -31,7 +31,7 @@ from tests.conftest import launch_case
 from tests.reference.pair import COUNTED, script_name
 
 ROUNDS, LAUNCHES = 8, 5
-SIZES = {"mlp": "wide", "gpt": "small"}  # those that the scripts are written for
+SIZES = DEFAULT_SIZE  # the scripts are written for these
 
 
 @dataclass(frozen=True)

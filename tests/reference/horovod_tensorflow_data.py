@@ -6,19 +6,19 @@ import horovod.tensorflow as hvd
 import tensorflow as tf
 
 from tests.reference.common import RATE, report
-from tests.reference.models_tensorflow import (
-    LAYERS,
-    cross_entropy,
+from tests.reference.tensorflow_adam import Adam
+from tests.reference.tensorflow_models import (
     forward,
+    loss_of,
+    make_layers,
     make_weights,
     tensors,
 )
-from tests.reference.tensorflow_adam import Adam
 
 
 def build(workload: str = "mlp") -> Callable[[], object]:
-    layers = LAYERS[workload]
-    variables = {name: tf.Variable(array) for name, array in make_weights(workload).items()}
+    layers, cross_entropy = make_layers(workload), loss_of(workload)
+    variables = {name: tf.Variable(array) for name, array in make_weights(layers).items()}
     hvd.broadcast_variables(list(variables.values()), root_rank=0)
     optimizer = Adam(variables, RATE[workload])
     x, y = (tf.split(tensor, hvd.size())[hvd.rank()] for tensor in tensors(workload))

@@ -7,16 +7,16 @@ import numpy as np
 import tensorflow as tf
 
 from tests.reference.common import RATE, report
-from tests.reference.models_tensorflow import (
-    LAYERS,
-    Part,
-    cross_entropy,
+from tests.reference.tensorflow_adam import Adam
+from tests.reference.tensorflow_models import (
+    Shards,
     forward,
+    loss_of,
+    make_layers,
     make_weights,
-    split_axis,
+    split_axes,
     tensors,
 )
-from tests.reference.tensorflow_adam import Adam
 
 Backward = Callable[[tf.Tensor], tf.Tensor]
 
@@ -31,24 +31,34 @@ def merge(part: tf.Tensor) -> tuple[tf.Tensor, Backward]:
     return hvd.allreduce(part, op=hvd.Sum), lambda gradient: gradient
 
 
-def mine(name: str, array: np.ndarray) -> np.ndarray:
-    axis = split_axis(name)
-    return array if axis is None else np.split(array, hvd.size(), axis)[hvd.rank()]
+class Mine(Shards):
+    """This rank's shard; the others are with the other ranks."""
+
+    def copies(self, x: tf.Tensor) -> list[tf.Tensor]:
+        return [enter(x)]
+
+    def total(self, partial: list[tf.Tensor]) -> tf.Tensor:
+        return merge(*partial)
+
+
+def mine(array: np.ndarray, axis: int) -> np.ndarray:
+    return np.split(array, hvd.size(), axis)[hvd.rank()]
 
 
 def build(workload: str = "mlp") -> Callable[[], object]:
-    layers, weights = LAYERS[workload], make_weights(workload)
-    variables = {name: tf.Variable(mine(name, array)) for name, array in weights.items()}
+    layers, cross_entropy = make_layers(workload), loss_of(workload)
+    axes = split_axes(layers)
+    variables = {
+        name: tf.Variable(mine(array, axes[name]) if name in axes else array)
+        for name, array in make_weights(layers).items()
+    }
     optimizer = Adam(variables, RATE[workload])
     x, y = tensors(workload)
-
-    def branch(part: Part, x: tf.Tensor) -> tf.Tensor:
-        return merge(part(variables, enter(x)))
 
     @tf.function
     def step() -> tf.Tensor:
         with tf.GradientTape() as tape:
-            loss = cross_entropy(forward(layers, variables, x, branch), y)
+            loss = cross_entropy(forward(layers, variables, x, Mine(variables)), y)
         optimizer.apply(tape.gradient(loss, variables))
         return loss
 

@@ -6,11 +6,13 @@ import horovod.torch as hvd
 import torch
 
 from tests.reference.common import RATE, report
-from tests.reference.models_torch import cross_entropy, make_model, tensors
+from tests.reference.torch_models import cross_entropy, make_model, tensors
 
 
 def build(workload: str = "mlp") -> Callable[[], object]:
     model = make_model(workload)
+    # Horovod refuses tensors whose channels come last in memory.
+    model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE[workload])
     hvd.broadcast_parameters(model.state_dict(), root_rank=0)
     optimizer = hvd.DistributedOptimizer(optimizer, named_parameters=model.named_parameters())

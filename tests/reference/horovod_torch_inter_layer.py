@@ -6,17 +6,25 @@ import horovod.torch as hvd
 import torch
 
 from tests.reference.common import PARTS, RATE, report
-from tests.reference.models_torch import BOUNDARY, cross_entropy, make_stage, tensors, tied
+from tests.reference.torch_models import (
+    boundary,
+    cross_entropy,
+    make_stage,
+    side_input,
+    tensors,
+    tied,
+)
 
 
 def build(workload: str = "mlp") -> Callable[[], object]:
     model = make_stage(workload, hvd.rank())
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE[workload])
     xs, ys = (tensor.chunk(PARTS) for tensor in tensors(workload))
+    sides, shape = [side_input(workload, x) for x in xs], boundary(workload)
 
     def receive(sender: int, name: str) -> list[int]:
         """Posted at the start of a step, so that a sender never waits."""
-        blanks = (torch.empty(BOUNDARY[workload]) for _ in range(PARTS))
+        blanks = (torch.empty(shape) for _ in range(PARTS))
         return [hvd.broadcast_async_(to, sender, f"{name}{i}") for i, to in enumerate(blanks)]
 
     def first_stage() -> None:
@@ -24,7 +32,8 @@ def build(workload: str = "mlp") -> Callable[[], object]:
         outputs, going = [], []
         for i, x in enumerate(xs):
             outputs.append(model(x))
-            going.append(hvd.broadcast_async_(outputs[i].detach(), 0, name=f"there{i}"))
+            sent = outputs[i].detach().contiguous()
+            going.append(hvd.broadcast_async_(sent, 0, name=f"there{i}"))
         for y, handle in zip(outputs, coming, strict=True):
             y.backward(hvd.synchronize(handle))
         for handle in going:
@@ -33,12 +42,12 @@ def build(workload: str = "mlp") -> Callable[[], object]:
     def last_stage() -> torch.Tensor:
         coming = receive(0, "there")
         inputs, losses, going = [], [], []
-        for y, handle in zip(ys, coming, strict=True):
+        for y, side, handle in zip(ys, sides, coming, strict=True):
             inputs.append(hvd.synchronize(handle).requires_grad_())
-            losses.append(cross_entropy(model(inputs[-1]), y) / PARTS)
+            losses.append(cross_entropy(model(inputs[-1], **side), y) / PARTS)
         for i, (x, loss) in enumerate(zip(inputs, losses, strict=True)):
             loss.backward()
-            going.append(hvd.broadcast_async_(x.grad, 1, name=f"back{i}"))
+            going.append(hvd.broadcast_async_(x.grad.contiguous(), 1, name=f"back{i}"))
         for handle in going:
             hvd.synchronize(handle)
         return torch.stack(losses).sum().detach()
@@ -50,7 +59,7 @@ def build(workload: str = "mlp") -> Callable[[], object]:
             first_stage()
         else:
             loss = last_stage()
-        for parameter in tied(workload, model):
+        for parameter in tied(model):
             hvd.allreduce_(parameter.grad, op=hvd.Sum, name="tied")
         optimizer.step()
         return loss

@@ -7,7 +7,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.reference.common import RATE, report
-from tests.reference.models_torch import cross_entropy, make_model, tensors
+from tests.reference.torch_models import cross_entropy, make_model, tensors
 
 
 def build(workload: str = "mlp") -> Callable[[], object]:

@@ -7,7 +7,7 @@ import torch.distributed as dist
 from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
 
 from tests.reference.common import PARTS, RATE, report
-from tests.reference.models_torch import cross_entropy, make_stage, tensors, tied
+from tests.reference.torch_models import cross_entropy, make_stage, side_input, tensors, tied
 
 
 def build(workload: str = "mlp") -> Callable[[], object]:
@@ -17,6 +17,7 @@ def build(workload: str = "mlp") -> Callable[[], object]:
     schedule = ScheduleGPipe(stage, PARTS, loss_fn=cross_entropy)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE[workload])
     x, y = tensors(workload)
+    side = side_input(workload, x)
 
     def step() -> torch.Tensor | None:
         losses: list[torch.Tensor] = []
@@ -24,8 +25,8 @@ def build(workload: str = "mlp") -> Callable[[], object]:
         if rank == 0:
             schedule.step(x, return_outputs=False)
         else:
-            schedule.step(target=y, losses=losses, return_outputs=False)
-        for parameter in tied(workload, model):
+            schedule.step(target=y, losses=losses, return_outputs=False, **side)
+        for parameter in tied(model):
             dist.all_reduce(parameter.grad)
         optimizer.step()
         return torch.stack(losses).detach().mean() if losses else None

@@ -1,9 +1,14 @@
-"""Tensor parallel, column and row styles in pairs: torchrun --nproc-per-node 2 -m …."""
+"""Tensor parallel on a device mesh: torchrun --nproc-per-node 2 -m …
+
+Linear layers have parallelize_module; what is split by channels or heads besides has no style
+there and is split by hand, with dist.all_reduce.
+"""
 
 from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
+from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Replicate
 from torch.distributed.tensor.parallel import (
@@ -15,24 +20,40 @@ from torch.distributed.tensor.parallel import (
 )
 
 from tests.reference.common import RATE, report
-from tests.reference.models_torch import cross_entropy, make_model, splits, tensors
+from tests.reference.torch_models import Split, cross_entropy, make_model, splits, tensors
+from tests.reference.torch_shards import split_layers
 
 
-def plan(workload: str) -> dict[str, ParallelStyle]:
+def plan(found: list[Split]) -> dict[str, ParallelStyle]:
     styles: dict[str, ParallelStyle] = {}
-    for split in splits(workload):
-        if split.entry not in split.columns:  # one all-reduce backward for query, key and value
-            styles[split.entry] = PrepareModuleInput(
+    for split in found:
+        for entry in set(split.entries) - set(split.columns):
+            # One all-reduce backward for query, key and value.
+            styles[entry] = PrepareModuleInput(
                 input_layouts=Replicate(), desired_input_layouts=Replicate()
             )
         styles |= {name: ColwiseParallel() for name in split.columns}
-        styles[split.row] = RowwiseParallel()
+        styles |= {name: RowwiseParallel() for name in split.rows}
     return styles
 
 
+def all_reduce(tensor: torch.Tensor, name: str) -> torch.Tensor:
+    dist.all_reduce(tensor)
+    return tensor
+
+
 def build(workload: str = "mlp") -> Callable[[], object]:
+    rank, size = dist.get_rank(), dist.get_world_size()
     model = make_model(workload)
-    parallelize_module(model, init_device_mesh("cpu", (dist.get_world_size(),)), plan(workload))
+
+    def linear(split: Split) -> bool:
+        layers = map(model.get_submodule, (*split.columns, *split.rows))
+        return all(isinstance(layer, nn.Linear) for layer in layers)
+
+    found = splits(workload)
+    styles = plan([split for split in found if linear(split)])
+    split_layers(model, [split for split in found if not linear(split)], rank, size, all_reduce)
+    parallelize_module(model, init_device_mesh("cpu", (size,)), styles)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE[workload])
     x, y = tensors(workload)
 

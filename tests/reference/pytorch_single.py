@@ -5,17 +5,17 @@ from collections.abc import Callable
 import torch
 
 from tests.reference.common import RATE, report
-from tests.reference.models_torch import cross_entropy, make_model, tensors
+from tests.reference.torch_models import cross_entropy, in_groups, make_model, tensors
 
 
-def build(workload: str = "mlp") -> Callable[[], object]:
+def build(workload: str = "mlp", groups: int = 1) -> Callable[[], object]:
     model = make_model(workload)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE[workload])
     x, y = tensors(workload)
 
     def step() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = cross_entropy(model(x), y)
+        loss = cross_entropy(in_groups(model, x, groups), y)
         loss.backward()
         optimizer.step()
         return loss.detach()

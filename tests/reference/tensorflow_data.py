@@ -5,23 +5,23 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tests.reference.common import RATE, report
-from tests.reference.models_tensorflow import (
-    LAYERS,
-    cross_entropy,
+from tests.reference.tensorflow_adam import Adam
+from tests.reference.tensorflow_models import (
     forward,
+    loss_of,
+    make_layers,
     make_weights,
     tensors,
 )
-from tests.reference.tensorflow_adam import Adam
 
 
 def build(workload: str = "mlp") -> Callable[[], object]:
-    layers = LAYERS[workload]
+    layers, cross_entropy = make_layers(workload), loss_of(workload)
     # Not the default, rings of collectives: between CPUs of one process these take longer.
     to_one = tf.distribute.ReductionToOneDevice()
     strategy = tf.distribute.MirroredStrategy(["/CPU:0", "/CPU:1"], to_one)
     with strategy.scope():
-        variables = {name: tf.Variable(array) for name, array in make_weights(workload).items()}
+        variables = {name: tf.Variable(array) for name, array in make_weights(layers).items()}
         optimizer = Adam(variables, RATE[workload])
     whole = tensors(workload)
     half = strategy.experimental_distribute_values_from_function(

@@ -5,25 +5,26 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tests.reference.common import PARTS, RATE, report
-from tests.reference.models_tensorflow import (
-    TIED,
+from tests.reference.tensorflow_adam import Adam
+from tests.reference.tensorflow_models import (
     Gradients,
     add_gradients,
-    cross_entropy,
     forward,
+    loss_of,
     make_stage,
     tensors,
+    tied,
 )
-from tests.reference.tensorflow_adam import Adam
 
 DEVICES = ["/CPU:0", "/CPU:1"]
 
 
 def build(workload: str = "mlp") -> Callable[[], object]:
     stages, variables = [], []
+    ends, cross_entropy = tied(workload), loss_of(workload)
     for index, device in enumerate(DEVICES):
         layers, weights = make_stage(workload, index)
-        own = weights.keys() - (TIED[workload] if index else ())  # those the first device has
+        own = weights.keys() - (set(ends) if index else set())  # those the first device has
         with tf.device(device):
             variables.append({name: tf.Variable(weights[name]) for name in weights if name in own})
         stages.append(layers)
@@ -33,7 +34,7 @@ def build(workload: str = "mlp") -> Callable[[], object]:
     @tf.function
     def step() -> tf.Tensor:
         with tf.device(DEVICES[1]):
-            copies = {name: tf.identity(variables[0][name]) for name in TIED[workload]}
+            copies = {name: tf.identity(variables[0][name]) for name in ends}
         weights = variables[0], variables[1] | copies
         busy: list[list[tf.Tensor]] = [[], []]  # one thing at a time, in GPipe's order
         tapes, outputs, losses = [], [], []
@@ -46,7 +47,8 @@ def build(workload: str = "mlp") -> Callable[[], object]:
             device, before = tf.device(DEVICES[1]), tf.control_dependencies(busy[1])
             with device, before, tf.GradientTape() as tape1:
                 tape1.watch([h, *copies.values()])
-                losses.append(cross_entropy(forward(stages[1], weights[1], h), labels) / PARTS)
+                out = forward(stages[1], weights[1], h, features=features)
+                losses.append(cross_entropy(out, labels) / PARTS)
             busy[1] = [losses[-1]]
             tapes.append((tape0, tape1))
             outputs.append(h)

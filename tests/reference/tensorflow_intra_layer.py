@@ -1,28 +1,49 @@
 """Manual placement: pairs of layers split over two logical CPU devices, merged on the first."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tests.reference.common import RATE, report
-from tests.reference.models_tensorflow import (
-    LAYERS,
+from tests.reference.tensorflow_adam import Adam
+from tests.reference.tensorflow_models import (
     Part,
-    cross_entropy,
+    Shards,
     forward,
+    loss_of,
+    make_layers,
     make_weights,
-    split_axis,
+    split_axes,
     tensors,
 )
-from tests.reference.tensorflow_adam import Adam
 
 DEVICES = ["/CPU:0", "/CPU:1"]
 
 
+class Placed(Shards):
+    """A shard on each device."""
+
+    def copies(self, x: tf.Tensor) -> list[tf.Tensor]:
+        return [_on(device, tf.identity, x) for device in DEVICES]
+
+    def each(self, part: Part, *inputs: list[tf.Tensor]) -> list[tf.Tensor]:
+        arguments = zip(DEVICES, self.weights, *inputs, strict=True)
+        return [_on(device, part, *rest) for device, *rest in arguments]
+
+    def total(self, partial: list[tf.Tensor]) -> tf.Tensor:
+        return _on(DEVICES[0], tf.add_n, partial)
+
+
+def _on(device: str, part: Part, *arguments: Any) -> tf.Tensor:
+    with tf.device(device):
+        return part(*arguments)
+
+
 def build(workload: str = "mlp") -> Callable[[], object]:
-    layers, weights = LAYERS[workload], make_weights(workload)
-    axes = {name: axis for name in weights if (axis := split_axis(name)) is not None}
+    layers, cross_entropy = make_layers(workload), loss_of(workload)
+    weights, axes = make_weights(layers), split_axes(layers)
     with tf.device(DEVICES[0]):
         whole = {name: tf.Variable(weights[name]) for name in weights if name not in axes}
         x, y = tensors(workload)
@@ -36,21 +57,13 @@ def build(workload: str = "mlp") -> Callable[[], object]:
     parts = enumerate(shards)
     named = {f"{name}@{part}": v for part, shard in parts for name, v in shard.items()}
     variables = whole | named
+    placed = Placed(*shards)
     optimizer = Adam(variables, RATE[workload])
-
-    def branch(part: Part, x: tf.Tensor) -> tf.Tensor:
-        partial = []
-        for device, shard in zip(DEVICES, shards, strict=True):
-            with tf.device(device):
-                # A copy: what flows back is summed here before it is sent.
-                partial.append(part(shard, tf.identity(x)))
-        with tf.device(DEVICES[0]):
-            return tf.add_n(partial)
 
     @tf.function
     def step() -> tf.Tensor:
         with tf.device(DEVICES[0]):
-            loss = cross_entropy(forward(layers, whole, x, branch), y)
+            loss = cross_entropy(forward(layers, whole, x, placed), y)
         # Places each gradient where its forward operation is; a tape would not.
         gradients = tf.gradients(loss, list(variables.values()))
         optimizer.apply(dict(zip(variables, gradients, strict=True)))

@@ -5,26 +5,26 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tests.reference.common import RATE, report
-from tests.reference.models_tensorflow import (
-    LAYERS,
-    cross_entropy,
-    forward,
+from tests.reference.tensorflow_adam import Adam
+from tests.reference.tensorflow_models import (
+    in_groups,
+    loss_of,
+    make_layers,
     make_weights,
     tensors,
 )
-from tests.reference.tensorflow_adam import Adam
 
 
-def build(workload: str = "mlp") -> Callable[[], object]:
-    layers = LAYERS[workload]
-    variables = {name: tf.Variable(array) for name, array in make_weights(workload).items()}
+def build(workload: str = "mlp", groups: int = 1) -> Callable[[], object]:
+    layers, cross_entropy = make_layers(workload), loss_of(workload)
+    variables = {name: tf.Variable(array) for name, array in make_weights(layers).items()}
     optimizer = Adam(variables, RATE[workload])
     x, y = tensors(workload)
 
     @tf.function
     def step() -> tf.Tensor:
         with tf.GradientTape() as tape:
-            loss = cross_entropy(forward(layers, variables, x), y)
+            loss = cross_entropy(in_groups(layers, variables, x, groups), y)
         optimizer.apply(tape.gradient(loss, variables))
         return loss
 
