@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
-from torch.nn.functional import gelu, linear
+from torch.nn.functional import gelu, linear, scaled_dot_product_attention
 
 from adapters.pytorch.models import Loss
 from adapters.pytorch.models.losses import predicted_cross_entropy
@@ -37,14 +39,15 @@ class Facts(nn.Module):
         super().__init__()
         half = torch.arange(spec.sequence) >= spec.sequence // 2
         encodings = torch.from_numpy(spec.encodings()).float()
+        same_half = (half[:, None] == half).repeat(STREAMS, 1)
         self.register_buffer("encodings", encodings, persistent=False)
-        self.register_buffer("same_half", half[:, None] == half[None, :], persistent=False)
+        self.register_buffer("same_half", same_half, persistent=False)
 
     def hidden(self, order: torch.Tensor) -> torch.Tensor:
-        """(batch, sequence) -> (batch, 2, 1, sequence, sequence): what each stream must not see."""
+        """(batch, sequence) -> (batch, 1, 2 · sequence, sequence): what streams must not see."""
         mine, others = order[:, :, None], order[:, None, :]
         content, query = others > mine, others >= mine.clamp(min=1)
-        return torch.stack([content, query], 1)[:, :, None]
+        return torch.cat([content, query], 1)[:, None]
 
 
 class Attention(nn.Module):
@@ -60,33 +63,45 @@ class Attention(nn.Module):
         self.segment = SegmentBias(width)
 
     def forward(self, x: torch.Tensor, facts: Facts, hidden: torch.Tensor) -> torch.Tensor:
-        content = x[:, :1]
-        query, key, value = (
-            self._heads(part)
-            for part in (self.query(x), self.key(content), self.value(content))
+        """The streams' queries one behind the other, all but the content's scores as a bias."""
+        content = x[:, 0]
+        query, key, value, near = (
+            self._heads(part) for part in (
+                self.query(x.flatten(1, 2)), self.key(content), self.value(content),
+                self.relative(facts.encodings),
+            )
         )
-        near = self._heads(self.relative(facts.encodings))
-        scores = self._biased(query, self.content) @ key.transpose(-2, -1)
-        scores = scores + _by_distance(self._biased(query, self.position) @ near.transpose(-2, -1))
-        segments = self._heads(self.segment.weight).transpose(-2, -1)
-        same, other = (self._biased(query, self.segment) @ segments).split(1, -1)
-        scores = (scores + torch.where(facts.same_half, same, other)) * self.head_width**-0.5
-        mixed = scores.masked_fill(hidden, float("-inf")).softmax(-1) @ value
-        return self.project(mixed.transpose(-3, -2).flatten(-2))
+        bias = _by_distance(self._scores(query, self.position, near))
+        same, other = self._scores(query, self.segment, self._heads(self.segment.weight)).split(
+            1, -1)
+        bias = (bias + torch.where(facts.same_half, same, other)).masked_fill(hidden, -math.inf)
+        mixed = scaled_dot_product_attention(
+            query + self._vector(self.content), key, value, attn_mask=bias
+        )
+        return self.project(mixed.transpose(1, 2).flatten(2)).view_as(x)
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
         """(…, length, width) -> (…, heads, length, head width); a shard holds its own heads."""
         return x.unflatten(-1, (-1, self.head_width)).transpose(-3, -2)
 
-    def _biased(self, query: torch.Tensor, kind: Bias) -> torch.Tensor:
-        return query + kind.bias.view(-1, 1, self.head_width)
+    def _vector(self, kind: Bias) -> torch.Tensor:
+        return kind.bias.view(-1, 1, self.head_width)
+
+    def _scores(self, query: torch.Tensor, kind: Bias, keys: torch.Tensor) -> torch.Tensor:
+        """Scaled in the queries, which are fewer than scores."""
+        scaled = (query + self._vector(kind)) * self.head_width**-0.5
+        return scaled @ keys.transpose(-2, -1)
 
 
 def _by_distance(scores: torch.Tensor) -> torch.Tensor:
-    """(…, i, row) -> (…, i, j), row ``sequence - i + j``: in memory, rows of one entry less."""
-    sequence = scores.shape[-2]
-    rows = scores.flatten(-2)[..., sequence:].unflatten(-1, (sequence, 2 * sequence - 1))
-    return rows[..., :sequence]
+    """(…, 2 · sequence, row) -> (…, 2 · sequence, j): at position i row ``sequence - i + j``.
+
+    In memory that is rows of one entry less.
+    """
+    sequence = scores.shape[-2] // STREAMS
+    streams = scores.unflatten(-2, (STREAMS, sequence)).flatten(-2)[..., sequence:]
+    rows = streams.unflatten(-1, (sequence, 2 * sequence - 1))
+    return rows[..., :sequence].flatten(-3, -2)
 
 
 class Block(nn.Module):

@@ -15,6 +15,8 @@ def convolution(weights: Tensors, name: str, facts: Convolution, x: tf.Tensor) -
     if facts.depthwise:
         strides = (1, facts.stride, facts.stride, 1)
         return tf.nn.depthwise_conv2d(x, weights[f"{name}.depthwise"], strides, around)
+    if facts.stride > 1:  # as Keras's ResNet does: oneDNN takes no explicit padding
+        x, around = tf.pad(x, around) if facts.padding else x, "VALID"
     return tf.nn.conv2d(x, weights[f"{name}.weight"], facts.stride, around)
 
 

@@ -118,9 +118,11 @@ def _unseen(order: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
 def _by_distance(scores: tf.Tensor, tokens: int) -> tf.Tensor:
     """(…, 2 · sequence, row) -> (…, 2 · sequence, j): at position i row ``sequence - i + j``.
 
-    In memory that is rows of one entry less.
+    In memory that is rows of one entry less. An index's gradient, StridedSliceGrad, takes thirty
+    times as long as a slice's.
     """
     batch, heads = scores.shape[:2]
-    streams = tf.reshape(scores, (batch, heads, STREAMS, 2 * tokens**2))[..., tokens:]
+    whole = tf.reshape(scores, (batch, heads, STREAMS, 2 * tokens**2))
+    streams = tf.slice(whole, (0, 0, 0, tokens), (-1, -1, -1, -1))
     rows = tf.reshape(streams, (batch, heads, STREAMS * tokens, 2 * tokens - 1))
-    return rows[..., :tokens]
+    return tf.slice(rows, (0, 0, 0, 0), (-1, -1, -1, tokens))
