@@ -43,11 +43,15 @@ class Facts(nn.Module):
         self.register_buffer("encodings", encodings, persistent=False)
         self.register_buffer("same_half", same_half, persistent=False)
 
-    def hidden(self, order: torch.Tensor) -> torch.Tensor:
-        """(batch, sequence) -> (batch, 1, 2 · sequence, sequence): what streams must not see."""
+    def unseen(self, order: torch.Tensor) -> torch.Tensor:
+        """(batch, sequence) -> (batch, 1, 2 · sequence, sequence): what streams must not see.
+
+        Minus infinity there, since a sum's gradient costs nothing and that of a fill a pass.
+        """
         mine, others = order[:, :, None], order[:, None, :]
-        content, query = others > mine, others >= mine.clamp(min=1)
-        return torch.cat([content, query], 1)[:, None]
+        hidden = torch.cat([others > mine, others >= mine.clamp(min=1)], 1)[:, None]
+        seen = torch.zeros(hidden.shape, dtype=self.encodings.dtype, device=order.device)
+        return seen.masked_fill(hidden, -math.inf)
 
 
 class Attention(nn.Module):
@@ -62,7 +66,7 @@ class Attention(nn.Module):
         self.content, self.position = Bias(width), Bias(width)
         self.segment = SegmentBias(width)
 
-    def forward(self, x: torch.Tensor, facts: Facts, hidden: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, facts: Facts, unseen: torch.Tensor) -> torch.Tensor:
         """The streams' queries one behind the other, all but the content's scores as a bias."""
         content = x[:, 0]
         query, key, value, near = (
@@ -71,10 +75,11 @@ class Attention(nn.Module):
                 self.relative(facts.encodings),
             )
         )
-        bias = _by_distance(self._scores(query, self.position, near))
-        same, other = self._scores(query, self.segment, self._heads(self.segment.weight)).split(
-            1, -1)
-        bias = (bias + torch.where(facts.same_half, same, other)).masked_fill(hidden, -math.inf)
+        scaled = query * self.head_width**-0.5  # queries are fewer than scores
+        bias = _by_distance(self._scores(scaled, self.position, near))
+        segments = self._heads(self.segment.weight)
+        same, other = self._scores(scaled, self.segment, segments).split(1, -1)
+        bias = bias + torch.where(facts.same_half, same, other) + unseen
         mixed = scaled_dot_product_attention(
             query + self._vector(self.content), key, value, attn_mask=bias
         )
@@ -87,10 +92,8 @@ class Attention(nn.Module):
     def _vector(self, kind: Bias) -> torch.Tensor:
         return kind.bias.view(-1, 1, self.head_width)
 
-    def _scores(self, query: torch.Tensor, kind: Bias, keys: torch.Tensor) -> torch.Tensor:
-        """Scaled in the queries, which are fewer than scores."""
-        scaled = (query + self._vector(kind)) * self.head_width**-0.5
-        return scaled @ keys.transpose(-2, -1)
+    def _scores(self, scaled: torch.Tensor, kind: Bias, keys: torch.Tensor) -> torch.Tensor:
+        return (scaled + self._vector(kind) * self.head_width**-0.5) @ keys.transpose(-2, -1)
 
 
 def _by_distance(scores: torch.Tensor) -> torch.Tensor:
@@ -115,8 +118,8 @@ class Block(nn.Module):
         self.expand, self.contract = nn.Linear(d, 4 * d), nn.Linear(4 * d, d)
         self.norm2 = nn.LayerNorm(d, eps=LAYER_NORM_EPSILON)
 
-    def forward(self, x: torch.Tensor, facts: Facts, hidden: torch.Tensor) -> torch.Tensor:
-        x = self.norm1(x + self.attention(x, facts, hidden))
+    def forward(self, x: torch.Tensor, facts: Facts, unseen: torch.Tensor) -> torch.Tensor:
+        x = self.norm1(x + self.attention(x, facts, unseen))
         return self.norm2(x + self.contract(gelu(self.expand(x))))
 
 
@@ -153,9 +156,9 @@ class XLNet(nn.Module):
         features = x if features is None else features
         if self.embed is not None and self.begins:
             x = self.embed(features[:, 0])
-        hidden = self.facts.hidden(features[:, 1])
+        unseen = self.facts.unseen(features[:, 1])
         for block in self.units.values():
-            x = block(x, self.facts, hidden)
+            x = block(x, self.facts, unseen)
         if self.head is None or self.embed is None:
             return x
         return linear(x[:, STREAMS - 1], self.embed.token.weight, self.head.bias)
