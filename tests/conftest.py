@@ -51,10 +51,12 @@ def start(tmp_path: Path) -> Launch:
 
 
 def launch_case(
-    case: Case, folder: Path, timeout_s: float = 120.0, worker: str = "suite.worker"
+    case: Case, folder: Path, timeout_s: float = 120.0, worker: str = "suite.worker",
+    turned: bool = False,
 ) -> Outcome:
+    """``turned`` gives the devices the same cores in the other order."""
     path, inputs = _written(case, folder)
-    cores = allowed_cores()[: case.devices]
+    cores = allowed_cores()[: case.devices][:: -1 if turned else 1]
     return launch(case, path, inputs, folder, cores, timeout_s, worker=worker)
 
 

@@ -93,14 +93,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.flaky(reruns=2))
 
 
-def launch_planted(case: Case, plant: str, folder: Path) -> Records:
+def launch_planted(case: Case, plant: str, folder: Path, turned: bool = False) -> Records:
     """The ranks' records of a launch with a plant; skips where a framework is missing."""
     for name in {case.engine, "tensorflow" if case.framework == "planted_tf" else "torch"}:
         if not installed([NEEDED[name]]):
             pytest.skip(f"{name} is not installed")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PLANT", plant)
-        outcome = launch_case(case, folder)
+        outcome = launch_case(case, folder, turned=turned)
     assert outcome.status == "ok", outcome.reason
     return outcome.records
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from suite.analysis.communication import load_balance
+from suite.analysis.communication import compute_seconds, load_balance
 from suite.spec.case import Case
-from tests.real.conftest import late_device, launch_planted
+from tests.real.conftest import ATTEMPTS, late_device, launch_planted
 
 COLUMNS = {
     "pytorch": ("planted", "torch"),
@@ -17,6 +18,7 @@ COLUMNS = {
     "horovod/torch": ("planted", "horovod"),
     "horovod/tensorflow": ("planted_tf", "horovod"),
 }
+EQUAL, TWO_TO_ONE = (1.0, 1.05), (4 / 3 * 0.95, 4 / 3 * 1.05)
 CELLS = [("data", ""), ("intra_layer", ""), ("inter_layer", "gpipe")]
 
 
@@ -32,17 +34,33 @@ def test_a_late_device_is_waited_for(
     truth(f"{what}: exposed share of the wait", "all of it", exposed, 0.9, 1.3)
 
 
-@pytest.mark.parametrize("cell", CELLS[:1], ids="-".join)
 @pytest.mark.parametrize("name", COLUMNS)
 def test_two_to_one_load_is_found(
-    name: str, cell: tuple[str, str], truth: Callable[..., None], tmp_path: Path
+    name: str, truth: Callable[..., None], tmp_path: Path
 ) -> None:
+    for attempt in range(ATTEMPTS):  # as for a late device
+        equal, unequal = _loads(name, tmp_path / str(attempt))
+        if equal <= EQUAL[1] and TWO_TO_ONE[0] <= unequal <= TWO_TO_ONE[1]:
+            break
+    truth(f"{name} data: L of equal loads", "1.000", equal, *EQUAL)
+    truth(f"{name} data: L of loads 2:1", "1.333", unequal, *TWO_TO_ONE)
+
+
+def _loads(name: str, folder: Path) -> tuple[float, float]:
+    """L of equal loads, and of one that is as many seconds longer as those were measured to be.
+
+    Twice the work is not twice the time: while one device computes alone it has the machine's
+    memory, and often its other hardware thread, to itself (L of doubled steps: 1.22 to 1.33). In
+    TensorFlow's profile only its own operations are work, so there the step is doubled.
+    """
     adapter, column = COLUMNS[name]
-    case = Case(adapter, column, *cell, "mlp", "wide", "real", "cpu", 2, steps=1, warmup_limit=20)
-    equal, unequal = (
-        load_balance(launch_planted(case, plant, tmp_path / f"of{plant[-1:]}"))["load_balance"]
-        for plant in ("", "work:1")
-    )
-    what = f"{name} {cell[0]}"
-    truth(f"{what}: L of equal loads", "1.000", equal, 1.0, 1.05)
-    truth(f"{what}: L of loads 2:1", "1.333", unequal, 4 / 3 * 0.95, 4 / 3 * 1.05)
+    case = Case(adapter, column, "data", "", "mlp", "wide", "real", "cpu", 2, steps=1,
+                warmup_limit=20)
+    # A core that is slower than the other is no load of its device: both have both in turns.
+    equal = np.mean([
+        np.median(compute_seconds(launch_planted(case, "", folder / f"{turned}", turned)), axis=0)
+        for turned in (False, True)
+    ], axis=0)
+    plant = "work:1" if name == "tensorflow" else f"spin:1:{equal.mean()}"
+    unequal = load_balance(launch_planted(case, plant, folder / "unequal"))["load_balance"]
+    return equal.max() / equal.mean(), unequal

@@ -1,8 +1,9 @@
 """Real adapters with a truth planted by PLANT, for measurements to find.
 
 ``PLANT=delay:RANK:SECONDS`` makes a rank begin every second step late; ``PLANT=work:RANK`` makes it
-compute each step twice, once with communication switched off; ``PLANT=count`` leaves the
-framework's own count of a timed step's collectives beside the record.
+compute each step twice, once with communication switched off; ``PLANT=spin:RANK:SECONDS`` makes it
+compute as much longer, without touching memory; ``PLANT=count`` leaves the framework's own count of
+a timed step's collectives beside the record.
 """
 
 from __future__ import annotations

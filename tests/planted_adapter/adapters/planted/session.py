@@ -25,7 +25,7 @@ def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Se
     kind, _, rest = os.environ.get("PLANT", "").partition(":")
     number, _, amount = rest.partition(":")
     if kind and int(number) == rank.index:
-        planted = {"delay": _delayed, "work": _doubled}[kind]
+        planted = {"delay": _delayed, "work": _doubled, "spin": _spun}[kind]
         session.step = planted(session, session.step, amount)  # type: ignore[method-assign]
     return session
 
@@ -61,3 +61,13 @@ def _doubled(session: Any, step: Any, amount: str) -> Any:
         return step(index)
 
     return twice
+
+
+def _spun(session: Any, step: Any, amount: str) -> Any:
+    def more(index: int) -> Any:
+        end = time.process_time() + float(amount)
+        while time.process_time() < end:
+            pass
+        return step(index)
+
+    return more

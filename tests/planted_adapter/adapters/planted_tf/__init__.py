@@ -1,7 +1,8 @@
 """TensorFlow and Horovod on it with a truth planted by PLANT, for measurements to find.
 
-``PLANT=delay:DEVICE:SECONDS`` makes a device begin every second step late; ``PLANT=work:DEVICE``
-makes it compute each step twice, once on its own.
+``PLANT=delay:DEVICE:SECONDS`` makes a device begin every second step late. Of Horovod's ranks
+``PLANT=spin:DEVICE:SECONDS`` makes one compute as much longer, without touching memory; of
+TensorFlow's replicas ``PLANT=work:DEVICE`` makes one compute each step twice, once on its own.
 """
 
 from __future__ import annotations

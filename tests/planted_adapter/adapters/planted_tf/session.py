@@ -83,16 +83,18 @@ def _sleeping(session: Any, amount: str) -> Callable[[int], None]:
     return lambda index: time.sleep(float(amount) * (index % 2))
 
 
-def _computing(session: Any, amount: str) -> Callable[[int], None]:
-    """A silent step, built while the session is still unplanted."""
-    session.silent_step(0)
-    graph, run = session._silenced, session.run
-    return lambda index: run(graph, index)
+def _spinning(session: Any, amount: str) -> Callable[[int], None]:
+    return lambda index: _spin(float(amount))
+
+
+def _spin(seconds: float) -> None:
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
 
 
 def _delay(session: Any, device: int, amount: str) -> None:
     """The features of ``device`` come late: of a replica, or of the first device."""
-
     begun = [0]
     _before_each_step(session, lambda index: begun.append(index))
 
@@ -109,9 +111,6 @@ def _delay(session: Any, device: int, amount: str) -> None:
 
 
 def _work(session: Any, device: int, amount: str) -> None:
-    if session.case.strategy == "intra_layer":
-        _heavier_branches(session, device)
-        return
     original, update = Training.loss_and_gradients, _Update(session, device, session.variables)
 
     def after_extra(features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
@@ -144,34 +143,6 @@ def _replace_features(session: Any, device: int, change: Callable[..., tf.Tensor
     setattr(owner, name, planted)
 
 
-def _heavier_branches(session: Any, device: int) -> None:
-    original = type(session)._apply
-    update = _Update(session, device, session.shards[device])
-
-    def apply(self: Any, shares: Any, x: tf.Tensor, names: list[str]) -> tf.Tensor:
-        branch = shares[device].branch
-
-        def heavier(weights: Any, entering: tf.Tensor) -> Any:
-            return branch(weights, _after_extra_branch(branch, weights, entering, update))
-
-        shares[device].branch = heavier
-        return original(self, shares, x, names)
-
-    type(session)._apply = apply
-
-
-def _after_extra_branch(
-    branch: Any, weights: Any, entering: tf.Tensor, update: _Update
-) -> tf.Tensor:
-    other = tf.stop_gradient(entering) * 1.0001
-    with tf.GradientTape() as tape:
-        tape.watch(other)
-        result, _ = next(branch(weights, other))
-    found = tape.gradient(result, {"": other, **weights})
-    update({name: one for name, one in found.items() if name and one is not None})
-    return _after(entering, [one for one in found.values() if one is not None])
-
-
 class _Update:
     """The optimiser's kernel once more, on variables that nobody else has."""
 
@@ -200,5 +171,5 @@ def _after(tensor: tf.Tensor, others: list[tf.Tensor]) -> tf.Tensor:
     return tensor + 1e-30 * tf.add_n([tf.reshape(other, (-1,))[0] for other in others])
 
 
-_RANK_PLANTS = {"delay": _sleeping, "work": _computing}
+_RANK_PLANTS = {"delay": _sleeping, "spin": _spinning}
 _GRAPH_PLANTS = {"delay": _delay, "work": _work}
