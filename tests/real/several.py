@@ -19,9 +19,6 @@ from typing import Any
 from suite.spec.case import Case, Rank
 from suite.worker import arrive, leave, load_inputs, run_rank, swift_start
 
-# Adapters of the tests, whose cases name Horovod as their engine.
-PLANTED = {"planted": "torch", "planted_tf": "tensorflow"}
-
 
 def main() -> None:
     first, listing, rank = arrive()
@@ -29,7 +26,7 @@ def main() -> None:
         module = importlib.import_module(f"adapters.{first.framework}.session")
     listed = [list(map(Path, paths)) for paths in json.loads(listing.read_text())]
     cases = [Case.read(path) for path, _, _ in listed]
-    leave_group = _one_horovod(cases) if "horovod" in (first.framework, first.engine) else None
+    leave_group = _one_horovod(cases) if first.framework == "horovod" else None
     method = os.environ.get("SUITE_INIT_METHOD", "")
     held = []
     for number, (case, (_, inputs, folder)) in enumerate(zip(cases, listed, strict=True)):
@@ -44,8 +41,7 @@ def main() -> None:
 
 def _one_horovod(cases: list[Case]) -> Callable[[], None]:
     """Horovod cannot join a second time: the group is joined once, with the sets of all cases."""
-    engine = PLANTED.get(cases[0].framework, cases[0].engine)
-    hvd: Any = importlib.import_module(f"horovod.{engine}")
+    hvd: Any = importlib.import_module(f"horovod.{cases[0].engine}")
     common = importlib.import_module("adapters.horovod.common")
     groups = dict.fromkeys(ranks for case in cases for ranks in common.shared_by(case))
     sets = common.ProcessSets(hvd, cases[0].devices, groups)
