@@ -8,8 +8,10 @@ READY := $(VENV)/.ready
 run: setup
 	$(BIN)/python -m suite run
 
+# What times real work first, with nothing beside it; the rest two at a time.
 test: setup lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -m "not alone" -n 2 --dist loadgroup
 
 lint: setup
 	$(BIN)/ruff check .

@@ -71,21 +71,16 @@ def _written(case: Case, folder: Path) -> tuple[Path, Path]:
     return path, inputs
 
 
-def several_launched(
-    cases: list[Case], folder: Path, timeout_s: float, name: Callable[[Case], str] | None = None
-) -> dict[str, Path]:
+def several_launched(cases: list[Case], folder: Path, timeout_s: float) -> dict[Case, Path]:
     """One group that runs cases of one column and device count in turn.
 
-    Each one's folder by its id, or another ``name``; those that were done when the group died have
-    their record.
+    Each one's folder; those that were done when the group died have their record.
     """
-    named = {name(case) if name else case.case_id: case for case in cases}
-    folders = {key: folder / key for key in named}
+    folders = {case: folder / f"{number}-{case.case_id}" for number, case in enumerate(cases)}
     listing = []
-    for key, case in named.items():
-        folders[key].mkdir(parents=True)
-        paths = (*_written(case, folders[key]), folders[key])
-        listing.append([str(path) for path in paths])
+    for case, own in folders.items():
+        own.mkdir(parents=True)
+        listing.append([str(path) for path in (*_written(case, own), own)])
     inputs = folder / "several.json"
     inputs.write_text(json.dumps(listing))
     first, cores = cases[0], allowed_cores()[: cases[0].devices]
@@ -94,6 +89,16 @@ def several_launched(
         worker="tests.real.several",
     )
     return folders
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What stays in one process of ``pytest -n 2 --dist loadgroup``: a file, a column's cells."""
+    for item in items:
+        lane = item.path.name
+        if "ran" in getattr(item, "fixturenames", ()):
+            case = item.callspec.params["case"]
+            lane = f"{case.framework} {case.engine}"
+        item.add_marker(pytest.mark.xdist_group(lane))
 
 
 class References:
@@ -114,10 +119,11 @@ class References:
         if not missing:
             return
         folder = self._new_folder()
-        for name, each in several_launched(missing, folder, 280, _name).items():
-            record = each / "rank-0.json"
+        for single, own in several_launched(missing, folder, 280).items():
+            record = own / "rank-0.json"
             assert record.exists(), (folder / "group" / "worker.log").read_text()[-2000:]
-            self._known[name] = load_evidence(each, json.loads(record.read_text())["losses"])
+            losses = json.loads(record.read_text())["losses"]
+            self._known[_name(single)] = load_evidence(own, losses)
 
 
 def _reference_of(case: Case, dtype: str) -> Case:

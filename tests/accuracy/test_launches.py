@@ -19,6 +19,7 @@ def test_real_launches_of_one_case_seldom_differ(name: str, count: int) -> None:
     assert false_differences(RECORDED[name], count, draws=1000) <= 0.07
 
 
+@pytest.mark.alone
 def test_equal_is_a_tie_and_five_percent_is_found() -> None:
     found = [compare_once(seed, repeats=10) for seed in range(3)]
     assert sum(one.same.verdict != "tie" for one in found) <= 1

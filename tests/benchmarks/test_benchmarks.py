@@ -26,6 +26,7 @@ from suite.spec.case import Case
 from suite.spec.workloads import find_workload, initial_weights
 from suite.storage import Storage, StoredLaunch, compact
 
+pytestmark = pytest.mark.alone
 COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for engine in engines]
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from suite.analysis.communication import AMONG, payloads
 from suite.analysis.parity import Evidence
+from suite.config import ENGINES
 from suite.environment import installed
 from suite.launch import manifest
 from suite.proofs import load_evidence
@@ -23,37 +22,41 @@ from tests.conftest import References, several_launched
 Column = tuple[str, str]
 Records = list[dict[str, Any]]
 Find = Callable[[Case], Path]
+COLUMNS: list[Column] = [
+    (framework, engine) for framework, engines in ENGINES.items() for engine in engines
+]
+GROUP_LIMIT_S = 780
 
 
-def skip_unless_offered(case: Case) -> None:
-    """Skips, with the reason, what is not installed, not supported or not divisible."""
+def name(case: Case) -> str:
+    """A test's id."""
+    return case.case_id.replace("tests.depths:", "")
+
+
+def unable(case: Case) -> str:
+    """Why a case cannot run here: what is not installed, not supported or not divisible."""
     offered = manifest(case.framework)
     if not installed(list(offered.DISTRIBUTIONS)):
-        pytest.skip(f"{case.framework} is not installed")
-    if reason := offered.unsupported_reason(case) or division_problem(case):
-        pytest.skip(reason)
+        return f"{case.framework} is not installed"
+    return offered.unsupported_reason(case) or division_problem(case)
 
 
-def launched_together(
-    cases: Callable[[Column], list[Case]], folder: Path, limit_s: float,
-    reference: References | None = None,
-) -> Find:
-    """Finds the folder of a case: all cases of its column and device count are launched at once.
+def launched_together(cases: Iterable[Case], folder: Path, reference: References) -> Find:
+    """Finds the folder of a case: all able cases of its column and device count are one launch.
 
-    So are the references, if these are given, that they will be held against.
+    So are the references that they will be held against.
     """
+    groups: dict[tuple[str, str, int], list[Case]] = {}
+    for case in dict.fromkeys(cases):
+        groups.setdefault((case.framework, case.engine, case.devices), []).append(case)
 
     @cache
-    def launched(column: Column, devices: int) -> dict[str, Path]:
-        offered = manifest(column[0])
-        able = [case for case in cases(column) if case.devices == devices
-                and not offered.unsupported_reason(case) and not division_problem(case)]
-        where = folder / "-".join((*column, str(devices)))
-        if reference:
-            reference.prepare(able)
-        return several_launched(able, where, limit_s)
+    def launched(*key: Any) -> dict[Case, Path]:
+        able = [case for case in groups[key] if not unable(case)]
+        reference.prepare(able)
+        return several_launched(able, folder / "-".join(map(str, key)), GROUP_LIMIT_S)
 
-    return lambda case: launched((case.framework, case.engine), case.devices)[case.case_id]
+    return lambda case: launched(case.framework, case.engine, case.devices)[case]
 
 
 def records_of(folder: Path) -> Records:

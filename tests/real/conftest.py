@@ -14,8 +14,8 @@ import pytest
 from suite.analysis.communication import communication, waits
 from suite.environment import allowed_cores, installed
 from suite.spec.case import Case
-from tests.conftest import Launch, launch_case
-from tests.real.cells import Find, Records
+from tests.conftest import Launch, References, launch_case
+from tests.real.cells import GROUP_LIMIT_S, Find, Records, launched_together, unable
 
 DELAY_S, ATTEMPTS = 0.050, 3
 # What a core loses to others before a miss says nothing; an idle machine loses under 1 %.
@@ -91,6 +91,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.flaky(reruns=2))
+        if "ran" in getattr(item, "fixturenames", ()):  # the first of a column launches for all
+            item.add_marker(pytest.mark.timeout(GROUP_LIMIT_S + 60))
 
 
 def launch_planted(case: Case, plant: str, folder: Path, turned: bool = False) -> Records:
@@ -105,14 +107,27 @@ def launch_planted(case: Case, plant: str, folder: Path, turned: bool = False) -
     return outcome.records
 
 
+@pytest.fixture(scope="session")
+def group(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, reference: References
+) -> Find:
+    """What the chosen tests ask for by their parameter ``case``, a column at a time."""
+    cases = [item.callspec.params["case"] for item in request.session.items
+             if "ran" in getattr(item, "fixturenames", ())]
+    return launched_together(cases, tmp_path_factory.mktemp("groups"), reference)
+
+
 @pytest.fixture
 def ran(request: pytest.FixtureRequest, group: Find, start: Launch) -> Find:
-    """A case's folder, from the module's ``group``.
+    """The folder of the test's ``case``, launched together with others.
 
-    Alone where that died before it, and in another attempt: the same records would say the same.
+    Alone where their group died before it, and in another attempt: the same records would say the
+    same.
     """
 
     def find(case: Case) -> Path:
+        if reason := unable(case):
+            pytest.skip(reason)
         again = getattr(request.node, "execution_count", 1) > 1
         if not again and (group(case) / "rank-0.json").exists():
             return group(case)

@@ -9,30 +9,27 @@ import pytest
 
 from suite.analysis.communication import missing_reason
 from suite.analysis.parity import Evidence, Verdict
-from suite.config import ENGINES
 from suite.spec.case import PARITY_STEPS, Case
 from suite.spec.strategies import COMPRESSIONS, MULTI_WORKER, STRATEGIES, VARIANTS
 from suite.spec.workloads import WORKLOADS
-from tests.conftest import References
 from tests.depths import case_fields
 from tests.real.cells import (
+    COLUMNS,
     Column,
     Find,
     Records,
     check_payloads,
     evidence_of,
-    launched_together,
+    name,
     records_of,
-    skip_unless_offered,
 )
 
-COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for engine in engines]
 DEFAULTS = [(strategy, VARIANTS[strategy][0]) for strategy in STRATEGIES]
 # Compressed gradients have gates and a test of their own, workers another launch plan.
 OTHERS = [(strategy, variant) for strategy in STRATEGIES for variant in VARIANTS[strategy][1:]
           if variant not in (*COMPRESSIONS, MULTI_WORKER)]
 # What a schedule or full sharding may break: tied ends, and statistics of a micro-batch.
-FAMILIES = [name + "/shallow" * (name in ("bert", "gpt", "xlnet")) for name in WORKLOADS]
+FAMILIES = [each + "/shallow" * (each in ("bert", "gpt", "xlnet")) for each in WORKLOADS]
 CELLS = [(cell, workload) for cell in DEFAULTS for workload in FAMILIES]
 CELLS += [(cell, workload) for cell in OTHERS for workload in ("gpt", "resnet")]
 # TensorFlow traces two more graphs of each.
@@ -42,7 +39,7 @@ COUNTED_IN_TORCH = [*((cell, "gpt") for cell in OTHERS), (("intra_layer", ""), "
 RING = ("inter_layer", "interleaved")
 
 
-def _case(column: Column, cell: tuple[str, str], workload: str, devices: int) -> Case:
+def _case(column: Column, cell: tuple[str, str], workload: str, devices: int = 2) -> Case:
     count = 1 if cell[0] == "single" else devices
     counted = devices == 2 and (cell, workload) in _counted(column)
     return Case(*column, *cell, *case_fields(workload), "real", "cpu", count, steps=1,
@@ -60,55 +57,21 @@ def _four(column: Column) -> list[Case]:
             _case(column, RING, deep, 4)]
 
 
-@pytest.fixture(scope="module")
-def group(tmp_path_factory: pytest.TempPathFactory, reference: References) -> Find:
-    """What one group of processes can run: the cells of a column and a count of devices."""
-
-    def cases(column: Column) -> list[Case]:
-        return [_case(column, *cell, 2) for cell in CELLS] + _four(column)
-
-    return launched_together(cases, tmp_path_factory.mktemp("cells"), 600, reference)
-
-
-def _check(verdict: Verdict) -> None:
+@pytest.mark.parametrize("case", [
+    *(_case(column, *cell) for column in COLUMNS for cell in CELLS),
+    *(case for column in COLUMNS for case in _four(column)),
+], ids=name)
+def test_a_cell_is_at_parity(
+    case: Case, ran: Find, hold: Callable[[Case, Evidence], Verdict]
+) -> None:
+    verdict = hold(case, evidence_of(ran(case)))
     assert verdict.status == "ok", verdict.reason
 
 
-@pytest.mark.timeout(700)  # the first of a column launches for all
-@pytest.mark.parametrize(("cell", "workload"), CELLS, ids=lambda part: "-".join(part)
-                         if isinstance(part, tuple) else part)
-@pytest.mark.parametrize("column", COLUMNS, ids="-".join)
-def test_two_devices(
-    column: Column, cell: tuple[str, str], workload: str, ran: Find,
-    hold: Callable[[Case, Evidence], Verdict],
-) -> None:
-    case = _case(column, cell, workload, 2)
-    skip_unless_offered(case)
-    _check(hold(case, evidence_of(ran(case))))
-
-
-@pytest.mark.timeout(700)
-@pytest.mark.parametrize("number", range(len(STRATEGIES)))
-@pytest.mark.parametrize("column", COLUMNS, ids="-".join)
-def test_four_devices_on_fewer_cores(
-    column: Column, number: int, ran: Find, hold: Callable[[Case, Evidence], Verdict],
-) -> None:
-    case = _four(column)[number]
-    skip_unless_offered(case)
-    _check(hold(case, evidence_of(ran(case))))
-
-
-@pytest.mark.timeout(700)
 @pytest.mark.parametrize(
-    ("column", "cell", "workload"),
-    [(column, *counted) for column in COLUMNS for counted in _counted(column)],
-    ids=lambda part: "-".join(part) if isinstance(part, tuple) else part,
+    "case", [_case(column, *cell) for column in COLUMNS for cell in _counted(column)], ids=name,
 )
-def test_a_step_sends_what_the_formula_says(
-    column: Column, cell: tuple[str, str], workload: str, ran: Find
-) -> None:
-    case = _case(column, cell, workload, 2)
-    skip_unless_offered(case)
+def test_a_step_sends_what_the_formula_says(case: Case, ran: Find) -> None:
     records = records_of(ran(case))
     check_payloads(case, records)
     _check_shape(records)
@@ -117,8 +80,8 @@ def test_a_step_sends_what_the_formula_says(
 def _check_shape(records: Records) -> None:
     """Every hop is sent and received, and the compute clocks are clocks."""
     assert missing_reason(records) == ""
-    for name in ("traces", "profiles"):
-        events = [event for record in records for event in record[name][0]["events"]]
+    for kept in ("traces", "profiles"):
+        events = [event for record in records for event in record[kept][0]["events"]]
         roles = {role: [e["key"] for e in events if e["role"] == role] for role in ("send", "recv")}
         assert sorted(roles["send"]) == sorted(roles["recv"])
         assert all(event["start_s"] <= event["end_s"] for event in events)

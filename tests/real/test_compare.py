@@ -27,6 +27,7 @@ def _compare(before: Path, after: Path) -> tuple[int, dict[str, object]]:
     return done.returncode, json.loads(done.stdout)[0]["rows"][0]
 
 
+@pytest.mark.alone
 def test_equal_runs_tie_and_a_planted_slowdown_ends_with_three(tmp_path: Path) -> None:
     first, again, slower = (_run(tmp_path / name, extra) for name, extra in
                             (("first", 0), ("again", 0), ("slower", 4)))

@@ -44,6 +44,7 @@ def _fit(framework: str, link: ShapedLink, folder: Path) -> LinkFit:
 
 
 @shaped
+@pytest.mark.alone
 @pytest.mark.parametrize("rate_mbit", [200, 400, 800])
 @pytest.mark.parametrize("framework", ["pytorch", "horovod"])
 def test_alpha_is_the_shaped_rate(
@@ -61,6 +62,7 @@ def test_alpha_is_the_shaped_rate(
 
 
 @shaped
+@pytest.mark.alone
 def test_a_steps_t_comm_is_predicted(truth: Callable[..., None], tmp_path: Path) -> None:
     """DDP of mlp wide: 12.9 MB of gradients a step over 400 Mbit/s."""
     _needs("pytorch")

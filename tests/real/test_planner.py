@@ -10,44 +10,33 @@ import pytest
 
 from suite.analysis.communication import load_balance
 from suite.analysis.parity import Evidence, Verdict
-from suite.environment import installed
-from suite.proofs import load_evidence
-from suite.reading import ranks
-from suite.spec.case import Case
-from tests.conftest import several_launched
+from suite.spec.case import PARITY_STEPS, Case
+from tests.real.cells import COLUMNS, Column, Find, evidence_of, name
 from tests.real.conftest import launch_planted
 
 SPEEDS = (1.0, 0.5)
 PIPE = ("inter_layer", "gpipe")
-CELLS = {
-    ("pytorch", "torch"): [("data", ""), ("data", "fsdp"), PIPE],
-    ("horovod", "torch"): [("data", ""), PIPE],
-    ("horovod", "tensorflow"): [("data", ""), PIPE],
-    ("tensorflow", "tensorflow"): [("data", ""), PIPE],
-}
-NEEDED = {"pytorch": ["torch"], "tensorflow": ["tensorflow-cpu", "tensorflow"],
-          "horovod": ["horovod"]}
+CELLS = [("data", ""), ("data", "fsdp"), PIPE]
 
 
-@pytest.mark.parametrize("column", list(CELLS), ids="-".join)
-def test_uneven_shares_are_at_parity(
-    column: tuple[str, str], hold: Callable[[Case, Evidence], Verdict], tmp_path: Path
-) -> None:
-    if not installed(NEEDED[column[0]]):
-        pytest.skip(f"{column[0]} is not installed")
+def _case(column: Column, strategy: str, variant: str) -> Case:
     # mlp wide: the slow stage of a pipeline gets a layer less.
-    cases = [
-        Case(*column, *cell, "mlp", "wide" if cell == PIPE else "tiny", "real", "cpu", 2,
-             steps=1, warmup_limit=10, probe_steps=1, device_speeds=SPEEDS)
-        for cell in CELLS[column]
-    ]
-    folders = several_launched(cases, tmp_path, 200.0)
-    for case in cases:
-        folder = folders[case.case_id]
-        verdict = hold(case, load_evidence(folder, ranks(folder)[0]["losses"]))
-        assert verdict.status == "ok", (case.case_id, verdict)
+    size = "wide" if strategy == "inter_layer" else "tiny"
+    return Case(*column, strategy, variant, "mlp", size, "real", "cpu", 2, steps=1,
+                warmup_limit=PARITY_STEPS, probe_steps=1, device_speeds=SPEEDS)
 
 
+@pytest.mark.parametrize(
+    "case", [_case(column, *cell) for column in COLUMNS for cell in CELLS], ids=name
+)
+def test_uneven_shares_are_at_parity(
+    case: Case, ran: Find, hold: Callable[[Case, Evidence], Verdict]
+) -> None:
+    verdict = hold(case, evidence_of(ran(case)))
+    assert verdict.status == "ok", verdict.reason
+
+
+@pytest.mark.alone
 @pytest.mark.parametrize("cell", [("data", ""), PIPE], ids="-".join)
 def test_a_plan_balances_a_device_that_works_twice(
     cell: tuple[str, str], truth: Callable[..., None], tmp_path: Path

@@ -12,6 +12,7 @@ from suite.analysis.communication import compute_seconds, load_balance
 from suite.spec.case import Case
 from tests.real.conftest import ATTEMPTS, late_device, launch_planted
 
+pytestmark = pytest.mark.alone
 COLUMNS = {
     "pytorch": ("planted", "torch"),
     "tensorflow": ("planted_tf", "tensorflow"),

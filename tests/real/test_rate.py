@@ -29,6 +29,7 @@ rates = [matmul_flops_s("/cpu:0", lambda: None)]
 }
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("framework", list(PROGRAMS))
 def test_rate(framework: str) -> None:
     if not installed(list(manifest(framework).DISTRIBUTIONS)):

@@ -21,6 +21,7 @@ from tests.reference.pair import script_name
 COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for engine in engines]
 
 
+@pytest.mark.alone
 def test_both_sides_train_in_one_group_of_processes() -> None:
     case = next(case for case in cases(4) if script_name(case) == "pytorch_data")
     found = measure(case, 1)
