@@ -11,7 +11,7 @@ run: setup
 # What times real work first, with nothing beside it; the rest two at a time.
 test: setup lint
 	$(BIN)/python -m pytest -m alone
-	$(BIN)/python -m pytest -m "not alone" -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -m "not alone" -n 2 --dist loadgroup --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check .

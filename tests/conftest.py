@@ -91,6 +91,7 @@ def several_launched(cases: list[Case], folder: Path, timeout_s: float) -> dict[
     return folders
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What stays in one process of ``pytest -n 2 --dist loadgroup``: a file, a column's cells."""
     for item in items:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 RUN = ["run", "--strategy", "single", "--workload", "mlp", "--size", "tiny", "--data", "synthetic",
        "--steps", "30", "--warmup", "20", "--repeats", "10", "--no-link", "--quiet"]
 
