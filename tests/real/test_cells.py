@@ -52,9 +52,14 @@ def _counted(column: Column) -> list[tuple[tuple[str, str], str]]:
 
 def _four(column: Column) -> list[Case]:
     """With more devices than cores; the last one's hand-over to the first needs eight units."""
-    deep = "gpt/deep" if column[1] == "torch" else "mlp/deep"
-    return [*(_case(column, cell, "gpt", 4) for cell in DEFAULTS[1:]),
-            _case(column, RING, deep, 4)]
+    torch = column[1] == "torch"
+    split, staged, ring = ("gpt", "gpt", "gpt/deep") if torch else (
+        "gpt/shallow", "mlp/deep", "mlp/deep")
+    return [
+        *(_case(column, cell, staged if cell[0] == "inter_layer" else split, 4)
+          for cell in DEFAULTS[1:]),
+        _case(column, RING, ring, 4),
+    ]
 
 
 @pytest.mark.parametrize("case", [

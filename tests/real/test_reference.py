@@ -16,6 +16,7 @@ from suite.spec.strategies import STRATEGIES
 from suite.spec.workloads import find_workload
 from tests.conftest import launch_case
 from tests.reference.__main__ import SIZES, cases, measure
+from tests.reference.losses import WORKLOADS
 from tests.reference.pair import script_name
 
 COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for engine in engines]
@@ -39,7 +40,7 @@ def test_plain_scripts_train_as_the_single_device_does(
     case = Case(framework, engine, "data", "", "mlp", "tiny", "real", "cpu", 2)
     outcome = launch_case(case, tmp_path / "losses", 240, worker="tests.reference.losses")
     assert outcome.status == "ok", outcome.reason
-    for workload, size in SIZES.items():
+    for workload in WORKLOADS[framework]:
         found = {
             key.removeprefix(f"{workload} "): _mean([one["losses"][key] for one in outcome.records])
             for key in outcome.records[0]["losses"] if key.startswith(f"{workload} ")
@@ -50,7 +51,7 @@ def test_plain_scripts_train_as_the_single_device_does(
             grouped = strategy in ("data", "inter_layer") and "grouped" in found
             expected = found["grouped" if grouped else "single"]
             assert found[strategy] == pytest.approx(expected, rel=1e-5), (workload, strategy)
-        spec = find_workload(workload, size)
+        spec = find_workload(workload, SIZES[workload])
         written = sorted(prod(shape) for shape in spec.shapes().values())
         for one in outcome.records:
             assert sorted(one["sizes"][workload]) == written, workload
