@@ -225,6 +225,7 @@ def _probes(
         record.traced_step_seconds.append(trace.seconds)
         record.profiles.append(asdict(trace))
         index += 1
+    session.silent_step(index)  # not counted: a session may set itself up for silence
     for _ in range(case.probe_steps):
         began = clock()
         session.silent_step(index)

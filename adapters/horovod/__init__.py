@@ -29,7 +29,6 @@ LIBRARIES = {"torch": "mpi_lib_v2", "tensorflow": "mpi_lib"}
 BUILT_AGAINST = {"torch": "pytorch", "tensorflow": "tensorflow"}
 # Horovod's own defaults, pinned and recorded with every row. A shorter cycle answers small
 # messages sooner but takes time from the rank's one core: 0.1 ms slowed the single device by 15 %.
-CYCLE_MS, FUSION_BYTES = "1", str(64 * 1024 * 1024)
 
 
 def unsupported_reason(case: Case) -> str:
@@ -110,11 +109,7 @@ def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
         "HOROVOD_CONTROLLER": "gloo",
         "HOROVOD_CPU_OPERATIONS": "gloo",
         "HOROVOD_GLOO_IFACE": case.interface,
-        "HOROVOD_CYCLE_TIME": CYCLE_MS,
-        "HOROVOD_FUSION_THRESHOLD": FUSION_BYTES,
         "HOROVOD_AUTOTUNE": "0",
-        # Allows a timeline to be started; none runs before the traced pass.
-        "HOROVOD_TIMELINE": "DYNAMIC",
         "HOROVOD_HOSTNAME": "localhost",
         "HOROVOD_SIZE": str(count),
         "HOROVOD_LOCAL_SIZE": str(count),

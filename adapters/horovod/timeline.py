@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from typing import Any
 
 from suite.spec.adapter import CommEvent
 
+# A group is joined for all that is timed, again for its timeline, and once more without.
+JOINS, SPARE_PORTS = 3, "SUITE_SPARE_RENDEZVOUS_PORTS"
 # Starting and stopping take effect with the background thread's next cycles.
 SETTLE_SECONDS = 0.05
 KINDS = {"ALLREDUCE": "all_reduce", "BROADCAST": "broadcast", "ALLGATHER": "all_gather"}
@@ -21,9 +24,26 @@ EPOCH = "start_time_since_epoch_in_micros"
 DTYPE_BYTES = {"float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2}
 
 
+def join_again(hvd: Any, timeline: bool) -> None:
+    """The same ranks as a new group, with or without a timeline; every rank must call it.
+
+    A thread of the timeline's yields in a loop from joining to leaving, recording or not: on rank 0
+    a clean step would have it beside itself. The new group has no process sets but the global one.
+    """
+    hvd.barrier()
+    hvd.shutdown()
+    os.environ["HOROVOD_GLOO_RENDEZVOUS_PORT"], _, spare = os.environ[SPARE_PORTS].partition(",")
+    os.environ[SPARE_PORTS] = spare
+    if timeline:
+        os.environ["HOROVOD_TIMELINE"] = "DYNAMIC"  # to be started later
+    else:
+        del os.environ["HOROVOD_TIMELINE"]
+    hvd.init()
+
+
 @contextmanager
 def recorded(hvd: Any, path: Path) -> Iterator[None]:
-    """Writes ``path`` on rank 0; every rank must call it (needs ``HOROVOD_TIMELINE=DYNAMIC``)."""
+    """Writes ``path`` on rank 0; every rank must call it, in a group joined with a timeline."""
     hvd.start_timeline(str(path))
     time.sleep(SETTLE_SECONDS)
     try:

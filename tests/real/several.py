@@ -40,15 +40,20 @@ def main() -> None:
 
 
 def _one_horovod(cases: list[Case]) -> Callable[[], None]:
-    """Horovod cannot join a second time: the group is joined once, with the sets of all cases."""
+    """The group is joined once, with all cases' sets, and with a timeline for those that ask."""
     hvd: Any = importlib.import_module(f"horovod.{cases[0].engine}")
     common = importlib.import_module("adapters.horovod.common")
     groups = dict.fromkeys(ranks for case in cases for ranks in common.shared_by(case))
     sets = common.ProcessSets(hvd, cases[0].devices, groups)
     shutdown, init = hvd.shutdown, hvd.init
-    hvd.shutdown, hvd.ProcessSet = lambda: None, sets.of
-    # When the first session joins, since it counts the threads that this starts.
-    hvd.init = lambda process_sets: None if hvd.is_initialized() else init(process_sets=sets.new)
+
+    def init_once(process_sets: Any = ()) -> None:
+        # When the first session joins, since it counts the threads that this starts.
+        if not hvd.is_initialized():
+            os.environ["HOROVOD_TIMELINE"] = "DYNAMIC"
+            init(process_sets=sets.new)
+
+    hvd.shutdown, hvd.ProcessSet, hvd.init = lambda: None, sets.of, init_once
     return shutdown
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import horovod.tensorflow as hvd
 import tensorflow as tf
 
-from adapters.horovod.common import HorovodLink, ProcessSets
+from adapters.horovod.common import HorovodLink, ProcessSets, join
 from adapters.tensorflow.models.training import open_devices
 from suite.spec.case import Case, Rank
 from suite.spec.link import ELEMENT_BYTES, Call, Interval
@@ -18,7 +18,7 @@ def open_engine(case: Case, rank: Rank) -> TensorFlowEngineLink:
     """Joins the group."""
     device = open_devices(case, 1, first=rank.index)[0]
     sets = ProcessSets(hvd, rank.processes, [(0, 1)])
-    hvd.init(process_sets=sets.new)
+    join(hvd, sets)
     return TensorFlowEngineLink(rank, device, sets.of((0, 1)))
 
 

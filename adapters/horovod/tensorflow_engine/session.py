@@ -14,6 +14,7 @@ from adapters.horovod.common import (
     OnMesh,
     ProcessSets,
     gather_arrays,
+    join,
     ledger,
     shared_by,
     whole_arrays,
@@ -35,7 +36,7 @@ def open_engine(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Ses
     tf.zeros(()).numpy()
     clock = ComputeClock()
     sets = ProcessSets(hvd, rank.processes, shared_by(case))
-    hvd.init(process_sets=sets.new)
+    join(hvd, sets)
     clock.initialised()
     session = _session_class(case)
     session.rank, session.sets, session.clock = rank, sets, clock

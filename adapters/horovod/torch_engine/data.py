@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import horovod.torch as hvd
@@ -12,8 +14,10 @@ import torch
 from horovod.torch import optimizer as hvd_optimizer
 from torch import nn
 
+from adapters.horovod.timeline import fused_operations, join_again, recorded
 from adapters.horovod.torch_engine.session import HorovodSession, Watch
 from adapters.pytorch.models.images import laid_out
+from suite.spec.adapter import StepTrace
 from suite.spec.strategies import batch_slice
 from suite.spec.workloads import Weights
 
@@ -23,6 +27,8 @@ class DataSession(HorovodSession):
 
     Shards by the devices' speeds come with a weighted loss instead.
     """
+
+    _has_timeline = False
 
     def local_batch(self, features: Any, targets: Any) -> tuple[Any, Any]:
         share = batch_slice(
@@ -56,6 +62,28 @@ class DataSession(HorovodSession):
     def passes(self) -> int:
         """Backward passes a step, of which the last one's gradients are reduced."""
         return self.case.micro_batches if self.staged else self.case.accumulate
+
+    def traced_step(self, index: int, timeline: Path | None) -> StepTrace:
+        if len(self.case.axes.axes) > 1:  # rank 0 alone would tell, of its own group's operations
+            return super().traced_step(index, timeline)
+        if not self._has_timeline:
+            self._join_again(timeline=True)
+            self.step(index)  # a new group has to negotiate every tensor once
+        path = self.rank.folder / "horovod-timeline.json"
+        with recorded(hvd, path):
+            trace = super().traced_step(index, timeline)
+        return trace if self.rank.index else replace(
+            trace, events=fused_operations(path.read_text())
+        )
+
+    def silent_step(self, index: int) -> None:
+        if self._has_timeline:
+            self._join_again(timeline=False)
+        super().silent_step(index)
+
+    def _join_again(self, timeline: bool) -> None:
+        join_again(hvd, timeline)
+        self._has_timeline = timeline
 
     def reduce_gradients(self) -> None:
         self.optimizer.synchronize()

@@ -9,7 +9,7 @@ from typing import Any
 import horovod.torch as hvd
 import torch
 
-from adapters.horovod.common import HorovodLink, ProcessSets
+from adapters.horovod.common import HorovodLink, ProcessSets, join
 from adapters.pytorch.models.training import open_device
 from suite.spec.case import Case, Rank
 from suite.spec.link import ELEMENT_BYTES, Call, Interval
@@ -19,7 +19,7 @@ def open_engine(case: Case, rank: Rank) -> TorchEngineLink:
     """Joins the group."""
     device = open_device(case, rank)
     sets = ProcessSets(hvd, rank.processes, [(0, 1)])
-    hvd.init(process_sets=sets.new)
+    join(hvd, sets)
     return TorchEngineLink(rank, device, sets.of((0, 1)))
 
 

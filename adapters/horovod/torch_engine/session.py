@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import horovod.torch as hvd
@@ -16,13 +14,13 @@ from adapters.horovod.common import (
     OnMesh,
     ProcessSets,
     gather_arrays,
+    join,
     ledger,
     shared_by,
     whole_arrays,
 )
-from adapters.horovod.timeline import fused_operations, recorded
 from adapters.pytorch.models.training import Training, open_device
-from suite.spec.adapter import Inputs, Session, StepTrace
+from suite.spec.adapter import Inputs, Session
 from suite.spec.case import Case, Rank
 from suite.spec.workloads import Weights
 
@@ -33,7 +31,7 @@ def open_engine(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Ses
     """Joins the group and builds the strategy's session."""
     device = open_device(case, rank)
     sets = ProcessSets(hvd, rank.processes, shared_by(case))
-    hvd.init(process_sets=sets.new)
+    join(hvd, sets)
     session = _session_class(case)
     session.sets = sets
     return session(case, rank, weights, inputs, device)
@@ -90,15 +88,6 @@ class HorovodSession(OnMesh, Training):
             return np.asarray(hvd.allgather(torch.from_numpy(array), name="gather"))
 
         return gather_arrays(held, hvd.allgather_object, flat)
-
-    def traced_step(self, index: int, timeline: Path | None) -> StepTrace:
-        path = self.rank.folder / "horovod-timeline.json"
-        with recorded(hvd, path):
-            trace = super().traced_step(index, timeline)
-        # Rank 0 alone writes it: of several groups it tells its own operations only.
-        if self.rank.index or len(self.case.axes.axes) > 1:
-            return trace
-        return replace(trace, events=fused_operations(path.read_text()))
 
     def agree(self, ready: bool) -> bool:
         return bool(hvd.allreduce(torch.tensor(int(ready)), op=hvd.Min, name="agree"))
