@@ -18,6 +18,7 @@ from suite.spec.case import Case
 from suite.spec.division import division_problem
 from suite.spec.volumes import logical_communications
 from tests.conftest import References, several_launched
+from tests.real.several import has_timeline
 
 Column = tuple[str, str]
 Records = list[dict[str, Any]]
@@ -46,17 +47,22 @@ def launched_together(cases: Iterable[Case], folder: Path, reference: References
 
     So are the references that they will be held against.
     """
-    groups: dict[tuple[str, str, int], list[Case]] = {}
+    groups: dict[tuple[Any, ...], list[Case]] = {}
     for case in dict.fromkeys(cases):
-        groups.setdefault((case.framework, case.engine, case.devices), []).append(case)
+        groups.setdefault(_group(case), []).append(case)
 
     @cache
-    def launched(*key: Any) -> dict[Case, Path]:
+    def launched(key: tuple[Any, ...]) -> dict[Case, Path]:
         able = [case for case in groups[key] if not unable(case)]
         reference.prepare(able)
         return several_launched(able, folder / "-".join(map(str, key)), GROUP_LIMIT_S)
 
-    return lambda case: launched(case.framework, case.engine, case.devices)[case]
+    return lambda case: launched(_group(case))[case]
+
+
+def _group(case: Case) -> tuple[Any, ...]:
+    """With a timeline, a thread of Horovod's never sleeps: the cases that need none go without."""
+    return case.framework, case.engine, case.devices, *["timeline"] * has_timeline(case)
 
 
 def records_of(folder: Path) -> Records:

@@ -12,12 +12,15 @@ import importlib
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from suite.spec.case import Case, Rank
-from suite.worker import arrive, leave, load_inputs, run_rank, swift_start
+from suite.worker import arrive, leave, load_inputs, run_rank, swift_start, write_atomically
+
+IDLE_S = 0.5
 
 
 def main() -> None:
@@ -34,13 +37,28 @@ def main() -> None:
         mine = Rank(rank.index, rank.processes, folder)
         print(f"case {case.case_id}", file=sys.stderr)
         held.append(run_rank(case, mine, load_inputs(inputs, case), module.open_session))
+    share = json.dumps(_idle_share())
+    write_atomically(rank.folder / f"idle-{rank.index}.json", share)
     if leave_group:
         leave_group()
     leave()
 
 
+def _idle_share() -> float:
+    """Of a core that this process uses while nothing is asked of it."""
+    used = time.process_time()
+    time.sleep(IDLE_S)
+    return (time.process_time() - used) / IDLE_S
+
+
+def has_timeline(case: Case) -> bool:
+    """Whether Horovod's fused operations are counted in it."""
+    column = (case.framework, case.engine, case.strategy)
+    return column == ("horovod", "torch", "data") and case.probe_steps > 0
+
+
 def _one_horovod(cases: list[Case]) -> Callable[[], None]:
-    """The group is joined once, with all cases' sets, and with a timeline for those that ask."""
+    """The group is joined once, with the sets of all cases, and a timeline if one has it."""
     hvd: Any = importlib.import_module(f"horovod.{cases[0].engine}")
     common = importlib.import_module("adapters.horovod.common")
     groups = dict.fromkeys(ranks for case in cases for ranks in common.shared_by(case))
@@ -49,9 +67,11 @@ def _one_horovod(cases: list[Case]) -> Callable[[], None]:
 
     def init_once(process_sets: Any = ()) -> None:
         # When the first session joins, since it counts the threads that this starts.
-        if not hvd.is_initialized():
+        if hvd.is_initialized():
+            return
+        if any(map(has_timeline, cases)):
             os.environ["HOROVOD_TIMELINE"] = "DYNAMIC"
-            init(process_sets=sets.new)
+        init(process_sets=sets.new)
 
     hvd.shutdown, hvd.ProcessSet, hvd.init = lambda: None, sets.of, init_once
     return shutdown

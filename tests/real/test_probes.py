@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from suite.analysis.communication import communication, payloads
-from suite.spec.case import Case
+from suite.spec.case import PARITY_STEPS, Case
 from suite.spec.volumes import logical_communications
 from tests.real.cells import COLUMNS, Column, Find, Records, name, records_of
 from tests.real.conftest import launch_planted
@@ -30,6 +30,19 @@ def test_the_framework_counts_the_same_all_reduces(tmp_path: Path) -> None:
     # Two a block forward and two backward (Shoeybi et al. 2019, section 3), and nothing else.
     assert list(counts.values()) == [4 * 4] and "all_reduce" in next(iter(counts))
     assert len(payloads(records)["all_reduce"]) == 4 * 4
+
+
+@pytest.mark.parametrize("case", [
+    Case(*column, "data", "", "resnet", "tiny", "real", "cpu", 2, steps=1, probe_steps=0,
+         warmup_limit=PARITY_STEPS)
+    for column in COLUMNS
+], ids=name)
+def test_nothing_computes_beside_a_clean_step(case: Case, ran: Find, group: Find) -> None:
+    """Horovod's timeline did, in a thread that never sleeps (0.99 of a core)."""
+    ran(case)
+    shares = list((group(case).parent / "group").glob("idle-*.json"))
+    assert shares
+    assert max(float(share.read_text()) for share in shares) < 0.25
 
 
 @pytest.mark.parametrize("case", [_wide(("horovod", "torch"), CELLS[0])], ids=name)
