@@ -21,7 +21,7 @@ def _shallow(family: str) -> Any:
 
 BERT, XLNET = _shallow("bert"), _shallow("xlnet")
 GPT = [_shallow("gpt"), replace(_shallow("gpt"), size="deep", blocks=8)]
-MLP = MlpSpec("deep", (64, *[32] * 7, 10), "digits", 64, "gelu")
+MLP = MlpSpec("deep", (64, *[64] * 7, 10), "digits", 64, "gelu")
 
 
 def case_fields(workload: str) -> tuple[str, str]:

@@ -54,6 +54,14 @@ def test_each_axis_must_divide() -> None:
         check_divides(_case("gpt", "tiny", "data+inter_layer", 8, mesh="data=2,inter_layer=4"))
 
 
+def test_a_stage_ends_outside_what_devices_share() -> None:
+    mesh = "intra_layer+inter_layer"
+    check_divides(_case("mlp", "wide", mesh, 4))
+    check_divides(_case("mlp", "tiny", "data+inter_layer", 4))
+    with pytest.raises(UsageError, match="got 2, expected none that ends between"):
+        check_divides(_case("mlp", "tiny", mesh, 4))
+
+
 @pytest.mark.parametrize(("workload", "devices", "said"), [
     ("mlp", 2, "got 2, expected at least 4, 2 stages on each of 2"), ("gpt", 4, "at least 8"),
     ("gpt", 1, "2 or more"),

@@ -5,7 +5,13 @@ from __future__ import annotations
 from suite.spec.case import Case
 from suite.spec.errors import UsageError
 from suite.spec.planner import proportional_shares
-from suite.spec.strategies import VIRTUAL_STAGES, micro_batches, shard_axes
+from suite.spec.strategies import (
+    VIRTUAL_STAGES,
+    branch_parameters,
+    micro_batches,
+    shard_axes,
+    stages_of_weights,
+)
 from suite.spec.workloads import Workload
 
 OR_BATCH = "choose another --devices or --batch"
@@ -22,6 +28,8 @@ def check_divides(case: Case) -> None:
         _check_shards(spec, label, mesh.size("intra_layer"))
     if "inter_layer" in mesh.names:
         _check_stages(case, label, mesh.size("inter_layer"), spec.global_batch // replicas)
+        if "intra_layer" in mesh.names:
+            _check_uncut(case, label)
     _check_accumulates(case, label)
 
 
@@ -63,6 +71,19 @@ def _check_stages(case: Case, label: str, stages: int, samples: int) -> None:
         of_what = "the global batch" if samples == case.spec.global_batch else "a replica's share,"
         expected = f"{parts} micro-batches to divide {of_what} {samples}"
         _refuse(label, stages, expected, OR_BATCH)
+
+
+def _check_uncut(case: Case, label: str) -> None:
+    """Layers that devices share between two sums belong to one stage."""
+    holders = stages_of_weights(case.spec, case.stages, case.stage_speeds)
+    for branch in case.spec.branches():
+        if len({holders[name] for name in branch_parameters(case.spec, branch)}) > 1:
+            layers = f"{branch.columns[0]} and {branch.row}"
+            raise UsageError(
+                f"stages of {label}", case.stages,
+                f"none that ends between {layers}, which devices share",
+                "choose another --size, --mesh or number of stages",
+            )
 
 
 def _check_interleaves(case: Case, label: str, devices: int) -> None:
