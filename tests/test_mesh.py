@@ -147,7 +147,7 @@ def test_the_matrix_has_a_case_for_each_mesh() -> None:
 def test_combined_strategies_are_in_no_default_matrix() -> None:
     assert not any("+" in case.strategy for case in _matrix(devices=4))
     found = _matrix(strategy=list(COMBINED), variant=["1f1b"], devices=8, workload=["gpt"],
-                    size="tiny")
+                    size="tiny", batch=32)
     assert [(case.strategy, case.variant) for case in found] == [
         ("data+intra_layer", ""), *((name, "1f1b") for name in list(COMBINED)[1:]),
     ]
