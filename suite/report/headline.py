@@ -15,6 +15,8 @@ from suite.spec.metrics import BY_NAME
 Row = dict[str, Any]
 Namer = Callable[[Row], str]
 MANY = 4
+# Not shown to be slower is called a tie only where taking this many times as long is ruled out.
+CLOSE = 1.5
 UNITS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9, "ps": 1e-12}
 
 
@@ -62,17 +64,23 @@ def _claim(best: Row, ranked: list[tuple[Row, Comparison]], named: Namer) -> str
         return f"{name} has the lowest step time, {took}; no other case can be compared with it."
     if not any(one.verdict for _, one in ranked):
         return f"{name} has the lowest step time, {took}; one launch cannot show it is faster."
-    ties = [named(row) for row, one in ranked if one.verdict in ("tie", "slower")]
+    undecided = [(row, one) for row, one in ranked if one.verdict in ("tie", "slower")]
+    ties = [named(row) for row, one in undecided if one.high <= CLOSE]
+    blurred = [named(row) for row, one in undecided if one.high > CLOSE]
     unknown = [named(row) for row, one in ranked if not one.verdict]
-    if len(ties) == len(ranked) > MANY:
-        return (f"{name} has the lowest step time, {took}; a tie with all {len(ties)} others: too "
-                "few launches, or too much noise.")
+    said = []
     if ties:
-        return f"{name} has the lowest step time, {took}; a tie with {listed(ties)}."
-    if unknown:
-        return (f"{name} has the lowest step time, {took}; too few launches to compare it with "
-                f"{listed(unknown)}.")
-    return f"{name} is fastest: {took} a step, faster than every other case."
+        all_tie = len(ties) == len(ranked) > MANY
+        said.append(f"a tie with {f'all {len(ties)} others' if all_tie else listed(ties)}")
+    if blurred:
+        none_clear = len(blurred) == len(ranked) > MANY
+        others = f"any of the {len(blurred)} others" if none_clear else listed(blurred)
+        said.append(f"too few launches, or too much noise, to tell it from {others}")
+    elif unknown and not ties:
+        said.append(f"too few launches to compare it with {listed(unknown)}")
+    if not said:
+        return f"{name} is fastest: {took} a step, faster than every other case."
+    return f"{name} has the lowest step time, {took}; {'; '.join(said)}."
 
 
 def _over_base(best: Row) -> str:
