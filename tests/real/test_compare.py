@@ -35,10 +35,9 @@ def test_equal_runs_tie_and_a_planted_slowdown_ends_with_three(tmp_path: Path) -
     for attempt in range(3):  # between two runs a shared machine itself may change
         again = _run(tmp_path / f"again{attempt}", 0)
         code, row = _compare(first, again)
-        assert code == 0, row
-        if row["verdict"] == "tie":
+        if (code, row["verdict"]) == (0, "tie"):
             break
-    assert row["verdict"] == "tie", row
+    assert (code, row["verdict"]) == (0, "tie"), row
     slower = _run(tmp_path / "slower", 4)
     code, row = _compare(again, slower)
     print(row)
