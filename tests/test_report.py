@@ -111,7 +111,7 @@ def test_a_row_with_one_launch_is_no_tie() -> None:
             _row("intra_layer", 1.1, math.nan, math.nan, launch_step_s=[1.1]),
             _row("inter_layer", 2.0, 1.9, 2.1)]
     found = build_grids(rows)[0].headline
-    assert found.claim.endswith("too few launches to compare it with pytorch intra_layer.")
+    assert found.claim.endswith("or too much noise, to tell it from pytorch intra_layer.")
     assert found.support[-1] == "Next: pytorch inter_layer takes 2.00× [2.00, 2.00] as long."
 
 

@@ -27,8 +27,6 @@ UNSWEPT = {"send_recv": "Horovod has none, its hop is the broadcast over two ran
 ENGINE_DISTRIBUTIONS = {"torch": ("torch",), "tensorflow": ("tensorflow-cpu", "tensorflow")}
 LIBRARIES = {"torch": "mpi_lib_v2", "tensorflow": "mpi_lib"}
 BUILT_AGAINST = {"torch": "pytorch", "tensorflow": "tensorflow"}
-# Horovod's own defaults, pinned and recorded with every row. A shorter cycle answers small
-# messages sooner but takes time from the rank's one core: 0.1 ms slowed the single device by 15 %.
 
 
 def unsupported_reason(case: Case) -> str:

@@ -64,10 +64,10 @@ def _claim(best: Row, ranked: list[tuple[Row, Comparison]], named: Namer) -> str
         return f"{name} has the lowest step time, {took}; no other case can be compared with it."
     if not any(one.verdict for _, one in ranked):
         return f"{name} has the lowest step time, {took}; one launch cannot show it is faster."
-    undecided = [(row, one) for row, one in ranked if one.verdict in ("tie", "slower")]
-    ties = [named(row) for row, one in undecided if one.high <= CLOSE]
-    blurred = [named(row) for row, one in undecided if one.high > CLOSE]
-    unknown = [named(row) for row, one in ranked if not one.verdict]
+    undecided = [(row, bool(one.verdict) and one.high <= CLOSE) for row, one in ranked
+                 if one.verdict != "faster"]
+    ties = [named(row) for row, close in undecided if close]
+    blurred = [named(row) for row, close in undecided if not close]
     said = []
     if ties:
         all_tie = len(ties) == len(ranked) > MANY
@@ -76,8 +76,6 @@ def _claim(best: Row, ranked: list[tuple[Row, Comparison]], named: Namer) -> str
         none_clear = len(blurred) == len(ranked) > MANY
         others = f"any of the {len(blurred)} others" if none_clear else listed(blurred)
         said.append(f"too few launches, or too much noise, to tell it from {others}")
-    elif unknown and not ties:
-        said.append(f"too few launches to compare it with {listed(unknown)}")
     if not said:
         return f"{name} is fastest: {took} a step, faster than every other case."
     return f"{name} has the lowest step time, {took}; {'; '.join(said)}."
