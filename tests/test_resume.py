@@ -101,7 +101,8 @@ def test_cut_off_at_a_random_moment(
 
 
 def test_two_harnesses_keep_out_of_each_others_folder(tmp_path: Path) -> None:
-    process = _harness(*RUN, "--out", str(tmp_path))
+    # Longer than the second one takes to start.
+    process = _harness(*RUN, "--repeats", "100", "--out", str(tmp_path))
     _wait_for_run(tmp_path)
     folder = next(tmp_path.iterdir())
     second = _harness("run", "--resume", str(folder))

@@ -21,7 +21,7 @@ def test_real_launches_of_one_case_seldom_differ(name: str, count: int) -> None:
 
 @pytest.mark.alone
 def test_equal_is_a_tie_and_five_percent_is_found() -> None:
-    found = [compare_once(seed, repeats=10) for seed in range(3)]
+    found = [compare_once(seed, repeats=10) for seed in range(2)]
     assert sum(one.same.verdict != "tie" for one in found) <= 1
     # A machine too busy for the precision promises nothing about 5 %; it must not say the reverse.
     assert all(one.slower.verdict != "slower" for one in found)

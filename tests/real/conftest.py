@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ import pytest
 from suite.analysis.communication import communication, waits
 from suite.environment import allowed_cores, installed
 from suite.spec.case import Case
-from tests.conftest import Launch, References, launch_case
-from tests.real.cells import GROUP_LIMIT_S, Find, Records, launched_together, unable
+from tests.conftest import Launch, References, launch_case, several_launched
+from tests.real.cells import GROUP_LIMIT_S, Find, Records, launched_together, records_of, unable
 
 DELAY_S, ATTEMPTS = 0.050, 3
 # What a core loses to others before a miss says nothing; an idle machine loses under 1 %.
@@ -95,13 +96,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(GROUP_LIMIT_S + 60))
 
 
-def launch_planted(case: Case, plant: str, folder: Path, turned: bool = False) -> Records:
-    """The ranks' records of a launch with a plant; skips where a framework is missing."""
+@contextmanager
+def planted(case: Case, plant: str) -> Iterator[None]:
+    """With a plant for what is launched; skips where a framework of the case is missing."""
     for name in {case.engine, "tensorflow" if case.framework == "planted_tf" else "torch"}:
         if not installed([NEEDED[name]]):
             pytest.skip(f"{name} is not installed")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PLANT", plant)
+        yield
+
+
+def launch_planted(case: Case, plant: str, folder: Path, turned: bool = False) -> Records:
+    """The ranks' records of a launch with a plant."""
+    with planted(case, plant):
         outcome = launch_case(case, folder, turned=turned)
     assert outcome.status == "ok", outcome.reason
     return outcome.records
@@ -155,27 +163,45 @@ class Late:
         )
 
 
-def late_device(adapter: str, column: str, cell: tuple[str, str], folder: Path) -> Late:
+def late_devices(
+    adapter: str, column: str, cells: Sequence[tuple[str, str]], folder: Path
+) -> dict[tuple[str, str], Late]:
     """Late and punctual steps take turns in one launch, so that drift meets both alike.
 
-    Where the machine was too busy the launch is made again, ``ATTEMPTS`` times at the most.
+    The cells that a busy machine spoilt are launched again, ``ATTEMPTS`` times at the most.
     """
-    case = Case(adapter, column, *cell, "mlp", "tiny", "real", "cpu", 2, steps=2, warmup_limit=20,
-                probe_steps=20)
+    found: dict[tuple[str, str], Late] = {}
     for attempt in range(ATTEMPTS):
-        records = launch_planted(case, f"delay:0:{DELAY_S}", folder / str(attempt))
-        # Proof, warm-up and clean steps are even in number: the first timed step is punctual.
-        punctual, late = _every_second(records, 0), _every_second(records, 1)
-        before, after = communication(punctual), communication(late)
-        found = Late(
-            waits(late)[1] - waits(punctual)[1],
-            after["t_comm_transfer_s"] - before["t_comm_transfer_s"],
-            # A mean over the two devices, of which one waits.
-            2 * (after["t_comm_exposed_s"] - before["t_comm_exposed_s"]),
-        )
-        if found.as_planted:
+        missed = [cell for cell in cells if cell not in found or not found[cell].as_planted]
+        if not missed:
             break
+        cases = [Case(adapter, column, *cell, "mlp", "tiny", "real", "cpu", 2, steps=2,
+                      warmup_limit=20, probe_steps=20) for cell in missed]
+        records = _launched_late(cases, folder / str(attempt))
+        found |= {cell: _lateness(records[case]) for cell, case in zip(missed, cases, strict=True)}
     return found
+
+
+def _launched_late(cases: Sequence[Case], folder: Path) -> dict[Case, Records]:
+    """One launch for all; Horovod's sessions each join a group, which a launch has one of."""
+    plant = f"delay:0:{DELAY_S}"
+    if any(case.engine == "horovod" for case in cases):
+        return {case: launch_planted(case, plant, folder / case.case_id) for case in cases}
+    with planted(cases[0], plant):
+        folders = several_launched(list(cases), folder, GROUP_LIMIT_S)
+    return {case: records_of(own) for case, own in folders.items()}
+
+
+def _lateness(records: Records) -> Late:
+    # Proof, warm-up and clean steps are even in number: the first timed step is punctual.
+    punctual, late = _every_second(records, 0), _every_second(records, 1)
+    before, after = communication(punctual), communication(late)
+    return Late(
+        waits(late)[1] - waits(punctual)[1],
+        after["t_comm_transfer_s"] - before["t_comm_transfer_s"],
+        # A mean over the two devices, of which one waits.
+        2 * (after["t_comm_exposed_s"] - before["t_comm_exposed_s"]),
+    )
 
 
 def _every_second(records: Records, first: int) -> Records:
