@@ -128,7 +128,7 @@ def run_rank(
         _probes(session, next_index, case, rank, record, clock)
     record.peak_memory_bytes = session.peak_memory_bytes()
     record.device_memory_bytes = session.device_memory_bytes()
-    if case.probe_steps and not case.core_rate_applies:
+    if case.probe_steps:
         record.matmul_flops_s = session.matmul_flops_s()
     record.ledger = session.describe()
     record.affinity = _affinity()

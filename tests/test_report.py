@@ -87,6 +87,21 @@ def test_clear_lead_is_faster() -> None:
     )
 
 
+def test_libraries_that_differ_are_named() -> None:
+    """What no split makes up for is said of rows that compute alike, and only where it is much."""
+    def said(*rates: float | None, **more: Any) -> str:
+        rows = [_row("data", 1.0 + number, 0.9, 1.1, framework=f"f{number}", matmul_flops_s=rate)
+                for number, rate in enumerate(rates)]
+        rows[-1] |= more
+        return build_grids(rows)[0].verdict
+
+    words = "matrix products of one device run at 180 GFLOP/s in f1, 90 GFLOP/s in f0."
+    assert words in said(9e10, 1.8e11) and words in said(9e10, 1.8e11, None)
+    others = [said(9e10, 1e11), said(9e10, None), said(None, None),
+              said(9e10, 1.8e11, dtype="bf16")]
+    assert not any("matrix products" in text for text in others)
+
+
 def test_one_launch_is_never_faster() -> None:
     nan = float("nan")
     rows = [_row("single", 2.0, nan, nan, launch_step_s=[2.0]),

@@ -445,8 +445,8 @@ def test_horovod_on_another_interface_is_unsupported(monkeypatch: pytest.MonkeyP
     assert "on eth7 here" in horovod.unsupported_reason(Case(*common, interface="eth8"))
 
 
-def test_other_formats_have_a_peak_of_their_own(tmp_path: Path, launcher: FakeLauncher) -> None:
-    """By the framework, in the ranks: the calibration's float32 is none of theirs."""
+def test_each_format_has_a_peak_of_its_own(tmp_path: Path, launcher: FakeLauncher) -> None:
+    """By the framework, in the ranks: the calibration knows a core's float32 alone."""
     runner = _runner(tmp_path, launcher)
     runner.execute()
     result = runner.results[0]
@@ -456,7 +456,7 @@ def test_other_formats_have_a_peak_of_their_own(tmp_path: Path, launcher: FakeLa
     blocks = [asdict(Block(0, [CoreRate("cpu0", 1e9, 1e9)]))]
     conditions = Conditions(blocks, gpu_peaks={"bf16": 8e9, "float32": 2e9})
     for dtype, device, measured, printed in [
-        ("float32", "cpu", 1e9, None), ("bf16", "cpu", 4e9, None), ("bf16", "cuda", 4e9, 8e9),
+        ("float32", "cpu", 4e9, None), ("bf16", "cpu", 4e9, None), ("bf16", "cuda", 4e9, 8e9),
         ("float32", "cuda", 4e9, 2e9), ("tf32", "cuda", 4e9, None),
     ]:
         result.case = replace(result.case, dtype=dtype, device=device)
@@ -466,6 +466,27 @@ def test_other_formats_have_a_peak_of_their_own(tmp_path: Path, launcher: FakeLa
             pytest.approx(row["flops_per_s"] / printed) if printed else None
         )
         assert row["device_memory_bytes"] == 7
+
+
+@pytest.mark.parametrize(
+    ("core", "rates", "peak"), [(1e9, (4e9, 2e9), 4e9), (5e9, (4e9, 2e9), 5e9)]
+)
+def test_the_best_product_of_a_run_is_the_peak_of_all(
+    tmp_path: Path, launcher: FakeLauncher, core: float, rates: tuple[float, ...], peak: float
+) -> None:
+    """Or a framework whose library is faster than NumPy's would do more than is possible."""
+    runner = _runner(tmp_path, launcher)
+    runner.execute()
+    results = runner.results[:2]
+    for result, rate in zip(results, rates, strict=True):
+        for records in result.good:
+            for record in records:
+                record["matmul_flops_s"] = rate
+    blocks = [asdict(Block(0, [CoreRate("cpu0", core, 1e9)]))]
+    for result, rate, row in zip(results, rates, build_rows("run", results, Conditions(blocks)),
+                                 strict=True):
+        assert row["matmul_flops_s"] == rate
+        assert row["mfu"] == pytest.approx(row["flops_per_s"] / result.case.devices / peak)
 
 
 @pytest.mark.parametrize("fits", [True, False])

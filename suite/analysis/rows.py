@@ -86,10 +86,11 @@ def build_rows(
     begun = [result for result in results if result.launches or result.status != "ok"]
     rows = [_row(run_id, result) for result in begun]
     bases = {_column(row): row for row in rows if row["strategy"] == "single" and _timed(row)}
+    peaks = _measured_peaks(begun, rows, conditions)
     for result, row in zip(begun, rows, strict=True):
         if _timed(row):
             base = bases.get(_column(row))
-            row |= _speedup(result, row, base) | _utilisation(result, row, conditions)
+            row |= _speedup(result, row, base) | _utilisation(result, row, peaks, conditions)
             row |= _modelled(result, row, conditions)
             row["warnings"] = find_warnings(
                 result.case, result.good, result.good_cores, row, conditions, result.oversubscribed
@@ -145,6 +146,7 @@ def _times(result: CaseResult) -> Row:
     total = sum(totals)
     samples = case.spec.global_batch * sum(len(steps) for steps in launches)
     together = np.concatenate(launches)
+    rates = _told(result, "matmul_flops_s")
     return {
         "launch_step_s": medians,
         "launch_samples": blocks,
@@ -156,6 +158,7 @@ def _times(result: CaseResult) -> Row:
         "throughput_tokens_s": samples * case.spec.tokens_per_sample / total or None,
         "flops_per_s": case.spec.flops_per_sample() * samples / total,
         "peak_memory_bytes": max(r["peak_memory_bytes"] for one in result.good for r in one),
+        "matmul_flops_s": statistics.median(rates) if rates else None,
         "device_memory_bytes": max(_told(result, "device_memory_bytes"), default=None),
         "noise_cv": coefficient_of_variation(together),
         "first_step_s": statistics.median(_first_step(records) for records in result.good),
@@ -204,15 +207,34 @@ def _refused_comparison(row: Row, base: Row | None) -> list[Any]:
     return [warn("not_comparable", base=base["case_id"], reason=reason)]
 
 
-def _utilisation(result: CaseResult, row: Row, conditions: Conditions) -> Row:
+def _measured_peaks(
+    results: list[CaseResult], rows: list[Row], conditions: Conditions
+) -> dict[tuple[str, str], float]:
+    """(device kind, dtype) -> the highest matrix-product rate of one device in this run, FLOP/s.
+
+    Of the frameworks that ran, and of the calibration where that measures the format: one peak for
+    all rows, which a framework with a slower library reaches less of.
+    """
+    found: dict[tuple[str, str], list[float]] = {}
+    cores = conditions.matmul_rates()
+    for result, row in zip(results, rows, strict=True):
+        rates = found.setdefault((result.case.device, result.case.dtype), [])
+        if cores and result.case.core_rate_applies:
+            rates.append(statistics.median(cores))
+        if row.get("matmul_flops_s") and not result.oversubscribed:
+            rates.append(row["matmul_flops_s"])
+    return {key: max(rates) for key, rates in found.items() if rates}
+
+
+def _utilisation(
+    result: CaseResult, row: Row, measured: dict[tuple[str, str], float], conditions: Conditions
+) -> Row:
     """MFU over measured matrix products, and over what a GPU's vendor prints."""
     case = result.case
     if result.oversubscribed:
         return {}
-    told = _told(result, "matmul_flops_s")
-    rates = conditions.matmul_rates() if case.core_rate_applies else told
     printed = conditions.gpu_peaks if case.device == "cuda" else {}
-    peaks = {"mfu": statistics.median(rates) if rates else None,
+    peaks = {"mfu": measured.get((case.device, case.dtype)),
              "mfu_datasheet": printed.get(case.dtype)}
     per_device = row["flops_per_s"] / case.devices
     return {name: per_device / peak for name, peak in peaks.items() if peak}

@@ -9,7 +9,7 @@ from typing import Any
 
 from suite.analysis.verdict import NOT_COMPARABLE, Comparison, may_be_fastest
 from suite.report.breakdown import breakdown
-from suite.report.names import case_name, listed
+from suite.report.names import case_name, framework_name, listed
 from suite.spec.metrics import BY_NAME
 
 Row = dict[str, Any]
@@ -17,6 +17,8 @@ Namer = Callable[[Row], str]
 MANY = 4
 # Not shown to be slower is called a tie only where taking this many times as long is ruled out.
 CLOSE = 1.5
+# Frameworks whose matrix products differ by less are told apart by other things.
+UNLIKE = 1.2
 UNITS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9, "ps": 1e-12}
 
 
@@ -53,7 +55,7 @@ def headline(ranking: Ranking | None, name: Namer = case_name) -> Headline:
         return Headline("Nothing has finished yet.")
     ranked = [(row, one) for row, one in ranking.compared if one.verdict != NOT_COMPARABLE]
     support = [_over_base(ranking.best), _why(ranking.best), _no_split(ranking, name),
-               _runners_up(ranked, name), _refused(ranking.compared, name)]
+               _runners_up(ranked, name), _libraries(ranking), _refused(ranking.compared, name)]
     claim = _claim(ranking.best, ranked, name)
     return Headline(claim, tuple(text for text in support if text))
 
@@ -127,6 +129,21 @@ def _runners_up(ranked: list[tuple[Row, Comparison]], name: Namer) -> str:
              for row, one in shown[:3]]
     more = f" (and {len(shown) - 3} more)" if len(shown) > 3 else ""
     return f"{lead}{'; '.join(texts)}{more}."
+
+
+def _libraries(ranking: Ranking) -> str:
+    """Where the frameworks' own matrix products differ: no way of splitting makes up for that."""
+    best, rates = ranking.best, dict[str, float]()
+    for row in (best, *(row for row, _ in ranking.compared)):
+        alike = all(row[name] == best[name] for name in ("device", "dtype"))
+        if alike and (rate := row.get("matmul_flops_s")):
+            rates[framework_name(row)] = max(rate, rates.get(framework_name(row), 0.0))
+    if not rates or max(rates.values()) < UNLIKE * min(rates.values()):
+        return ""
+    show = BY_NAME["matmul_flops_s"].show
+    said = [f"{show(rates[name])}FLOP/s in {name}" for name in sorted(rates, key=rates.__getitem__)]
+    return (f"The frameworks differ before any split: matrix products of one device run at "
+            f"{', '.join(reversed(said))}.")
 
 
 def _refused(compared: list[tuple[Row, Comparison]], name: Namer) -> str:

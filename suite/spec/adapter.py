@@ -166,8 +166,7 @@ class Session(Protocol):
     def matmul_flops_s(self) -> float:
         """Matrix-product rate of a device of this rank in the case's number format, FLOP/s.
 
-        Asked at a launch's end on GPUs and in formats other than float32: a CPU's float32 rate is
-        calibrated before each block, without a framework.
+        Asked at the end of a launch with probes.
         """
 
     def describe(self) -> dict[str, str]:

@@ -123,9 +123,9 @@ METRICS: tuple[Metric, ...] = (
            "Largest process (CPU: resident set) or allocator peak."),
     Metric("flops_per_s", "1/s", "model FLOP/s", "higher", rate,
            "FLOPs by the workload's formula over time."),
-    Metric("mfu", "", "MFU", "higher", percent, "Model FLOP/s over devices times a measured "
-           "matrix-product rate: of one core alone for float32 on CPUs (NumPy's BLAS, median of "
-           "the run's blocks), else in the case's format by its framework, at a launch's end."),
+    Metric("mfu", "", "MFU", "higher", percent, "Model FLOP/s over devices times the "
+           "highest matrix-product rate of one device in the run, in the case's format: of any "
+           "framework, or of NumPy before the blocks (float32 on CPUs)."),
     Metric("instrumentation_overhead", "", "probe overhead", "lower", percent,
            "Step time with probes over clean step time, minus one."),
     Metric("noise_cv", "", "noise", "lower", percent, "Deviation of steps over their mean."),
@@ -188,6 +188,9 @@ METRICS: tuple[Metric, ...] = (
     Metric("device_memory_bytes", "B", "GPU memory in use", "lower", size_bytes, "On the fullest "
            "GPU at a launch's end: all that any process holds there, contexts and communication "
            "buffers with it. Of CPU devices empty."),
+    Metric("matmul_flops_s", "1/s", "matrix product FLOP/s", "higher", rate, "Square matrix "
+           "products of the framework itself, on one device in the case's format, at the end of "
+           "its launches with probes: median."),
 )
 COLUMNS: tuple[str, ...] = tuple(metric.name for metric in METRICS)
 BY_NAME: dict[str, Metric] = {metric.name: metric for metric in METRICS}
