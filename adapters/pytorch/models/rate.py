@@ -13,7 +13,7 @@ SECONDS = {"cpu": 0.1, "cuda": 0.3}
 
 
 def matmul_flops_s(device: torch.device, dtype: str) -> float:
-    """FLOP/s of square products on ``device``, as ``set_products`` allows them; median."""
+    """FLOP/s of square products on ``device``, as ``set_products`` allows them; median of calls."""
     size = MATRIX[device.type]
     kind = LOW if dtype == "bf16" else torch.float32
     a, b = (torch.randn(size, size, device=device, dtype=kind) for _ in range(2))
