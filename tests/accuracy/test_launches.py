@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.accuracy.launches import COUNTS, compare_once, false_differences, recorded
+from tests.accuracy.launches import COUNTS, Compared, compare_once, false_differences, recorded
 
 # 90 launches each of two cases on two shared cores: gloo's steps come in two modes a factor of
 # four apart (deviation of the logarithm 0.45), and the other case met a neighbour for a while.
@@ -21,9 +21,18 @@ def test_real_launches_of_one_case_seldom_differ(name: str, count: int) -> None:
 
 @pytest.mark.alone
 def test_equal_is_a_tie_and_five_percent_is_found() -> None:
-    found = [compare_once(seed, repeats=10) for seed in range(2)]
+    """At most one of three may miss, so two that are right need no third."""
+    found: list[Compared] = []
+    for seed in range(3):
+        found.append(compare_once(seed, repeats=10))
+        if len(found) == 2 and all(map(_as_planted, found)):
+            break
     assert sum(one.same.verdict != "tie" for one in found) <= 1
     # A machine too busy for the precision promises nothing about 5 %; it must not say the reverse.
     assert all(one.slower.verdict != "slower" for one in found)
     precise = [one for one in found if one.stopped == "precision"]
     assert sum(one.slower.verdict != "faster" for one in precise) <= 1
+
+
+def _as_planted(one: Compared) -> bool:
+    return (one.same.verdict, one.slower.verdict) == ("tie", "faster")
