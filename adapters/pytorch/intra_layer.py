@@ -47,6 +47,13 @@ class IntraLayerSession(GroupSession):
                 )
         return model
 
+    def trained(self) -> list[dict[str, Any]]:
+        """A fused update takes DTensors or plain tensors, not some of each."""
+        kinds: dict[type, list[nn.Parameter]] = {}
+        for parameter in self.model.parameters():
+            kinds.setdefault(type(parameter), []).append(parameter)
+        return [{"params": alike} for alike in kinds.values()]
+
     def _dtensors(self, branch: Branch) -> bool:
         """Whether PyTorch's styles do: for linear layers, whose parameters become DTensors.
 

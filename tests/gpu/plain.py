@@ -61,7 +61,7 @@ def build(case: Case, inputs: tuple[Any, Any], device: torch.device) -> Step | N
     low = case.dtype == "bf16"
     model = model.to(device, memory_format=torch.channels_last if case.workload == "resnet"
                      else torch.preserve_format)
-    optimizer = torch.optim.Adam(model.parameters(), fused=device.type == "cuda" or None)
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
     if case.mode == "compiled":
         model.compile()
     x, y = (torch.from_numpy(part).to(device) for part in inputs)

@@ -13,7 +13,7 @@ def build(workload: str = "mlp") -> Callable[[], object]:
     model = make_model(workload)
     # Horovod refuses tensors whose channels come last in memory.
     model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE[workload])
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE[workload], fused=True)
     hvd.broadcast_parameters(model.state_dict(), root_rank=0)
     optimizer = hvd.DistributedOptimizer(optimizer, named_parameters=model.named_parameters())
     x, y = (tensor.chunk(hvd.size())[hvd.rank()] for tensor in tensors(workload))

@@ -18,7 +18,7 @@ from tests.reference.torch_models import (
 
 def build(workload: str = "mlp") -> Callable[[], object]:
     model = make_stage(workload, hvd.rank())
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE[workload])
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE[workload], fused=True)
     xs, ys = (tensor.chunk(PARTS) for tensor in tensors(workload))
     sides, shape = [side_input(workload, x) for x in xs], boundary(workload)
 

@@ -16,7 +16,7 @@ def build(workload: str = "mlp") -> Callable[[], object]:
         model, splits(workload), hvd.rank(), hvd.size(),
         lambda tensor, name: hvd.allreduce(tensor, op=hvd.Sum, name=name),
     )
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE[workload])
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE[workload], fused=True)
     x, y = tensors(workload)
 
     def step() -> torch.Tensor:

@@ -13,7 +13,7 @@ from tests.reference.torch_models import cross_entropy, make_model, tensors
 def build(workload: str = "mlp") -> Callable[[], object]:
     rank, size = dist.get_rank(), dist.get_world_size()
     model = DistributedDataParallel(make_model(workload), gradient_as_bucket_view=True)
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE[workload])
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE[workload], fused=True)
     x, y = (tensor.chunk(size)[rank] for tensor in tensors(workload))
 
     def step() -> torch.Tensor:

@@ -15,7 +15,7 @@ def build(workload: str = "mlp") -> Callable[[], object]:
     model = make_stage(workload, rank)
     stage = PipelineStage(model, rank, size, torch.device("cpu"))
     schedule = ScheduleGPipe(stage, PARTS, loss_fn=cross_entropy)
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE[workload])
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE[workload], fused=True)
     x, y = tensors(workload)
     side = side_input(workload, x)
 

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import Replicate
+from torch.distributed.tensor import DTensor, Replicate
 from torch.distributed.tensor.parallel import (
     ColwiseParallel,
     ParallelStyle,
@@ -54,7 +54,10 @@ def build(workload: str = "mlp") -> Callable[[], object]:
     styles = plan([split for split in found if linear(split)])
     split_layers(model, [split for split in found if not linear(split)], rank, size, all_reduce)
     parallelize_module(model, init_device_mesh("cpu", (size,)), styles)
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE[workload])
+    kinds = [[p for p in model.parameters() if isinstance(p, DTensor) == split]
+             for split in (True, False)]  # a fused update takes no mixture
+    groups = [{"params": kind} for kind in kinds if kind]
+    optimizer = torch.optim.Adam(groups, lr=RATE[workload], fused=True)
     x, y = tensors(workload)
 
     def step() -> torch.Tensor:

@@ -10,7 +10,7 @@ from tests.reference.torch_models import cross_entropy, in_groups, make_model, t
 
 def build(workload: str = "mlp", groups: int = 1) -> Callable[[], object]:
     model = make_model(workload)
-    optimizer = torch.optim.Adam(model.parameters(), lr=RATE[workload])
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE[workload], fused=True)
     x, y = tensors(workload)
 
     def step() -> torch.Tensor:

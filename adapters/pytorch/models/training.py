@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -92,12 +92,16 @@ class Training:
         """torch's Adam is the written formula: epsilon is added after bias correction."""
         adam = self.spec.optimizer
         return torch.optim.Adam(
-            self.model.parameters(),
+            self.trained(),
             lr=adam.learning_rate,
             betas=(adam.beta1, adam.beta2),
             eps=adam.epsilon,
-            fused=self.device.type == "cuda" or None,
+            fused=True,
         )
+
+    def trained(self) -> Iterable[nn.Parameter] | list[dict[str, Any]]:
+        """What the optimiser updates, or groups of it."""
+        return self.model.parameters()
 
     def forward_backward(self, index: int) -> torch.Tensor:
         """Gradients of the batch into ``.grad``; the loss, detached."""
