@@ -1,4 +1,5 @@
-# Any Debian-like base with apt: docker build --build-arg BASE=nvidia/cuda:12.8.1-cudnn-devel-ubuntu24.04 .
+# Any Debian-like base with apt. For GPUs one with the CUDA toolkit, of torch's CUDA version, and
+# NCCL's headers: docker build --build-arg BASE=nvidia/cuda:13.0.1-cudnn-devel-ubuntu24.04 .
 ARG BASE=debian:bookworm-slim
 FROM ${BASE}
 

@@ -3,8 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# TensorFlow's CUDA libraries and PyTorch's exclude each other, so on GPUs it has its own.
+TENSORFLOW := $(VENV)-tensorflow/.ready
+GPU := $(shell command -v nvidia-smi || command -v nvcc)
 
-.PHONY: run test lint setup docs accuracy test-gpu container-test
+.PHONY: run test lint setup tensorflow-gpu docs accuracy test-gpu container-test
 run: setup
 	$(BIN)/python -m suite run
 
@@ -17,7 +20,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-setup: $(READY)
+setup: $(READY) $(if $(GPU),$(TENSORFLOW))
 
 $(READY): pyproject.toml requirements.txt scripts/build_horovod.py
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +28,13 @@ $(READY): pyproject.toml requirements.txt scripts/build_horovod.py
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	-$(BIN)/python scripts/build_horovod.py .build/horovod
 	touch $(READY)
+
+tensorflow-gpu: $(TENSORFLOW)
+
+$(TENSORFLOW): requirements-tensorflow-gpu.txt
+	$(PYTHON) -m venv $(VENV)-tensorflow
+	$(VENV)-tensorflow/bin/python -m pip install -q -r requirements-tensorflow-gpu.txt
+	touch $(TENSORFLOW)
 
 # The README's table from results/sample, and the picture of the page.
 docs: setup

@@ -15,8 +15,11 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+
+from suite.spec import builds
 
 RELEASE = "0.28.1"
 SHA256 = "92a43f5a94c43907a56805bad15f19700c62ffc83b7ca483f9e104e229f67ef0"
@@ -29,12 +32,33 @@ FLAGS = {
     "HOROVOD_CPU_OPERATIONS": "GLOO",
     "MAKEFLAGS": f"-j{os.cpu_count() or 1}",
 }
+GPU_OPERATIONS, WITH_TENSORFLOW = "HOROVOD_GPU_OPERATIONS", "HOROVOD_WITH_TENSORFLOW"
+LIBRARIES = {"HOROVOD_WITH_PYTORCH": "horovod/torch/mpi_lib_v2",
+             WITH_TENSORFLOW: "horovod/tensorflow/mpi_lib"}
+
+
+def flags(headers: Sequence[Path] = (Path("/usr/include"), Path("/usr/local/cuda/include"))
+          ) -> dict[str, str]:
+    """What the build reads from its environment.
+
+    NCCL between GPUs where torch has CUDA and the toolkit and NCCL's header are here, unless the
+    caller's ``HOROVOD_GPU_OPERATIONS`` is empty. It is then the torch engine alone: one build has
+    GPU operations for both, and TensorFlow's CUDA libraries are not of this environment.
+    """
+    toolkit = shutil.which("nvcc") and any((folder / "nccl.h").exists() for folder in headers)
+    operations = os.environ.get(GPU_OPERATIONS, "NCCL")
+    if not toolkit or not operations or builds.gpu_problem("torch", "cuda"):
+        return FLAGS
+    others = {name: value for name, value in FLAGS.items() if name != WITH_TENSORFLOW}
+    return others | {GPU_OPERATIONS: operations, "HOROVOD_WITHOUT_TENSORFLOW": "1"}
 
 
 def main() -> int:
     root = Path(sys.argv[1]).resolve()
-    key = f"py{sys.version_info.major}{sys.version_info.minor}-torch{version('torch')}"
-    folder = root / f"{key}-tf{_tensorflow_version()}"
+    parts = [f"py{sys.version_info.major}{sys.version_info.minor}",
+             f"torch{builds.torch_version()}", f"tf{_tensorflow_version()}",
+             flags().get(GPU_OPERATIONS, "").lower()]
+    folder = root / "-".join(filter(None, parts))
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "build.log"
     try:
@@ -70,7 +94,7 @@ def _build(folder: Path, log: Path) -> Path:
 def _check(wheel: Path) -> None:
     """Horovod's build may succeed without an engine's library; its rows would fail later."""
     names = zipfile.ZipFile(wheel).namelist()
-    for library in ("horovod/torch/mpi_lib_v2", "horovod/tensorflow/mpi_lib"):
+    for library in [LIBRARIES[flag] for flag in flags() if flag in LIBRARIES]:
         if not any(name.startswith(library) and name.endswith(".so") for name in names):
             raise RuntimeError(f"the wheel lacks {library}")
 
@@ -98,7 +122,7 @@ def _edit(source: Path) -> None:
 
 
 def _pip(arguments: list[str], log: Path) -> None:
-    environment = os.environ | FLAGS
+    environment = os.environ | flags()
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     with log.open("a") as stream:
         command = [sys.executable, "-m", "pip", *arguments]

@@ -30,7 +30,14 @@ THROTTLES = {
     0x4: "power cap", 0x8: "hardware slowdown", 0x20: "software thermal",
     0x40: "hardware thermal", 0x80: "power brake",
 }
+# What the driver counts of them, microseconds since it was loaded; names without a prefix.
+COUNTED = {
+    "sw_power_cap": "power cap", "sw_thermal_slowdown": "software thermal",
+    "hw_thermal_slowdown": "hardware thermal", "hw_power_brake_slowdown": "power brake",
+}
+SLOWED_SHARE = 0.01  # of a block's time
 Times = dict[str, float]
+Counters = dict[str, dict[str, int]]
 
 
 @dataclass(frozen=True)
@@ -78,11 +85,13 @@ class Calibration:
     def __init__(self, cores: Sequence[int], clock: Callable[[], float] = time.monotonic) -> None:
         self.cores, self.clock = list(cores), clock
         self.times: list[Times] = []
+        self.counters: Counters = {}
         self.began = 0.0
 
     def begin(self, block: int) -> Block:
         """Rates of every core; counts from here on."""
         found = Block(block, measure_cores(self.cores))
+        self.counters = gpu_counters()
         self.began, self.times = self.clock(), core_times(self.cores)
         return found
 
@@ -95,7 +104,10 @@ class Calibration:
         block.load = os.getloadavg()[0]
         frequency = psutil.cpu_freq()
         block.frequency_mhz = frequency.current if frequency else None
-        block.gpus = gpu_states()
+        over = slowed(self.counters, gpu_counters(), block.seconds)
+        block.gpus = [
+            gpu | {"throttle": over.get(gpu["index"], gpu["throttle"])} for gpu in gpu_states()
+        ]
 
 
 def measure_cores(cores: Sequence[int]) -> list[CoreRate]:
@@ -136,14 +148,52 @@ def steal_share(before: Sequence[Times], after: Sequence[Times]) -> float | None
 
 def gpu_states() -> list[dict[str, str]]:
     """Index, name, SM clock in MHz and throttle reasons of each GPU that nvidia-smi lists."""
-    tool = shutil.which("nvidia-smi")
+    for reasons in ("clocks_event_reasons", "clocks_throttle_reasons"):  # from driver 535, before
+        lines = _query("index", "name", "clocks.sm", f"{reasons}.active")
+        if lines:
+            return [parse_gpu(line) for line in lines]
+    return []
+
+
+def gpu_counters() -> Counters:
+    """GPU index -> reason -> microseconds for which it slowed the GPU; empty on older drivers.
+
+    What is active at the end of a block is what the idle GPU has, when its launches are over.
+    """
+    lines = _query("index", *(f"clocks_event_reasons_counters.{name}" for name in COUNTED))
+    found = {}
+    for line in lines:
+        index, *counts = (part.strip() for part in line.split(","))
+        named = zip(COUNTED.values(), counts, strict=True)
+        found[index] = {reason: int(count) for reason, count in named if count.isdecimal()}
+    return found
+
+
+def slowed(before: Counters, after: Counters, seconds: float) -> dict[str, str]:
+    """GPU index -> the reasons that slowed it for more than ``SLOWED_SHARE`` of the time between.
+
+    Without those GPUs whose driver does not count.
+    """
+    least = SLOWED_SHARE * seconds * 1e6
+    return {
+        index: ", ".join(
+            reason for reason, count in counts.items()
+            if count - before.get(index, {}).get(reason, count) > least
+        )
+        for index, counts in after.items() if counts
+    }
+
+
+def _query(*fields: str) -> list[str]:
+    """Lines of nvidia-smi's CSV, of the GPUs that are to be used; none where it fails."""
+    tool, chosen = shutil.which("nvidia-smi"), os.environ.get("CUDA_VISIBLE_DEVICES")
     if tool is None:
         return []
-    query = "--query-gpu=index,name,clocks.sm,clocks_throttle_reasons.active"
-    done = subprocess.run(
-        [tool, query, "--format=csv,noheader,nounits"], capture_output=True, text=True, check=False
-    )
-    return [parse_gpu(line) for line in done.stdout.splitlines() if line.count(",") == 3]
+    command = [tool, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
+    command += [f"--id={chosen}"] if chosen else []
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    whole = [line for line in done.stdout.splitlines() if line.count(",") == len(fields) - 1]
+    return whole if done.returncode == 0 else []
 
 
 def parse_gpu(line: str) -> dict[str, str]:

@@ -181,6 +181,9 @@ def check_data(config: RunConfig, cases: list[Case]) -> None:
 
 
 def _state(framework: str) -> str:
+    own = environment.interpreters([framework])
+    if own:
+        return f"in {own[framework]}"
     version = environment.installed(list(manifest(framework).DISTRIBUTIONS))
     return version or "not installed: run `make run`, or give --python"
 

@@ -14,8 +14,16 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
+from suite import environment
 from suite.launch import manifest
 from suite.spec.case import PARITY_STEPS, Case
 from suite.spec.division import check_divides, division_problem
@@ -31,6 +39,12 @@ DEFAULT_SIZE = {
     "mlp": "wide", "gpt": "small", "bert": "small", "xlnet": "small",
     "resnet": "small", "efficientnet": "small",
 }
+
+# Framework -> interpreter: those that are named, over those that are found.
+Interpreters = Annotated[
+    dict[str, str], AfterValidator(lambda named: environment.interpreters(ENGINES) | named),
+    Field(default_factory=dict, validate_default=True),
+]
 
 
 class RunConfig(BaseModel):
@@ -62,7 +76,7 @@ class RunConfig(BaseModel):
     timeline: bool = False
     seed: int = Field(default=0, ge=0)
     timeout: float = Field(default=120.0, gt=0)
-    python: dict[str, str] = Field(default_factory=dict)
+    python: Interpreters
     link: bool = True
     find_max_batch: bool = False
     memory_limit: int | None = Field(default=None, ge=1)

@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rich.table import Table
@@ -193,18 +193,27 @@ def disk(out: Path) -> Check:
 def framework(name: str) -> Iterator[Check]:
     """A check an engine: installed, and fit for what it was built against."""
     adapter = manifest(name)
+    own = environment.interpreters([name])
     version = environment.installed(list(adapter.DISTRIBUTIONS))
     for engine in engines()[name]:
         label = f"framework {name}" + (f", {engine} engine" if len(engines()[name]) > 1 else "")
+        if own:
+            yield Check(label, OK, f"in {own[name]}")
+            continue
         if not version:
             yield Check(label, PROBLEM, "not installed", "make run, or give --python")
             continue
         case = Case(name, engine, "single", "", "mlp", "tiny", "synthetic", "cpu", 1)
         misfit = adapter.installation_problem(case)
+        on_gpus = environment.gpu_count() and adapter.installation_problem(
+            replace(case, device="cuda")
+        )
         reason = adapter.unsupported_reason(case)
         if misfit:
             yield Check(label, PROBLEM, f"{version}: {misfit}", "as it says")
         elif reason:
             yield Check(label, PROBLEM, f"{version}: {reason}", "as it says")
+        elif on_gpus:
+            yield Check(label, WARNING, f"{version}, on CPUs: {on_gpus}", "as it says")
         else:
             yield Check(label, OK, version)

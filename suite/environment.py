@@ -6,7 +6,10 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
+from collections.abc import Iterable
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from suite.spec.gpus import datasheet_flops
@@ -60,6 +63,17 @@ def installed(distributions: tuple[str, ...] | list[str]) -> str:
         except metadata.PackageNotFoundError:
             continue
     return ""
+
+
+def interpreters(frameworks: Iterable[str]) -> dict[str, str]:
+    """Framework -> interpreter, where it has an environment of its own beside this one.
+
+    That of ``.venv`` is ``.venv-tensorflow``: CUDA libraries of two frameworks may exclude each
+    other.
+    """
+    mine = Path(sys.prefix)
+    found = {name: mine.with_name(f"{mine.name}-{name}") / "bin/python" for name in frameworks}
+    return {name: str(path) for name, path in found.items() if path.exists()}
 
 
 def describe() -> dict[str, Any]:

@@ -53,7 +53,7 @@ def launch(
     prefixes: Sequence[Sequence[str]] = (),
     guard: Guard | None = None,
 ) -> Outcome:
-    """Runs the group to its end; rank i is pinned to ``cores[i]``, a lone process to all.
+    """Runs the group to its end, each rank pinned to its equal share of ``cores``, or to one.
 
     ``worker`` is the module that each rank runs and ``inputs_path`` the file it reads.
     ``prefixes[i]`` is a command that rank i is started through (``ip netns exec …``, ``numactl …``)
@@ -89,7 +89,7 @@ def launch(
     seconds = time.monotonic() - began
     if status == "failed":
         log_text = (folder / "worker.log").read_text(errors="replace")
-        status = "oom" if any(mark in log_text for mark in OOM_MARKS) else "failed"
+        status = "oom" if out_of_memory(log_text) else "failed"
     records = [json.loads(path.read_text()) for path in sorted(folder.glob("rank-*.json"))]
     return Outcome(status, reason, seconds, records)
 
@@ -97,7 +97,8 @@ def launch(
 def _arguments(
     files: tuple[Path, ...], index: int, plan: LaunchPlan, cores: list[int]
 ) -> list[str]:
-    mine = cores if plan.processes == 1 else [cores[index % len(cores)]]
+    share = len(cores) // plan.processes
+    mine = cores[index * share : (index + 1) * share] or [cores[index % len(cores)]]
     names = ",".join(map(str, mine))
     return [*(str(path.resolve()) for path in files), str(index), str(plan.processes), names]
 
@@ -205,8 +206,15 @@ def _signal(group: list[subprocess.Popen[bytes]], number: signal.Signals) -> Non
             os.killpg(process.pid, number)
 
 
-OOM_MARKS = ("out of memory", "OutOfMemoryError", "MemoryError", "RESOURCE_EXHAUSTED",
-             "OOM when allocating", "can't allocate memory", "std::bad_alloc")
+OOM_MARKS = ("out of memory", "Out of memory", "OutOfMemoryError", "MemoryError",
+             "RESOURCE_EXHAUSTED", "ResourceExhaustedError", "Dst tensor is not initialized",
+             "OOM when allocating", "can't allocate memory", "std::bad_alloc",
+             "STATUS_ALLOC_FAILED")
+
+
+def out_of_memory(log: str) -> bool:
+    """Whether a rank's log says so, in the words of a framework or of CUDA's libraries."""
+    return any(mark in log for mark in OOM_MARKS)
 
 
 def _last_error(log: str) -> str:

@@ -14,7 +14,15 @@ from rich.console import Console
 from suite import environment, store
 from suite.analysis.link import LinkFit
 from suite.commands import live, printer
-from suite.config import ENGINES, choose_device, engines, known, parse_bytes, validate
+from suite.config import (
+    ENGINES,
+    Interpreters,
+    choose_device,
+    engines,
+    known,
+    parse_bytes,
+    validate,
+)
 from suite.launch import manifest
 from suite.link import LinkResults, Plan, link_case, measure_all
 from suite.report.links import link_tables
@@ -39,7 +47,7 @@ class LinkConfig(BaseModel):
     bytes_max: str = ""
     repetitions: int = Field(default=30, ge=Sweep.FEWEST)
     timeout: float = Field(default=120.0, gt=0)
-    python: dict[str, str] = Field(default_factory=dict)
+    python: Interpreters
     interface: str = "lo"
 
 

@@ -57,6 +57,8 @@ class Starter:
 
         Speeds that a plan is made for belong to cores, which then stay where they are.
         """
+        if case.device == "cuda":  # a host thread drives the device, others compile and copy
+            return self.cores
         if case.device_speeds:
             return self.cores[: case.devices]
         turned = self.cores[block % len(self.cores) :] + self.cores[: block % len(self.cores)]

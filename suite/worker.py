@@ -122,13 +122,13 @@ def run_rank(
         session = open_session(case, rank, initial_weights(case.spec, case.seed), inputs)
     record.open_seconds = clock() - began
     next_index = _parity(session, rank, record, clock)
+    session.reset_peak_memory()
     next_index = _warm_up(session, next_index, case.warmup_limit, record, clock)
     next_index = _clean(session, next_index, case.steps, record, clock)
-    if case.probe_steps:
-        _probes(session, next_index, case, rank, record, clock)
     record.peak_memory_bytes = session.peak_memory_bytes()
     record.device_memory_bytes = session.device_memory_bytes()
     if case.probe_steps:
+        _probes(session, next_index, case, rank, record, clock)
         record.matmul_flops_s = session.matmul_flops_s()
     record.ledger = session.describe()
     record.affinity = _affinity()

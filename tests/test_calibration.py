@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,8 @@ from suite.calibration import (
     Calibration,
     CoreRate,
     core_times,
+    gpu_counters,
+    gpu_states,
     measure_cores,
     parse_gpu,
     steal_share,
@@ -54,6 +57,44 @@ def test_gpu_line() -> None:
     # Idle (0x1) and clocks that were asked for (0x2) are no throttling; nor is what is not told.
     assert parse_gpu("1, Card, 210, 0x0000000000000003")["throttle"] == ""
     assert parse_gpu("1, Card, 210, [N/A]")["throttle"] == ""
+
+
+SMI = """#!/bin/sh
+case "$*" in *clocks_event_reasons.active*) {new} ;; esac
+case "$*" in
+  *counters*) {counters} ;;
+  *) echo "0, Card, 210, 0x8" ;;
+esac
+"""
+
+
+def _tool(folder: Path, monkeypatch: pytest.MonkeyPatch, new: str = "", counters: str = "") -> None:
+    """A tool with the driver's words; ``new`` and ``counters`` are what it does when asked."""
+    path = folder / "nvidia-smi"
+    path.write_text(SMI.format(new=new or ":", counters=counters or "exit 2"))
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+def test_older_drivers_have_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _tool(tmp_path, monkeypatch, new="echo 'not a valid field'; exit 2")
+    assert [gpu["throttle"] for gpu in gpu_states()] == ["hardware slowdown"]
+    assert gpu_counters() == {}
+
+
+def test_a_gpu_that_slowed_within_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its state afterwards is not what is told, where the driver counts."""
+    count = tmp_path / "count"
+    count.write_text("7")
+    _tool(tmp_path, monkeypatch, counters=f"echo 0, $(cat {count}), 0, [N/A], 0")
+    calibration = Calibration(allowed_cores()[:1])
+    quiet = calibration.begin(1)
+    calibration.end(quiet)
+    assert quiet.gpus[0]["throttle"] == ""
+    busy = calibration.begin(2)
+    count.write_text("50000007")
+    calibration.end(busy)
+    assert busy.gpus[0]["throttle"] == "power cap"
 
 
 def test_rows_of_a_block() -> None:

@@ -27,7 +27,7 @@ def _hop(start: float, end: float, role: str, device: int = 0) -> dict[str, Any]
 
 
 def _record(events: list[dict[str, Any]], *busy: list[list[float]]) -> dict[str, Any]:
-    return {"traces": [{"events": events, "busy": list(busy), "missing": "no clock"}]}
+    return {"traces": [{"events": events, "busy": list(busy), "missing": "T_i: no clock"}]}
 
 
 def test_late_rank_makes_the_other_wait() -> None:
@@ -93,7 +93,7 @@ def test_exposure_falls_back_to_the_profile() -> None:
     profile = {"events": [_event(11, 13)], "busy": [[[10, 0], [11, 1], [13, 1]]], "missing": ""}
     found = communication([record | {"profiles": [profile]}])
     assert found["t_comm_exposed_s"] == 2 and found["t_comm_s"] == 2
-    assert missing_reason([record]) == "no clock"
+    assert missing_reason([record]) == "T_i: no clock"
     assert missing_reason([record | {"profiles": [profile]}]) == ""
 
 

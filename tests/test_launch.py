@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from suite.launch import _first_failure
+from suite.launch import _arguments, _first_failure, out_of_memory
+from suite.spec.adapter import LaunchPlan
 from suite.spec.case import Case
 from tests.conftest import EXTRA, HERE, Launch
 
@@ -54,6 +55,33 @@ def test_a_dead_rank_ends_the_group_at_once(
     outcome, folder = start(fake)
     assert (outcome.status, words in outcome.reason) == (status, True), outcome.reason
     assert time.monotonic() - began < 30 and not _left(folder)
+
+
+@pytest.mark.parametrize("said", [
+    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
+    "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    "tensorflow.python.framework.errors_impl.InternalError: Failed copying input tensor from "
+    "/job:localhost/…/device:CPU:0 to /job:localhost/…/device:GPU:0 in order to run _EagerConst: "
+    "Dst tensor is not initialized.",
+    "tensorflow.python.framework.errors_impl.ResourceExhaustedError: Out of memory while trying to "
+    "allocate 17179869184 bytes.",
+])
+def test_gpus_that_are_full_are_told_in_many_words(said: str) -> None:
+    assert out_of_memory(f"Traceback (most recent call last):\n{said}\n")
+    assert not out_of_memory(GLOO) and not out_of_memory("ValueError: no memory of that name")
+
+
+@pytest.mark.parametrize(("cores", "processes", "mine"), [
+    ([4, 5], 2, ["4", "5"]), ([4, 5], 1, ["4,5"]), ([4], 2, ["4", "4"]),
+    ([0, 1, 2, 3, 4], 2, ["0,1", "2,3"]),
+])
+def test_ranks_have_equal_shares_of_the_cores(
+    cores: list[int], processes: int, mine: list[str]
+) -> None:
+    """A CPU device is one; ranks of GPUs share what there is."""
+    plan = LaunchPlan(processes, [{}] * processes)
+    found = [_arguments((Path("a"),) * 3, rank, plan, cores)[-1] for rank in range(processes)]
+    assert found == mine
 
 
 GLOO, OWN = "RuntimeError: Connection closed by peer", "ValueError: planted"

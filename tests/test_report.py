@@ -160,12 +160,12 @@ def test_a_grid_a_number_of_devices_with_the_same_bases() -> None:
 
 
 def test_a_kind_of_warning_is_one_line() -> None:
-    rows = [_row("single", 1, 1, 1, warnings=[warn("oversubscribed"),
+    rows = [_row("single", 1, 1, 1, warnings=[warn("oversubscribed", what="core"),
                                               warn("noisy", share=0.2, limit=0.1)]),
-            _row("data", 1, 1, 1, warnings=[warn("oversubscribed"),
+            _row("data", 1, 1, 1, warnings=[warn("oversubscribed", what="core"),
                                             warn("noisy", share=0.3, limit=0.1)])]
     first, second = grouped_warnings(rows)
-    assert first == ("oversubscribed: more devices than cores, no speedup is given; "
+    assert first == ("oversubscribed: devices share a core, no speedup is given; "
                      "ask for fewer --devices", "all cases")
     assert second == ("noisy: steps vary by … of their mean, more than 10%; close other programs",
                       "pytorch single 20%, pytorch data 30%")
@@ -286,7 +286,7 @@ def test_how_many_cases_are_proven() -> None:
 
 
 def test_rows_for_machines_are_plain() -> None:
-    rows = [_row("single", 1, math.nan, math.nan, warnings=[warn("oversubscribed")])]
+    rows = [_row("single", 1, math.nan, math.nan, warnings=[warn("oversubscribed", what="core")])]
     found = json.loads(json.dumps(machine_rows(rows), allow_nan=False))
     assert found[0]["step_time_ci_low_s"] is None and found[0]["step_time_s"] == 1
     assert found[0]["warnings"][0]["code"] == "oversubscribed"

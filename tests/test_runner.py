@@ -422,7 +422,7 @@ def test_a_horovod_of_other_versions_is_unsupported(monkeypatch: pytest.MonkeyPa
 
     case = Case("horovod", "torch", "data", "", "mlp", "tiny", "real", "cpu", 2)
     assert horovod.installation_problem(case) == ""
-    monkeypatch.setattr(horovod, "_version", lambda names: "9.9")
+    monkeypatch.setattr(horovod, "_version", lambda engine: "9.9")
     assert "and 9.9 is installed" in horovod.installation_problem(case)
 
 

@@ -117,7 +117,7 @@ def test_oversubscribed_counts_are_left_out_and_named() -> None:
     rows = small_run((2, 4)).rows()
     for row in rows:
         if row["devices"] == 4:
-            row |= {"speedup": None, "warnings": [warn("oversubscribed")]}
+            row |= {"speedup": None, "warnings": [warn("oversubscribed", what="core")]}
     found = build_scalings(rows)[0].series[0]
     assert found.left_out == {4: "oversubscribed"} and len(found.rows) == 1
     console = Console(width=100, file=io.StringIO(), record=True)

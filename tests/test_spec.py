@@ -194,7 +194,9 @@ def test_datasheet_peaks_go_by_the_exact_name() -> None:
     assert datasheet_flops("NVIDIA A100-SXM4-80GB")["tf32"] == 156e12
     assert datasheet_flops("NVIDIA L40S")["float32"] == 91.6e12
     assert "bf16" not in datasheet_flops("Tesla V100-SXM2-16GB")
-    assert datasheet_flops("Some Card 9000") == {}
+    assert datasheet_flops("NVIDIA H100 NVL")["bf16"] == 835.5e12
+    for other in ("Some Card 9000", "NVIDIA GeForce RTX 4090 Laptop GPU", "GeForce RTX 4090 D"):
+        assert datasheet_flops(other) == {}
 
 
 def test_peaks_are_of_gpus_of_one_model() -> None:

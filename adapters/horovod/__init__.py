@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import socket
-from collections.abc import Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
 from adapters.horovod.interfaces import interface_of_host
+from suite.spec import builds, gpus
 from suite.spec.adapter import LaunchPlan
 from suite.spec.case import Case
 from suite.spec.strategies import MULTI_WORKER
@@ -24,8 +23,8 @@ COLLECTIVES = {
     "inter_layer": ("broadcast", "all_reduce"),
 }
 UNSWEPT = {"send_recv": "Horovod has none, its hop is the broadcast over two ranks"}
-ENGINE_DISTRIBUTIONS = {"torch": ("torch",), "tensorflow": ("tensorflow-cpu", "tensorflow")}
 LIBRARIES = {"torch": "mpi_lib_v2", "tensorflow": "mpi_lib"}
+BUILD = "`python scripts/build_horovod.py .build/horovod`"
 BUILT_AGAINST = {"torch": "pytorch", "tensorflow": "tensorflow"}
 
 
@@ -48,22 +47,48 @@ def unsupported_reason(case: Case) -> str:
 
 def installation_problem(case: Case) -> str:
     """Horovod's libraries fit the engine they were built against, and no other version of it."""
-    problem = _misfit(case)
-    return f"{problem}: make setup builds it again" if problem else ""
+    return _misfit(case) or builds.gpu_problem(case.engine, case.device) or _without_gpu(case)
 
 
 def _misfit(case: Case) -> str:
-    found = importlib.util.find_spec("horovod")
-    if found is None or not found.submodule_search_locations:
-        return "Horovod is not installed"
-    folder = Path(found.submodule_search_locations[0])
-    library = f"{case.engine}/{LIBRARIES[case.engine]}*.so"
-    if not any(folder.glob(library)):
-        return f"this Horovod was built without the {case.engine} engine"
+    folder = builds.folder_of("horovod")
+    if folder is None:
+        return f"Horovod is not installed: {BUILD} builds it"
+    if _library(case.engine) is None:
+        return (f"this Horovod was built without the {case.engine} engine: with "
+                f"HOROVOD_GPU_OPERATIONS= in its environment {BUILD} builds both")
     built = json.loads((folder / "metadata.json").read_text())[BUILT_AGAINST[case.engine]]
-    here = _version(ENGINE_DISTRIBUTIONS[case.engine])
+    here = _version(case.engine)
     if built != here:
-        return f"Horovod was built against {case.engine} {built}, and {here or 'none'} is installed"
+        return (f"Horovod was built against {case.engine} {built}, and {here or 'none'} is "
+                f"installed: {BUILD} builds it anew")
+    return ""
+
+
+def _library(engine: str) -> Path | None:
+    folder = builds.folder_of("horovod")
+    pattern = f"{engine}/{LIBRARIES[engine]}*.so"
+    return next(folder.glob(pattern), None) if folder else None
+
+
+def _without_gpu(case: Case) -> str:
+    """A library that can call CUDA names its calls, for the errors that they may end in."""
+    library = _library(case.engine)
+    if case.device != "cuda" or (library and b"cudaEventRecord" in library.read_bytes()):
+        return ""
+    return f"this Horovod was built without CUDA: with the CUDA toolkit, {BUILD} builds it anew"
+
+
+def _version(engine: str) -> str:
+    """As the engine calls itself, which is what Horovod's build writes down."""
+    if engine == "torch":
+        return builds.torch_version()
+    return next(filter(None, map(_distribution, ("tensorflow-cpu", "tensorflow"))), "")
+
+
+def _distribution(name: str) -> str:
+    with suppress(metadata.PackageNotFoundError):
+        return metadata.version(name)
     return ""
 
 
@@ -86,11 +111,9 @@ def _elsewhere(interface: str) -> str:
     return f"Horovod takes the address of the host name {name}, on {mine or 'no interface'} here"
 
 
-def _version(distributions: Sequence[str]) -> str:
-    for name in distributions:
-        with suppress(metadata.PackageNotFoundError):
-            return metadata.version(name)
-    return ""
+def _gpu(case: Case, rank: int) -> dict[str, str]:
+    """TensorFlow takes the memory of every GPU that it sees; torch has a current one."""
+    return gpus.only(rank) if (case.device, case.engine) == ("cuda", "tensorflow") else {}
 
 
 def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
@@ -117,7 +140,7 @@ def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
     if case.device == "cpu":
         shared["CUDA_VISIBLE_DEVICES"] = ""
     ranks = [
-        shared | {"HOROVOD_RANK": str(rank), "HOROVOD_LOCAL_RANK": str(rank)}
+        shared | {"HOROVOD_RANK": str(rank), "HOROVOD_LOCAL_RANK": str(rank)} | _gpu(case, rank)
         for rank in range(count)
     ]
     output = (folder / "rendezvous.json").resolve()

@@ -28,11 +28,16 @@ SETTINGS = ("HOROVOD_CYCLE_TIME", "HOROVOD_FUSION_THRESHOLD", "HOROVOD_TIMELINE"
 EMULATED = "hops are broadcasts over 2-rank process sets: Horovod has no send/recv"
 
 
-def ledger(case: Case) -> dict[str, str]:
+def backend(case: Case, hvd: Any) -> str:
+    """What carries a device's tensors; without NCCL they pass through the host."""
+    return "nccl" if case.device == "cuda" and hvd.nccl_built() else "gloo"
+
+
+def ledger(case: Case, hvd: Any) -> dict[str, str]:
     """What Horovod adds to a row's fairness ledger."""
     found = {
         "horovod": metadata.version("horovod"),
-        "backend": "gloo",
+        "backend": backend(case, hvd),
         "cycle_time_ms": str(CYCLE_MS),
         "fusion_threshold_bytes": str(FUSION_BYTES),
         "autotune": os.environ["HOROVOD_AUTOTUNE"],
@@ -187,11 +192,9 @@ def _threads() -> list[int]:
 class HorovodLink:
     """What both engines' link sessions share; a hop is a broadcast over ranks 0 and 1."""
 
-    backend = "gloo"
-
-    def __init__(self, rank: Rank) -> None:
-        self.rank = rank
-        self.transport = f"tcp:{interface_of_host()}"
+    def __init__(self, case: Case, rank: Rank, hvd: Any) -> None:
+        self.rank, self.backend = rank, backend(case, hvd)
+        self.transport = "cuda" if self.backend == "nccl" else f"tcp:{interface_of_host()}"
 
     def participants(self, kind: str) -> int:
         return 2 if kind == "broadcast" else self.rank.processes

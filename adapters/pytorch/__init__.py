@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from suite.spec import compilers
+from suite.spec import builds, compilers
 from suite.spec.adapter import LaunchPlan
 from suite.spec.case import Case
 from suite.spec.strategies import MULTI_WORKER
@@ -35,8 +35,9 @@ def unsupported_reason(case: Case) -> str:
 
 
 def installation_problem(case: Case) -> str:
-    """The framework is one package; what it compiles needs a compiler."""
-    return compilers.problem(case.device) if case.mode == "compiled" else ""
+    """The framework is one package, built with CUDA or without; compiling needs a compiler."""
+    compiler = compilers.problem(case.device) if case.mode == "compiled" else ""
+    return builds.gpu_problem("torch", case.device) or compiler
 
 
 def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:

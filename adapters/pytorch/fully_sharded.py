@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 class FullyShardedSession(DataParallelSession):
     """Parameters, gradients and moments are split; a unit is whole only while it computes."""
 
+    @property
+    def built_on(self) -> torch.device:
+        """``fully_shard`` moves a unit's parameters: no GPU has to hold all of them."""
+        return torch.device("cpu")
+
     def build(self, weights: Weights) -> nn.Module:
         model = super().build(weights)
         for parameter in model.parameters():  # FSDP refuses channels_last kernels
@@ -50,11 +55,8 @@ class FullyShardedSession(DataParallelSession):
                  "parameter_communication": "bfloat16"}
         return super().describe() | (mixed if self.low else {})
 
-    def full(self, tensors: dict[str, torch.Tensor]) -> Weights:
-        return super().full({
-            name: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-            for name, tensor in tensors.items()
-        })
+    def whole(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 class _Exchange:

@@ -76,10 +76,7 @@ class IntraLayerSession(GroupSession):
         plan |= {name: OwnInputs(self.axes[torch_path(name)]) for name in rows}
         return [plan, {name: Entrance() for name in entered}]
 
-    def full(self, tensors: dict[str, torch.Tensor]) -> Weights:
-        return super().full({name: self._whole(name, part) for name, part in tensors.items()})
-
-    def _whole(self, name: str, part: torch.Tensor) -> torch.Tensor:
+    def whole(self, name: str, part: torch.Tensor) -> torch.Tensor:
         path, _, leaf = torch_name(name).rpartition(".")
         axis = self.axes.get(path, {}).get(leaf)
         if axis is not None and not isinstance(part, DTensor):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 from contextlib import ExitStack
 from pathlib import Path
 
+from suite.spec import builds, gpus
 from suite.spec.adapter import LaunchPlan
 from suite.spec.case import Case
 from suite.spec.strategies import MULTI_WORKER
@@ -42,8 +42,8 @@ def unsupported_reason(case: Case) -> str:
 
 
 def installation_problem(case: Case) -> str:
-    """The framework is one package."""
-    return ""
+    """The framework is one package, built with CUDA or without."""
+    return builds.gpu_problem("tensorflow", case.device)
 
 
 def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
@@ -57,7 +57,9 @@ def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
     if case.device == "cpu":
         shared["CUDA_VISIBLE_DEVICES"] = ""
     if case.variant != MULTI_WORKER:
-        return LaunchPlan(1, [shared])
+        # It takes the memory of every GPU that it sees.
+        seen = gpus.only(*range(case.devices)) if case.device == "cuda" else {}
+        return LaunchPlan(1, [shared | seen])
     workers = [f"localhost:{port}" for port in _free_ports(case.devices)]
     return LaunchPlan(case.devices, [shared | _worker(case, workers, rank)
                                      for rank in range(case.devices)])
@@ -66,9 +68,7 @@ def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
 def _worker(case: Case, workers: list[str], rank: int) -> dict[str, str]:
     """https://www.tensorflow.org/guide/distributed_training#TF_CONFIG, and its own GPU."""
     task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}}
-    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    gpus = seen.split(",") if seen else [str(index) for index in range(case.devices)]
-    own = {"CUDA_VISIBLE_DEVICES": gpus[rank]} if case.device == "cuda" else {}
+    own = gpus.only(rank) if case.device == "cuda" else {}
     return {"TF_CONFIG": json.dumps(task)} | own
 
 

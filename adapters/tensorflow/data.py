@@ -60,7 +60,9 @@ class DataSession(Training):
             share = batch_slice(
                 len(features), count, context.replica_id_in_sync_group, speeds
             )
-            return self.tensor(features[share]), self.tensor(targets[share])
+            # The strategy names a replica's device in steps, not where its values are made.
+            with tf.device(self.devices[context.replica_id_in_sync_group % len(self.devices)]):
+                return self.tensor(features[share]), self.tensor(targets[share])
 
         return self.strategy.experimental_distribute_values_from_function(shard)
 

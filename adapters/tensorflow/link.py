@@ -54,9 +54,12 @@ class TensorFlowLink:
                 return start, tf.timestamp(), last
 
         call = tf.function(lambda x: self.strategy.run(replica, (x,)), autograph=False)
-        tensors = self.strategy.experimental_distribute_values_from_function(
-            lambda _context: tf.zeros(elements)
-        )
+
+        def zeros(context: tf.distribute.ValueContext) -> tf.Tensor:
+            with tf.device(self.devices[context.replica_id_in_sync_group]):
+                return tf.zeros(elements)
+
+        tensors = self.strategy.experimental_distribute_values_from_function(zeros)
 
         def once() -> list[tuple[int, float, float]]:
             starts, ends, _ = map(self.strategy.experimental_local_results, call(tensors))

@@ -19,13 +19,19 @@ NO_CLOCK = "T_i: a worker's collectives run on its threads, only a profile tells
 class MultiWorkerSession(DataSession):
     """A rank is a worker with one replica; TF_CONFIG, from the launch plan, names the others.
 
-    Ring all-reduces over gRPC between CPUs, NCCL between GPUs: the strategy's own choice.
+    Ring all-reduces over gRPC between CPUs, NCCL between GPUs, which the strategy does not choose.
     """
 
     no_clock = NO_CLOCK
 
     def make_strategy(self, devices: list[str]) -> tf.distribute.Strategy:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        return tf.distribute.MultiWorkerMirroredStrategy(self.options)
+
+    @property
+    def options(self) -> tf.distribute.experimental.CommunicationOptions:
+        kinds = tf.distribute.experimental.CommunicationImplementation
+        kind = kinds.NCCL if self.case.device == "cuda" else kinds.AUTO
+        return tf.distribute.experimental.CommunicationOptions(implementation=kind)
 
     @cached_property
     def average(self) -> Graph:
@@ -70,10 +76,9 @@ class MultiWorkerSession(DataSession):
         return ()
 
     def describe(self) -> dict[str, str]:
-        options = tf.distribute.experimental.CommunicationOptions()
         return super().describe() | {
             "backend": "gRPC ring" if self.case.device == "cpu" else "NCCL",
-            "collectives": options.implementation.value,
+            "collectives": self.options.implementation.value,
         }
 
     def close(self) -> None:

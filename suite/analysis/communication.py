@@ -291,8 +291,12 @@ def _idle(clock: list[Interval]) -> float:
 
 
 def missing_reason(records: list[Record]) -> str:
-    """Why no pass has a figure, in the adapter's words."""
-    if _clocked(records):
-        return ""
-    reasons = {trace["missing"] for record in records for trace in record.get("traces", ())}
-    return "; ".join(sorted(reasons - {""}))
+    """Why no pass has a figure, in the adapter's words, which begin with what is missing."""
+    clocked = bool(_clocked(records))
+    reasons = {
+        trace["missing"] for record in records for name in ("traces", "profiles")
+        for trace in record.get(name, ())
+    }
+    return "; ".join(
+        sorted(one for one in reasons - {""} if not (clocked and one.startswith("T_i")))
+    )

@@ -16,6 +16,7 @@ from suite.spec.warnings import Warning, warn
 Row = dict[str, Any]
 Launch = list[dict[str, Any]]
 FEW_LAUNCHES = exact_from(LEVEL)
+SHARED = {"cpu": "core", "cuda": "GPU"}
 NOISY, DRIFT, STEAL, PROBE_OVERHEAD, DISAGREEMENT = 0.1, 0.1, 0.05, 0.1, 0.2
 
 
@@ -47,7 +48,7 @@ def find_warnings(
         *_steps(launches, row),
         *_machine(conditions.blocks[: len(row["launch_step_s"])]),
         *_pinning(case, launches, cores),
-        *([warn("oversubscribed")] if oversubscribed else []),
+        *([warn("oversubscribed", what=SHARED[case.device])] if oversubscribed else []),
         *_nature(records),
         *_probes(records, row),
     ]

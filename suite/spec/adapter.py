@@ -45,8 +45,8 @@ class StepTrace:
     seconds so far), from the step's start to its end and at least at both ends of every event.
     Time waited or spent communicating does not advance it; two threads of one device that compute
     at once advance it twice as fast. Empty where the framework gives no honest figure; ``missing``
-    then says why. ``seconds`` is the wall time of the step itself, without attaching the probes and
-    reading them.
+    then says why, beginning with what is missing (``T_i: …``). ``seconds`` is the wall time of the
+    step itself, without attaching the probes and reading them.
     """
 
     events: Sequence[CommEvent] = ()
@@ -155,8 +155,11 @@ class Session(Protocol):
         It trains nothing sensible, so it is the last thing done with a session.
         """
 
+    def reset_peak_memory(self) -> None:
+        """What was held before is no part of the peak: the proof's whole arrays."""
+
     def peak_memory_bytes(self) -> int:
-        """Peak of this process (CPU: resident set) or of its device's allocator."""
+        """Peak of this process (CPU: resident set) or of its device's allocator since then."""
 
     def device_memory_bytes(self) -> int:
         """What is in use on the rank's GPU, with contexts, communication buffers and what the

@@ -14,10 +14,17 @@ def problem(device: str) -> str:
     if device == "cuda":
         if importlib.util.find_spec("triton") is None:
             return "torch.compile needs triton on a GPU: install a CUDA build of torch"
-        return ""
-    wanted = os.environ.get("CXX", "g++")
-    if shutil.which(wanted) is None:
-        return f"torch.compile needs a C++ compiler on a CPU, {wanted} is not found: install g++"
+        wanted = [os.environ["CC"]] if "CC" in os.environ else ["gcc", "clang"]  # as triton has it
+        if not any(map(shutil.which, wanted)):
+            return f"torch.compile needs a C compiler, {wanted[0]} is not found: install gcc"
+        return _headers_problem()
+    wanted = [os.environ.get("CXX", "g++")]
+    if shutil.which(wanted[0]) is None:
+        return f"torch.compile needs a C++ compiler on a CPU, {wanted[0]} is not found: install g++"
+    return _headers_problem()
+
+
+def _headers_problem() -> str:
     headers = sysconfig.get_path("include")
     if not (Path(headers) / "Python.h").exists():
         return f"torch.compile needs Python's headers, not in {headers}: install python3-dev"

@@ -120,7 +120,8 @@ METRICS: tuple[Metric, ...] = (
     _seconds("compute_max_s", "max T_i", "Busy compute time of the busiest device."),
     _seconds("compute_avg_s", "avg T_i", "Busy compute time, mean over devices."),
     Metric("peak_memory_bytes", "B", "peak memory", "lower", size_bytes,
-           "Largest process (CPU: resident set) or allocator peak."),
+           "Largest process (CPU: resident set) or allocator peak, from after the proof to before "
+           "the probes."),
     Metric("flops_per_s", "1/s", "model FLOP/s", "higher", rate,
            "FLOPs by the workload's formula over time."),
     Metric("mfu", "", "MFU", "higher", percent, "Model FLOP/s over devices times the "

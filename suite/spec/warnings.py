@@ -52,7 +52,7 @@ REGISTRY: dict[str, tuple[str, str]] = {
         "let the harness set affinity; a container may forbid it",
     ),
     "oversubscribed": (
-        "more devices than cores, no speedup is given", "ask for fewer --devices",
+        "devices share a {what}, no speedup is given", "ask for fewer --devices",
     ),
     "shared_pool": (
         "logical devices share one thread pool and one process",

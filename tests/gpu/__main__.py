@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import os
 import subprocess
 import sys
 import tempfile
@@ -21,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from suite.environment import gpu_count, gpu_names
+from suite.spec import gpus
 from suite.spec.case import Case
-from suite.spec.gpus import datasheet_flops
 from tests.conftest import launch_case
 from tests.reference.__main__ import compare
 
@@ -59,11 +60,13 @@ def main() -> int:
 
 
 def _prove(title: str, options: list[str], device: str) -> bool:
+    # Ranks are to share one, also where there are more.
+    seen = gpus.only(0) if "--oversubscribe" in options else {}
     with tempfile.TemporaryDirectory() as folder:
         chosen = [one for one in options if device == "cuda" or one != "--oversubscribe"]
         done = subprocess.run(
             [sys.executable, "-m", "suite", "run", *chosen, *SHORT, "--device", device,
-             "--out", folder], check=False,
+             "--out", folder], check=False, env=os.environ | seen,
         )
         tables = list(Path(folder).glob("*/results.csv"))
         rows = list(csv.DictReader(tables[0].open())) if tables else []
@@ -81,7 +84,7 @@ def _prove(title: str, options: list[str], device: str) -> bool:
 
 
 def _beside(device: str) -> None:
-    printed = datasheet_flops(gpu_names()[0]) if device == "cuda" else {}
+    printed = gpus.datasheet_flops(gpu_names()[0]) if device == "cuda" else {}
     print(f"\nbeside a plain loop, bf16, compiled\n{'model':16}{'samples/s':>11}{'tokens/s':>11}"
           f"{'MFU':>7}{'of datasheet':>14}{'ratio':>8}   low to high")
     for workload, size in PAIRS[device]:

@@ -75,9 +75,19 @@ def test_a_gpu_computes_its_kernels() -> None:
     space = _space({"/device:GPU:1": [
         [("volta_sgemm_128", 2, 5), ("ncclDevKernel_AllReduce_Sum", 5, 9), ("MemcpyD2H", 9, 10)],
     ]})
-    found = xplane.operations(space, {})
+    found = xplane.operations(space, {}, "cuda")
     assert _clock(found, 1)[-1] == (30, 3.0)
     assert _clock(found, 0)[-1] == (30, 0.0)
+
+
+def test_what_the_host_does_is_no_work_of_a_gpu() -> None:
+    """It waits for the GPUs at a step's end, on no device of the graph's."""
+    space = _space({
+        "/host:CPU": [[("SyncDevice:SyncDevice", 3, 20), ("call:Greater", 1, 2)]],
+        "/device:GPU:0": [[("sgemm", 2, 5)]],
+    })
+    found = xplane.operations(space, DEVICES, "cuda")
+    assert xplane.attributed_share(found) == 1.0 and _clock(found, 0)[-1] == (30, 3.0)
 
 
 def test_the_share_that_is_attributed() -> None:

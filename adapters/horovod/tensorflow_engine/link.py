@@ -16,17 +16,17 @@ from suite.spec.link import ELEMENT_BYTES, Call, Interval
 
 def open_engine(case: Case, rank: Rank) -> TensorFlowEngineLink:
     """Joins the group."""
-    device = open_devices(case, 1, first=rank.index)[0]
+    device = open_devices(case, 1)[0]
     sets = ProcessSets(hvd, rank.processes, [(0, 1)])
     join(hvd, sets)
-    return TensorFlowEngineLink(rank, device, sets.of((0, 1)))
+    return TensorFlowEngineLink(case, rank, device, sets.of((0, 1)))
 
 
 class TensorFlowEngineLink(HorovodLink):
     """Calls in graphs, as a step makes them, between two stamps of the host's clock."""
 
-    def __init__(self, rank: Rank, device: str, pair: Any) -> None:
-        super().__init__(rank)
+    def __init__(self, case: Case, rank: Rank, device: str, pair: Any) -> None:
+        super().__init__(case, rank, hvd)
         self.device, self.pair = device, pair
 
     def barrier(self) -> None:

@@ -31,7 +31,7 @@ from suite.spec.workloads import Weights
 
 def open_engine(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session:
     """Joins the group and builds the strategy's session."""
-    devices = open_devices(case, 1, first=rank.index)
+    devices = open_devices(case, 1)
     # TensorFlow's threads start with its first operation; those after it are Horovod's.
     tf.zeros(()).numpy()
     clock = ComputeClock()
@@ -127,7 +127,7 @@ class HorovodSession(OnMesh, Training):
         return whole_arrays(self.spec, self.case.axes, self.gather(held)) if self.split else held
 
     def describe(self) -> dict[str, str]:
-        return super().describe() | ledger(self.case)
+        return super().describe() | ledger(self.case, hvd)
 
     def close(self) -> None:
         # A rank that shuts down takes the others' last collective with it.

@@ -20,14 +20,14 @@ def open_engine(case: Case, rank: Rank) -> TorchEngineLink:
     device = open_device(case, rank)
     sets = ProcessSets(hvd, rank.processes, [(0, 1)])
     join(hvd, sets)
-    return TorchEngineLink(rank, device, sets.of((0, 1)))
+    return TorchEngineLink(case, rank, device, sets.of((0, 1)))
 
 
 class TorchEngineLink(HorovodLink):
     """Calls on tensors of zeros."""
 
-    def __init__(self, rank: Rank, device: torch.device, pair: Any) -> None:
-        super().__init__(rank)
+    def __init__(self, case: Case, rank: Rank, device: torch.device, pair: Any) -> None:
+        super().__init__(case, rank, hvd)
         self.device, self.pair = device, pair
 
     def barrier(self) -> None:

@@ -63,7 +63,7 @@ class HorovodSession(OnMesh, Training):
     """A rank of a Horovod job; by itself the single strategy."""
 
     def describe(self) -> dict[str, str]:
-        return super().describe() | ledger(self.case)
+        return super().describe() | ledger(self.case, hvd)
 
     def full(self, tensors: dict[str, torch.Tensor]) -> Weights:
         held = super().full(tensors)
@@ -134,7 +134,7 @@ class Watch:
             return
         for handle in [handle for handle in list(self._open) if _finished(handle)]:
             tensor, name, start = self._open.pop(handle)
-            probe.add("all_reduce", tensor, start, probe.mark(), name)
+            probe.add("all_reduce", tensor, start, probe.now(), name)
 
 
 def _finished(handle: int) -> bool:

@@ -49,8 +49,13 @@ class Probe:
         """Now: seconds on the host's clock, or a CUDA event on the current stream."""
         if self._gpu:
             event = torch.cuda.Event(enable_timing=True)
-            event.record()
+            # Not of the current device: a thread that completes collectives has its own.
+            event.record(torch.cuda.current_stream(self._gpu))
             return event
+        return self.now()
+
+    def now(self) -> float:
+        """What the host sees now, on its clock, such as that a polled operation has ended."""
         now = time.perf_counter()
         if self._thread is not None:
             cpu = time.clock_gettime(self._thread) if self._paused is None else self._paused
@@ -96,8 +101,8 @@ class Probe:
         return StepTrace(events, (tuple(sorted(self._points)),), seconds=seconds)
 
     def _seconds(self, mark: Any) -> float:
-        if self._gpu is None:
-            return float(mark)
+        if isinstance(mark, float):
+            return mark
         return self._began + float(self._base.elapsed_time(mark)) * 1e-3
 
 

@@ -25,7 +25,7 @@ from adapters.pytorch.models.profile import gpu_trace, profile
 from adapters.pytorch.models.rate import matmul_flops_s
 from suite.spec.adapter import Inputs, StepTrace, switch
 from suite.spec.case import Case, Rank
-from suite.spec.memory import peak_resident_bytes
+from suite.spec.memory import peak_resident_bytes, reset_peak_resident
 from suite.spec.planner import planned_loss
 from suite.spec.workloads import Weights
 
@@ -39,11 +39,15 @@ def open_device(case: Case, rank: Rank) -> torch.device:
     set_products(case.dtype)
     if case.device == "cpu":
         return torch.device("cpu")
+    if not torch.cuda.is_available():
+        why = "CUDA does not load" if torch.version.cuda else "built without CUDA"
+        raise RuntimeError(f"torch sees no GPU: {why}")
     device = torch.device("cuda", rank.index % torch.cuda.device_count())
     torch.cuda.set_device(device)
     if case.memory_limit_bytes:
         whole = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1, case.memory_limit_bytes / whole), device)
+        share = min(1.0, case.memory_limit_bytes / whole)
+        torch.cuda.set_per_process_memory_fraction(share, device)
     return device
 
 
@@ -81,12 +85,17 @@ class Training:
         return features, targets
 
     def build(self, weights: Weights) -> nn.Module:
-        model = build_model(self.spec, weights, self.units).to(self.device, self.dtype)
+        model = build_model(self.spec, weights, self.units).to(self.built_on, self.dtype)
         if self.low:
             autocast(model, self.device.type, self.leaves)
         if self.case.mode == "compiled":
             model.compile()
         return model
+
+    @property
+    def built_on(self) -> torch.device:
+        """Where the model is before a strategy splits it."""
+        return self.device
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """torch's Adam is the written formula: epsilon is added after bias correction."""
@@ -160,8 +169,12 @@ class Training:
         return [self.model]
 
     def full(self, tensors: dict[str, torch.Tensor]) -> Weights:
-        """Whole arrays in canonical layout; strategies that split tensors gather here."""
-        return {name: to_canonical(name, tensor) for name, tensor in tensors.items()}
+        """Whole arrays in canonical layout, one by one: a GPU need not hold all of them."""
+        return {name: to_canonical(name, self.whole(name, one)) for name, one in tensors.items()}
+
+    def whole(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        """Of what this rank holds of a tensor; strategies that split tensors gather here."""
+        return tensor
 
     def timed_step(self, index: int) -> StepTrace:
         with self.watched():
@@ -180,11 +193,12 @@ class Training:
             began = time.perf_counter()
             self.step(index)
             self.synchronize()
-            seconds = time.perf_counter() - began
+            ended = time.perf_counter()
+        on_gpu = self.device.type == "cuda"
+        trace = gpu_trace(profiler, began, ended) if on_gpu else StepTrace()
         if timeline:
             profiler.export_chrome_trace(str(timeline))
-        trace = gpu_trace(profiler) if self.device.type == "cuda" else StepTrace()
-        return replace(trace, seconds=seconds)
+        return replace(trace, seconds=ended - began)
 
     def silent_step(self, index: int) -> None:
         with self.silenced():
@@ -198,6 +212,12 @@ class Training:
     def agree(self, ready: bool) -> bool:
         return ready
 
+    def reset_peak_memory(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        else:
+            reset_peak_resident()
+
     def peak_memory_bytes(self) -> int:
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
@@ -210,7 +230,10 @@ class Training:
         return total - free
 
     def matmul_flops_s(self) -> float:
-        return matmul_flops_s(self.device, self.case.dtype)
+        try:
+            return matmul_flops_s(self.device, self.case.dtype)
+        except torch.OutOfMemoryError:  # the model fits, and three matrices beside it do not
+            return 0.0
 
     def describe(self) -> dict[str, str]:
         return {

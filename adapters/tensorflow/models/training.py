@@ -19,20 +19,21 @@ from adapters.tensorflow.models.rate import matmul_flops_s
 from adapters.tensorflow.models.stamps import Stamps
 from suite.spec.adapter import Busy, Inputs, StepTrace, switch
 from suite.spec.case import Case
-from suite.spec.memory import peak_resident_bytes
+from suite.spec.memory import peak_resident_bytes, reset_peak_resident
 from suite.spec.planner import planned_loss
 from suite.spec.volumes import logical_communications
 from suite.spec.workloads import Weights
 
 Graph = Callable[..., tf.Tensor]
 SHARED_THREADS = "T_i: devices of one process share its threads, only a profile tells them apart"
-NO_GPU_STAMPS = "T_comm: a stamp in a graph tells when a GPU's work was queued, not when it ran"
+NO_GPU_STAMPS = "T_comm: a stamp of a GPU's work is a copy to the host, which none is spared"
 
 
-def open_devices(case: Case, count: int, first: int = 0) -> list[str]:
+def open_devices(case: Case, count: int) -> list[str]:
     """Names of the ``count`` devices this process drives; one thread of the pool each.
 
-    CPU devices are logical ones; GPUs count from ``first``. TF32 is off, as everywhere.
+    CPU devices are logical ones. TF32 is off, as everywhere. Raises :class:`RuntimeError` without
+    as many GPUs: TensorFlow would quietly place everything on the CPU.
     """
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(count)
@@ -41,12 +42,16 @@ def open_devices(case: Case, count: int, first: int = 0) -> list[str]:
         logical = [tf.config.LogicalDeviceConfiguration()] * count
         tf.config.set_logical_device_configuration(physical, logical)
         return [f"/CPU:{index}" for index in range(count)]
+    gpus = tf.config.list_physical_devices("GPU")
+    if len(gpus) < count:
+        why = "CUDA does not load" if tf.test.is_built_with_cuda() else "built without CUDA"
+        raise RuntimeError(f"TensorFlow sees {len(gpus)} of {count} GPUs: {why}")
     tf.config.experimental.enable_tensor_float_32_execution(False)
     if case.memory_limit_bytes:
         limit = tf.config.LogicalDeviceConfiguration(memory_limit=case.memory_limit_bytes >> 20)
-        for gpu in tf.config.list_physical_devices("GPU")[first : first + count]:
+        for gpu in gpus[:count]:
             tf.config.set_logical_device_configuration(gpu, [limit])
-    return [f"/GPU:{first + index}" for index in range(count)]
+    return [f"/GPU:{index}" for index in range(count)]
 
 
 class Training:
@@ -79,7 +84,9 @@ class Training:
         return tf.function(function, autograph=False, jit_compile=self.case.mode == "compiled")
 
     def tensor(self, array: Any) -> tf.Tensor:
-        return tf.constant(array, self.dtype if array.dtype.kind == "f" else None)
+        """On a GPU integers are wide: TensorFlow keeps those of 32 bits in the host's memory."""
+        wide = tf.int64 if self.case.device == "cuda" else None
+        return tf.constant(array, self.dtype if array.dtype.kind == "f" else wide)
 
     def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
         """A global batch where the step reads it."""
@@ -229,7 +236,7 @@ class Training:
 
         space = xplane.record(run)
         began, ended = times
-        found, events = xplane.operations(space, nodes), self.stamps.events()
+        found, events = xplane.operations(space, nodes, self.case.device), self.stamps.events()
         if timeline:
             xplane.write_timeline(timeline, found, events)
         share = xplane.attributed_share(found)
@@ -264,6 +271,12 @@ class Training:
     def agree(self, ready: bool) -> bool:
         return ready
 
+    def reset_peak_memory(self) -> None:
+        if self.case.device == "cpu":
+            reset_peak_resident()
+        for name in self.devices if self.case.device == "cuda" else ():
+            tf.config.experimental.reset_memory_stats(name[1:])
+
     def peak_memory_bytes(self) -> int:
         if self.case.device == "cuda":
             return max(
@@ -276,7 +289,10 @@ class Training:
         return 0  # TensorFlow tells its allocator's alone
 
     def matmul_flops_s(self) -> float:
-        return matmul_flops_s(self.devices[0], self.synchronize)
+        try:
+            return matmul_flops_s(self.devices[0], self.synchronize)
+        except tf.errors.ResourceExhaustedError:  # the model fits, and matrices beside it do not
+            return 0.0
 
     def describe(self) -> dict[str, str]:
         return {

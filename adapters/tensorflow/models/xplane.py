@@ -78,8 +78,13 @@ def record(step: Callable[[], Any]) -> xplane_pb2.XSpace:
         return xplane_pb2.XSpace.FromString(path.read_bytes())
 
 
-def operations(space: xplane_pb2.XSpace, devices: Mapping[str, int]) -> list[Operation]:
-    """Leaf operations of the CPU devices and kernels of the GPUs, seconds since the epoch."""
+def operations(
+    space: xplane_pb2.XSpace, devices: Mapping[str, int], kind: str = "cpu"
+) -> list[Operation]:
+    """Leaf operations of CPU devices, or kernels of ``cuda`` ones, seconds since the epoch.
+
+    What the host does beside GPUs, such as waiting for them, is no work of theirs.
+    """
     begin_ns = _profile_start_ns(space)
     found: list[Operation] = []
     for plane in space.planes:
@@ -88,7 +93,7 @@ def operations(space: xplane_pb2.XSpace, devices: Mapping[str, int]) -> list[Ope
                 (event, plane.event_metadata[event.metadata_id].name) for event in line.events
             ]
             origin_s = (begin_ns + line.timestamp_ns) / 1e9
-            if plane.name == HOST:
+            if plane.name == HOST and kind == "cpu":
                 found += [_host(*pair, devices, number, origin_s) for pair in _leaves(named)]
             elif plane.name.startswith(GPU) and "stream" in line.name.lower():
                 device = int(plane.name.rsplit(":", 1)[-1])

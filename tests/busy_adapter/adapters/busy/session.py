@@ -59,6 +59,9 @@ class BusySession:
     def agree(self, ready: bool) -> bool:
         return ready
 
+    def reset_peak_memory(self) -> None:
+        return None
+
     def peak_memory_bytes(self) -> int:
         return 1
 

@@ -70,6 +70,9 @@ class FakeSession:
     def agree(self, ready: bool) -> bool:
         return ready
 
+    def reset_peak_memory(self) -> None:
+        return None
+
     def peak_memory_bytes(self) -> int:
         """FAKE_MEMORY=BASE:SAMPLE plants bytes of a process, and of each sample it computes on."""
         base, _, sample = os.environ.get("FAKE_MEMORY", "1000:0").partition(":")
