@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.distributed import _functional_collectives as funcol
 from torch.distributed.tensor import DTensor, Replicate, Shard
@@ -73,8 +74,19 @@ class IntraLayerSession(GroupSession):
             rows.append(branch.middle.row)
             entered.append(branch.middle.column)
         plan: Plan = {name: OwnPart(self.axes[torch_path(name)]) for name in parts}
-        plan |= {name: OwnInputs(self.axes[torch_path(name)]) for name in rows}
-        return [plan, {name: Entrance() for name in entered}]
+        plan |= {name: OwnInputs(self.axes[torch_path(name)], self._all_reduce) for name in rows}
+        return [plan, {name: Entrance(self._all_reduce) for name in entered}]
+
+    def _all_reduce(self, tensor: torch.Tensor) -> torch.Tensor:
+        """In place, and finished when it returns: what follows needs it at once."""
+        if self.silent:
+            return tensor
+        start = self.probe.mark() if self.probe else None
+        dist.all_reduce(tensor, group=self.group("intra_layer"))
+        if self.probe:
+            key = self.probe.number(self.key("intra_layer", "all_reduce"))
+            self.probe.add("all_reduce", tensor, start, self.probe.mark(), key)
+        return tensor
 
     def whole(self, name: str, part: torch.Tensor) -> torch.Tensor:
         path, _, leaf = torch_name(name).rpartition(".")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from adapters.pytorch.models.training import Training, open_device
 from suite.spec.adapter import Inputs, Session
@@ -63,15 +63,23 @@ def _axis_class(axis: str) -> type[GroupSession]:
     return InterLayerSession
 
 
+def _mesh(case: Case, device: torch.device) -> DeviceMesh:
+    names = case.axes.names
+    if case.oversubscribe:
+        # Until torch 2.13 a mesh of GPUs made a group of NCCL's for itself, over the one of gloo.
+        world = dist.group.WORLD
+        assert world is not None
+        return DeviceMesh.from_group(world, device.type, mesh_dim_names=names)
+    return init_device_mesh(device.type, case.axes.sizes, mesh_dim_names=names)
+
+
 class GroupSession(Training):
     """A rank of a ``torch.distributed`` group, on a device mesh with an axis for each split."""
 
     def __init__(
         self, case: Case, rank: Rank, weights: Weights, inputs: Inputs, device: torch.device
     ) -> None:
-        self.mesh = init_device_mesh(
-            device.type, case.axes.sizes, mesh_dim_names=case.axes.names
-        )
+        self.mesh = _mesh(case, device)
         super().__init__(case, rank, weights, inputs, device)
 
     def position(self, axis: str) -> int:

@@ -8,16 +8,13 @@ rank's part: each operation on a ``DTensor`` costs the host, and a residual netw
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import cast
 
-import torch
 from torch import nn
-from torch.distributed import _functional_collectives as funcol
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor.parallel import ParallelStyle
 
-from adapters.pytorch.models.shards import enter, keep_shard, merge_output
+from adapters.pytorch.models.shards import Reduce, enter, keep_shard, merge_output
 
 
 class OwnPart(ParallelStyle):
@@ -36,20 +33,24 @@ class OwnPart(ParallelStyle):
 class OwnInputs(OwnPart):
     """A layer split by its inputs: the ranks' outputs are summed, the bias is added once."""
 
+    def __init__(self, axes: Mapping[str, int], reduce: Reduce) -> None:
+        super().__init__(axes)
+        self.reduce = reduce
+
     def _apply(self, module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
         layer = cast("nn.Linear | nn.Conv2d", module)
-        merge_output(layer, partial(_all_reduce, device_mesh))
+        merge_output(layer, self.reduce)
         return super()._apply(module, device_mesh)
 
 
 class Entrance(ParallelStyle):
     """The ranks' gradients of a module's first input are summed."""
 
+    def __init__(self, reduce: Reduce) -> None:
+        super().__init__()
+        self.reduce = reduce
+
     def _apply(self, module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
-        enter(module, partial(_all_reduce, device_mesh))
+        # A copy: autograd may have given the same gradient to others.
+        enter(module, lambda gradient: self.reduce(gradient.clone()))
         return module
-
-
-def _all_reduce(mesh: DeviceMesh, tensor: torch.Tensor) -> torch.Tensor:
-    """Finished when it returns: what follows needs it at once."""
-    return funcol.wait_tensor(funcol.all_reduce(tensor, "sum", (mesh, 0)))

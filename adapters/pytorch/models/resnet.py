@@ -38,7 +38,9 @@ class Block(nn.Module):
         for number in range(1, self.depth + 1):
             x = self.get_submodule(f"conv{number}")(x)
             x = self.get_submodule(f"norm{number}")(x)
-            x = relu(x if number < self.depth else x + around, inplace=True)
+            if number == self.depth:
+                x += around
+            x = relu(x, inplace=True)
         return x
 
 
