@@ -60,7 +60,9 @@ class Block(nn.Module):
             x = silu(self.norm1(self.expand(x)))
         x = self.squeeze(silu(self.norm2(self.spatial(x))))
         x = self.norm3(self.project(x))
-        return x + entering if self.residual else x
+        if self.residual:
+            x += entering
+        return x
 
 
 class EfficientNet(nn.Module):

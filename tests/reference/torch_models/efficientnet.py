@@ -32,7 +32,9 @@ class Block(nn.Module):
         out = self.spatial(self.expand(x))
         gate = self.excite(nn.functional.silu(self.reduce(out.mean((2, 3))))).sigmoid()
         out = self.norm(self.project(out * gate[:, :, None, None]))
-        return out + x if self.residual else out
+        if self.residual:
+            out += x
+        return out
 
 
 def make() -> nn.Sequential:
