@@ -14,8 +14,10 @@ RUN apt-get update \
 USER suite
 WORKDIR /opt/suite
 COPY --chown=suite:suite . .
+# For GPUs: --build-arg TARGETS="setup tensorflow-gpu"
+ARG TARGETS=setup
 # The same set-up as on any machine; pip's cache and the build folder stay out of the image.
-RUN PIP_NO_CACHE_DIR=1 make setup && cp .build/horovod/*/build.log /opt/suite/horovod-build.log \
+RUN PIP_NO_CACHE_DIR=1 make $TARGETS && cp .build/horovod/*/build.log /opt/suite/horovod-build.log \
  && rm -rf .build
 
 ENV PATH=/opt/suite/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # TensorFlow's CUDA libraries and PyTorch's exclude each other, so on GPUs it has its own.
 TENSORFLOW := $(VENV)-tensorflow/.ready
-GPU := $(shell command -v nvidia-smi || command -v nvcc)
+GPU := $(shell command -v nvidia-smi)
 
 .PHONY: run test lint setup tensorflow-gpu docs accuracy test-gpu container-test
 run: setup

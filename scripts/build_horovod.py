@@ -41,9 +41,10 @@ def flags(headers: Sequence[Path] = (Path("/usr/include"), Path("/usr/local/cuda
           ) -> dict[str, str]:
     """What the build reads from its environment.
 
-    NCCL between GPUs where torch has CUDA and the toolkit and NCCL's header are here, unless the
-    caller's ``HOROVOD_GPU_OPERATIONS`` is empty. It is then the torch engine alone: one build has
-    GPU operations for both, and TensorFlow's CUDA libraries are not of this environment.
+    NCCL between GPUs where torch has CUDA and the toolkit's compiler and NCCL's header are here,
+    unless the caller's ``HOROVOD_GPU_OPERATIONS`` is empty. It is then the torch engine alone: one
+    build has GPU operations for both, and TensorFlow's CUDA libraries are not of this environment.
+    Else both engines, for CPUs.
     """
     toolkit = shutil.which("nvcc") and any((folder / "nccl.h").exists() for folder in headers)
     operations = os.environ.get(GPU_OPERATIONS, "NCCL")
@@ -84,7 +85,7 @@ def _build(folder: Path, log: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix="horovod") as plain:
         shutil.unpack_archive(archive, plain)
         source = Path(plain) / f"horovod-{RELEASE}"
-        _edit(source)
+        _edit(source, for_gpus=GPU_OPERATIONS in flags())
         _pip(["wheel", "--no-build-isolation", "--no-deps", "-w", plain, str(source)], log)
         wheel = next(Path(plain).glob("horovod-*.whl"))
         _check(wheel)
@@ -110,8 +111,17 @@ def _download(folder: Path, log: Path) -> Path:
     return archive
 
 
-def _edit(source: Path) -> None:
-    """C++17 for today's torch; no XLA path, which needs a header TensorFlow's wheel lacks."""
+def _edit(source: Path, for_gpus: bool) -> None:
+    """C++17 for today's torch; no XLA path, which needs a header TensorFlow's wheel lacks.
+
+    On CPUs also no CUDA, which the build takes for granted where torch, as PyPI has it, knows CUDA
+    and some nvcc is found, and then fails without the rest of the toolkit.
+    """
+    if not for_gpus:
+        path = source / "cmake/Modules/FindPytorch.cmake"
+        asked = "(torch.version.cuda is not None) and (CUDA_HOME is not None)"
+        assert asked in path.read_text()
+        path.write_text(path.read_text().replace(asked, "False"))
     for name in ("CMakeLists.txt", "horovod/torch/CMakeLists.txt"):
         path = source / name
         text = path.read_text()

@@ -25,7 +25,7 @@ class MultiWorkerSession(DataSession):
     no_clock = NO_CLOCK
 
     def make_strategy(self, devices: list[str]) -> tf.distribute.Strategy:
-        return tf.distribute.MultiWorkerMirroredStrategy(self.options)
+        return tf.distribute.MultiWorkerMirroredStrategy(communication_options=self.options)
 
     @property
     def options(self) -> tf.distribute.experimental.CommunicationOptions:
