@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -37,8 +36,14 @@ LIBRARIES = {"HOROVOD_WITH_PYTORCH": "horovod/torch/mpi_lib_v2",
              WITH_TENSORFLOW: "horovod/tensorflow/mpi_lib"}
 
 
-def flags(headers: Sequence[Path] = (Path("/usr/include"), Path("/usr/local/cuda/include"))
-          ) -> dict[str, str]:
+def nccl_headers() -> list[Path]:
+    """Where NCCL's may be, as Horovod's build looks for it."""
+    named = os.environ.get("HOROVOD_NCCL_HOME")
+    own = [Path(named) / "include"] if named else []
+    return [*own, Path("/usr/include"), Path("/usr/local/cuda/include")]
+
+
+def flags() -> dict[str, str]:
     """What the build reads from its environment.
 
     NCCL between GPUs where torch has CUDA and the toolkit's compiler and NCCL's header are here,
@@ -46,9 +51,9 @@ def flags(headers: Sequence[Path] = (Path("/usr/include"), Path("/usr/local/cuda
     build has GPU operations for both, and TensorFlow's CUDA libraries are not of this environment.
     Else both engines, for CPUs.
     """
-    toolkit = shutil.which("nvcc") and any((folder / "nccl.h").exists() for folder in headers)
+    header = any((folder / "nccl.h").exists() for folder in nccl_headers())
     operations = os.environ.get(GPU_OPERATIONS, "NCCL")
-    if not toolkit or not operations or builds.gpu_problem("torch", "cuda"):
+    if not shutil.which("nvcc") or not header or not operations or builds.gpu_problem("torch", "cuda"):
         return FLAGS
     others = {name: value for name, value in FLAGS.items() if name != WITH_TENSORFLOW}
     return others | {GPU_OPERATIONS: operations, "HOROVOD_WITHOUT_TENSORFLOW": "1"}

@@ -95,13 +95,14 @@ def test_horovod_is_built_with_nccl_where_torch_has_cuda(
     _plant(site / "torch" / "version.py", TORCH.format(version="2.13.0", cuda=cuda))
     _plant(site / "nvcc", "")
     (site / "nvcc").chmod(0o755)
+    monkeypatch.setattr("scripts.build_horovod.nccl_headers", lambda: [site])
     if header:
         _plant(site / "nccl.h", "")
     monkeypatch.setenv("PATH", str(site))
     monkeypatch.delenv("HOROVOD_GPU_OPERATIONS", raising=False)
     if asked is not None:
         monkeypatch.setenv("HOROVOD_GPU_OPERATIONS", asked)
-    found = flags([site])
+    found = flags()
     assert found.get("HOROVOD_GPU_OPERATIONS") == nccl
     assert ("HOROVOD_WITH_TENSORFLOW" in found) == (nccl is None)
 
