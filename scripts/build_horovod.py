@@ -53,7 +53,8 @@ def flags() -> dict[str, str]:
     """
     header = any((folder / "nccl.h").exists() for folder in nccl_headers())
     operations = os.environ.get(GPU_OPERATIONS, "NCCL")
-    if not shutil.which("nvcc") or not header or not operations or builds.gpu_problem("torch", "cuda"):
+    able = shutil.which("nvcc") and header and not builds.gpu_problem("torch", "cuda")
+    if not able or not operations:
         return FLAGS
     others = {name: value for name, value in FLAGS.items() if name != WITH_TENSORFLOW}
     return others | {GPU_OPERATIONS: operations, "HOROVOD_WITHOUT_TENSORFLOW": "1"}
