@@ -19,6 +19,7 @@ from suite.config import RunConfig
 from suite.launch import Outcome
 from suite.reading import read_run
 from suite.runner import Progress, Runner, exit_code
+from suite.spec import builds
 from suite.spec.case import Case
 from suite.spec.metrics import COLUMNS
 
@@ -490,8 +491,11 @@ def test_the_best_product_of_a_run_is_the_peak_of_all(
 
 
 @pytest.mark.parametrize("fits", [True, False])
-def test_a_gpu_is_held_against_a_gpu_that_can(tmp_path: Path, fits: bool) -> None:
+def test_a_gpu_is_held_against_a_gpu_that_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fits: bool
+) -> None:
     """In float64 and sample by sample; a core takes its place where it cannot."""
+    monkeypatch.setattr(builds, "_has_cuda", lambda engine: True)
 
     class SmallGpu(FakeLauncher):
         def __call__(self, case: Case, *rest: Any) -> Outcome:
