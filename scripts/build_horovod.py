@@ -18,7 +18,7 @@ import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
-from suite.spec import builds
+from suite.contract import builds
 
 RELEASE = "0.28.1"
 SHA256 = "92a43f5a94c43907a56805bad15f19700c62ffc83b7ca483f9e104e229f67ef0"

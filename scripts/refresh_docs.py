@@ -17,9 +17,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from suite.reading import read_run
 from suite.report.html import render
 from suite.report.terminal import answers
+from suite.runfolder.reading import read_run
 from tests.planted_run import small_run
 
 ROOT = Path(__file__).resolve().parent.parent

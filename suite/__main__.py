@@ -1,6 +1,6 @@
 """Entry point of ``python -m suite``."""
 
-from suite.cli import main
+from suite.cli.app import main
 
 if __name__ == "__main__":
     main()

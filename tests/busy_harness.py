@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-from suite import cli, config, proofs, runner
+from suite.cli import app
+from suite.config import options
+from suite.measure import proofs, runner
 from tests.synthetic import Still
 
-config.ENGINES.clear()
-config.ENGINES["busy"] = ("plain",)
+options.ENGINES.clear()
+options.ENGINES["busy"] = ("plain",)
 proofs.REFERENCES = (("busy", "plain"),)
 runner.Calibration = lambda cores: Still()  # type: ignore[assignment,misc]
 
 if __name__ == "__main__":
-    cli.main()
+    app.main()

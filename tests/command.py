@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from suite.cli import main
+from suite.cli.app import main
 
 
 def suite_command(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from suite.analysis.parity import Evidence, Verdict, check, measure_drift
-from suite.data import load_data
-from suite.environment import allowed_cores
-from suite.launch import Outcome, launch
-from suite.proofs import load_evidence
-from suite.spec.case import PARITY_STEPS, Case
-from suite.spec.workloads import initial_weights
+from suite.contract.case import PARITY_STEPS, Case
+from suite.contract.workloads import initial_weights
+from suite.launch.group import Outcome, launch
+from suite.launch.inputs import load_data
+from suite.machine.devices import allowed_cores
+from suite.measure.proofs import load_evidence
 
 HERE = Path(__file__).parent
 # Adapters of the tests, for this process and for those it starts; before `adapters` is imported.
@@ -51,7 +51,7 @@ def start(tmp_path: Path) -> Launch:
 
 
 def launch_case(
-    case: Case, folder: Path, timeout_s: float = 120.0, worker: str = "suite.worker",
+    case: Case, folder: Path, timeout_s: float = 120.0, worker: str = "suite.ranks.train",
     turned: bool = False,
 ) -> Outcome:
     """``turned`` gives the devices the same cores in the other order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from suite.spec.workloads.contract import (
+from suite.contract.workloads.workload import (
     Adam,
     Branch,
     Field,

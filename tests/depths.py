@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from suite.spec.workloads import find_workload
-from suite.spec.workloads.mlp import MlpSpec
+from suite.contract.workloads import find_workload
+from suite.contract.workloads.mlp import MlpSpec
 
 
 def _shallow(family: str) -> Any:

@@ -5,13 +5,15 @@ Real processes and the real runner; only the machine's calibration is left out.
 
 from __future__ import annotations
 
-from suite import cli, config, proofs, runner
+from suite.cli import app
+from suite.config import options
+from suite.measure import proofs, runner
 from tests.synthetic import Still
 
-config.ENGINES.clear()
-config.ENGINES["fake"] = ("numpy",)
+options.ENGINES.clear()
+options.ENGINES["fake"] = ("numpy",)
 proofs.REFERENCES = (("fake", "numpy"),)
 runner.Calibration = lambda cores: Still()  # type: ignore[assignment,misc]
 
 if __name__ == "__main__":
-    cli.main()
+    app.main()

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from suite.analysis.doubts import Conditions
-from suite.analysis.link import LinkFit, fit_links
+from suite.analysis.link_fit import LinkFit, fit_links
 from suite.analysis.parity import Verdict
 from suite.analysis.rows import CaseResult, build_rows
 from suite.analysis.traced import Reduced
-from suite.config import ENGINES
-from suite.spec.case import Case
+from suite.config.options import ENGINES
+from suite.contract.case import Case
 
 Row = dict[str, Any]
 COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for engine in engines]

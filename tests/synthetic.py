@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from suite.analysis.rows import Row
-from suite.calibration import Block, CoreRate
-from suite.config import RunConfig
-from suite.launch import Outcome
-from suite.runner import Runner
-from suite.spec.case import Case
+from suite.config.options import RunConfig
+from suite.contract.case import Case
+from suite.launch.group import Outcome
+from suite.machine.calibration import Block, CoreRate
+from suite.measure.runner import Runner
 
 COMMON = ("mlp", "tiny", "synthetic", "cpu")
 SINGLE = Case("pytorch", "torch", "single", "", *COMMON, 1, steps=12)

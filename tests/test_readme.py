@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from scripts.refresh_docs import BLOCK, sample_table
-from suite.spec.workloads import WORKLOADS, parameter_count
+from suite.contract.workloads import WORKLOADS, parameter_count
 from tests.command import suite_command
 from tests.synthetic import DATA, make_run
 
@@ -68,7 +68,7 @@ def test_the_first_table_is_the_sample() -> None:
 
 
 def test_every_command_is_shown() -> None:
-    from suite.cli import app
+    from suite.cli.app import app
 
     names = {command.name or command.callback.__name__ for command in app.registered_commands
              if command.callback}
@@ -102,7 +102,7 @@ def test_guides_name_what_exists(guide: Path) -> None:
 def test_options_of_the_table_exist() -> None:
     import typer
 
-    from suite.cli import app
+    from suite.cli.app import app
 
     command = typer.main.get_command(app).commands["run"]  # type: ignore[attr-defined]
     known = {option for p in command.params for option in (*p.opts, *p.secondary_opts)}

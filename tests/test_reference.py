@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from suite.spec.case import Case
-from suite.spec.strategies import micro_batches, unit_ranges
-from suite.spec.workloads import find_workload
-from suite.spec.workloads.bert import BertSpec
-from suite.spec.workloads.efficientnet import EfficientNetSpec
-from suite.spec.workloads.mlp import MlpSpec
-from suite.spec.workloads.transformer import Transformer
-from suite.spec.workloads.xlnet import XLNetSpec
+from suite.contract.case import Case
+from suite.contract.splits.schedule import micro_batches
+from suite.contract.splits.stages import unit_ranges
+from suite.contract.workloads import find_workload
+from suite.contract.workloads.bert import BertSpec
+from suite.contract.workloads.efficientnet import EfficientNetSpec
+from suite.contract.workloads.mlp import MlpSpec
+from suite.contract.workloads.transformer import Transformer
+from suite.contract.workloads.xlnet import XLNetSpec
 from tests.reference import common
 from tests.reference.__main__ import SIZES, Comparison, arguments, cases, compare, summarise
 from tests.reference.pair import COUNTED, WARMUP, alternate, script_name

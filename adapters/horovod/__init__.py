@@ -8,11 +8,11 @@ from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
-from adapters.horovod.interfaces import interface_of_host
-from suite.spec import builds, gpus
-from suite.spec.adapter import LaunchPlan
-from suite.spec.case import Case
-from suite.spec.strategies import MULTI_WORKER
+from adapters.horovod.training.interfaces import interface_of_host
+from suite.contract import builds, gpus
+from suite.contract.adapter import LaunchPlan
+from suite.contract.case import Case
+from suite.contract.splits.strategies import MULTI_WORKER
 
 ENGINES = ("torch", "tensorflow")
 DISTRIBUTIONS = ("horovod",)
@@ -24,6 +24,7 @@ COLLECTIVES = {
 }
 UNSWEPT = {"send_recv": "Horovod has none, its hop is the broadcast over two ranks"}
 LIBRARIES = {"torch": "mpi_lib_v2", "tensorflow": "mpi_lib"}
+RENDEZVOUS = "adapters.horovod.training.rendezvous"
 BUILD = "`python scripts/build_horovod.py .build/horovod`"
 BUILT_AGAINST = {"torch": "pytorch", "tensorflow": "tensorflow"}
 
@@ -145,6 +146,6 @@ def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
     ]
     output = (folder / "rendezvous.json").resolve()
     helper = [
-        python, "-m", "adapters.horovod.rendezvous", str(count), str(output), case.interface
+        python, "-m", RENDEZVOUS, str(count), str(output), case.interface
     ]
     return LaunchPlan(count, ranks, helper, output)

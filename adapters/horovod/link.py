@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from suite.spec.case import Case, Rank
-from suite.spec.link import LinkSession
+from suite.contract.case import Case, Rank
+from suite.contract.sweep import LinkSession
 
 
 def open_link(case: Case, rank: Rank) -> LinkSession:
     """Imports one engine only."""
     if case.engine == "torch":
-        from adapters.horovod.torch_engine.link import open_engine as open_torch
+        from adapters.horovod.splits.torch_engine.link import open_engine as open_torch
 
         return open_torch(case, rank)
-    from adapters.horovod.tensorflow_engine.link import open_engine as open_tensorflow
+    from adapters.horovod.splits.tensorflow_engine.link import open_engine as open_tensorflow
 
     return open_tensorflow(case, rank)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from suite.spec.adapter import Inputs, Session
-from suite.spec.case import Case, Rank
-from suite.spec.workloads import Weights
+from suite.contract.adapter import Inputs, Session
+from suite.contract.case import Case, Rank
+from suite.contract.workloads import Weights
 
 
 def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session:
     """Imports one engine only."""
     if case.engine == "torch":
-        from adapters.horovod.torch_engine.session import open_engine
+        from adapters.horovod.splits.torch_engine.session import open_engine
     else:
-        from adapters.horovod.tensorflow_engine.session import open_engine
+        from adapters.horovod.splits.tensorflow_engine.session import open_engine
     return open_engine(case, rank, weights, inputs)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from suite.spec import builds, compilers
-from suite.spec.adapter import LaunchPlan
-from suite.spec.case import Case
-from suite.spec.strategies import MULTI_WORKER
+from adapters.pytorch import compiler as compilers
+from suite.contract import builds
+from suite.contract.adapter import LaunchPlan
+from suite.contract.case import Case
+from suite.contract.splits.strategies import MULTI_WORKER
 
 ENGINES = ("torch",)
 DISTRIBUTIONS = ("torch",)

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from adapters.pytorch.models.training import open_device
-from adapters.pytorch.session import join_group
-from suite.spec.case import Case, Rank
-from suite.spec.link import ELEMENT_BYTES, Call, Interval
+from adapters.pytorch.splits.group import join_group
+from adapters.pytorch.training.single import open_device
+from suite.contract.case import Case, Rank
+from suite.contract.sweep import ELEMENT_BYTES, Call, Interval
 
 
 def open_link(case: Case, rank: Rank) -> TorchLink:

@@ -7,10 +7,10 @@ import socket
 from contextlib import ExitStack
 from pathlib import Path
 
-from suite.spec import builds, gpus
-from suite.spec.adapter import LaunchPlan
-from suite.spec.case import Case
-from suite.spec.strategies import MULTI_WORKER
+from suite.contract import builds, gpus
+from suite.contract.adapter import LaunchPlan
+from suite.contract.case import Case
+from suite.contract.splits.strategies import MULTI_WORKER
 
 ENGINES = ("tensorflow",)
 DISTRIBUTIONS = ("tensorflow-cpu", "tensorflow")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from adapters.tensorflow.models.training import open_devices
-from suite.spec.case import Case, Rank
-from suite.spec.link import ELEMENT_BYTES, Call
+from adapters.tensorflow.training.single import open_devices
+from suite.contract.case import Case, Rank
+from suite.contract.sweep import ELEMENT_BYTES, Call
 
 
 def open_link(case: Case, rank: Rank) -> TensorFlowLink:

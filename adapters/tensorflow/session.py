@@ -1,50 +1,42 @@
-"""Opens a TensorFlow case in its one process."""
+"""Opens a TensorFlow case in its one process, or in a worker of several."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from adapters.tensorflow.training.single import Training, open_devices
+from suite.contract.adapter import Inputs, Session
+from suite.contract.case import Case, Rank
+from suite.contract.session_table import session_class
+from suite.contract.splits.strategies import MULTI_WORKER
+from suite.contract.workloads import Weights
 
-from adapters.tensorflow.models.training import Training, open_devices
-from suite.spec.adapter import Inputs, Session
-from suite.spec.case import Case, Rank
-from suite.spec.strategies import MULTI_WORKER
-from suite.spec.workloads import Weights
-
-if TYPE_CHECKING:
-    from adapters.tensorflow.placement import PlacedSession
+SPLITS = "adapters.tensorflow.splits"
+AXES = {
+    "data": f"{SPLITS}.data:DataSession",
+    "intra_layer": f"{SPLITS}.intra_layer:IntraLayerSession",
+    "inter_layer": f"{SPLITS}.inter_layer:InterLayerSession",
+}
+# Variants of one axis that are classes of their own.
+VARIANTS = {MULTI_WORKER: f"{SPLITS}.multi_worker:MultiWorkerSession"}
 
 
 def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session:
-    """Configures devices and threads, then builds the strategy's session."""
-    if case.variant == MULTI_WORKER:
-        from adapters.tensorflow.multi_worker import MultiWorkerSession
-
+    """Configures devices and threads, then builds the session of the case's strategy."""
+    if case.variant in VARIANTS:
         # A worker's GPU is the one that its launch plan lets it see.
-        return MultiWorkerSession(case, weights, inputs, open_devices(case, 1))
+        return session_class(VARIANTS, case.variant)(case, weights, inputs, open_devices(case, 1))
     devices = open_devices(case, case.devices)
-    if "data" in case.axes.names and len(case.axes.axes) > 1:
-        from adapters.tensorflow.towers import TowersSession, tower_case
-
-        placed = _placed_class(tower_case(case, case.devices // case.axes.size("data")))
-        return TowersSession(placed, case, weights, inputs, devices)
-    return _session_class(case)(case, weights, inputs, devices)
-
-
-def _session_class(case: Case) -> type[Training]:
     if case.strategy == "single":
-        return Training
-    if case.strategy == "data":
-        from adapters.tensorflow.data import DataSession
+        return Training(case, weights, inputs, devices)
+    outer, *inner = case.axes.names
+    if not inner:
+        return session_class(AXES, outer)(case, weights, inputs, devices)
+    return _towers(case, weights, inputs, devices)
 
-        return DataSession
-    return _placed_class(case)
 
+def _towers(case: Case, weights: Weights, inputs: Inputs, devices: list[str]) -> Session:
+    """Replicas that are split themselves: each is a tower of its own devices."""
+    from adapters.tensorflow.splits.towers import TowersSession, tower_case
 
-def _placed_class(case: Case) -> type[PlacedSession]:
-    if "inter_layer" in case.axes.names:
-        from adapters.tensorflow.inter_layer import InterLayerSession
-
-        return InterLayerSession
-    from adapters.tensorflow.intra_layer import IntraLayerSession
-
-    return IntraLayerSession
+    tower = tower_case(case, case.devices // case.axes.size("data"))
+    (axis,) = tower.axes.names
+    return TowersSession(session_class(AXES, axis), case, weights, inputs, devices)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from suite.spec.workloads import Adam, Branch, Field, Workload
-from suite.spec.workloads.contract import Arrays, linear_shapes, norm_shapes
+from suite.contract.workloads import Adam, Branch, Field, Workload
+from suite.contract.workloads.workload import Arrays, linear_shapes, norm_shapes
 
 
 @dataclass(frozen=True)

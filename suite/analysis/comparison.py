@@ -10,7 +10,7 @@ from typing import Any
 from suite.analysis.ledger import differences, obstacle
 from suite.analysis.statistics import LEVEL, Interval, ratio_interval, unpaired_ratio_interval
 from suite.analysis.verdict import NOT_COMPARABLE, paired, verdict_of
-from suite.spec.metrics import BY_NAME
+from suite.contract.metrics import BY_NAME
 
 Row = dict[str, Any]
 # What a user calls a metric that is compared -> its column.

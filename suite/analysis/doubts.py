@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from suite.analysis.communication import missing_reason
-from suite.analysis.link import LinkFit
+from suite.analysis.link_fit import LinkFit
 from suite.analysis.statistics import LEVEL, exact_from
-from suite.spec.case import Case
-from suite.spec.warnings import Warning, warn
+from suite.contract.case import Case
+from suite.contract.warnings import Warning, warn
 
 Row = dict[str, Any]
 Launch = list[dict[str, Any]]

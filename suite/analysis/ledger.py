@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from suite.spec.case import Case
+from suite.contract.case import Case
 
 Ledger = dict[str, str]
 MUST_EQUAL = (

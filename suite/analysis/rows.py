@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from suite.analysis.comm_model import model_columns
 from suite.analysis.doubts import Conditions, find_warnings
-from suite.analysis.frontier import FrontierProbe, frontier_columns
+from suite.analysis.launch_figures import launch_samples, probe_samples, step_summary
 from suite.analysis.ledger import build_ledger, shown_speeds
-from suite.analysis.link_model import model_columns
+from suite.analysis.memory_frontier import FrontierProbe, frontier_columns
 from suite.analysis.parity import Verdict
-from suite.analysis.samples import launch_samples, probe_samples, step_summary
 from suite.analysis.statistics import coefficient_of_variation, median_interval
 from suite.analysis.traced import Reduced, reduce_launch, slowest_rank, traced_columns
 from suite.analysis.verdict import NOT_COMPARABLE, compare_cases
-from suite.spec.case import Case
-from suite.spec.strategies import MULTI_WORKER
-from suite.spec.warnings import warn
+from suite.contract.case import Case
+from suite.contract.splits.strategies import MULTI_WORKER
+from suite.contract.warnings import warn
 
 Row = dict[str, Any]
 Launch = list[dict[str, Any]]

@@ -16,9 +16,9 @@ from suite.analysis.communication import (
     payloads,
 )
 from suite.analysis.statistics import median
-from suite.spec.case import Case
-from suite.spec.strategies import ideal_bubble
-from suite.spec.volumes import logical_communications
+from suite.contract.case import Case
+from suite.contract.splits.schedule import ideal_bubble
+from suite.contract.splits.volumes import logical_communications
 
 Record = dict[str, Any]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from suite.spec.mesh import mesh_shape
+from suite.contract.splits.mesh import mesh_shape
 
 Row = dict[str, Any]
 # Column of results.csv -> how a value is said.

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from suite.analysis.comparison import COMPARED, RowComparison, RunComparison
-from suite.spec.metrics import BY_NAME
+from suite.contract.metrics import BY_NAME
 
 STYLES = {"faster": "green", "better": "green", "slower": "red", "worse": "red"}
 HEAD = ("case", "metric", "before", "after", "change", "interval", "verdict", "why")

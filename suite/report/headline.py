@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from suite.analysis.verdict import NOT_COMPARABLE, Comparison, may_be_fastest
+from suite.contract.metrics import BY_NAME
 from suite.report.breakdown import breakdown
 from suite.report.names import case_name, framework_name, listed
-from suite.spec.metrics import BY_NAME
 
 Row = dict[str, Any]
 Namer = Callable[[Row], str]

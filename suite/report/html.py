@@ -13,15 +13,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from suite.analysis.ledger import MUST_EQUAL
-from suite.analysis.link import LinkFit
+from suite.analysis.link_fit import LinkFit
+from suite.contract.metrics import METRICS, percent, rate, seconds, size_bytes
 from suite.report.axes import common
 from suite.report.doubts import doubts, grouped_reasons, grouped_warnings, proven
-from suite.report.frontier import frontier_lines, headings
 from suite.report.matrix import Grid, build_grids
+from suite.report.memory_frontier import frontier_lines, headings
 from suite.report.names import case_name, framework_name, listed, names_in
 from suite.report.payload import build_payload, embed
 from suite.report.scaling import build_answers, build_scalings
-from suite.spec.metrics import METRICS, percent, rate, seconds, size_bytes
 
 Row = dict[str, Any]
 TINTS = 5

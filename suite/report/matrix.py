@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import Any
 
 from suite.analysis.verdict import NOT_COMPARABLE
+from suite.contract.metrics import BY_NAME
+from suite.contract.splits.strategies import COMBINED, STRATEGIES
 from suite.report import axes
 from suite.report.headline import Headline, Ranking, headline, rank, speedup_text
 from suite.report.names import framework_name
-from suite.spec.metrics import BY_NAME
-from suite.spec.strategies import COMBINED, STRATEGIES
 
 Row = dict[str, Any]
 

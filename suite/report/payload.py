@@ -12,16 +12,16 @@ import numpy as np
 from markupsafe import Markup
 
 from suite.analysis.ledger import MUST_EQUAL
-from suite.analysis.link import IDENTITY, LinkFit, call_seconds
+from suite.analysis.link_fit import IDENTITY, LinkFit, call_seconds
+from suite.contract import metrics
+from suite.contract.metrics import METRICS, Metric
 from suite.report.axes import differing, family
 from suite.report.breakdown import breakdown
-from suite.report.frontier import frontier_series
 from suite.report.matrix import Grid
+from suite.report.memory_frontier import frontier_series
 from suite.report.names import case_name
 from suite.report.reproduce import OWN, shared_options
 from suite.report.scaling import Scaling, said
-from suite.spec import metrics
-from suite.spec.metrics import METRICS, Metric
 
 Row = dict[str, Any]
 STEPS_AT_MOST, LOSSES_AT_MOST = 60_000, 20_000

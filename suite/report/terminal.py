@@ -11,14 +11,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from suite.contract.metrics import BY_NAME
 from suite.report.axes import common
 from suite.report.doubts import grouped_reasons, grouped_warnings, proven
-from suite.report.frontier import frontier_table
 from suite.report.headline import Headline, speedup_text
 from suite.report.matrix import Cell, Grid, build_grids
+from suite.report.memory_frontier import frontier_table
 from suite.report.names import case_name
 from suite.report.scaling import Scaling, build_scalings, scaling_table
-from suite.spec.metrics import BY_NAME
 
 Row = dict[str, Any]
 DETAILS = (

@@ -14,10 +14,10 @@ import numpy as np
 from suite.analysis.rows import step_seconds
 from suite.analysis.statistics import ratio_interval
 from suite.analysis.verdict import Comparison, compare_cases
-from suite.config import resolve
-from suite.launch import Outcome, launch
-from suite.runner import Runner
-from suite.spec.case import Case
+from suite.config.options import resolve
+from suite.contract.case import Case
+from suite.launch.group import Outcome, launch
+from suite.measure.runner import Runner
 from tests.accuracy.simulation import excludes_one
 from tests.conftest import launch_case
 

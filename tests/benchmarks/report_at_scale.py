@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from suite import environment, store
 from suite.analysis.traced import Reduced
-from suite.config import RunConfig
-from suite.spec.case import SCHEMA_VERSION, Case
-from suite.storage import Storage, StoredLaunch, compact, step_rows
+from suite.config.options import RunConfig
+from suite.contract.case import SCHEMA_VERSION, Case
+from suite.machine import description
+from suite.runfolder import files
+from suite.runfolder.samples import Storage, StoredLaunch, compact, step_rows
 
 LAUNCHES, PROBED = 3, 1
 
@@ -60,9 +61,9 @@ def generate(folder: Path, cases: int, steps: int) -> None:
     entries = [{"case": asdict(case), "oversubscribed": False, "stopped": ""} for case in made]
     block = {"block": 0, "rates": [{"device": "cpu0", "matmul_flops_s": 1e9, "copy_bytes_s": 1e9}],
              "seconds": 1.0, "steal_share": 0.0, "load": 0.0, "frequency_mhz": None, "gpus": []}
-    store.write_json(folder / "run.json", {
+    files.write_json(folder / "run.json", {
         "run_id": folder.name, "schema_version": SCHEMA_VERSION, "cases": entries,
-        "environment": environment.describe(), "configuration": RunConfig().model_dump(),
+        "environment": description.describe(), "configuration": RunConfig().model_dump(),
         "plan": [],
         "blocks": [block | {"block": number} for number in range(LAUNCHES)], "state": "complete",
     })
@@ -76,7 +77,7 @@ def generate(folder: Path, cases: int, steps: int) -> None:
             reduced = Reduced({"t_comm_s": 1e-3, "load_balance": 1.1}, np.ones((5, case.devices)))
             outcome = {"status": "ok", "reason": "", "seconds": 1.0, "cores": [0, 1],
                        "parity": {"status": "ok", "error": 0.1, "reason": ""}}
-            size = store.append_steps(folder / "steps.csv", step_rows(case.case_id, number, raw))
+            size = files.append_steps(folder / "steps.csv", step_rows(case.case_id, number, raw))
             storage.append(
                 StoredLaunch(case.case_id, number, outcome, compact(raw),
                              reduced if number < PROBED else None), raw, size,

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from suite.spec.adapter import Inputs
-from suite.spec.case import Case, Rank
-from suite.spec.workloads import initial_weights
+from suite.contract.adapter import Inputs
+from suite.contract.case import Case, Rank
+from suite.contract.workloads import initial_weights
 
 
 def main() -> None:

@@ -12,19 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite import store
 from suite.analysis.communication import communication
 from suite.analysis.parity import Evidence, check
 from suite.analysis.rows import CaseResult, build_rows
 from suite.analysis.statistics import median_interval, ratio_interval
 from suite.analysis.traced import reduce_launch
-from suite.config import ENGINES
-from suite.data import load_data
-from suite.environment import installed
-from suite.launch import ROOT, manifest
-from suite.spec.case import Case
-from suite.spec.workloads import find_workload, initial_weights
-from suite.storage import Storage, StoredLaunch, compact
+from suite.config.options import ENGINES
+from suite.contract.case import Case
+from suite.contract.registry import manifest
+from suite.contract.workloads import find_workload, initial_weights
+from suite.launch.group import ROOT
+from suite.launch.inputs import load_data
+from suite.machine.software import installed_version
+from suite.runfolder import files
+from suite.runfolder.samples import Storage, StoredLaunch, compact
 
 pytestmark = pytest.mark.alone
 COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for engine in engines]
@@ -64,7 +65,7 @@ def test_saving_a_matrix(benchmark: Any, tmp_path: Path) -> None:
     rows = build_rows("run", results)
 
     def save() -> None:
-        store.write_rows(tmp_path, rows)
+        files.write_rows(tmp_path, rows)
 
     benchmark(save)
 
@@ -77,8 +78,8 @@ def test_keeping_a_launch(benchmark: Any, tmp_path: Path) -> None:
     launch = StoredLaunch(
         result.case.case_id, 0, outcome, compact(raw), reduce_launch(result.case, raw)
     )
-    store.outcome_path(tmp_path, launch).parent.mkdir(parents=True)
-    benchmark(store.keep_launch, tmp_path, storage, launch, raw)
+    files.outcome_path(tmp_path, launch).parent.mkdir(parents=True)
+    benchmark(files.keep_launch, tmp_path, storage, launch, raw)
 
 
 def test_communication_of_a_launch(benchmark: Any) -> None:
@@ -104,7 +105,7 @@ def test_gate_on_three_million_parameters(benchmark: Any) -> None:
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A process with a built single-device case."""
     framework, engine = request.param
-    if not installed(list(manifest(framework).DISTRIBUTIONS)):
+    if not installed_version(list(manifest(framework).DISTRIBUTIONS)):
         pytest.skip(f"{framework} is not installed")
     case = Case(framework, engine, "single", "", "gpt", "tiny", "real", "cpu", 1)
     features, targets = load_data(case.spec, "real", 0)

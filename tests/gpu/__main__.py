@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from suite.environment import gpu_count, gpu_names
-from suite.spec import gpus
-from suite.spec.case import Case
+from suite.contract import gpus
+from suite.contract.case import Case
+from suite.machine.devices import gpu_count, gpu_names
 from tests.conftest import launch_case
 from tests.reference.__main__ import compare
 

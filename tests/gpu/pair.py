@@ -8,8 +8,10 @@ from __future__ import annotations
 import importlib
 import json
 
-from suite.spec.workloads import initial_weights
-from suite.worker import arrive, leave, load_inputs, write_atomically
+from suite.contract.files import write_atomically
+from suite.contract.workloads import initial_weights
+from suite.ranks.entry import arrive, leave
+from suite.ranks.train import load_inputs
 from tests.gpu import plain
 from tests.reference.pair import adapter_step, alternate
 

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from suite.spec.case import Case
-from suite.spec.workloads.gpt import GptSpec
+from suite.contract.case import Case
+from suite.contract.workloads.gpt import GptSpec
 
 Step = Callable[[], object]
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from suite.analysis.communication import AMONG, payloads
 from suite.analysis.parity import Evidence
-from suite.config import ENGINES
-from suite.environment import installed
-from suite.launch import manifest
-from suite.proofs import load_evidence
-from suite.spec.case import Case
-from suite.spec.division import division_problem
-from suite.spec.volumes import logical_communications
+from suite.config.options import ENGINES
+from suite.contract.case import Case
+from suite.contract.registry import manifest
+from suite.contract.splits.division import division_problem
+from suite.contract.splits.volumes import logical_communications
+from suite.machine.software import installed_version
+from suite.measure.proofs import load_evidence
 from tests.conftest import References, several_launched
 from tests.real.several import has_timeline
 
@@ -37,7 +37,7 @@ def name(case: Case) -> str:
 def unable(case: Case) -> str:
     """Why a case cannot run here: what is not installed, not supported or not divisible."""
     offered = manifest(case.framework)
-    if not installed(list(offered.DISTRIBUTIONS)):
+    if not installed_version(list(offered.DISTRIBUTIONS)):
         return f"{case.framework} is not installed"
     return offered.unsupported_reason(case) or division_problem(case)
 

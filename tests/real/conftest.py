@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from suite.analysis.communication import communication, waits
-from suite.environment import allowed_cores, installed
-from suite.spec.case import Case
+from suite.contract.case import Case
+from suite.machine.devices import allowed_cores
+from suite.machine.software import installed_version
 from tests.conftest import Launch, References, launch_case, several_launched
 from tests.real.cells import GROUP_LIMIT_S, Find, Records, launched_together, records_of, unable
 
@@ -100,7 +101,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def planted(case: Case, plant: str) -> Iterator[None]:
     """With a plant for what is launched; skips where a framework of the case is missing."""
     for name in {case.engine, "tensorflow" if case.framework == "planted_tf" else "torch"}:
-        if not installed([NEEDED[name]]):
+        if not installed_version([NEEDED[name]]):
             pytest.skip(f"{name} is not installed")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PLANT", plant)

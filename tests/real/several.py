@@ -17,8 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from suite.spec.case import Case, Rank
-from suite.worker import arrive, leave, load_inputs, run_rank, swift_start, write_atomically
+from suite.contract.case import Case, Rank
+from suite.contract.files import write_atomically
+from suite.ranks.entry import arrive, leave, swift_start
+from suite.ranks.train import load_inputs, run_rank
 
 IDLE_S = 0.5
 
@@ -60,7 +62,7 @@ def has_timeline(case: Case) -> bool:
 def _one_horovod(cases: list[Case]) -> Callable[[], None]:
     """The group is joined once, with the sets of all cases, and a timeline if one has it."""
     hvd: Any = importlib.import_module(f"horovod.{cases[0].engine}")
-    common = importlib.import_module("adapters.horovod.common")
+    common = importlib.import_module("adapters.horovod.training.common")
     groups = dict.fromkeys(ranks for case in cases for ranks in common.shared_by(case))
     sets = common.ProcessSets(hvd, cases[0].devices, groups)
     shutdown, init = hvd.shutdown, hvd.init

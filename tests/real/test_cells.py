@@ -9,9 +9,9 @@ import pytest
 
 from suite.analysis.communication import missing_reason
 from suite.analysis.parity import Evidence, Verdict
-from suite.spec.case import PARITY_STEPS, Case
-from suite.spec.strategies import COMPRESSIONS, MULTI_WORKER, STRATEGIES, VARIANTS
-from suite.spec.workloads import WORKLOADS
+from suite.contract.case import PARITY_STEPS, Case
+from suite.contract.splits.strategies import COMPRESSIONS, MULTI_WORKER, STRATEGIES, VARIANTS
+from suite.contract.workloads import WORKLOADS
 from tests.depths import case_fields
 from tests.real.cells import (
     COLUMNS,

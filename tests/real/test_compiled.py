@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from suite.analysis.parity import Evidence, Verdict
-from suite.spec.case import PARITY_STEPS, Case
+from suite.contract.case import PARITY_STEPS, Case
 from tests.depths import case_fields
 from tests.real.cells import Find, evidence_of, name, records_of
 

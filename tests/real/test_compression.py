@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from suite.analysis.parity import Verdict
-from suite.analysis.precision import check_compression
-from suite.spec.case import PARITY_STEPS, Case
-from suite.spec.strategies import COMPRESSIONS
-from suite.spec.workloads import initial_weights
+from suite.analysis.rounding import check_compression
+from suite.contract.case import PARITY_STEPS, Case
+from suite.contract.splits.strategies import COMPRESSIONS
+from suite.contract.workloads import initial_weights
 from tests.conftest import Launch, References
 from tests.real.cells import COLUMNS, Find, check_payloads, evidence_of, name, records_of
 

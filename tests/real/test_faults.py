@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from suite.analysis.parity import Verdict
-from suite.spec.case import PARITY_STEPS, Case
-from suite.spec.strategies import COMBINED, VARIANTS
+from suite.contract.case import PARITY_STEPS, Case
+from suite.contract.splits.strategies import COMBINED, VARIANTS
 from tests.conftest import Launch
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from suite.analysis.parity import Verdict
-from suite.analysis.precision import check_precision
-from suite.spec.case import PARITY_STEPS, Case
-from suite.spec.strategies import STRATEGIES, VARIANTS
-from suite.spec.workloads import initial_weights
+from suite.analysis.rounding import check_precision
+from suite.contract.case import PARITY_STEPS, Case
+from suite.contract.splits.strategies import STRATEGIES, VARIANTS
+from suite.contract.workloads import initial_weights
 from tests.conftest import Launch, References
 from tests.real.cells import Find, check_payloads, evidence_of, name, records_of
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from suite.analysis.frontier import frontier_columns
-from suite.config import RunConfig
-from suite.environment import installed
-from suite.frontier import find_frontiers
-from suite.runner import Runner
-from suite.spec.case import Case
+from suite.analysis.memory_frontier import frontier_columns
+from suite.config.options import RunConfig
+from suite.contract.case import Case
+from suite.machine.software import installed_version
+from suite.measure.memory_frontier import find_frontiers
+from suite.measure.runner import Runner
 
 # Of a process, above what the framework holds itself; a batch is some 0.4 kB a sample.
 LIMITS = {"pytorch": 500 << 20, "tensorflow": 900 << 20}
@@ -23,7 +23,7 @@ START = 1 << 18
 def test_batches_grow_until_the_limit(
     framework: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not installed([framework, f"{framework}-cpu", ENGINES[framework]]):
+    if not installed_version([framework, f"{framework}-cpu", ENGINES[framework]]):
         pytest.skip(f"{framework} is not installed")
     (tmp_path / "cases").mkdir()
     case = Case(framework, ENGINES[framework], "single", "", "mlp", "tiny", "real", "cpu", 1,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from suite.analysis.ledger import MUST_EQUAL, build_ledger, obstacle
-from suite.spec.case import PARITY_STEPS, Case
+from suite.contract.case import PARITY_STEPS, Case
 from tests.real.cells import COLUMNS, Find, name, records_of
 
 TERMS = {"dtype": "float32", "mode": "eager", "tf32": "off", "determinism": "off",

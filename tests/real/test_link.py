@@ -9,16 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from suite.analysis.comm_model import model_columns
 from suite.analysis.communication import communication, payloads
-from suite.analysis.link import LinkFit, fit_links
-from suite.analysis.link_model import model_columns
-from suite.config import ENGINES
-from suite.data import load_data
-from suite.environment import allowed_cores, installed
-from suite.launch import launch, manifest
-from suite.link import LinkResults, Plan, link_case, measure, measure_all
-from suite.spec.case import Case
-from suite.spec.link import COLLECTIVES, Sweep, payload_sizes
+from suite.analysis.link_fit import LinkFit, fit_links
+from suite.config.options import ENGINES
+from suite.contract.case import Case
+from suite.contract.registry import manifest
+from suite.contract.sweep import COLLECTIVES, Sweep, payload_sizes
+from suite.launch.group import launch
+from suite.launch.inputs import load_data
+from suite.machine.devices import allowed_cores
+from suite.machine.software import installed_version
+from suite.measure.links import LinkResults, Plan, link_case, measure, measure_all
 from tests.shaped import ShapedLink, shaped_link, why_not
 
 UNAVAILABLE = why_not()
@@ -28,7 +30,7 @@ COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for eng
 
 
 def _needs(framework: str) -> None:
-    if not installed(list(manifest(framework).DISTRIBUTIONS)):
+    if not installed_version(list(manifest(framework).DISTRIBUTIONS)):
         pytest.skip(f"{framework} is not installed")
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from suite.analysis.communication import AMONG, payloads
 from suite.analysis.parity import Evidence, Verdict
-from suite.spec.case import PARITY_STEPS, Case
+from suite.contract.case import PARITY_STEPS, Case
 from tests.depths import case_fields
 from tests.real.cells import (
     COLUMNS,

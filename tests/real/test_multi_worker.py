@@ -8,13 +8,13 @@ import pytest
 
 from suite.analysis.parity import check
 from suite.analysis.traced import reduce_launch
-from suite.environment import installed
-from suite.launch import manifest
-from suite.proofs import load_evidence
-from suite.spec.case import PARITY_STEPS, Case
-from suite.spec.strategies import MULTI_WORKER
-from suite.spec.volumes import logical_communications
-from suite.spec.workloads import initial_weights
+from suite.contract.case import PARITY_STEPS, Case
+from suite.contract.registry import manifest
+from suite.contract.splits.strategies import MULTI_WORKER
+from suite.contract.splits.volumes import logical_communications
+from suite.contract.workloads import initial_weights
+from suite.machine.software import installed_version
+from suite.measure.proofs import load_evidence
 from tests.conftest import Launch, References
 
 
@@ -22,7 +22,7 @@ from tests.conftest import Launch, References
 def test_workers_are_at_parity(
     workload: str, start: Launch, reference: References
 ) -> None:
-    if not installed(list(manifest("tensorflow").DISTRIBUTIONS)):
+    if not installed_version(list(manifest("tensorflow").DISTRIBUTIONS)):
         pytest.skip("tensorflow is not installed")
     case = Case("tensorflow", "tensorflow", "data", MULTI_WORKER, workload, "tiny", "real", "cpu",
                 2, steps=2, probe_steps=2, warmup_limit=PARITY_STEPS)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from suite.environment import installed
+from suite.machine.software import installed_version
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 def test_every_strategy_is_proven(tmp_path: Path) -> None:
-    if not (installed(["torch"]) and installed(["tensorflow-cpu"])):
+    if not (installed_version(["torch"]) and installed_version(["tensorflow-cpu"])):
         pytest.skip("torch or tensorflow is not installed")
     command = [
         sys.executable, "-m", "suite", "run", "--preset", "smoke", "--no-link", "--probes", "0",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import typer
 
-from suite.cli import app
+from suite.cli.app import app
 from suite.report.html import render
 from tests.planted_run import large_run, small_run
 

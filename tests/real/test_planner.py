@@ -10,7 +10,7 @@ import pytest
 
 from suite.analysis.communication import load_balance
 from suite.analysis.parity import Evidence, Verdict
-from suite.spec.case import PARITY_STEPS, Case
+from suite.contract.case import PARITY_STEPS, Case
 from tests.real.cells import COLUMNS, Column, Find, evidence_of, name
 from tests.real.conftest import launch_planted
 

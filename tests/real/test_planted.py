@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from suite.analysis.communication import compute_seconds, load_balance
-from suite.spec.case import Case
+from suite.contract.case import Case
 from tests.real.conftest import ATTEMPTS, late_devices, launch_planted
 
 pytestmark = pytest.mark.alone

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from suite.analysis.communication import communication, payloads
-from suite.spec.case import PARITY_STEPS, Case
-from suite.spec.volumes import logical_communications
+from suite.contract.case import PARITY_STEPS, Case
+from suite.contract.splits.volumes import logical_communications
 from tests.conftest import Launch, several_launched
 from tests.real.cells import COLUMNS, Column, Find, Records, name, records_of, unable
 from tests.real.conftest import launch_planted

@@ -9,20 +9,21 @@ import sys
 
 import pytest
 
-from suite.calibration import THREADS, measure_cores
-from suite.environment import allowed_cores, installed
-from suite.launch import manifest
+from suite.contract.registry import manifest
+from suite.machine.calibration import THREADS, measure_cores
+from suite.machine.devices import allowed_cores
+from suite.machine.software import installed_version
 
 PROGRAMS = {
     "pytorch": """
 import torch
-from adapters.pytorch.models.rate import matmul_flops_s
+from adapters.pytorch.training.matmul_rate import matmul_flops_s
 torch.set_num_threads(1)
 rates = [matmul_flops_s(torch.device("cpu"), dtype) for dtype in ("float32", "bf16")]
 """,
     "tensorflow": """
 import tensorflow as tf
-from adapters.tensorflow.models.rate import matmul_flops_s
+from adapters.tensorflow.training.matmul_rate import matmul_flops_s
 tf.config.threading.set_intra_op_parallelism_threads(1)
 rates = [matmul_flops_s("/cpu:0", lambda: None)]
 """,
@@ -32,7 +33,7 @@ rates = [matmul_flops_s("/cpu:0", lambda: None)]
 @pytest.mark.alone
 @pytest.mark.parametrize("framework", list(PROGRAMS))
 def test_rate(framework: str) -> None:
-    if not installed(list(manifest(framework).DISTRIBUTIONS)):
+    if not installed_version(list(manifest(framework).DISTRIBUTIONS)):
         pytest.skip(f"{framework} is not installed")
     core = allowed_cores()[0]
     program = f"import os\nos.sched_setaffinity(0, {{{core}}})\n{PROGRAMS[framework]}\nprint(rates)"

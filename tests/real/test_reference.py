@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from suite.config import ENGINES
-from suite.environment import installed
-from suite.launch import manifest
-from suite.spec.case import Case
-from suite.spec.strategies import STRATEGIES
-from suite.spec.workloads import find_workload
+from suite.config.options import ENGINES
+from suite.contract.case import Case
+from suite.contract.registry import manifest
+from suite.contract.splits.strategies import STRATEGIES
+from suite.contract.workloads import find_workload
+from suite.machine.software import installed_version
 from tests.conftest import launch_case
 from tests.reference.__main__ import SIZES, cases, measure
 from tests.reference.losses import WORKLOADS
@@ -35,7 +35,7 @@ def test_plain_scripts_train_as_the_single_device_does(
     framework: str, engine: str, tmp_path: Path
 ) -> None:
     """Gradients too: with a part of them missing the second loss would be another."""
-    if not installed(list(manifest(framework).DISTRIBUTIONS)):
+    if not installed_version(list(manifest(framework).DISTRIBUTIONS)):
         pytest.skip(f"{framework} is not installed")
     case = Case(framework, engine, "data", "", "mlp", "tiny", "real", "cpu", 2)
     outcome = launch_case(case, tmp_path / "losses", 240, worker="tests.reference.losses")

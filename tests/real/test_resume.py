@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_resume import _records, _shape, _table, _wait_for_run
+from tests.measure.test_resume import _records, _shape, _table, _wait_for_run
 
 pytest.importorskip("torch")
 SUITE = [sys.executable, "-m", "suite", "run"]

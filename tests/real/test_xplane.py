@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("tensorflow")
 from tensorflow.tsl.profiler.protobuf import xplane_pb2  # noqa: E402 - only where it is installed
 
-from adapters.tensorflow.models import xplane  # noqa: E402
-from suite.spec.adapter import CommEvent  # noqa: E402
+from adapters.tensorflow.training import xplane  # noqa: E402
+from suite.contract.adapter import CommEvent  # noqa: E402
 
 BEGIN_NS = 1_700_000_000_000_000_000
 BEGIN_S = BEGIN_NS / 1e9

@@ -22,11 +22,11 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from suite.config import DEFAULT_SIZE, ENGINES
-from suite.environment import installed
-from suite.launch import manifest
-from suite.spec.case import Case
-from suite.spec.strategies import STRATEGIES, VARIANTS
+from suite.config.options import DEFAULT_SIZE, ENGINES
+from suite.contract.case import Case
+from suite.contract.registry import manifest
+from suite.contract.splits.strategies import STRATEGIES, VARIANTS
+from suite.machine.software import installed_version
 from tests.conftest import launch_case
 from tests.reference.pair import COUNTED, script_name
 
@@ -75,7 +75,7 @@ def cases(count: int, workload: str = "mlp") -> list[Case]:
             "cpu", 1 if strategy == "single" else 2, steps=2 * COUNTED * count,
         )
         for framework, engines in ENGINES.items()
-        if installed(list(manifest(framework).DISTRIBUTIONS))
+        if installed_version(list(manifest(framework).DISTRIBUTIONS))
         for engine in engines
         for strategy in STRATEGIES
     ]

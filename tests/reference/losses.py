@@ -14,10 +14,12 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from suite.spec.case import Case
-from suite.spec.strategies import STRATEGIES
-from suite.spec.workloads import initial_weights
-from suite.worker import arrive, leave, load_inputs, write_atomically
+from suite.contract.case import Case
+from suite.contract.files import write_atomically
+from suite.contract.splits.strategies import STRATEGIES
+from suite.contract.workloads import initial_weights
+from suite.ranks.entry import arrive, leave
+from suite.ranks.train import load_inputs
 from tests.reference import common
 from tests.reference.__main__ import SIZES
 from tests.reference.pair import Step, plain_step, script_name

@@ -14,10 +14,12 @@ import json
 import time
 from collections.abc import Callable
 
-from suite.spec.adapter import Session
-from suite.spec.case import Case
-from suite.spec.workloads import initial_weights
-from suite.worker import arrive, leave, load_inputs, write_atomically
+from suite.contract.adapter import Session
+from suite.contract.case import Case
+from suite.contract.files import write_atomically
+from suite.contract.workloads import initial_weights
+from suite.ranks.entry import arrive, leave
+from suite.ranks.train import load_inputs
 
 WARMUP, COUNTED, BUDGET_S = 10, 4, 25.0
 ROUND = ("adapter", "plain", "plain", "adapter")

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from suite.spec.errors import UsageError
-from suite.spec.workloads import Weights, Workload
+from suite.contract.errors import UsageError
+from suite.contract.workloads import Weights, Workload
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 UNIT = re.compile(r"[a-z]+(\d+)")

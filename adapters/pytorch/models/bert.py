@@ -9,7 +9,7 @@ from torch.nn.functional import gelu, linear
 from adapters.pytorch.models import Loss
 from adapters.pytorch.models.attention import Attention
 from adapters.pytorch.models.losses import predicted_cross_entropy
-from suite.spec.workloads.bert import LAYER_NORM_EPSILON, SEGMENTS, BertSpec
+from suite.contract.workloads.bert import LAYER_NORM_EPSILON, SEGMENTS, BertSpec
 
 
 class Block(nn.Module):

@@ -16,7 +16,7 @@ from adapters.pytorch.models.images import (
     norm,
     pixel_mean,
 )
-from suite.spec.workloads.efficientnet import (
+from suite.contract.workloads.efficientnet import (
     BATCH_NORM_EPSILON,
     EfficientNetSpec,
     InvertedBottleneck,

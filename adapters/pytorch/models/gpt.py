@@ -8,7 +8,7 @@ from torch import nn
 from adapters.pytorch.models import Loss
 from adapters.pytorch.models.attention import Attention
 from adapters.pytorch.models.losses import token_cross_entropy
-from suite.spec.workloads.gpt import LAYER_NORM_EPSILON, GptSpec
+from suite.contract.workloads.gpt import LAYER_NORM_EPSILON, GptSpec
 
 
 class Block(nn.Module):

@@ -7,7 +7,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from suite.spec.workloads.images import Convolution
+from suite.contract.workloads.images import Convolution
 
 
 def convolution(facts: Convolution) -> nn.Conv2d:

@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from adapters.pytorch.models import Loss
-from suite.spec.workloads.transformer import NOT_PREDICTED
+from suite.contract.workloads.transformer import NOT_PREDICTED
 
 
 def token_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from adapters.pytorch.models import Loss
-from suite.spec.workloads.mlp import MlpSpec
+from suite.contract.workloads.mlp import MlpSpec
 
 
 class Mlp(nn.Module):

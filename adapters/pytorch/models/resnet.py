@@ -16,8 +16,8 @@ from adapters.pytorch.models.images import (
     norm,
     pixel_mean,
 )
-from suite.spec.workloads.images import Convolution
-from suite.spec.workloads.resnet import BATCH_NORM_EPSILON, POOL_KERNEL, POOL_STRIDE, ResNetSpec
+from suite.contract.workloads.images import Convolution
+from suite.contract.workloads.resnet import BATCH_NORM_EPSILON, POOL_KERNEL, POOL_STRIDE, ResNetSpec
 
 
 class Block(nn.Module):

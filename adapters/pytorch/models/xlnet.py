@@ -10,7 +10,7 @@ from torch.nn.functional import gelu, linear, scaled_dot_product_attention
 
 from adapters.pytorch.models import Loss
 from adapters.pytorch.models.losses import predicted_cross_entropy
-from suite.spec.workloads.xlnet import LAYER_NORM_EPSILON, SEGMENTS, STREAMS, XLNetSpec
+from suite.contract.workloads.xlnet import LAYER_NORM_EPSILON, SEGMENTS, STREAMS, XLNetSpec
 
 
 class Bias(nn.Module):

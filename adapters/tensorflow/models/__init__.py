@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from adapters.tensorflow.models.branch import Apply, Tensors, held, whole
 from adapters.tensorflow.models.losses import Loss
-from suite.spec.workloads import Workload
+from suite.contract.workloads import Workload
 
 
 def forward(

@@ -7,7 +7,7 @@ import tensorflow as tf
 from adapters.tensorflow.models.branch import Apply, Tensors, linear
 from adapters.tensorflow.models.losses import Loss, predicted_cross_entropy
 from adapters.tensorflow.models.transformer import attention, feed_forward, layer_norm
-from suite.spec.workloads.bert import LAYER_NORM_EPSILON, BertSpec
+from suite.contract.workloads.bert import LAYER_NORM_EPSILON, BertSpec
 
 
 def forward(

@@ -16,8 +16,8 @@ from contextlib import suppress
 
 import tensorflow as tf
 
-from suite.spec.workloads import Branch as Plan
-from suite.spec.workloads import Workload
+from suite.contract.workloads import Branch as Plan
+from suite.contract.workloads import Workload
 
 Tensors = Mapping[str, tf.Variable]
 SIDE_INPUT = "features"

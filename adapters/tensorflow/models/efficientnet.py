@@ -9,12 +9,12 @@ import tensorflow as tf
 from adapters.tensorflow.models.branch import Apply, Branch, Partial, Tensors, linear, whole
 from adapters.tensorflow.models.images import batch_norm, convolution, normalised, pixel_mean
 from adapters.tensorflow.models.losses import Loss, cross_entropy
-from suite.spec.workloads.efficientnet import (
+from suite.contract.workloads.efficientnet import (
     BATCH_NORM_EPSILON,
     EfficientNetSpec,
     InvertedBottleneck,
 )
-from suite.spec.workloads.images import Convolution
+from suite.contract.workloads.images import Convolution
 
 
 def forward(

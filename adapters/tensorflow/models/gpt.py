@@ -7,7 +7,7 @@ import tensorflow as tf
 from adapters.tensorflow.models.branch import Apply, Tensors
 from adapters.tensorflow.models.losses import Loss, cross_entropy
 from adapters.tensorflow.models.transformer import attention, feed_forward, layer_norm
-from suite.spec.workloads.gpt import LAYER_NORM_EPSILON, GptSpec
+from suite.contract.workloads.gpt import LAYER_NORM_EPSILON, GptSpec
 
 
 def forward(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from adapters.tensorflow.models.branch import Finish, Tensors
-from suite.spec.workloads.images import Convolution
+from suite.contract.workloads.images import Convolution
 
 
 def convolution(weights: Tensors, name: str, facts: Convolution, x: tf.Tensor) -> tf.Tensor:

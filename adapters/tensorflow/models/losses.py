@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from suite.spec.workloads.transformer import NOT_PREDICTED
+from suite.contract.workloads.transformer import NOT_PREDICTED
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from adapters.tensorflow.models.branch import Apply, Branch, Partial, Tensors, add_bias, linear
 from adapters.tensorflow.models.losses import Loss, binary_cross_entropy, cross_entropy
-from suite.spec.workloads.mlp import MlpSpec
+from suite.contract.workloads.mlp import MlpSpec
 
 Activation = Callable[[tf.Tensor], tf.Tensor]
 

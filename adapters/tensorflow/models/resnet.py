@@ -15,8 +15,8 @@ from adapters.tensorflow.models.images import (
     pixel_mean,
 )
 from adapters.tensorflow.models.losses import Loss, cross_entropy
-from suite.spec.workloads.images import Convolution
-from suite.spec.workloads.resnet import BATCH_NORM_EPSILON, POOL_KERNEL, POOL_STRIDE, ResNetSpec
+from suite.contract.workloads.images import Convolution
+from suite.contract.workloads.resnet import BATCH_NORM_EPSILON, POOL_KERNEL, POOL_STRIDE, ResNetSpec
 
 Layers = dict[str, Convolution]
 

@@ -19,7 +19,7 @@ from adapters.tensorflow.models.transformer import (
     merge_heads,
     split_heads,
 )
-from suite.spec.workloads.xlnet import LAYER_NORM_EPSILON, SEGMENTS, STREAMS, XLNetSpec
+from suite.contract.workloads.xlnet import LAYER_NORM_EPSILON, SEGMENTS, STREAMS, XLNetSpec
 
 
 def forward(

@@ -1,5 +1,5 @@
 "use strict";
-// The same formats as suite/spec/metrics.py, so that a figure reads alike everywhere.
+// The same formats as suite/contract/metrics.py, so that a figure reads alike everywhere.
 const scaled = steps => value => {
   const [size, unit] = steps.find(step => Math.abs(value) >= step[0]) || steps[steps.length - 1];
   return `${Number((value / size).toPrecision(3))} ${unit}`;

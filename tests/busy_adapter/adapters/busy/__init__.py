@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from suite.spec.adapter import LaunchPlan
-from suite.spec.case import Case
+from suite.contract.adapter import LaunchPlan
+from suite.contract.case import Case
 
 ENGINES = ("plain", "again", "slower")
 DISTRIBUTIONS = ("numpy",)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from suite.spec.adapter import Inputs, StepTrace
-from suite.spec.case import Case, Rank
-from suite.spec.workloads import Weights
+from suite.contract.adapter import Inputs, StepTrace
+from suite.contract.case import Case, Rank
+from suite.contract.workloads import Weights
 
 PRODUCTS, EXTRA, SIZE = 40, 2, 192
 

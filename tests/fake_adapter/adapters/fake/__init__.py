@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from suite.spec.adapter import LaunchPlan
-from suite.spec.case import Case
+from suite.contract.adapter import LaunchPlan
+from suite.contract.case import Case
 
 ENGINES = ("numpy",)
 DISTRIBUTIONS = ("numpy",)

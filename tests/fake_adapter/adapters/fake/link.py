@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from suite.spec.case import Case, Rank
-from suite.spec.link import Call
+from suite.contract.case import Case, Rank
+from suite.contract.sweep import Call
 
 LATENCY_S, ALPHA_S_PER_BYTE, LATE_S = 1e-4, 2e-9, 0.05
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from suite.spec.adapter import CommEvent, Inputs, StepTrace
-from suite.spec.case import Case, Rank
-from suite.spec.workloads import Weights
+from suite.contract.adapter import CommEvent, Inputs, StepTrace
+from suite.contract.case import Case, Rank
+from suite.contract.workloads import Weights
 
 
 def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> FakeSession:

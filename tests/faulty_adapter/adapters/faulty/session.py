@@ -9,11 +9,12 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from adapters.pytorch import data, inter_layer, session
-from adapters.pytorch.models import training
-from suite.spec.adapter import Inputs, Session
-from suite.spec.case import Case, Rank
-from suite.spec.workloads import Weights
+from adapters.pytorch import session
+from adapters.pytorch.splits import data, inter_layer
+from adapters.pytorch.training import single as training
+from suite.contract.adapter import Inputs, Session
+from suite.contract.case import Case, Rank
+from suite.contract.workloads import Weights
 
 
 def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from adapters import horovod, pytorch
-from suite.spec.adapter import LaunchPlan
-from suite.spec.case import Case
+from suite.contract.adapter import LaunchPlan
+from suite.contract.case import Case
 
 ENGINES = ("torch", "horovod")
 DISTRIBUTIONS = ("torch",)

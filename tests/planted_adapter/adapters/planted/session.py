@@ -8,9 +8,9 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from suite.spec.adapter import Inputs, Session
-from suite.spec.case import Case, Rank
-from suite.spec.workloads import Weights
+from suite.contract.adapter import Inputs, Session
+from suite.contract.case import Case, Rank
+from suite.contract.workloads import Weights
 
 
 def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from adapters import horovod, tensorflow
-from suite.spec.adapter import LaunchPlan
-from suite.spec.case import Case
+from suite.contract.adapter import LaunchPlan
+from suite.contract.case import Case
 
 ENGINES = ("tensorflow", "horovod")
 DISTRIBUTIONS = ("tensorflow-cpu", "tensorflow")

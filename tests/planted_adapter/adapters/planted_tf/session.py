@@ -15,10 +15,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from adapters.tensorflow.models.training import Training
-from suite.spec.adapter import Inputs, Session
-from suite.spec.case import Case, Rank
-from suite.spec.workloads import Weights
+from adapters.tensorflow.training.single import Training
+from suite.contract.adapter import Inputs, Session
+from suite.contract.case import Case, Rank
+from suite.contract.workloads import Weights
 
 
 def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session:

@@ -1,0 +1,1 @@
+"""One folder an engine, one file a way of splitting training."""

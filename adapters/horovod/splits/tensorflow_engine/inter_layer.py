@@ -1,0 +1,178 @@
+"""Inter-layer: stages on ranks, hops as broadcasts over the process sets of neighbours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import horovod.tensorflow as hvd
+import tensorflow as tf
+
+from adapters.horovod.splits.tensorflow_engine.group import HorovodSession
+from adapters.tensorflow.models import dense_gradients, forward
+from adapters.tensorflow.models.branch import Tensors
+from adapters.tensorflow.training.stamps import size_bytes
+from suite.contract.splits.schedule import Work, pipeline_order
+from suite.contract.splits.stages import stages_of, stages_of_weights, tied_weights, unit_ranges
+from suite.contract.workloads import Weights
+
+
+class InterLayerSession(HorovodSession):
+    """A rank's graph holds its stage's work, chained in the schedule's order."""
+
+    def build(self, weights: Weights) -> Tensors:
+        case, mesh = self.case, self.case.axes
+        devices, mine = mesh.size("inter_layer"), self.position("inter_layer")
+        self.parts, self.last = case.micro_batches, case.stages - 1
+        self.order = pipeline_order(case.variant, mine, devices, self.parts)
+        self.stages = stages_of(case.variant, devices, mine)
+        self.units = unit_ranges(self.spec, case.stages, case.stage_speeds)
+        ends = {"forward": 0, "backward": self.last}  # stages that receive no such hop
+        self.blanks = {
+            (kind, stage): self._blank(
+                self.units[stage].start if kind == "forward" else self.units[stage].stop
+            )
+            for stage in self.stages for kind, end in ends.items() if stage != end
+        }
+        self.sink = tf.Variable(tf.zeros((), self.dtype), trainable=False)
+        holders = stages_of_weights(self.spec, case.stages, case.stage_speeds)
+        self.holders = {
+            stage: [name for name in weights if stage in holders[name]] for stage in self.stages
+        }
+        held = {name for names in self.holders.values() for name in names}
+        self.tied = [name for name in tied_weights(self.spec, case.stages) if name in held]
+        return super().build({name: weights[name] for name in weights if name in held})
+
+    def _blank(self, unit: int) -> tf.Variable:
+        """What receives write into; one row a micro-batch, so that no two receives are alike."""
+        samples = self.spec.global_batch // (self.case.axes.size("data") * self.parts)
+        shape = (self.parts, samples, *self.spec.boundary(unit))
+        return tf.Variable(tf.zeros(shape, self.dtype), trainable=False)
+
+    def batch_gradients(
+        self, features: tf.Tensor, targets: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        with self.compute_device():
+            flight = _Flight(self, features, targets)
+            for stage, kind, part in self.order:
+                (flight.forward if kind == "forward" else flight.backward)(stage, part)
+            loss, gradients = flight.result()
+            return loss, self.sum_tied_gradients(self.reduce_gradients(gradients))
+
+    def all_there(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """As they come: a stage updates while its neighbour still computes."""
+        return gradients
+
+    def sum_tied_gradients(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Each end adds what the other found: once a step, before the update."""
+        if not self.tied:
+            return gradients
+        ends = self.sets.of(self.hop_ranks(self.last))
+        sums = {
+            name: self.sum(gradients[name], f"tied.{name}", "inter_layer", ends)
+            for name in self.tied
+        }
+        return {**gradients, **sums}
+
+    def loss(self, handle: tf.Tensor) -> float:
+        mean = tf.constant(super().loss(handle), tf.float64)
+        # The last rank has the last stage, of the last replica and shard.
+        return float(hvd.broadcast(mean, self.rank.processes - 1, name="broadcast.loss"))
+
+
+class _Flight:
+    """One step's micro-batches on this stage."""
+
+    def __init__(self, session: InterLayerSession, features: Any, targets: Any) -> None:
+        self.session = session
+        self.features = tf.split(features, session.parts)
+        self.targets = tf.split(targets, session.parts)
+        self.tapes: dict[tuple[int, int], tuple[tf.GradientTape, tf.Tensor, tf.Tensor]] = {}
+        self.losses: list[tf.Tensor] = []
+        self.sums: dict[str, tf.Tensor] = {}
+        self.previous: list[tf.Tensor] = []
+        self.weights = {
+            stage: {name: session.variables[name] for name in names}
+            for stage, names in session.holders.items()
+        }
+
+    def forward(self, stage: int, part: int) -> None:
+        session, work = self.session, (stage, "forward", part)
+        x = self._receive(work) if stage else self.features[part]
+        with tf.control_dependencies(self.previous):
+            x = tf.identity(x)
+        with tf.GradientTape() as tape:
+            if stage:
+                tape.watch(x)
+            side = self.features[part] if session.spec.side_input else None
+            weights = self.weights[stage]
+            apply = session.applied(weights, self.features[part], part)
+            y = forward(session.spec, weights, x, session.units[stage], apply, side)
+            if stage == session.last:
+                y = session.loss_function(y, self.targets[part]) / session.parts
+        self.tapes[stage, part] = tape, x, y
+        self.previous = [y]
+        if stage == session.last:
+            self.losses.append(y)
+        else:
+            self._send(work, y)
+
+    def backward(self, stage: int, part: int) -> None:
+        session, work = self.session, (stage, "backward", part)
+        tape, x, y = self.tapes.pop((stage, part))
+        last = stage == session.last
+        arriving = tf.ones_like(y) if last else self._receive(work)
+        with tf.control_dependencies(self.previous):
+            arriving = tf.identity(arriving)
+        weights = self.weights[stage]
+        found = tape.gradient(y, {"": x, **weights} if stage else weights, arriving)
+        leaving = found.pop("", None)
+        found = dense_gradients(found)
+        self.sums |= {n: self.sums[n] + g if n in self.sums else g for n, g in found.items()}
+        self.previous = [self.sums[name] for name in found]
+        if leaving is not None:
+            self._send(work, leaving)
+
+    def _receive(self, work: Work) -> tf.Tensor:
+        session, (stage, kind, part) = self.session, work
+        row = session.blanks[kind, stage][part]
+        if session.silent:
+            return row
+        idle = session.stamps.mark(0, self.previous) if session.stamps.on else None
+        tensor = self._hop(work, row, sending=False)
+        if idle is not None:
+            name, arrived = self._name(work, sending=False), session.stamps.mark(0, [tensor])
+            session.stamps.received(name, 0, size_bytes(tensor), idle, arrived)
+        return tensor
+
+    def _send(self, work: Work, tensor: tf.Tensor) -> None:
+        """The broadcast is no stateful operation: unless a value of it is used it is pruned."""
+        session = self.session
+        if session.stamps.on:
+            ready = session.stamps.mark(0, [tensor])
+            session.stamps.sent(self._name(work, sending=True), 0, size_bytes(tensor), ready)
+        sent = tensor if session.silent else self._hop(work, tensor, sending=True)
+        session.sink.assign(tf.reshape(sent, (-1,))[0])
+
+    def _hop(self, work: Work, tensor: tf.Tensor, sending: bool) -> tf.Tensor:
+        """A broadcast from the stage a forward comes from, or a backward."""
+        ranks = self.session.hop_ranks(_lower(work, sending))
+        return hvd.broadcast(
+            tensor, ranks[work[1] == "backward"], name=self._name(work, sending),
+            ignore_name_scope=True, process_set=self.session.sets.of(ranks),
+        )
+
+    def _name(self, work: Work, sending: bool) -> str:
+        """By the lower of the two stages."""
+        _, kind, part = work
+        return self.session.key("inter_layer", f"{kind}.{_lower(work, sending)}.{part}")
+
+    def result(self) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Mean loss of the batch (zero before the last stage), gradients of this stage."""
+        total = tf.add_n(self.losses) if self.losses else tf.zeros((), self.session.dtype)
+        return total, self.sums
+
+
+def _lower(work: Work, sending: bool) -> int:
+    """The lower stage of the two that a hop is between."""
+    stage, kind, _ = work
+    return stage if sending == (kind == "forward") else stage - 1

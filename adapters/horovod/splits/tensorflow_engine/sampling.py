@@ -1,0 +1,51 @@
+"""A compute clock read while a graph runs, which Python cannot enter."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+
+from adapters.horovod.training.common import ComputeClock
+
+PERIOD_S = 0.001
+
+
+class SampledClock:
+    """Points (epoch time, compute seconds) of a step, every millisecond, its ends included.
+
+    Operations run in TensorFlow's threads; one that waits for a collective uses no CPU time, so
+    the process's CPU time without Horovod's threads, and without the one that samples, tells how
+    far computing has come.
+    """
+
+    def __init__(self, clock: ComputeClock) -> None:
+        self._clock, self._sampling_s = clock, 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self.points: list[tuple[float, float]] = []
+
+    def __enter__(self) -> SampledClock:
+        self._add()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        self._add()
+
+    def _sample(self) -> None:
+        while not self._over.wait(PERIOD_S):
+            self._sampling_s = time.thread_time()
+            self._add()
+        self._sampling_s = time.thread_time()
+
+    def _add(self) -> None:
+        now, seconds = time.time(), self._clock.seconds() - self._sampling_s
+        if self.points:
+            seconds = max(seconds, self.points[-1][1])
+        self.points.append((now, seconds))

@@ -1,0 +1,44 @@
+"""Opens a case of the tensorflow engine in a rank."""
+
+from __future__ import annotations
+
+import horovod.tensorflow as hvd
+import tensorflow as tf
+
+from adapters.horovod.splits.tensorflow_engine.group import HorovodSession
+from adapters.horovod.training.common import (
+    ComputeClock,
+    ProcessSets,
+    join,
+    shared_by,
+)
+from adapters.tensorflow.training.single import open_devices
+from suite.contract.adapter import Inputs, Session
+from suite.contract.case import Case, Rank
+from suite.contract.session_table import combined_class
+from suite.contract.workloads import Weights
+
+SPLITS = "adapters.horovod.splits.tensorflow_engine"
+AXES = {
+    "inter_layer": f"{SPLITS}.inter_layer:InterLayerSession",
+    "data": f"{SPLITS}.data:DataSession",
+    "intra_layer": f"{SPLITS}.intra_layer:IntraLayerSession",
+}
+
+
+def open_engine(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session:
+    """Joins the group and builds the strategy's session."""
+    devices = open_devices(case, 1)
+    # TensorFlow's threads start with its first operation; those after it are Horovod's.
+    tf.zeros(()).numpy()
+    clock = ComputeClock()
+    sets = ProcessSets(hvd, rank.processes, shared_by(case))
+    join(hvd, sets)
+    clock.initialised()
+    session = _class_of(case)
+    session.rank, session.sets, session.clock = rank, sets, clock
+    return session(case, weights, inputs, devices)
+
+
+def _class_of(case: Case) -> type[HorovodSession]:
+    return combined_class(AXES, case.axes.names) if case.axes.names else HorovodSession

@@ -1,0 +1,107 @@
+"""What every way of splitting shares on the torch engine."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import horovod.torch as hvd
+import numpy as np
+import torch
+
+from adapters.horovod.training.common import (
+    OnMesh,
+    gather_arrays,
+    ledger,
+    whole_arrays,
+)
+from adapters.pytorch.training.single import Training
+from suite.contract.workloads import Weights
+
+POLL_SECONDS = 2.5e-4
+
+
+class HorovodSession(OnMesh, Training):
+    """A rank of a Horovod job; by itself the single strategy."""
+
+    def describe(self) -> dict[str, str]:
+        return super().describe() | ledger(self.case, hvd)
+
+    def full(self, tensors: dict[str, torch.Tensor]) -> Weights:
+        held = super().full(tensors)
+        return whole_arrays(self.spec, self.case.axes, self.gather(held)) if self.split else held
+
+    def reduce_gradients(self) -> None:
+        """Called by a pipeline once a step, after its last backward pass: replicas reduce here."""
+
+    def wait(self, handle: int) -> torch.Tensor:
+        """``hvd.synchronize``, which spins: a timed step's compute clock stands still meanwhile."""
+        if self.probe is None:
+            return hvd.synchronize(handle)
+        self.probe.pause()
+        try:
+            return hvd.synchronize(handle)
+        finally:
+            self.probe.resume()
+
+    def gather(self, held: Weights) -> list[Weights]:
+        """Every rank's arrays."""
+        def flat(array: np.ndarray) -> np.ndarray:
+            return np.asarray(hvd.allgather(torch.from_numpy(array), name="gather"))
+
+        return gather_arrays(held, hvd.allgather_object, flat)
+
+    def agree(self, ready: bool) -> bool:
+        return bool(hvd.allreduce(torch.tensor(int(ready)), op=hvd.Min, name="agree"))
+
+    def close(self) -> None:
+        # A rank that shuts down takes the others' last collective with it.
+        hvd.barrier()
+        hvd.shutdown()
+
+
+class Watch:
+    """Marks the end of asynchronous operations: Horovod has no completion callback.
+
+    A thread polls the handles, only in the timed pass; ends are late by ``POLL_SECONDS`` at most.
+    """
+
+    def __init__(self, session: HorovodSession) -> None:
+        self._session = session
+        self._open: dict[int, tuple[torch.Tensor, str, Any]] = {}
+        self._running = True
+        self._thread = threading.Thread(target=self._poll, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_error: object) -> None:
+        self._running = False
+        self._thread.join()
+        self._close_finished()
+
+    def add(self, handle: int, tensor: torch.Tensor, name: str) -> None:
+        """A handle just issued for ``tensor``."""
+        if self._session.probe:
+            self._open[handle] = tensor, name, self._session.probe.mark()
+
+    def _poll(self) -> None:
+        while self._running:
+            self._close_finished()
+            time.sleep(POLL_SECONDS)
+
+    def _close_finished(self) -> None:
+        probe = self._session.probe
+        if probe is None:
+            return
+        for handle in [handle for handle in list(self._open) if _finished(handle)]:
+            tensor, name, start = self._open.pop(handle)
+            probe.add("all_reduce", tensor, start, probe.now(), name)
+
+
+def _finished(handle: int) -> bool:
+    try:
+        return bool(hvd.poll(handle))
+    except ValueError:  # synchronised and released between two polls
+        return True

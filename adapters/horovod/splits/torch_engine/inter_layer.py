@@ -1,0 +1,159 @@
+"""Inter-layer: stages on ranks, hops as broadcasts over the process sets of neighbours."""
+
+from __future__ import annotations
+
+import horovod.torch as hvd
+import torch
+from torch import nn
+
+from adapters.horovod.splits.torch_engine.group import HorovodSession
+from adapters.pytorch.models import torch_name
+from suite.contract.splits.schedule import Work, pipeline_order
+from suite.contract.splits.stages import stages_of, tied_weights, unit_ranges
+from suite.contract.workloads import Weights
+
+
+class InterLayerSession(HorovodSession):
+    """Receives are posted at the start of a step, so that a hop needs no waiting sender."""
+
+    def build(self, weights: Weights) -> nn.Module:
+        case, mesh = self.case, self.case.axes
+        devices, mine = mesh.size("inter_layer"), self.position("inter_layer")
+        self.suffix = self.key("inter_layer", "")
+        self.parts, self.last = case.micro_batches, case.stages - 1
+        self.order = pipeline_order(case.variant, mine, devices, self.parts)
+        units = unit_ranges(self.spec, case.stages, case.stage_speeds)
+        self.stages: dict[int, nn.Module] = {}
+        for stage in stages_of(case.variant, devices, mine):
+            self.units = units[stage]
+            self.stages[stage] = super().build(weights)
+        # Shapes of what a stage receives.
+        self.shapes = {("forward", stage): self._shape(units[stage].start)
+                       for stage in self.stages if stage}
+        self.shapes |= {("backward", stage): self._shape(units[stage].stop)
+                        for stage in self.stages if stage < self.last}
+        self.tied = self._tied()
+        chunks = self.modules()
+        return chunks[0] if len(chunks) == 1 else nn.ModuleList(chunks)
+
+    def _tied(self) -> dict[str, nn.Parameter]:
+        """Parameters that another rank's end stage holds too."""
+        return {
+            name: model.get_parameter(torch_name(name))
+            for name in tied_weights(self.spec, self.case.stages)
+            for stage, model in self.stages.items() if stage in (0, self.last)
+        }
+
+    def modules(self) -> list[nn.Module]:
+        return list(self.stages.values())
+
+    def _shape(self, unit: int) -> tuple[int, ...]:
+        samples = self.spec.global_batch // (self.case.axes.size("data") * self.parts)
+        return (samples, *self.spec.boundary(unit))
+
+    def forward_backward(self, index: int) -> torch.Tensor:
+        features, targets = self.batches[index % len(self.batches)]
+        self.inputs, self.targets = features.chunk(self.parts), targets.chunk(self.parts)
+        self.flying: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = {}
+        self.losses: list[torch.Tensor] = []
+        self.sent: list[int] = []
+        self.arriving = self._post_receives()
+        for stage, kind, part in self.order:
+            (self._forward if kind == "forward" else self._backward)(stage, part)
+        for handle in self.sent:
+            self.wait(handle)
+        self.reduce_gradients()
+        self.sum_tied_gradients()
+        if self.last not in self.stages:
+            return torch.zeros((), dtype=self.dtype, device=self.device)
+        return torch.stack(self.losses).sum()
+
+    def _post_receives(self) -> dict[tuple[int, str, int], tuple[int, torch.Tensor]]:
+        """(stage, kind, micro-batch) -> handle, and the tensor that is received into."""
+        return {
+            (stage, kind, part): self._post((stage, kind, part), shape)
+            for part in range(self.parts) for (kind, stage), shape in self.shapes.items()
+        }
+
+    def _post(self, work: Work, shape: tuple[int, ...]) -> tuple[int, torch.Tensor]:
+        blank = self._blank(shape)
+        return -1 if self.silent else self._hop(work, blank), blank
+
+    def _blank(self, shape: tuple[int, ...]) -> torch.Tensor:
+        # Silent stages compute on it, so it must hold numbers.
+        make = torch.zeros if self.silent else torch.empty
+        return make(shape, dtype=self.dtype, device=self.device)
+
+    def _name(self, work: Work, sending: bool) -> tuple[str, int]:
+        """A hop's name, and its lower stage: between this stage and the one before or after it."""
+        stage, kind, part = work
+        lower = stage if sending == (kind == "forward") else stage - 1
+        return f"{kind}.{lower}.{part}{self.suffix}", lower
+
+    def _hop(self, work: Work, tensor: torch.Tensor, sending: bool = False) -> int:
+        """Issues a broadcast from the stage a forward comes from, or a backward."""
+        name, lower = self._name(work, sending)
+        ranks = self.hop_ranks(lower)
+        root = ranks[work[1] == "backward"]
+        return int(hvd.broadcast_async_(tensor, root, name, self.sets.of(ranks)))
+
+    def _send(self, work: Work, tensor: torch.Tensor) -> None:
+        if self.silent:
+            return
+        if self.probe:
+            ready = self.probe.mark()
+            key, _ = self._name(work, sending=True)
+            self.probe.add("send_recv", tensor, ready, ready, key, "send")
+        self.sent.append(self._hop(work, tensor, sending=True))
+
+    def _receive(self, work: Work) -> torch.Tensor:
+        arriving = self.arriving[work]
+        if self.silent:
+            return arriving[1]
+        start = self.probe.mark() if self.probe else None
+        tensor = self.wait(arriving[0])
+        if self.probe:
+            key, _ = self._name(work, sending=False)
+            self.probe.add("send_recv", tensor, start, self.probe.mark(), key, "recv")
+        return tensor
+
+    def _forward(self, stage: int, part: int) -> None:
+        work = stage, "forward", part
+        x = self._receive(work).requires_grad_() if stage else self.inputs[part]
+        side = {"features": self.inputs[part]} if self.spec.side_input else {}
+        y = self.stages[stage](x, **side).to(self.dtype)  # Horovod sends no bfloat16
+        if stage == self.last:
+            y = self.loss_function(y, self.targets[part]) / self.parts
+            self.losses.append(y.detach())
+        else:
+            self._send(work, y.detach().contiguous())
+        self.flying[stage, part] = x, y
+
+    def _backward(self, stage: int, part: int) -> None:
+        work = stage, "backward", part
+        x, y = self.flying.pop((stage, part))
+        y.backward(None if stage == self.last else self._receive(work))
+        if stage and x.grad is not None:
+            self._send(work, x.grad.contiguous())
+
+    def sum_tied_gradients(self) -> None:
+        """Each end adds what the other found: once a step, before the update."""
+        for name, parameter in self.tied.items():
+            gradient = parameter.grad
+            assert gradient is not None
+            if self.silent:
+                continue
+            start = self.probe.mark() if self.probe else None
+            handle = hvd.allreduce_async_(
+                gradient, op=hvd.Sum, name=f"tied.{name}",
+                process_set=self.sets.of(self.hop_ranks(self.last)),
+            )
+            self.wait(handle)
+            if self.probe:
+                key = f"tied.{name}{self.suffix}"
+                self.probe.add("all_reduce", gradient, start, self.probe.mark(), key)
+
+    def loss(self, handle: torch.Tensor) -> float:
+        mean = torch.tensor(super().loss(handle), dtype=torch.float64)
+        # The last rank has the last stage, of the last replica and shard.
+        return float(hvd.broadcast(mean, self.rank.processes - 1, name="broadcast.loss"))

@@ -1,0 +1,69 @@
+"""Horovod's transport under the torch engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import horovod.torch as hvd
+import torch
+
+from adapters.horovod.training.common import HorovodLink, ProcessSets, join
+from adapters.pytorch.training.single import open_device
+from suite.contract.case import Case, Rank
+from suite.contract.sweep import ELEMENT_BYTES, Call, Interval
+
+
+def open_engine(case: Case, rank: Rank) -> TorchEngineLink:
+    """Joins the group."""
+    device = open_device(case, rank)
+    sets = ProcessSets(hvd, rank.processes, [(0, 1)])
+    join(hvd, sets)
+    return TorchEngineLink(case, rank, device, sets.of((0, 1)))
+
+
+class TorchEngineLink(HorovodLink):
+    """Calls on tensors of zeros."""
+
+    def __init__(self, case: Case, rank: Rank, device: torch.device, pair: Any) -> None:
+        super().__init__(case, rank, hvd)
+        self.device, self.pair = device, pair
+
+    def barrier(self) -> None:
+        hvd.barrier()
+
+    def agree(self, ready: bool) -> bool:
+        return bool(hvd.allreduce(torch.tensor(int(ready)), op=hvd.Min, name="agree"))
+
+    def prepare(self, kind: str, payload_bytes: int) -> Call:
+        if self.rank.index >= self.participants(kind):
+            return lambda: ()
+        elements = payload_bytes // ELEMENT_BYTES
+        if kind == "all_gather":
+            elements //= self.rank.processes
+        tensor = torch.empty(elements, device=self.device).zero_()
+        name = f"{kind}.{payload_bytes}"
+        issue: dict[str, Callable[[], Any]] = {
+            "all_reduce": lambda: hvd.allreduce_(tensor, op=hvd.Sum, name=name),
+            "all_gather": lambda: hvd.allgather(tensor, name=name),
+            "reduce_scatter": lambda: hvd.reducescatter(tensor, op=hvd.Sum, name=name),
+            "broadcast": lambda: hvd.broadcast_(tensor, 0, name=name, process_set=self.pair),
+        }
+        return lambda: self._timed(issue[kind])
+
+    def _timed(self, issue: Callable[[], Any]) -> list[Interval]:
+        """Horovod's synchronous calls return when the result can be read by the host."""
+        self._synchronize()
+        start = time.perf_counter()
+        issue()
+        self._synchronize()
+        return [(0, start, time.perf_counter())]
+
+    def _synchronize(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def close(self) -> None:
+        hvd.barrier()
+        hvd.shutdown()

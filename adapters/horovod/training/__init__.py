@@ -1,0 +1,1 @@
+"""What both engines share: process sets, timeline, rendezvous."""

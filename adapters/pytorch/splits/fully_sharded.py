@@ -1,0 +1,114 @@
+"""Fully sharded data parallel: ``fully_shard`` around each unit and around the whole model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp._fully_shard._fsdp_api import AllGather, ReduceScatter
+from torch.distributed.tensor import DTensor
+
+from adapters.pytorch.splits.group import DataParallelSession
+from adapters.pytorch.training.number_format import LOW
+from suite.contract.workloads import Weights
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+
+class FullyShardedSession(DataParallelSession):
+    """Parameters, gradients and moments are split; a unit is whole only while it computes."""
+
+    @property
+    def built_on(self) -> torch.device:
+        """``fully_shard`` moves a unit's parameters: no GPU has to hold all of them."""
+        return torch.device("cpu")
+
+    def build(self, weights: Weights) -> nn.Module:
+        model = super().build(weights)
+        for parameter in model.parameters():  # FSDP refuses channels_last kernels
+            parameter.data = parameter.data.contiguous()
+        # bf16: gathered and computed with in bfloat16, gradients summed in float32.
+        policy = MixedPrecisionPolicy(LOW, torch.float32) if self.low else MixedPrecisionPolicy()
+        for part in [*cast(nn.ModuleDict, model.units).values(), model]:
+            sharded: FSDPModule = fully_shard(
+                part, mesh=self.mesh["data"], mp_policy=policy
+            )
+            sharded.set_custom_all_gather(_Gather(self))
+            sharded.set_custom_reduce_scatter(_Scatter(self))
+        return model
+
+    def gradients_stay(self, here: bool) -> AbstractContextManager[None]:
+        """Whole gradients are added up on every device until the last micro-batch's are shared."""
+        model = cast(FSDPModule, self.model)
+        model.set_is_last_backward(not here)
+        model.set_requires_gradient_sync(not here)
+        return nullcontext()
+
+    def describe(self) -> dict[str, str]:
+        mixed = {"mixed_precision": "torch.autocast, MixedPrecisionPolicy",
+                 "parameter_communication": "bfloat16"}
+        return super().describe() | (mixed if self.low else {})
+
+    def whole(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+class _Exchange:
+    """FSDP's own collectives, marked while a probe is attached, left out of a silent step."""
+
+    kind = ""
+
+    def __init__(self, session: FullyShardedSession) -> None:
+        self.session = session
+
+    def allocate(
+        self, size: Sequence[int | torch.SymInt], *, dtype: torch.dtype, device: torch.device
+    ) -> torch.Tensor:
+        return torch.empty(*size, dtype=dtype, device=device)
+
+    def marked(self, whole: torch.Tensor, work: Any) -> Any:
+        """Runs ``work`` between two marks; payload is the whole tensor, as in the link's sweep."""
+        probe = self.session.probe
+        if probe is None:
+            return work()
+        start = probe.mark()
+        result = work()
+        probe.add(self.kind, whole, start, probe.mark(), probe.number(self.kind))
+        return result
+
+
+class _Gather(_Exchange, AllGather):
+    kind = "all_gather"
+
+    def __call__(
+        self, output_tensor: torch.Tensor, input_tensor: torch.Tensor, group: ProcessGroup,
+        async_op: bool = False,
+    ) -> dist.Work | None:
+        if self.session.silent:
+            # Numbers to compute on: this rank's own shard in every place.
+            output_tensor.view(group.size(), -1).copy_(input_tensor.flatten().clone())
+            return None
+        return cast("dist.Work | None", self.marked(output_tensor, lambda: (
+            dist.all_gather_into_tensor(output_tensor, input_tensor, group, async_op)
+        )))
+
+
+class _Scatter(_Exchange, ReduceScatter):
+    kind = "reduce_scatter"
+
+    def __call__(
+        self, output_tensor: torch.Tensor, input_tensor: torch.Tensor, group: ProcessGroup,
+        op: Any, async_op: bool = False,
+    ) -> dist.Work | None:
+        if self.session.silent:
+            output_tensor.copy_(input_tensor.view(group.size(), -1)[group.rank()])
+            return None
+        return cast("dist.Work | None", self.marked(input_tensor, lambda: (
+            dist.reduce_scatter_tensor(output_tensor, input_tensor, op, group, async_op)
+        )))

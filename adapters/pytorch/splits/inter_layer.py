@@ -1,0 +1,194 @@
+"""Inter-layer: ``torch.distributed.pipelining``: GPipe, (interleaved) 1F1B, or one micro-batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.pipelining import (
+    PipelineStage,
+    Schedule1F1B,
+    ScheduleGPipe,
+    ScheduleInterleaved1F1B,
+    schedules,
+)
+from torch.nn.parallel import DistributedDataParallel
+
+from adapters.pytorch.splits.group import GroupSession
+from adapters.pytorch.training.probe import Probe
+from suite.contract.splits.stages import stages_of, tied_weights, unit_ranges
+from suite.contract.workloads import Weights
+
+Hops = Callable[..., list[Any]]
+Hop = Callable[[Any, Any], None]
+
+
+class InterLayerSession(GroupSession):
+    """A contiguous group of layers a rank, or several; the last rank has the loss."""
+
+    def build(self, weights: Weights) -> nn.Module:
+        case, group = self.case, self.group("inter_layer")
+        self.places, self.index = case.axes.size("inter_layer"), self.position("inter_layer")
+        self.last = self.index == self.places - 1
+        units = unit_ranges(self.spec, case.stages, case.stage_speeds)
+        self.chunks: list[nn.Module] = []
+        self.pipeline: list[Any] = []
+        for number in stages_of(case.variant, self.places, self.index):
+            self.units, self.leaves = units[number], number < case.stages - 1
+            chunk = super().build(weights)
+            self.chunks.append(chunk)
+            self.pipeline.append(_Stage(chunk, number, case.stages, self.device, group=group))
+        self.schedule: Any = self._schedule()
+        self._join_ends()
+        return self.chunks[0] if len(self.chunks) == 1 else nn.ModuleList(self.chunks)
+
+    def _schedule(self) -> Any:
+        parts = self.case.micro_batches
+        if self.case.variant == "interleaved":
+            return ScheduleInterleaved1F1B(self.pipeline, parts, loss_fn=self.loss_function)
+        kind = Schedule1F1B if self.case.variant == "1f1b" else ScheduleGPipe
+        return kind(self.pipeline[0], parts, loss_fn=self.loss_function)
+
+    def modules(self) -> Sequence[nn.Module]:
+        return self.chunks if len(self.chunks) > 1 else super().modules()
+
+    def _join_ends(self) -> None:
+        """The group of the two stages that hold a tied parameter; every rank must make them all."""
+        if not tied_weights(self.spec, self.case.stages):
+            return
+        for group in self.case.axes.groups("inter_layer"):
+            made = dist.new_group([group[0], group[-1]])
+            if self.rank.index in group:
+                self.ends = made
+
+    @cached_property
+    def tied(self) -> dict[str, torch.Tensor]:
+        """What this rank, at one end, holds a copy of."""
+        at_end = self.index in (0, self.places - 1)
+        names = tied_weights(self.spec, self.case.stages) if at_end else []
+        held = self.named_parameters()
+        return {name: held[name] for name in names}
+
+    def forward_backward(self, index: int) -> torch.Tensor:
+        features, targets = self.batches[index % len(self.batches)]
+        losses: list[torch.Tensor] = []
+        arguments = (features,) if self.index == 0 else ()
+        named: dict[str, Any] = {"target": targets, "losses": losses} if self.last else {}
+        if self.spec.side_input:
+            named["features"] = features
+        self.schedule.step(*arguments, **named, return_outputs=False)
+        self.sum_tied_gradients()
+        if not self.last:
+            return torch.zeros((), dtype=self.dtype, device=self.device)
+        return torch.stack([loss.detach() for loss in losses]).mean()
+
+    def sum_tied_gradients(self) -> None:
+        """Each end adds what the other found: once a step, before the update."""
+        for name, parameter in self.tied.items():
+            gradient = parameter.grad
+            assert gradient is not None
+            if self.silent:
+                continue
+            start = self.probe.mark() if self.probe else None
+            dist.all_reduce(gradient, group=self.ends)
+            if self.probe:
+                key = self.key("inter_layer", f"tied.{name}")
+                self.probe.add("all_reduce", gradient, start, self.probe.mark(), key)
+
+    def loss(self, handle: torch.Tensor) -> float:
+        shared = torch.tensor(super().loss(handle), dtype=torch.float64, device=self.device)
+        dist.broadcast(shared, group=self.group("inter_layer"), group_src=self.places - 1)
+        return float(shared)
+
+    def full(self, tensors: dict[str, torch.Tensor]) -> Weights:
+        parts: list[Weights | None] = [None] * self.places
+        dist.all_gather_object(parts, super().full(tensors), group=self.group("inter_layer"))
+        # From the last stage to the first, whose copy of a tied parameter is the one reported.
+        held = (part for part in reversed(parts) if part)
+        merged = {name: array for part in held for name, array in part.items()}
+        return {name: merged[name] for name in self.names if name in merged}
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        with super().watched(), _replaced_hops(self._stamped_hops(schedules._batch_p2p)):
+            yield
+
+    @contextmanager
+    def using(self, model: nn.Module) -> Iterator[None]:
+        """Where this stage computes with ``model``, a wrapper of the same parameters."""
+        stage, = self.pipeline  # of several stages none has a wrapper
+        clean, stage.submod = stage.submod, model
+        try:
+            with super().using(model):
+                yield
+        finally:
+            stage.submod = clean
+
+    @contextmanager
+    def silenced(self) -> Iterator[None]:
+        """Stages compute on what the last real step left in their receive buffers."""
+        with super().silenced(), _replaced_hops(lambda operations, desc=None: []):
+            yield
+
+    def _stamped_hops(self, original: Hops) -> Hops:
+        def batch(operations: list[dist.P2POp], desc: str | None = None) -> list[Any]:
+            probe = self.probe
+            if probe is None or not operations:
+                return original(operations, desc)
+            start = probe.mark()
+            works = original(operations, desc)
+            hops = [self._hop(probe, operation, start) for operation in operations]
+            if len(works) != len(hops):  # coalesced: one handle for all
+                return [_StampedWork(work, hops, probe) for work in works]
+            return [_StampedWork(w, [hop], probe) for w, hop in zip(works, hops, strict=True)]
+
+        return batch
+
+    def _hop(self, probe: Probe, operation: dist.P2POp, start: Any) -> Hop:
+        """Messages between two ranks arrive in the order they are sent: numbers name them."""
+        mine, peer = self.rank.index, operation.peer
+        if operation.op is dist.isend:
+            key = probe.number(f"{mine}>{peer}")
+            return lambda _, end: probe.add("send_recv", operation.tensor, start, end, key, "send")
+        key = probe.number(f"{peer}>{mine}")
+        # Ready once it waits: an interleaved schedule posts a receive before its work is done.
+        return lambda idle, end: probe.add("send_recv", operation.tensor, idle, end, key, "recv")
+
+
+class _Stage(PipelineStage):
+    """Finds shapes on the bare model: DDP would take that pass for one that it has to reduce."""
+
+    def _compute_outputs(self, *args: torch.Tensor, module: nn.Module, **named: Any) -> Any:
+        bare = module.module if isinstance(module, DistributedDataParallel) else module
+        return super()._compute_outputs(*args, module=bare, **named)
+
+
+class _StampedWork:
+    """A work handle that marks both ends of its wait."""
+
+    def __init__(self, work: Any, hops: list[Hop], probe: Probe) -> None:
+        self.work, self.hops, self.probe = work, hops, probe
+
+    def wait(self) -> Any:
+        idle = self.probe.mark()
+        result = self.work.wait()
+        end = self.probe.mark()
+        for hop in self.hops:
+            hop(idle, end)
+        return result
+
+
+@contextmanager
+def _replaced_hops(replacement: Hops) -> Iterator[None]:
+    """The schedules issue every hop through this one function; no public hook exists."""
+    original = schedules._batch_p2p
+    schedules._batch_p2p = replacement
+    try:
+        yield
+    finally:
+        schedules._batch_p2p = original

@@ -1,0 +1,1 @@
+"""Training on one device, its number formats and its probes."""

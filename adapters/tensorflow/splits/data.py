@@ -1,0 +1,135 @@
+"""Data parallel: ``MirroredStrategy``, contiguous shards of the global batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from typing import Any
+
+import tensorflow as tf
+
+from adapters.tensorflow.models.branch import Tensors
+from adapters.tensorflow.training.optimizer import Adam
+from adapters.tensorflow.training.single import Training
+from adapters.tensorflow.training.stamps import Stamps, size_bytes
+from adapters.tensorflow.training.xplane import REDUCTION_SCOPE
+from suite.contract.splits.batches import batch_slice
+from suite.contract.workloads import Weights
+
+
+class DataSession(Training):
+    """Gradients are averaged over replicas; equal shards make that the global-batch mean.
+
+    Shards by the devices' speeds are weighted instead: values of unequal shapes are distributed.
+    """
+
+    reduction: _StampedReduction | None = None
+
+    def __init__(self, *arguments: Any) -> None:
+        self.case = arguments[0]
+        self.strategy = self.make_strategy(arguments[-1])
+        super().__init__(*arguments)
+        if self.reduction:
+            self.reduction.stamps = self.stamps
+
+    def make_strategy(self, devices: list[str]) -> tf.distribute.Strategy:
+        # On CPU devices the strategy would choose ring collectives, which take longer inside one
+        # process; on GPUs the choice (NCCL) stays the strategy's.
+        self.reduction = _StampedReduction() if self.case.device == "cpu" else None
+        return tf.distribute.MirroredStrategy(devices, self.reduction)
+
+    def describe(self) -> dict[str, str]:
+        named = "ReductionToOneDevice" if self.reduction else "the strategy's default"
+        return super().describe() | {"collectives": named}
+
+    def graph_of(self, function: Callable[..., Any]) -> Any:
+        """What spans devices is a graph; XLA compiles each replica's part of it."""
+        return tf.function(function, autograph=False)
+
+    @cached_property
+    def local_gradients(self) -> Callable[..., Any]:
+        """A replica's loss and gradients."""
+        compute = self.accumulated
+        return super().graph_of(compute) if self.case.mode == "compiled" else compute
+
+    def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
+        count, speeds = self.case.devices, self.case.device_speeds
+
+        def shard(context: tf.distribute.ValueContext) -> tuple[tf.Tensor, tf.Tensor]:
+            share = batch_slice(
+                len(features), count, context.replica_id_in_sync_group, speeds
+            )
+            # The strategy names a replica's device in steps, not where its values are made.
+            with tf.device(self.devices[context.replica_id_in_sync_group % len(self.devices)]):
+                return self.tensor(features[share]), self.tensor(targets[share])
+
+        return self.strategy.experimental_distribute_values_from_function(shard)
+
+    def build(self, weights: Weights) -> Tensors:
+        with self.strategy.scope():
+            return {name: tf.Variable(self.tensor(array)) for name, array in weights.items()}
+
+    def make_optimizer(self) -> Adam:
+        with self.strategy.scope():
+            return super().make_optimizer()
+
+    def compute_device(self) -> AbstractContextManager[Any]:
+        """The strategy has placed the replica already."""
+        return nullcontext()
+
+    def replica_gradients(
+        self, features: tf.Tensor, targets: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """In a replica: its loss, and the mean gradients of all replicas."""
+        loss, local = self.local_gradients(features, targets)
+        if self.silent:
+            return loss, local
+        return loss, self.all_reduced(local)
+
+    def all_reduced(self, local: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """In a replica: the mean of all replicas' gradients."""
+        context = tf.distribute.get_replica_context()
+        mean = context.all_reduce(tf.distribute.ReduceOp.MEAN, list(local.values()))
+        return dict(zip(local, mean, strict=True))
+
+    def training_step(self, features: Any, targets: Any) -> tf.Tensor:
+        def replica_step(features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+            loss, gradients = self.replica_gradients(features, targets)
+            self.optimizer.apply(gradients)
+            return loss
+
+        return self.step_loss(self.strategy.run(replica_step, (features, targets)))
+
+    def step_loss(self, losses: Any) -> tf.Tensor:
+        """The handle of a step's loss, from each replica's."""
+        return self.strategy.reduce(tf.distribute.ReduceOp.MEAN, losses, axis=None)
+
+
+class _StampedReduction(tf.distribute.ReductionToOneDevice):
+    """An interval per gradient and device: from ready there to reduced there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stamps: Stamps | None = None
+
+    def batch_reduce_implementation(
+        self, reduce_op: Any, value_destination_pairs: Sequence[Any], options: Any
+    ) -> list[Any]:
+        if self.stamps is None or not self.stamps.on:
+            return super().batch_reduce_implementation(reduce_op, value_destination_pairs, options)
+        values = [value.values for value, _ in value_destination_pairs]
+        ready = [
+            [self.stamps.mark(device, [tensor]) for device, tensor in enumerate(parts)]
+            for parts in values
+        ]
+        with tf.name_scope(REDUCTION_SCOPE):
+            reduced = super().batch_reduce_implementation(
+                reduce_op, value_destination_pairs, options
+            )
+        for number, (starts, result) in enumerate(zip(ready, reduced, strict=True)):
+            for device, (start, tensor) in enumerate(zip(starts, result.values, strict=True)):
+                end = self.stamps.mark(device, [tensor])
+                key, size = f"gradient.{number}", size_bytes(tensor)
+                self.stamps.member("all_reduce", key, device, size, start, end)
+        return list(reduced)

@@ -1,0 +1,136 @@
+"""Data parallel over towers: in-graph replication, each tower on a group of logical devices.
+
+MirroredStrategy gives a replica one device. Here a replica is a tower of manual placement with a
+copy of the variables on several devices; one graph holds all towers, averages their gradients
+variable by variable once a step, and updates each copy (Abadi et al. 2016, section 4.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import tensorflow as tf
+
+from adapters.tensorflow.models.branch import Tensors
+from adapters.tensorflow.splits.placement import PlacedSession
+from adapters.tensorflow.training.optimizer import Adam
+from adapters.tensorflow.training.single import Training
+from adapters.tensorflow.training.stamps import TowerStamps, size_bytes
+from adapters.tensorflow.training.xplane import REDUCTION_SCOPE
+from suite.contract.adapter import Inputs
+from suite.contract.case import Case
+from suite.contract.splits.batches import batch_slice
+from suite.contract.splits.mesh import mesh_of, mesh_text, parts_of
+from suite.contract.workloads import Weights
+
+
+class TowersSession(Training):
+    """``towers[i]`` trains on share ``i`` of the batch; gradients are averaged over the towers."""
+
+    def __init__(
+        self, placed: type[PlacedSession], case: Case, weights: Weights, inputs: Inputs,
+        devices: list[str],
+    ) -> None:
+        nothing = Inputs(inputs.features[:0], inputs.targets[:0], inputs.batch)
+        self.ranks = towers_of(case)
+        inner = [tower_case(case, len(ranks)) for ranks in self.ranks]
+        self.towers = [
+            placed(one, weights, nothing, [devices[rank] for rank in ranks])
+            for one, ranks in zip(inner, self.ranks, strict=True)
+        ]
+        super().__init__(case, weights, inputs, devices)
+        for number, (tower, ranks) in enumerate(zip(self.towers, self.ranks, strict=True)):
+            tower.stamps = TowerStamps(self.stamps, ranks, f"@{number}")
+
+    def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
+        shares = [batch_slice(len(features), len(self.towers), number)
+                  for number in range(len(self.towers))]
+        placed = [tower.place(features[share], targets[share])
+                  for tower, share in zip(self.towers, shares, strict=True)]
+        return [x for x, _ in placed], [y for _, y in placed]
+
+    def build(self, weights: Weights) -> Tensors:
+        """The first tower's: what is reported of all."""
+        return self.towers[0].variables
+
+    def make_optimizer(self) -> Adam:
+        return self.towers[0].optimizer
+
+    def tower_gradients(
+        self, features: Sequence[Any], targets: Sequence[Any]
+    ) -> tuple[tf.Tensor, list[dict[str, tf.Tensor]]]:
+        """Mean loss, and for each tower the mean gradients on its own devices."""
+        losses, found = [], []
+        for tower, x, y in zip(self.towers, features, targets, strict=True):
+            tower.silent = self.silent
+            loss, gradients = tower.batch_gradients(x, y)
+            losses.append(loss)
+            found.append(gradients)
+        with tf.device(self.devices[0]):
+            loss = tf.add_n(losses) / len(losses)
+        if self.silent:
+            return loss, found
+        means = {name: self._mean(name, [one[name] for one in found]) for name in found[0]}
+        return loss, [{name: each[number] for name, each in means.items()}
+                      for number in range(len(self.towers))]
+
+    def _mean(self, name: str, parts: list[tf.Tensor]) -> list[tf.Tensor]:
+        """On the first tower's device of a variable, then copied to each tower's own."""
+        devices = [_number(tower.variables[name]) for tower in self.towers]
+        stamps = self.stamps
+        ready = [stamps.mark(*pair) for pair in self._each(devices, parts)] if stamps.on else []
+        with tf.name_scope(REDUCTION_SCOPE):
+            with tf.device(self.devices[devices[0]]):
+                mean = tf.add_n(parts) / len(parts)
+            copies = []
+            for device in devices:
+                with tf.device(self.devices[device]):
+                    copies.append(tf.identity(mean))
+        key, size = f"gradient.{name}", size_bytes(mean)
+        for device, start, copy in zip(devices, ready, copies, strict=False):
+            stamps.member("all_reduce", key, device, size, start, stamps.mark(device, [copy]))
+        return copies
+
+    @staticmethod
+    def _each(devices: list[int], parts: list[tf.Tensor]) -> list[tuple[int, list[tf.Tensor]]]:
+        return [(device, [part]) for device, part in zip(devices, parts, strict=True)]
+
+    def training_step(self, features: Any, targets: Any) -> tf.Tensor:
+        loss, gradients = self.tower_gradients(features, targets)
+        for tower, mean in zip(self.towers, gradients, strict=True):
+            tower.optimizer.apply(mean)
+        return loss
+
+    def gradients(self) -> Weights:
+        return self.towers[0].gather(dict(super().gradients()))
+
+    def parameters(self) -> Weights:
+        return self.towers[0].gather(dict(super().parameters()))
+
+    def silent_step(self, index: int) -> None:
+        for tower in self.towers:
+            tower.make_blanks()
+        super().silent_step(index)
+
+
+def towers_of(case: Case) -> list[list[int]]:
+    """The devices of each replica, in the order of the axes that it is split on."""
+    mesh = case.axes
+    ranks = range(mesh.devices)
+    return [[rank for rank in ranks if mesh.place("data", rank) == number]
+            for number in range(mesh.size("data"))]
+
+
+def tower_case(case: Case, devices: int) -> Case:
+    """What one replica is by itself."""
+    strategy = "+".join(part for part in parts_of(case.strategy) if part != "data")
+    sizes = ",".join(f"{part}={case.axes.size(part)}" for part in parts_of(strategy))
+    mesh = mesh_of(strategy, devices, sizes)
+    return replace(case, strategy=strategy, devices=devices, mesh=mesh_text(strategy, mesh))
+
+
+def _number(variable: tf.Variable) -> int:
+    """``/job:localhost/…/device:CPU:3`` -> 3."""
+    return int(variable.device.rpartition(":")[2])

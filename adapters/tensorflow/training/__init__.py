@@ -1,0 +1,1 @@
+"""Training on one device, its optimiser and its probes."""

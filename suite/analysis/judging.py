@@ -1,0 +1,40 @@
+"""What proofs make of a case: its status, its reason and its loss curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from suite.analysis.parity import Verdict
+from suite.analysis.rows import CaseResult, Row
+
+
+def judge(result: CaseResult, verdict: Verdict | None, lead: str = "") -> None:
+    """Every launch must pass; the worst verdict stays on the row."""
+    if verdict is None:
+        result.status, result.reason = "refused", "no reference could be computed"
+        return
+    if result.parity is None or verdict.error > result.parity.error:
+        result.parity = verdict
+    if verdict.status == "failed":
+        result.status, result.reason = "refused", f"{lead}{verdict.reason}"
+
+
+def apply_proofs(run: dict[str, Any], results: Sequence[CaseResult]) -> None:
+    """What the launches in float32 proved of the cases that round more."""
+    for result in results:
+        proof = run.get("proofs", {}).get(result.case.strict.case_id)
+        if proof is None or result.case.strict == result.case or result.status == "unsupported":
+            continue
+        if proof["status"] != "ok":
+            result.status, result.reason = proof["status"], f"proof in float32: {proof['reason']}"
+            continue
+        judge(result, Verdict(**proof["parity"]) if proof["parity"] else None, "in float32 it ")
+
+
+def loss_rows(case_id: str, losses: Sequence[float], expected: Sequence[float]) -> list[Row]:
+    """Rows of losses.csv: the first steps beside the reference's."""
+    return [
+        {"case_id": case_id, "step": step, "loss": loss, "reference_loss": reference}
+        for step, (loss, reference) in enumerate(zip(losses, expected, strict=False))
+    ]

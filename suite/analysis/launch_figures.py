@@ -1,0 +1,68 @@
+"""What a reader or a comparison needs of a case's launches without its raw samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from suite.analysis.statistics import median
+from suite.analysis.traced import Reduced
+from suite.contract.case import Case
+
+Launch = list[dict[str, Any]]
+Samples = dict[str, list[float | None]]
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+SAMPLE_SIZE = 200
+
+
+def launch_samples(
+    launches: Sequence[Launch | None], steps: Sequence[np.ndarray], case: Case
+) -> Samples:
+    """Metric -> its figure in each block, in the unit of its column; None where there is none.
+
+    ``steps`` are the slowest rank's, seconds, of each launch that finished.
+    """
+    finished = iter(steps)
+    return _by_name([_figures(one, next(finished), case) if one else {} for one in launches])
+
+
+def probe_samples(
+    launches: Sequence[Launch | None], reduced: Mapping[int, Reduced | None]
+) -> Samples:
+    """The same for the columns that probes give."""
+    found = [reduced.get(number) if one else None for number, one in enumerate(launches)]
+    return _by_name([one.columns if one else {} for one in found])
+
+
+def _by_name(blocks: Sequence[Mapping[str, float]]) -> Samples:
+    names = dict.fromkeys(name for figures in blocks for name in figures)
+    return {name: [figures.get(name) for figures in blocks] for name in names}
+
+
+def _figures(records: Launch, steps: np.ndarray, case: Case) -> dict[str, float]:
+    total, samples = float(steps.sum()), case.spec.global_batch * len(steps)
+    found = {
+        "step_time_s": median(steps),
+        "time_s": total,
+        "throughput_samples_s": samples / total,
+        "flops_per_s": case.spec.flops_per_sample() * samples / total,
+        "peak_memory_bytes": float(max(record["peak_memory_bytes"] for record in records)),
+    }
+    if case.spec.tokens_per_sample:
+        found["throughput_tokens_s"] = samples * case.spec.tokens_per_sample / total
+    return found
+
+
+def step_summary(steps: np.ndarray) -> dict[str, list[float]]:
+    """Of all clean steps in the order they ran, seconds: quantiles, and a bounded sample.
+
+    ``step_quantiles_s`` are at ``QUANTILES``; ``step_sample_s`` holds at most ``SAMPLE_SIZE``
+    steps at even distances, so that a page does not grow with the run.
+    """
+    ordered = np.sort(steps)
+    places = np.asarray(QUANTILES) * (len(steps) - 1)
+    chosen = np.linspace(0, len(steps) - 1, min(SAMPLE_SIZE, len(steps))).round().astype(int)
+    quantiles = np.interp(places, np.arange(len(steps)), ordered)
+    return {"step_quantiles_s": quantiles.tolist(), "step_sample_s": steps[chosen].tolist()}

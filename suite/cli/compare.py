@@ -1,0 +1,93 @@
+"""``python -m suite compare``: later runs against the first; exit code 3 for a regression."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from suite.analysis.comparison import COMPARED, compare_runs, regressions
+from suite.analysis.rows import Row
+from suite.cli.console import printer
+from suite.config.options import parse_share
+from suite.contract.errors import UsageError
+from suite.report import compared
+from suite.runfolder.files import write_output
+from suite.runfolder.pytest_benchmark import import_rows
+from suite.runfolder.reading import read_run
+
+REGRESSION = 3
+Limit = tuple[str, float]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where a comparison goes beside the terminal."""
+
+    json: bool = False
+    markdown: Path | None = None
+    html: Path | None = None
+
+
+def compare(
+    paths: Sequence[Path], metrics: Sequence[str], fail_on: Sequence[str], each_alone: bool,
+    outputs: Outputs,
+) -> int:
+    """Each later run against the first; 3 where one regressed beyond a ``--fail-on`` limit."""
+    if len(paths) < 2:
+        fix = "name the older run first: compare RUN_A RUN_B"
+        raise UsageError("compare", len(paths), "two runs or more", fix)
+    limits = [parse_limit(text) for text in fail_on]
+    wanted = list(dict.fromkeys([*metrics, *(name for name, _ in limits)])) or ["step_time"]
+    for name in wanted:
+        _known(name)
+    first, *others = (read_rows(path) for path in paths)
+    found = [compare_runs(first, other, wanted, not each_alone) for other in others]
+    failed = [regressions(one.rows, limits) for one in found]
+    _write(outputs, found, failed)
+    return REGRESSION if any(failed) else 0
+
+
+def read_rows(path: Path) -> tuple[dict[str, Any], list[Row]]:
+    """run.json's content and the rows of a run folder, or of a pytest-benchmark file."""
+    if path.suffix == ".json":
+        return import_rows(path)
+    stored = read_run(path)
+    return stored.run, stored.rows()
+
+
+def parse_limit(text: str) -> Limit:
+    """``step_time:5%`` -> (``step_time``, 0.05); raises :class:`UsageError`."""
+    name, _, share = text.partition(":")
+    _known(name)
+    try:
+        return name, parse_share(share)
+    except ValueError as error:
+        expected = f"metric:threshold, {error}"
+        raise UsageError("--fail-on", text, expected, 'for example "step_time:5%"') from None
+
+
+def _known(name: str) -> None:
+    if name not in COMPARED:
+        raise UsageError("metric", name, f"one of {', '.join(COMPARED)}", "pick one of these")
+
+
+def _write(outputs: Outputs, found: list[Any], failed: list[Any]) -> None:
+    pairs = list(zip(found, failed, strict=True))
+    if outputs.markdown:
+        texts = [compared.markdown(one, bad) for one, bad in pairs]
+        write_output("--markdown", outputs.markdown, "\n".join(texts))
+    if outputs.html:
+        parts = [(compared.summary(one, bad), compared.HEAD, [compared.cells(r) for r in one.rows])
+                 for one, bad in pairs]
+        write_output("--html", outputs.html, compared.page("Comparison of runs", parts))
+    if outputs.json:
+        print(json.dumps([compared.as_json(one, bad) for one, bad in pairs], indent=1))
+        return
+    console = printer()
+    for one, bad in pairs:
+        console.print(compared.terminal(one))
+        for line in compared.summary(one, bad):
+            console.print(line, highlight=False, style="red" if line.startswith("Reg") else "")

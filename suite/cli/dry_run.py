@@ -1,0 +1,105 @@
+"""``run --dry-run``: the matrix, and how long it took before. Starts and writes nothing."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import statistics
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from suite.analysis.doubts import FEW_LAUNCHES
+from suite.cli.console import duration, printer
+from suite.config.options import RunConfig
+from suite.contract.case import Case
+from suite.measure.availability import unsupported_reason
+from suite.runfolder.samples import FILE, Storage
+
+RUNS_LOOKED_AT = 50
+LAUNCH_SECONDS = """SELECT json_extract(content, '$.outcome.seconds') FROM launch
+WHERE case_id = ? AND json_extract(content, '$.outcome.status') = 'ok'"""
+
+
+def show_plan(config: RunConfig, cases: list[Case], out: Path) -> int:
+    """Prints a line a case and the sum; always 0, since nothing is run."""
+    known = earlier_seconds(cases, out)
+    table = Table("case", "launches", "seconds a launch", "as in", "why not")
+    for case in cases:
+        reason = unsupported_reason(case, config.python)
+        seconds, run = known.get(case.case_id, (None, ""))
+        shown = "" if reason else "unknown" if seconds is None else f"{seconds:.1f}"
+        launches = "0" if reason else _launches(config)
+        table.add_row(case.case_id, launches, shown, "" if reason else run, reason)
+    console = printer()
+    console.print(table)
+    runs = [case for case in cases if not unsupported_reason(case, config.python)]
+    console.print(estimate(config, [known.get(case.case_id, (None, ""))[0] for case in runs]))
+    return 0
+
+
+def _least(config: RunConfig) -> int:
+    return config.repeats if config.precision is None else min(FEW_LAUNCHES, config.repeats)
+
+
+def _launches(config: RunConfig) -> str:
+    least = _least(config)
+    return str(least) if least == config.repeats else f"{least} to {config.repeats}"
+
+
+def estimate(config: RunConfig, seconds: list[float | None]) -> str:
+    """In words; ``seconds`` of a launch of each case that would run, None where unknown."""
+    known = [one for one in seconds if one is not None]
+    if not seconds:
+        return "Nothing here can run."
+    unknown = len(seconds) - len(known)
+    if not known:
+        text = "Time: unknown, no earlier run of these cases with these settings"
+    else:
+        low, high = sum(known) * _least(config), sum(known) * config.repeats
+        span = duration(low) if low == high else f"{duration(low)} to {duration(high)}"
+        more = f", and {unknown} cases of which nothing is known" if unknown else ""
+        text = f"Time: about {span}{more}"
+    if config.budget is not None:
+        text += f"; no block starts that would end past the budget of {duration(config.budget)}"
+    return f"{text}. References, proofs in float32 and start-up come on top."
+
+
+def earlier_seconds(cases: list[Case], out: Path) -> dict[str, tuple[float, str]]:
+    """Case id -> (median seconds of a launch, run), of the newest run with equal settings."""
+    found: dict[str, tuple[float, str]] = {}
+    files = sorted(out.glob("*/run.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for file in files[:RUNS_LOOKED_AT]:
+        before = _settings_of_run(file)
+        matching = [c.case_id for c in cases
+                    if c.case_id not in found and before.get(c.case_id) == _settings(asdict(c))]
+        if matching and Storage.readable(file.parent):
+            found |= _medians(file.parent, matching)
+    return found
+
+
+def _settings_of_run(file: Path) -> dict[str, dict[str, Any]]:
+    try:
+        entries = json.loads(file.read_text()).get("cases", [])
+    except ValueError:
+        return {}
+    # Through Case: fields that an older run did not write have their defaults.
+    cases = [Case(**entry["case"]) for entry in entries]
+    return {case.case_id: _settings(asdict(case)) for case in cases}
+
+
+def _settings(case: dict[str, Any]) -> dict[str, Any]:
+    """What a launch's length hangs on."""
+    return {name: value for name, value in case.items() if name not in ("seed", "timeline")}
+
+
+def _medians(folder: Path, case_ids: list[str]) -> dict[str, tuple[float, str]]:
+    connection = sqlite3.connect(f"file:{folder / FILE}?mode=ro", uri=True)
+    try:
+        times = {name: [row[0] for row in connection.execute(LAUNCH_SECONDS, (name,))]
+                 for name in case_ids}
+    finally:
+        connection.close()
+    return {name: (statistics.median(each), folder.name) for name, each in times.items() if each}

@@ -1,0 +1,154 @@
+"""``python -m suite history``: each case over the runs of a folder."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from suite.analysis.comparison import MACHINE, compare_row
+from suite.analysis.ledger import MUST_EQUAL
+from suite.analysis.rows import Row
+from suite.analysis.statistics import LEVEL
+from suite.analysis.trend import change_points
+from suite.cli.console import printer
+from suite.contract.errors import UsageError
+from suite.contract.metrics import BY_NAME
+from suite.report.compared import page, plain
+from suite.runfolder.files import write_output
+from suite.runfolder.reading import read_run
+
+HEAD = ("time", "run", "step time", "interval", "against the run before", "what changed")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A case in one run; verdict and change (new over old) against the point before."""
+
+    run_id: str
+    time: str
+    step_time_s: float
+    low_s: float
+    high_s: float
+    verdict: str
+    change: float
+    versions: tuple[str, ...]
+    new_level: bool
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one case that may be compared: same ledger where it must be, same machine."""
+
+    case_id: str
+    settings: str
+    points: list[Point]
+
+
+def history(folder: Path, as_json: bool, html: Path | None) -> int:
+    """Prints a table a series, oldest run first; raises :class:`UsageError` without a run."""
+    runs = sorted(_runs(folder), key=lambda run: run[0])
+    if not runs:
+        raise UsageError("history", str(folder), "a folder with runs", "name one, as in --out")
+    found = build_series(runs)
+    if html:
+        parts = [([one.case_id, one.settings], HEAD, [_cells(p) for p in one.points])
+                 for one in found]
+        write_output("--html", html, page(f"History of {folder}", parts))
+    if as_json:
+        print(json.dumps([asdict(one) | {"points": [plain(asdict(p)) for p in one.points]}
+                          for one in found], indent=1))
+        return 0
+    _show(found)
+    return 0
+
+
+def _runs(folder: Path) -> Iterator[tuple[str, dict[str, Any], list[Row]]]:
+    """(time, run.json, rows) of every run directly under ``folder``."""
+    for file in sorted(folder.glob("*/run.json")):
+        try:
+            stored = read_run(file.parent)
+        except UsageError as error:
+            print(f"left out: {error}", file=sys.stderr)
+            continue
+        yield _began(stored.run, file), stored.run, stored.rows()
+
+
+def _began(run: dict[str, Any], file: Path) -> str:
+    """ISO 8601, seconds; early versions said it in the run's name alone."""
+    if "started" in run:
+        return str(run["started"])[:19]
+    try:
+        began = time.strptime(run["run_id"], "%Y%m%d-%H%M%S")
+    except ValueError:
+        began = time.localtime(file.stat().st_mtime)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", began)
+
+
+def build_series(runs: list[tuple[str, dict[str, Any], list[Row]]]) -> list[Series]:
+    """``runs`` oldest first. Versions do not part a series: their effect is what one looks for."""
+    groups: dict[tuple[str, str], list[tuple[str, dict[str, Any], Row]]] = {}
+    for when, run, rows in runs:
+        for row in rows:
+            if row["status"] == "ok" and row["repeats"]:
+                key = (row["case_id"], _settings(run, row))
+                groups.setdefault(key, []).append((when, run, row))
+    return [Series(*key, _points(members)) for key, members in sorted(groups.items())]
+
+
+def _settings(run: dict[str, Any], row: Row) -> str:
+    machine = run.get("environment", {})
+    parts = [f"{name} {row['ledger'].get(name, 'not recorded')}" for name in MUST_EQUAL]
+    return "; ".join(parts + [f"{name} {machine.get(name)}" for name in MACHINE])
+
+
+def _points(members: list[tuple[str, dict[str, Any], Row]]) -> list[Point]:
+    # 95 % for all verdicts of the series together, as in a comparison of runs.
+    level = 1 - (1 - LEVEL) / max(1, len(members) - 1)
+    levels = set(change_points([row["step_time_s"] for _, _, row in members]))
+    points = []
+    before: tuple[dict[str, Any], Row] | None = None
+    for number, (when, run, row) in enumerate(members):
+        verdict, change = "", math.nan
+        if before:
+            found = compare_row(before[1], row, "step_time", level)
+            verdict, change = found.verdict, found.change
+        points.append(Point(
+            row["run_id"], when, row["step_time_s"], row["step_time_ci_low_s"],
+            row["step_time_ci_high_s"], verdict, change,
+            _versions(before[0] if before else run, run), number in levels,
+        ))
+        before = run, row
+    return points
+
+
+def _versions(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, ...]:
+    was, now = (run.get("environment", {}).get("versions", {}) for run in (old, new))
+    return tuple(f"{name} {was.get(name) or 'none'} -> {now[name] or 'none'}"
+                 for name in now if was.get(name) != now[name])
+
+
+def _cells(point: Point) -> tuple[str, ...]:
+    show = BY_NAME["step_time_s"].show
+    interval = "" if math.isnan(point.low_s) else f"[{show(point.low_s)}, {show(point.high_s)}]"
+    against = "" if math.isnan(point.change) else f"{point.verdict} {point.change - 1:+.1%}".strip()
+    notes = (["a new level begins"] if point.new_level else []) + list(point.versions)
+    return (point.time, point.run_id, show(point.step_time_s), interval, against, "; ".join(notes))
+
+
+def _show(found: list[Series]) -> None:
+    console = printer()
+    several = {one.case_id for one in found if sum(o.case_id == one.case_id for o in found) > 1}
+    for one in found:
+        title = one.case_id + (f" ({one.settings})" if one.case_id in several else "")
+        table = Table(*HEAD, title=title, title_justify="left")
+        for point in one.points:
+            table.add_row(*_cells(point))
+        console.print(table)

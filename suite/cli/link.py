@@ -1,0 +1,137 @@
+"""``python -m suite link``: options to plans, fits to a table."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from rich.console import Console
+
+from suite.analysis.link_fit import LinkFit
+from suite.cli.console import live, printer
+from suite.config.options import (
+    ENGINES,
+    Interpreters,
+    choose_device,
+    engines,
+    known,
+    parse_bytes,
+    validate,
+)
+from suite.contract.case import SCHEMA_VERSION
+from suite.contract.errors import UsageError
+from suite.contract.registry import manifest
+from suite.contract.sweep import COLLECTIVES, LARGEST_BYTES, Sweep, payload_sizes
+from suite.machine import description, devices
+from suite.measure.links import LinkResults, Plan, link_case, measure_all
+from suite.measure.runner import Progress, new_run_id
+from suite.report.link_tables import link_tables
+from suite.runfolder import files
+
+SECONDS_A_COLLECTIVE = 4.0
+
+
+class LinkConfig(BaseModel):
+    """What to sweep. Payloads are bytes, or end in KiB, MiB or GiB."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    framework: list[str] = Field(default_factory=lambda: list(ENGINES), min_length=1)
+    collective: list[str] = Field(default_factory=lambda: list(COLLECTIVES), min_length=1)
+    devices: int = Field(default=2, ge=2)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    bytes_min: str = "4"
+    bytes_max: str = ""
+    repetitions: int = Field(default=30, ge=Sweep.FEWEST)
+    timeout: float = Field(default=120.0, gt=0)
+    python: Interpreters
+    interface: str = "lo"
+
+
+def sweep_links(options: dict[str, Any], out: Path) -> int:
+    """Validates everything before the first file is written; returns the exit code."""
+    given = {key: value for key, value in options.items() if value not in (None, [], {})}
+    config = validate(LinkConfig, given)
+    plans, refused = build_plans(config, devices.gpu_count())
+    folder = files.create_run_folder(out, new_run_id())
+    run = {
+        "run_id": folder.name, "schema_version": SCHEMA_VERSION,
+        "environment": description.describe(), "configuration": config.model_dump(),
+        "command_line": ["suite", *sys.argv[1:]], "state": "running",
+    }
+    files.write_json(folder / "run.json", run)
+    results = LinkResults(folder)
+    with live(Console(stderr=True)) as show:
+        try:
+            measure_all(
+                plans, results, config.python, config.timeout,
+                lambda text, done, total: show(Progress(text, done, total, None)),
+            )
+            run["state"] = "complete"
+        except KeyboardInterrupt:
+            run["state"] = "interrupted"
+    files.write_json(folder / "run.json", run)
+    # After the sweeps: a framework that has rows already counts as measured.
+    results.fits += refused
+    results.save()
+    console = printer()
+    for part in link_tables(results.fits):
+        console.print(part)
+    console.print(f"{folder}/link_fit.csv", soft_wrap=True, highlight=False)
+    return _exit_code(run["state"] == "interrupted", results.fits)
+
+
+def _exit_code(interrupted: bool, fits: Sequence[LinkFit]) -> int:
+    """0 all ok or unsupported, 1 some failed, 130 interrupted."""
+    if interrupted:
+        print("interrupted: what had finished is saved", file=sys.stderr)
+        return 130
+    return 0 if all(fit.status in ("ok", "unsupported") for fit in fits) else 1
+
+
+def build_plans(config: LinkConfig, gpus: int) -> tuple[list[Plan], list[LinkFit]]:
+    """Sweeps to make, and a row for each asked collective that a framework does not offer."""
+    known("framework", config.framework, engines())
+    known("collective", config.collective, COLLECTIVES)
+    known("python", list(config.python), engines())
+    device = choose_device(config.device, config.devices, gpus)
+    low, high = _range(config, device)
+    plans, refused = [], []
+    for framework in dict.fromkeys(config.framework):
+        unswept = manifest(framework).UNSWEPT
+        for engine in engines()[framework]:
+            case = link_case(framework, engine, device, config.devices, config.interface)
+            names = [name for name in config.collective if name not in unswept]
+            sizes = {name: payload_sizes(name, config.devices, low, high) for name in names}
+            if sizes:
+                budget = SECONDS_A_COLLECTIVE * len(sizes)
+                plans.append(Plan(case, Sweep(sizes, config.repetitions, budget)))
+            refused += [
+                LinkFit(framework, engine, name, "", "", config.devices, status="unsupported",
+                        reason=unswept[name])
+                for name in config.collective if name in unswept
+            ]
+    return plans, refused
+
+
+def _range(config: LinkConfig, device: str) -> tuple[int, int]:
+    if config.interface not in {name for _, name in socket.if_nameindex()}:
+        names = ", ".join(name for _, name in socket.if_nameindex())
+        raise UsageError("--interface", config.interface, f"one of {names}", "pick one of these")
+    low = _bytes("--bytes-min", config.bytes_min)
+    high = _bytes("--bytes-max", config.bytes_max) if config.bytes_max else LARGEST_BYTES[device]
+    if low >= high:
+        expected = f"more than --bytes-min, {low}"
+        raise UsageError("--bytes-max", high, expected, "widen the range")
+    return low, high
+
+
+def _bytes(option: str, text: str) -> int:
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise UsageError(option, text, str(error), "correct it") from None

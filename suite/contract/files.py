@@ -1,0 +1,12 @@
+"""Files that are either whole or absent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """The file is either whole or absent, whenever the process dies."""
+    part = path.with_suffix(path.suffix + ".part")
+    part.write_text(text)
+    part.replace(path)

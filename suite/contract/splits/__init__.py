@@ -1,0 +1,1 @@
+"""How training is split over devices, as data: plans, stages, schedules, meshes."""

@@ -1,0 +1,55 @@
+"""Decoder-only transformer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from suite.contract.workloads.transformer import (
+    Transformer,
+    attention_shapes,
+    feed_forward_shapes,
+    sequences,
+)
+from suite.contract.workloads.workload import Adam, Arrays, Field, norm_shapes
+
+LAYER_NORM_EPSILON = 1e-5
+
+
+@dataclass(frozen=True)
+class GptSpec(Transformer):
+    """Pre-norm decoder-only transformer over tokens with learned positions (Radford et al. 2019).
+
+    The token table is the output matrix too, so its gradient is the sum of both uses.
+    """
+
+    name: str = "gpt"
+    dataset: str = "stdlib-bytes"
+    optimizer: Adam = Adam(learning_rate=3e-4)
+
+    @property
+    def targets(self) -> Field:
+        return self.features
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        d = self.width
+        result: dict[str, tuple[int, ...]] = {
+            "embed.token.table": (self.vocabulary, d),
+            "embed.position.table": (self.sequence, d),
+        }
+        for block in self.block_names():
+            result |= norm_shapes(f"{block}.norm1", d)
+            result |= attention_shapes(f"{block}.attention", d)
+            result |= norm_shapes(f"{block}.norm2", d)
+            result |= feed_forward_shapes(block, d)
+        return result | norm_shapes("norm", d)
+
+    def ends(self) -> dict[str, tuple[str, ...]]:
+        """Both ends hold the token table: the last one's logits are products with it."""
+        ends = {"embed": ("first",), "norm": ("last",)}
+        return ends | {"embed.token.table": ("first", "last")}
+
+    def examples(self, tokens: np.ndarray, generator: np.random.Generator) -> Arrays:
+        """The target of a token is the next one."""
+        return sequences(tokens[:-1], self.sequence), sequences(tokens[1:], self.sequence)

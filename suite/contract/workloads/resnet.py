@@ -1,0 +1,115 @@
+"""Residual networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from suite.contract.workloads.images import Convolution, ImageClassifier, shrunk
+from suite.contract.workloads.workload import Adam, Branch, linear_shapes
+
+BATCH_NORM_EPSILON = 1e-5
+POOL_KERNEL, POOL_STRIDE = 3, 2
+
+
+@dataclass(frozen=True)
+class ResNetSpec(ImageClassifier):
+    """He et al. 2016 with the stride on the 3x3 convolution, as torchvision has it (v1.5).
+
+    ``blocks`` are the residual blocks of each stage: two 3x3 convolutions, or ``bottleneck`` (1x1,
+    3x3, 1x1 to four times ``width``). Width doubles and the image halves from stage to stage.
+    The learning rate is small: Adam makes whole steps of what a relu's flipped kink changes.
+    """
+
+    size: str
+    blocks: tuple[int, ...]
+    bottleneck: bool
+    image: int = 224
+    classes: int = 1000
+    global_batch: int = 32
+    width: int = 64
+    name: str = "resnet"
+    dataset: str = "photographs"
+    optimizer: Adam = Adam(learning_rate=3e-5)
+
+    def stem(self) -> Convolution:
+        """Behind it: normalisation, relu, a 3x3 maximum with stride 2 and padding 1."""
+        return Convolution(7, 3, self.width, self.image, 2)
+
+    def convolutions(self) -> list[dict[str, Convolution]]:
+        """Of each block by name, in forward order; ``downsample.conv`` is on the way around."""
+        found = []
+        side = shrunk(self.stem().side_after, POOL_STRIDE)
+        entering = self.width
+        for stage, count in enumerate(self.blocks):
+            for index in range(count):
+                stride = 2 if stage and not index else 1
+                block = self._block(entering, self.width * 2**stage, side, stride)
+                found.append(block)
+                side, _, entering = self._last(block).output
+        return found
+
+    def _block(self, entering: int, width: int, side: int, stride: int) -> dict[str, Convolution]:
+        after = shrunk(side, stride)
+        if self.bottleneck:
+            leaving = 4 * width
+            block = {
+                "conv1": Convolution(1, entering, width, side),
+                "conv2": Convolution(3, width, width, side, stride),
+                "conv3": Convolution(1, width, leaving, after),
+            }
+        else:
+            leaving = width
+            block = {
+                "conv1": Convolution(3, entering, width, side, stride),
+                "conv2": Convolution(3, width, width, after),
+            }
+        if stride > 1 or entering != leaving:
+            block["downsample.conv"] = Convolution(1, entering, leaving, side, stride)
+        return block
+
+    def _last(self, block: dict[str, Convolution]) -> Convolution:
+        return block["conv3" if self.bottleneck else "conv2"]
+
+    @property
+    def leaving(self) -> int:
+        """Channels that the classifier reads, means over the image."""
+        return self.width * 2 ** (len(self.blocks) - 1) * (4 if self.bottleneck else 1)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """``norm1`` is behind ``conv1``, and so on; all convolutions are without bias."""
+        result = self.stem().shapes("stem.conv", "stem.norm")
+        for index, block in enumerate(self.convolutions()):
+            for name, layer in block.items():
+                full = f"block{index}.{name}"
+                result |= layer.shapes(full, full.replace("conv", "norm"))
+        return result | linear_shapes("classifier", self.leaving, self.classes)
+
+    def ends(self) -> dict[str, tuple[str, ...]]:
+        return {"stem": ("first",), "classifier": ("last",)}
+
+    def unit_flops(self) -> dict[str, float]:
+        """Convolutions and the classifier: twice the multiply-adds of He et al. 2016, table 1."""
+        flops = {
+            f"block{index}": sum(layer.flops for layer in block.values())
+            for index, block in enumerate(self.convolutions())
+        }
+        flops["block0"] += self.stem().flops
+        flops[f"block{sum(self.blocks) - 1}"] += 2.0 * self.leaving * self.classes
+        return flops
+
+    def branches(self) -> list[Branch]:
+        """The last two convolutions of each block; what is before them every device computes."""
+        first = 2 if self.bottleneck else 1
+        return [
+            Branch(
+                (f"block{index}.conv{first}",), f"block{index}.conv{first + 1}",
+                f"block{index}.conv{first}",
+                block[f"conv{first}"].side ** 2 * block[f"conv{first}"].entering,
+                prod(self._last(block).output), (f"block{index}.norm{first}",),
+            )
+            for index, block in enumerate(self.convolutions())
+        ]
+
+    def boundary(self, unit: int) -> tuple[int, ...]:
+        return self._last(self.convolutions()[unit - 1]).output

@@ -1,0 +1,1 @@
+"""Starts one group of worker processes and bounds it."""

@@ -1,0 +1,65 @@
+"""Starts a run's groups: what they read, which interpreter, on which cores."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from suite.config.options import RunConfig
+from suite.contract.case import Case
+from suite.launch.group import Guard, Outcome, launch
+from suite.launch.inputs import load_data
+from suite.machine import devices
+
+Launcher = Callable[..., Outcome]
+
+
+class Starter:
+    """Launches cases of the run in ``folder``; ``launcher`` is what starts a group."""
+
+    def __init__(self, config: RunConfig, folder: Path, launcher: Launcher = launch) -> None:
+        self.config, self.folder, self.launcher = config, folder, launcher
+        self.cores = devices.allowed_cores()
+        self._inputs: dict[str, Path] = {}
+
+    def start(self, case: Case, folder: Path, block: int = 0, **more: Any) -> Outcome:
+        """A launch of ``case`` in ``folder``, to its end."""
+        inputs = self._prepared(case)
+        folder.mkdir(parents=True, exist_ok=True)
+        case.write(folder / "case.json")
+        python = self.config.python.get(case.framework, sys.executable)
+        return self.launcher(
+            case, folder / "case.json", inputs, folder, self.cores_of(case, block),
+            self.config.timeout, python, **more,
+        )
+
+    def probe(self, case: Case, of: Case, folder: Path, guard: Guard) -> Outcome:
+        """A guarded launch of ``case`` that proves nothing, on samples of the case ``of``."""
+        self._inputs[case.workload_id] = self._prepared(of)
+        return self.start(case, folder, worker="suite.ranks.batch_probe", guard=guard)
+
+    def _prepared(self, case: Case) -> Path:
+        """The file with the case's global batches, written once a workload."""
+        if case.workload_id not in self._inputs:
+            features, targets = load_data(case.spec, case.data, case.seed)
+            path = self.folder / "cases" / f"inputs-{case.workload_id}.npz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.savez(path, features=features, targets=targets)
+            self._inputs[case.workload_id] = path
+        return self._inputs[case.workload_id]
+
+    def cores_of(self, case: Case, block: int) -> list[int]:
+        """Cores differ: rotating the map keeps one slow core from always meeting the same rank.
+
+        Speeds that a plan is made for belong to cores, which then stay where they are.
+        """
+        if case.device == "cuda":  # a host thread drives the device, others compile and copy
+            return self.cores
+        if case.device_speeds:
+            return self.cores[: case.devices]
+        turned = self.cores[block % len(self.cores) :] + self.cores[: block % len(self.cores)]
+        return turned[: case.devices]

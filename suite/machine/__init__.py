@@ -1,0 +1,1 @@
+"""Asks the machine: devices, memory, calibration, what is installed."""

@@ -1,0 +1,42 @@
+"""The machine and its software, as ``run.json`` keeps them."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+from suite.machine.devices import allowed_cores, gpu_count, gpu_names
+from suite.machine.gpu_peaks import datasheet_flops
+from suite.machine.software import installed_version
+
+
+def describe() -> dict[str, Any]:
+    """Facts for ``run.json``; memory in bytes."""
+    import psutil
+
+    return {
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "processor": _processor(),
+        "cores": len(allowed_cores()),
+        "memory_bytes": psutil.virtual_memory().total,
+        "gpus": gpu_count(),
+        "gpu_models": [
+            {"name": name, "datasheet_flops_s": datasheet_flops(name)}
+            for name in gpu_names()
+        ],
+        "load_average": list(os.getloadavg()),
+        "versions": {
+            name: installed_version((name,))
+            for name in ("torch", "tensorflow", "tensorflow-cpu", "keras", "horovod", "numpy")
+        },
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as stream:  # noqa: PTH123
+            return next(line.split(":", 1)[1].strip() for line in stream if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor()

@@ -1,0 +1,33 @@
+"""The peak rates that vendors print for their GPUs."""
+
+from __future__ import annotations
+
+# Part of the name that nvidia-smi shows -> dense FLOP/s from NVIDIA's datasheets: float32 without
+# tensor cores (TF32 is off there), TF32, bfloat16. The more exact name comes first.
+FLOPS: dict[str, tuple[float, ...]] = {
+    "H100 NVL": (60e12, 417.5e12, 835.5e12), "H100 PCIe": (51e12, 378e12, 756e12),
+    "H100": (67e12, 494.7e12, 989.4e12), "H200": (67e12, 494.7e12, 989.4e12),
+    "A100": (19.5e12, 156e12, 312e12),
+    "V100-SXM2": (15.7e12,), "V100-PCIE": (14e12,), "T4": (8.1e12,),
+    "L40S": (91.6e12, 183e12, 362e12), "L4": (30.3e12, 60e12, 121e12),
+    "A10": (31.2e12, 62.5e12, 125e12), "RTX 4090": (82.6e12, 82.6e12, 165.2e12),
+}
+
+
+# Of the same number, with other clocks and units.
+OTHERS = {"Laptop", "Max", "D"}
+
+
+FORMATS = ("float32", "tf32", "bf16")
+
+
+def datasheet_flops(name: str) -> dict[str, float]:
+    """Number format -> peak of the GPU of that name; without formats that it lacks, or unknown."""
+    words = f"{name} ".replace("-", " ").split(" ")
+    if not OTHERS.isdisjoint(words):
+        return {}
+    for model, peaks in FLOPS.items():
+        wanted = model.replace("-", " ").split(" ")
+        if all(word in words for word in wanted):
+            return dict(zip(FORMATS, peaks, strict=False))
+    return {}

@@ -1,0 +1,93 @@
+"""What memory a launch may take: the machine's room, and a guard that ends what exceeds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from suite.contract.metrics import size_bytes
+
+# What is left to the machine, whatever a user allows.
+MARGIN_SHARE, LEAST_MARGIN = 0.1, 512 << 20
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def margin_bytes() -> int:
+    """What the rest of the machine keeps: a tenth of its memory."""
+    return max(LEAST_MARGIN, int(MARGIN_SHARE * psutil.virtual_memory().total))
+
+
+def available_bytes() -> int:
+    """What could be taken without swapping, in this machine and in this container."""
+    return min([psutil.virtual_memory().available, *_rooms(Path("/proc/self/cgroup"), CGROUPS)])
+
+
+def _rooms(own: Path, mounted: Path) -> Iterator[int]:
+    """Room under each limit of this process's control groups, of either version.
+
+    Inside a container the mount shows the container's group as its root; files that the kernel can
+    drop at once do not count as used.
+    """
+    for line in own.read_text().splitlines() if own.exists() else ():
+        _, controllers, path = line.split(":", 2)
+        names = ("memory.max", "memory.current", "inactive_file")
+        root = mounted
+        if controllers:
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            root = mounted / "memory"
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        place = root / path.lstrip("/")
+        for folder in (place, *place.parents):
+            with suppress(OSError, ValueError):
+                limit, used = (int((folder / name).read_text()) for name in names[:2])
+                yield limit - used + _dropped(folder, names[2])
+            if folder == root:
+                break
+
+
+def _dropped(folder: Path, name: str) -> int:
+    for line in (folder / "memory.stat").read_text().splitlines():
+        if line.startswith(f"{name} "):
+            return int(line.split()[1])
+    return 0
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Says why a group must end: a process over its limit, or a machine at its margin.
+
+    ``limit_bytes`` is of a device's resident memory, 0 where the device has an allocator with a
+    limit of its own; a process that drives several devices may hold as much for each.
+    """
+
+    limit_bytes: int
+    devices: int
+    margin: int
+
+    def process_limit(self, processes: int) -> int:
+        return self.limit_bytes * self.devices // processes
+
+    def __call__(self, pids: Sequence[int]) -> str:
+        """Empty while the group may go on."""
+        limit = self.process_limit(len(pids))
+        for rank, held in enumerate(map(resident_bytes, pids)):
+            if limit and held > limit:
+                return f"rank {rank} held {size_bytes(held)} of memory, its limit is " \
+                       f"{size_bytes(limit)}"
+        left = available_bytes()
+        if left < self.margin:
+            return f"the machine had {size_bytes(left)} of memory left, " \
+                   f"{size_bytes(self.margin)} are kept free"
+        return ""
+
+
+def resident_bytes(pid: int) -> int:
+    """0 for a process that has ended."""
+    with suppress(psutil.Error):
+        return int(psutil.Process(pid).memory_info().rss)
+    return 0

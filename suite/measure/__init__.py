@@ -1,0 +1,1 @@
+"""Schedules launches, proves them, and decides when a run ends."""

@@ -1,0 +1,41 @@
+"""Why a case cannot run here: nothing installed, a build that does not fit, or by design."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from suite.contract.case import Case
+from suite.contract.registry import manifest
+from suite.contract.splits.division import division_problem
+from suite.contract.splits.shares import unplannable
+from suite.machine import software
+
+
+def unsupported_reason(case: Case, python: Mapping[str, str]) -> str:
+    """Empty when it can; a framework with an interpreter of its own is not looked into."""
+    return division_problem(case) or adapter_problem(case, python)
+
+
+def adapter_problem(case: Case, python: Mapping[str, str]) -> str:
+    """The same, whether or not the workload comes apart into equal shares."""
+    adapter = manifest(case.framework)
+    if not getattr(case.spec, f"{case.engine}_module", "unknown"):
+        return f"{case.workload} is not written for {case.engine}"
+    if case.framework not in python:
+        if not software.installed_version(list(adapter.DISTRIBUTIONS)):
+            return f"{case.framework} is not installed: make run installs it, or give --python"
+        problem = adapter.installation_problem(case)
+        if problem:
+            return problem
+    refused = unplannable(case.spec, case.strategy) if case.device_speeds else ""
+    return refused or _no_such_format(case) or adapter.unsupported_reason(case)
+
+
+def _no_such_format(case: Case) -> str:
+    """An adapter that does not offer a format must not quietly compute in another."""
+    if case.dtype == "tf32" and case.device != "cuda":
+        return "TF32 is a format of NVIDIA's tensor cores: a CPU device has none"
+    offered = getattr(manifest(case.framework), "DTYPES", ("float32",))
+    if case.dtype in (*offered, "float64"):
+        return ""
+    return f"{case.framework} offers {', '.join(offered)}, not {case.dtype}"

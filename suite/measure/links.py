@@ -1,0 +1,156 @@
+"""Measures links: one sweep per framework, engine and number of devices, saved after each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from suite.analysis.link_fit import FIT_COLUMNS, SAMPLE_COLUMNS, LinkFit, fit_links
+from suite.contract.case import Case
+from suite.contract.registry import manifest
+from suite.contract.sweep import Sweep, payload_sizes
+from suite.contract.workloads import parameter_count
+from suite.launch.group import Outcome, launch
+from suite.machine import devices
+from suite.measure.availability import adapter_problem
+from suite.runfolder import files
+
+Launcher = Callable[..., Outcome]
+WORKER = "suite.ranks.sweep"
+# The sweep of a run: short, and no larger than what a step may move at once.
+RUN_SECONDS, RUN_REPETITIONS, RUN_FACTOR = 1.5, 20, 4
+RUN_AT_LEAST_BYTES, RUN_AT_MOST_BYTES = 1 << 20, 64 << 20
+
+
+def link_case(
+    framework: str, engine: str, device: str, devices: int, interface: str = "lo"
+) -> Case:
+    """A sweep trains nothing: the workload only fills the case."""
+    return Case(
+        framework, engine, "data", "", "mlp", "tiny", "synthetic", device, devices,
+        interface=interface,
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One sweep to be made: whose link, which calls."""
+
+    case: Case
+    sweep: Sweep
+
+    @property
+    def name(self) -> str:
+        case = self.case
+        whose = case.framework if case.framework != "horovod" else f"horovod-{case.engine}"
+        return f"link.{whose}.{case.device}{case.devices}"
+
+
+@dataclass
+class LinkResults:
+    """What has been measured so far, and where it is saved."""
+
+    folder: Path
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    fits: list[LinkFit] = field(default_factory=list)
+
+    def save(self) -> None:
+        """``link.csv`` and ``link_fit.csv``, each replaced as a whole."""
+        files.write_table(self.folder / "link.csv", SAMPLE_COLUMNS, self.samples)
+        rows = [asdict(fit) for fit in self.fits]
+        files.write_table(self.folder / "link_fit.csv", FIT_COLUMNS, rows)
+
+
+def measure_all(
+    plans: Sequence[Plan], results: LinkResults, python: Mapping[str, str], timeout_s: float,
+    show: Callable[[str, int, int], None], launcher: Launcher = launch,
+) -> None:
+    """Every plan in turn, saved after each; one that cannot run or fails leaves its reason."""
+    for number, plan in enumerate(plans):
+        show(plan.name, number, len(plans))
+        reason = adapter_problem(plan.case, python)
+        if reason:
+            results.fits += _without(plan, "unsupported", reason)
+        else:
+            interpreter = python.get(plan.case.framework, sys.executable)
+            samples, outcome = measure(plan, results.folder, timeout_s, interpreter, launcher)
+            results.samples += samples
+            results.fits += fit_links(samples)
+            if outcome.status != "ok":
+                results.fits += _without(plan, outcome.status, outcome.reason)
+        results.save()
+
+
+def measure(
+    plan: Plan, folder: Path, timeout_s: float, python: str = sys.executable,
+    launcher: Launcher = launch, prefixes: Sequence[Sequence[str]] = (),
+) -> tuple[list[dict[str, Any]], Outcome]:
+    """Raw samples of one sweep in processes of its own, and how the launch ended."""
+    mine = folder / "cases" / plan.name
+    mine.mkdir(parents=True, exist_ok=True)
+    case_path, sweep_path = mine / "case.json", mine / "sweep.json"
+    plan.case.write(case_path)
+    plan.sweep.write(sweep_path)
+    cores = devices.allowed_cores()[: plan.case.devices]
+    outcome = launcher(
+        plan.case, case_path, sweep_path, mine / "launch-0", cores, timeout_s, python,
+        worker=WORKER, prefixes=prefixes,
+    )
+    records = outcome.records if outcome.status == "ok" else []
+    return [row for record in records for row in _rows(plan.case, record)], outcome
+
+
+def _rows(case: Case, record: dict[str, Any]) -> list[dict[str, Any]]:
+    whose = {
+        "framework": case.framework, "engine": case.engine,
+        "backend": record["backend"], "transport": record["transport"],
+    }
+    return [
+        whose | {"devices": record["participants"][sample["collective"]]} | sample
+        for sample in record["samples"]
+    ]
+
+
+def _without(plan: Plan, status: str, reason: str) -> list[LinkFit]:
+    case = plan.case
+    return [
+        LinkFit(case.framework, case.engine, name, "", "", case.devices,
+                status=status, reason=reason)
+        for name in plan.sweep.sizes
+    ]
+
+
+def plans_for_run(cases: Sequence[Case]) -> list[Plan]:
+    """A short sweep per framework, engine and devices: what its parallel strategies call.
+
+    Sizes reach the parameters' bytes, which no gradient exceeds. The devices are those of an axis
+    of a mesh: its groups are who communicates. A pipeline's stages do so two by two.
+    """
+    columns: dict[tuple[str, str, str, int], list[tuple[Case, str]]] = {}
+    for case in cases:
+        for axis, size in case.axes.axes:
+            among = 2 if axis == "inter_layer" else size
+            key = case.framework, case.engine, case.device, among
+            if size > 1 and not case.oversubscribe and _collectives(case, axis):
+                columns.setdefault(key, []).append((case, axis))
+    return [Plan(link_case(*key), _run_sweep(mine, key[-1])) for key, mine in columns.items()]
+
+
+def _collectives(case: Case, axis: str) -> Sequence[str]:
+    used = manifest(case.framework).COLLECTIVES
+    return used.get(f"{axis}/{case.variant}", used[axis])
+
+
+def _run_sweep(users: Sequence[tuple[Case, str]], devices: int) -> Sweep:
+    cases = [case for case, _ in users]
+    names = dict.fromkeys(name for case, axis in users for name in _collectives(case, axis))
+    largest = max(4 * parameter_count(case.spec) for case in cases)
+    bounded = min(max(largest, RUN_AT_LEAST_BYTES), RUN_AT_MOST_BYTES)
+    high = 1 << (bounded - 1).bit_length()
+    sizes = {
+        name: payload_sizes(name, devices, 4, high, RUN_FACTOR) for name in names
+    }
+    return Sweep(sizes, RUN_REPETITIONS, RUN_SECONDS)

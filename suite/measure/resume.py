@@ -1,0 +1,92 @@
+"""What an interrupted run still lacks, worked out from its folder."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from suite.analysis.memory_frontier import FAILED as FAILED_PROBE
+from suite.config.options import RunConfig, validate
+from suite.contract.case import SCHEMA_VERSION
+from suite.contract.errors import UsageError
+from suite.machine import description
+from suite.runfolder import files
+from suite.runfolder.reading import StoredRun, read_run
+from suite.runfolder.samples import Storage
+
+FAILED = ("failed", "timeout", "oom")
+SAME_MACHINE = ("processor", "cores", "gpus", "python", "versions")
+
+
+def reopen(folder: Path, options: dict[str, Any]) -> tuple[RunConfig, StoredRun]:
+    """Configuration and results of a run to go on with; failed cases are open again.
+
+    ``options`` are those given beside ``--resume``; raises :class:`UsageError` where one of them,
+    the machine or what is installed differs from the run's.
+    """
+    stored = read_run(folder)
+    version = stored.run["schema_version"]
+    if version != SCHEMA_VERSION:
+        expected = f"a run of schema version {SCHEMA_VERSION}"
+        fix = "start a new run; `report` and `compare` read this one"
+        raise UsageError("--resume", f"{folder}, version {version}", expected, fix)
+    if stored.run["configuration"].get("mode") == "compiled":
+        expected = "a run whose cases name their mode, which this one's do not"
+        fix = "start a new run; `report` and `compare` read this one"
+        raise UsageError("--resume", str(folder), expected, fix)
+    config = validate(RunConfig, stored.run["configuration"])
+    _refuse_other_options(config, options)
+    _refuse_other_machine(stored.run["environment"])
+    reopened = _open_again(folder, stored)
+    stored.run["state"] = "running"
+    stored.run.setdefault("resumed", []).append(
+        {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "reopened": sorted(reopened),
+         "blocks": len(stored.run["blocks"])}
+    )
+    return config, stored
+
+
+def _refuse_other_options(config: RunConfig, options: dict[str, Any]) -> None:
+    given = {key: value for key, value in options.items() if value not in (None, [], {})}
+    before = config.model_dump()
+    asked = validate(RunConfig, before | given).model_dump()
+    for key in given:
+        if asked[key] != before[key]:
+            fix = "drop the option, or start a new run"
+            expected = f"{before[key]!r}, as the run was started with"
+            raise UsageError(f"--{key.replace('_', '-')}", asked[key], expected, fix)
+
+
+def _refuse_other_machine(before: dict[str, Any]) -> None:
+    """Launches of two machines, or of two versions of a framework, are no sample of one thing."""
+    now = description.describe()
+    for name in SAME_MACHINE:
+        if before[name] != now[name]:
+            fix = "resume it where it began, or start a new run"
+            raise UsageError(f"--resume: {name}", now[name], f"{before[name]!r}", fix)
+
+
+def _open_again(folder: Path, stored: StoredRun) -> set[str]:
+    """Forgets failures, and launches that no reference could prove; returns their cases' ids."""
+    reopened = set()
+    storage = Storage(folder)
+    for launch in storage.launches():
+        path = files.outcome_path(folder, launch)
+        if not path.exists():
+            files.write_json(path, launch.outcome)
+    for result in stored.results:
+        unproven = result.status == "refused" and result.parity is None
+        if unproven:
+            storage.forget(result.case.case_id)
+        if unproven or not result.good:
+            result.launches, result.cores, result.reduced = [], [], {}
+        if unproven or result.status in FAILED:
+            reopened.add(result.case.case_id)
+        if unproven or result.status in (*FAILED, "unsupported"):
+            result.status, result.reason = "ok", ""
+        result.stopped = ""
+        result.probes = [] if unproven else [p for p in result.probes if p.status != FAILED_PROBE]
+    files.mend_steps(folder, storage)
+    storage.close()
+    return reopened

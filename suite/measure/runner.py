@@ -1,0 +1,288 @@
+"""Runs a matrix: reference first, then randomised blocks, saved after every launch."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from suite.analysis.doubts import Conditions
+from suite.analysis.judging import apply_proofs, judge, loss_rows
+from suite.analysis.link_fit import LinkFit
+from suite.analysis.memory_frontier import FAILED
+from suite.analysis.parity import Evidence, Verdict
+from suite.analysis.rows import CaseResult, Row, build_rows
+from suite.analysis.traced import reduce_launch
+from suite.config.options import RunConfig
+from suite.contract.case import SCHEMA_VERSION, Case
+from suite.launch.group import launch
+from suite.launch.starter import Launcher, Starter
+from suite.machine import calibration, description
+from suite.machine.calibration import Block, Calibration
+from suite.measure.availability import unsupported_reason
+from suite.measure.proofs import Proofs, load_evidence
+from suite.measure.stopping import StoppingRule
+from suite.runfolder import files
+from suite.runfolder.reading import StoredRun, case_entries, common_peaks
+from suite.runfolder.samples import Storage, StoredLaunch, compact
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What has just happened, for whoever shows it; seconds left are estimated, None at first."""
+
+    text: str
+    done: int
+    total: int
+    left_s: float | None
+
+
+class Runner:
+    """One run, new or ``earlier`` and resumed.
+
+    Tests replace what starts groups, what measures the machine, and the clock.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        cases: list[Case],
+        folder: Path,
+        show: Callable[[Progress], None],
+        launcher: Launcher = launch,
+        command_line: list[str] | None = None,
+        calibrate: Calibration | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        earlier: StoredRun | None = None,
+    ) -> None:
+        self.config, self.folder, self.show = config, folder, show
+        self.starter = Starter(config, folder, launcher)
+        self.proofs = Proofs(self.starter, lambda text: show(Progress(text, 0, 1, None)))
+        self.calibrate, self.clock = calibrate or Calibration(self.starter.cores), clock
+        self.rule = StoppingRule(config.repeats, config.precision, config.budget)
+        self.blocks: list[Block] = []
+        self.rows: list[Row] = []
+        self.began: float | None = None
+        self.results = [CaseResult(case) for case in cases]
+        self.losses: list[Row] = []
+        self.proven: set[str] = set()
+        self.seconds: list[float] = []
+        self.fits: list[LinkFit] = []
+        self.run: dict[str, Any] = {
+            "run_id": folder.name,
+            "schema_version": SCHEMA_VERSION,
+            "environment": description.describe(),
+            "configuration": config.model_dump(),
+            "command_line": ["suite", *(command_line or sys.argv[1:])],
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "state": "running",
+            "plan": [],
+        }
+        if earlier:
+            self._restore(earlier)
+        self.storage = Storage(folder)
+        self._save_run()
+
+    def _restore(self, earlier: StoredRun) -> None:
+        self.run, self.results, self.losses = earlier.run, earlier.results, earlier.losses
+        self.proven = {row["case_id"] for row in self.losses}
+        self.fits = earlier.fits if earlier.run.get("links_measured") else []
+        self.blocks = [Block.read(block) for block in earlier.run["blocks"]]
+
+    def keep_links(self, fits: list[LinkFit]) -> None:
+        """What the run's sweep found; a resumed run reads it again from link_fit.csv."""
+        self.fits, self.run["links_measured"] = fits, True
+
+    def execute(self) -> None:
+        """Reference, then blocks until the stopping rule is met; a failed case is left out."""
+        self._mark_unsupported()
+        self.save()
+        if any(map(self._missing, range(len(self.blocks)))) or self._chosen():
+            self._prepare_proofs()
+        self.began = self.clock() - self.run.get("spent_s", 0.0)
+        # Earlier blocks first: a resumed run fills what they lack.
+        for number in range(len(self.blocks)):
+            self._complete(number)
+        while chosen := self._chosen():
+            self._block(chosen)
+        self._mark_stopped(self.rule.wanted(self.rows))
+        self._show("done", 0)
+
+    def _prepare_proofs(self) -> None:
+        """A reference for what is held against it, a strict proof for other formats than float32.
+
+        Such a proof is made once a case, whatever its formats.
+        """
+        for case in {r.case.reference_id: r.case for r in self._open()}.values():
+            self.proofs.refer(case)
+        kept = self.run.setdefault("proofs", {})
+        others = [r.case.strict for r in self._open() if r.case.strict != r.case]
+        for strict in {case.case_id: case for case in others}.values():
+            if kept.get(strict.case_id, {}).get("status") != "ok":
+                kept[strict.case_id] = self.proofs.prove_strictly(strict)
+                self._save_run()
+        apply_proofs(self.run, self.results)
+
+    def _chosen(self) -> list[CaseResult]:
+        """Cases of the next block; empty where no block may start any more."""
+        if self._must_stop():
+            return []
+        wanted = self.rule.wanted(self.rows)
+        return [r for r in self._open() if not self.blocks or r.case.case_id in wanted]
+
+    def _must_stop(self) -> str:
+        """``repeats`` or ``budget``; empty while another block may start."""
+        if len(self.blocks) >= self.rule.repeats:
+            return "repeats"
+        spent = self._spent()
+        mean = spent / len(self.blocks) if self.blocks else 0.0
+        return "" if not self.blocks or self.rule.affordable(spent, mean) else "budget"
+
+    def _block(self, chosen: list[CaseResult]) -> None:
+        """Calibrates, then launches each case once."""
+        self.blocks.append(self.calibrate.begin(len(self.blocks)))
+        self.run["plan"].append([result.case.case_id for result in chosen])
+        self._launch_all(chosen, len(self.blocks) - 1, self.blocks[-1])
+
+    def _complete(self, number: int) -> None:
+        missing = self._missing(number)
+        if not missing:
+            return
+        now = self.calibrate.begin(number)
+        if not self.blocks[number].seconds:
+            self.blocks[number] = now
+        self._launch_all(missing, number, now)
+
+    def _missing(self, number: int) -> list[CaseResult]:
+        """What an interruption or a failure left out of a block."""
+        planned = {*self.run["plan"][number], *self.run["resumed"][-1]["reopened"]}
+        return [r for r in self._open() if r.case.case_id in planned and not r.has(number)]
+
+    def _launch_all(self, chosen: list[CaseResult], number: int, block: Block) -> None:
+        """In an order of the seed's and the block's own, which a resumed run draws again."""
+        self._save_run()
+        order = random.Random(f"{self.config.seed}/{number}").sample(chosen, len(chosen))
+        for place, result in enumerate(order):
+            self._show(f"block {number + 1}: {result.case.case_id}", len(order) - place)
+            self._launch(result, number)
+            self.save()
+        self.calibrate.end(block)
+        self.save()
+
+    def _mark_stopped(self, unfinished: set[str]) -> None:
+        why = self._must_stop()
+        for result in self._open():
+            result.stopped = why if result.case.case_id in unfinished else "precision"
+        self.run["stopped"] = {
+            "by": why if unfinished else "precision" if self._open() else "",
+            "blocks": len(self.blocks), "seconds": self._spent(),
+        }
+        self.save()
+
+    def finish(self, state: str) -> list[Row]:
+        """Writes how the run ended; returns the rows."""
+        self.run["state"] = state
+        rows = self.save()
+        files.mend_steps(self.folder, self.storage)
+        self.storage.close()
+        if state == "complete" and exit_code(rows) == 0:
+            for path in (self.folder / "cases").glob("reference.*/*/parity.npz"):
+                path.unlink()
+        return rows
+
+    def _save_run(self) -> None:
+        self.run["blocks"] = [asdict(block) for block in self.blocks]
+        self.run["cases"] = case_entries(self.results)
+        self.run["spent_s"] = self._spent()
+        files.write_json(self.folder / "run.json", self.run)
+
+    def save(self) -> list[Row]:
+        """Rewrites the run folder's tables and page; steps.csv only grows."""
+        self._save_run()
+        peaks = common_peaks(self.run["environment"])
+        conditions = Conditions(self.run["blocks"], self.config.precision, self.fits, peaks)
+        self.rows = build_rows(self.folder.name, self.results, conditions)
+        measured = [row for block in self.blocks for row in block.rows()]
+        files.write_table(self.folder / "calibration.csv", calibration.COLUMNS, measured)
+        files.write_report(self.folder, self.run, self.rows, self.losses)
+        return self.rows
+
+    def _spent(self) -> float:
+        """Seconds of all blocks, of earlier sittings too."""
+        return self.run.get("spent_s", 0.0) if self.began is None else self.clock() - self.began
+
+    def _open(self) -> list[CaseResult]:
+        return [result for result in self.results if result.status == "ok"]
+
+    def _mark_unsupported(self) -> None:
+        for result in self.results:
+            reason = unsupported_reason(result.case, self.config.python)
+            if reason:
+                result.status, result.reason = "unsupported", reason
+            result.oversubscribed = result.case.oversubscribe or (
+                result.case.device == "cpu" and result.case.devices > len(self.starter.cores)
+            )
+
+    def _show(self, text: str, certain: int) -> None:
+        """Tells what starts now; ``certain`` launches of this block are still to come."""
+        done = len(self.seconds)
+        mean = float(np.mean(self.seconds)) if self.seconds else None
+        unstarted = sum(not result.launches for result in self._open())
+        spent = self._spent()
+        left = self.rule.left(self.rows, unstarted, certain, mean or 1.0, spent) if certain else 0
+        self.show(Progress(text, done, done + left, mean * left if mean else None))
+
+    def _launched(self, case: Case, block: int) -> Case:
+        """Only the first launches have probes, and the first keeps the profiler's picture."""
+        timeline = self.config.timeline and block == 0
+        probed = block < self.config.probes or timeline
+        return replace(case, probe_steps=case.probe_steps if probed else 0, timeline=timeline)
+
+    def _launch(self, result: CaseResult, block: int) -> None:
+        folder = self.folder / "cases" / result.case.case_id / f"launch-{block}"
+        case, cores = self._launched(result.case, block), self.starter.cores_of(result.case, block)
+        outcome = self.starter.start(case, folder, block)
+        self.seconds.append(outcome.seconds)
+        raw = outcome.records if outcome.status == "ok" else []
+        reduced = reduce_launch(case, raw) if raw else None
+        result.put(block, compact(raw) or None, cores, reduced)
+        verdict = None
+        if raw:
+            verdict = self._prove(result, load_evidence(folder, outcome.records[0]["losses"]))
+        else:
+            result.status, result.reason = outcome.status, outcome.reason
+        ended = {
+            "status": outcome.status, "reason": outcome.reason, "seconds": outcome.seconds,
+            "parity": asdict(verdict) if verdict else None, "cores": cores,
+        }
+        kept = StoredLaunch(case.case_id, block, ended, compact(raw), reduced)
+        files.keep_launch(self.folder, self.storage, kept, raw)
+
+    def _prove(self, result: CaseResult, evidence: Evidence) -> Verdict | None:
+        case = result.case
+        verdict = self.proofs.verdict(case, evidence)
+        if verdict and case.case_id not in self.proven:
+            self.proven.add(case.case_id)
+            expected = self.proofs.references[case.reference_id].losses
+            self.losses += loss_rows(case.case_id, evidence.losses, expected)
+        judge(result, verdict)
+        return verdict
+
+
+def exit_code(rows: list[Row]) -> int:
+    """0 all ok or unsupported, 1 some failed, 4 a parity check failed."""
+    if any(row["parity"] == "failed" for row in rows):
+        return 4
+    # That a batch does not fit is a finding; that a probe broke down is none.
+    broken = any(probe.status == FAILED for row in rows for probe in row.get("frontier", ()))
+    return 0 if all(row["status"] in ("ok", "unsupported") for row in rows) and not broken else 1
+
+
+def new_run_id(now: float | None = None) -> str:
+    return time.strftime("%Y%m%d-%H%M%S", time.localtime(now))

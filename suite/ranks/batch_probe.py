@@ -1,0 +1,74 @@
+"""One rank of a frontier probe: a few steps with one global batch, and what they held.
+
+    python -m suite.ranks.batch_probe CASE_JSON INPUTS_NPZ FOLDER RANK PROCESSES CORES
+
+Nothing is proven here: the cell was, at its default batch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from suite.contract.adapter import Inputs, OpenSession, RankRecord, Session
+from suite.contract.case import Case, Rank
+from suite.contract.files import write_atomically
+from suite.contract.plugins import adapter_package
+from suite.contract.workloads import initial_weights
+from suite.ranks.entry import arrive, last_words, leave, swift_start
+
+# The first builds and allocates, an optimiser's moments come with the end of it: the peak is
+# reached in the second.
+FIRST_STEPS, STEPS = 1, 3
+
+
+def main() -> None:
+    case, inputs_path, rank = arrive()
+    with last_words(rank):
+        with swift_start():
+            module = importlib.import_module(f"{adapter_package(case.framework)}.session")
+        _held = probe_rank(case, rank, one_batch(inputs_path, case), module.open_session)
+    leave()
+
+
+def one_batch(path: Path, case: Case) -> Inputs:
+    """A single global batch of the case's size, the harness's samples over and over.
+
+    It is made here, where the guard sees it: neither the harness nor a file ever holds a batch that
+    does not fit.
+    """
+    count = case.spec.global_batch
+    with np.load(path) as arrays:
+        order = np.arange(count) % len(arrays["features"])
+        return Inputs(arrays["features"][order], arrays["targets"][order], count)
+
+
+def probe_rank(
+    case: Case, rank: Rank, inputs: Inputs, open_session: OpenSession,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Session:
+    """Trains a few steps and writes the record: step times without the first, and the peak."""
+    record = RankRecord(rank.index)
+    with swift_start():
+        session = open_session(case, rank, initial_weights(case.spec, case.seed), inputs)
+    for index in range(FIRST_STEPS + STEPS):
+        began = clock()
+        session.step(index)
+        session.synchronize()
+        record.step_seconds.append(clock() - began)
+    record.warmup_seconds = record.step_seconds[:FIRST_STEPS]
+    record.step_seconds = record.step_seconds[FIRST_STEPS:]
+    record.peak_memory_bytes = session.peak_memory_bytes()
+    session.close()
+    write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps(asdict(record)))
+    return session
+
+
+if __name__ == "__main__":
+    main()

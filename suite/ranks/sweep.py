@@ -1,0 +1,72 @@
+"""One rank of a link sweep: open the transport, make the calls, write the raw samples.
+
+    python -m suite.ranks.sweep CASE_JSON SWEEP_JSON FOLDER RANK PROCESSES CORES
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from suite.contract.case import Rank
+from suite.contract.files import write_atomically
+from suite.contract.plugins import adapter_package
+from suite.contract.sweep import LinkSession, Sweep
+from suite.ranks.entry import arrive, last_words, leave, swift_start
+
+
+def main() -> None:
+    case, sweep_path, rank = arrive()
+    with last_words(rank):
+        with swift_start():
+            module = importlib.import_module(f"{adapter_package(case.framework)}.link")
+            session: LinkSession = module.open_link(case, rank)
+        run_sweep(session, Sweep.read(sweep_path), rank)
+    leave()
+
+
+def run_sweep(
+    session: LinkSession, sweep: Sweep, rank: Rank,
+    clock: Callable[[], float] = time.perf_counter,
+) -> None:
+    """Warms every call up, then repeats the sweep in random order; writes ``rank-N.json``."""
+    samples = _repeat(session, sweep, rank, clock)
+    record = {
+        "rank": rank.index, "backend": session.backend, "transport": session.transport,
+        "participants": {kind: session.participants(kind) for kind in sweep.sizes},
+        "samples": samples,
+    }
+    session.close()
+    write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps(record))
+
+
+def _repeat(
+    session: LinkSession, sweep: Sweep, rank: Rank, clock: Callable[[], float]
+) -> list[dict[str, Any]]:
+    calls = {(kind, size): session.prepare(kind, size) for kind, size in sweep.order(0)}
+    for key in sweep.order(0):
+        session.barrier()
+        calls[key]()
+    began, samples = clock(), []
+    for repetition in range(sweep.repetitions):
+        # Ranks see times of their own: that there is time for another one is the group's verdict.
+        in_time = repetition < Sweep.FEWEST or clock() - began < sweep.seconds
+        if not session.agree(in_time):
+            break
+        for kind, size in sweep.order(repetition):
+            for call in range(Sweep.calls_of(size)):
+                time.sleep(sweep.pause_s)
+                session.barrier()
+                samples += [
+                    {"collective": kind, "bytes": size, "repetition": repetition, "call": call,
+                     "rank": rank.index + device, "start_s": start, "end_s": end}
+                    for device, start, end in calls[kind, size]()
+                ]
+    return samples
+
+
+if __name__ == "__main__":
+    main()

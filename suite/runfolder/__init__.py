@@ -1,0 +1,1 @@
+"""``results/<run>/`` on disk: written, read, upgraded."""

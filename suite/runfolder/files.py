@@ -1,0 +1,158 @@
+"""``results/<run>/`` on disk; every file is replaced as a whole."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
+
+from suite.analysis.link_fit import LinkFit
+from suite.analysis.memory_frontier import FrontierProbe
+from suite.analysis.rows import Row
+from suite.contract.errors import UsageError
+from suite.contract.files import write_atomically
+from suite.contract.metrics import COLUMNS
+from suite.contract.warnings import flatten
+from suite.runfolder.samples import StepRow, Storage, StoredLaunch, step_rows
+
+
+def create_run_folder(out: Path, run_id: str) -> Path:
+    """A new folder; raises :class:`UsageError` where ``out`` cannot be written."""
+    folder = out / run_id
+    try:
+        folder.mkdir(parents=True)
+        (folder / "cases").mkdir()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError("--out", str(out), "a writable folder", reason) from None
+    return folder
+
+
+def write_output(option: str, path: Path, text: str) -> None:
+    """A file that a user named, as a whole; raises :class:`UsageError` where it cannot be."""
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(option, str(path), "a file that can be written", reason) from None
+
+
+def write_json(path: Path, content: Any) -> None:
+    write_atomically(path, json.dumps(content, indent=1))
+
+
+def write_rows(folder: Path, rows: list[Row]) -> None:
+    """``results.csv``; empty where a figure does not exist."""
+    flat = [
+        row | {"warnings": flatten(row["warnings"]),
+               "ledger": json.dumps(row["ledger"]) if row["ledger"] else None}
+        for row in rows
+    ]
+    write_table(folder / "results.csv", list(COLUMNS), flat)
+
+
+def write_table(path: Path, columns: list[str], rows: list[Row]) -> None:
+    """CSV of the named columns; whole numbers stay whole beside a missing figure."""
+    frame = pd.DataFrame(rows, columns=columns, dtype=object)
+    write_atomically(path, frame.to_csv(index=False, lineterminator="\n"))
+
+
+def append_steps(path: Path, rows: Iterable[StepRow]) -> int:
+    """Adds rows to steps.csv, with its head where it is new; returns its size in bytes."""
+    with path.open("a", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        if stream.tell() == 0:
+            writer.writerow(STEP_COLUMNS)
+        writer.writerows(rows)
+        return stream.tell()
+
+
+def keep_launch(
+    folder: Path, storage: Storage, launch: StoredLaunch, raw: list[dict[str, Any]]
+) -> None:
+    """Adds a launch to steps.csv, then to the storage, which makes it count; then its outcome."""
+    size = append_steps(folder / "steps.csv", step_rows(launch.case_id, launch.block, raw))
+    storage.append(launch, raw, size)
+    write_json(outcome_path(folder, launch), launch.outcome)
+
+
+def outcome_path(folder: Path, launch: StoredLaunch) -> Path:
+    return folder / "cases" / launch.case_id / f"launch-{launch.block}" / "outcome.json"
+
+
+def mend_steps(folder: Path, storage: Storage) -> None:
+    """Writes steps.csv anew where an interruption left a launch out or a part of one in."""
+    path = folder / "steps.csv"
+    if path.exists() and path.stat().st_size == storage.steps_bytes():
+        return
+    part = path.with_suffix(".csv.part")
+    part.unlink(missing_ok=True)
+    size = append_steps(part, storage.steps())
+    part.replace(path)
+    storage.set_steps_bytes(size)
+
+
+def write_report(folder: Path, run: dict[str, Any], rows: list[Row], losses: list[Row]) -> None:
+    """What a reader opens: ``results.csv``, ``losses.csv`` and the page."""
+    from suite.report.html import render
+
+    write_rows(folder, rows)
+    write_table(folder / "losses.csv", LOSS_COLUMNS, losses)
+    write_atomically(folder / "report.html", render(run, rows, losses, *read_links(folder)))
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps a second harness out; raises :class:`UsageError`. The lock dies with its process."""
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        fix = "wait for it, or end it"
+        raise UsageError("run folder", str(folder), "no other process at work in it", fix) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def read_links(folder: Path) -> tuple[list[Row], list[LinkFit]]:
+    """Rows of ``link.csv`` and ``link_fit.csv``; empty where no link was swept."""
+    path = folder / "link.csv"
+    samples = pd.read_csv(path).to_dict("records") if path.exists() else []
+    return [{str(k): v for k, v in sample.items()} for sample in samples], read_fits(folder)
+
+
+def read_fits(folder: Path) -> list[LinkFit]:
+    """Rows of ``link_fit.csv``; empty without a sweep."""
+    path = folder / "link_fit.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return TypeAdapter(list[LinkFit]).validate_python(
+        [{name: value for name, value in row.items() if value != ""}
+         | {"backend": row["backend"], "transport": row["transport"]} for row in rows]
+    )
+
+
+def read_probes(folder: Path) -> list[FrontierProbe]:
+    """Rows of ``frontier.csv``; empty where no frontier was looked for."""
+    path = folder / "frontier.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as stream:
+        rows = [{name: value or None for name, value in row.items()} | {"reason": row["reason"]}
+                for row in csv.DictReader(stream)]
+    return TypeAdapter(list[FrontierProbe]).validate_python(rows)
+
+
+STEP_COLUMNS = ["case_id", "launch", "rank", "step", "pass", "seconds"]
+LOSS_COLUMNS = ["case_id", "step", "loss", "reference_loss"]

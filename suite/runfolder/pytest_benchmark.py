@@ -1,0 +1,103 @@
+"""Rows to and from the JSON of pytest-benchmark 3.2 to 5: a launch is a round."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from suite.analysis.launch_figures import step_summary
+from suite.analysis.rows import Row
+from suite.contract.errors import UsageError
+from suite.contract.metrics import COLUMNS
+from suite.contract.warnings import flatten
+from suite.runfolder import files
+from suite.runfolder.reading import read_json
+
+FORMAT_VERSION = "5.3.1"
+SUITE = "suite"
+
+
+def export_rows(path: Path, run: dict[str, Any], rows: list[Row]) -> None:
+    """Writes what ``pytest-benchmark compare`` reads: one benchmark a case that ran.
+
+    ``extra_info`` holds the whole row, so that the file can stand for the run in a comparison.
+    """
+    environment = run.get("environment", {})
+    content = {
+        "machine_info": {
+            "node": "", "machine": "", "system": environment.get("platform", ""),
+            "python_version": environment.get("python", ""),
+            "cpu": {"brand_raw": environment.get("processor", "")},
+        },
+        "commit_info": {"id": run["run_id"], "time": None, "dirty": False, "branch": SUITE},
+        "benchmarks": [_benchmark(row) for row in rows if row["status"] == "ok"],
+        "datetime": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
+        "version": FORMAT_VERSION,
+        SUITE: {"run_id": run["run_id"], "environment": environment},
+    }
+    files.write_output("--export-pytest-benchmark", path, json.dumps(content, indent=1))
+
+
+def _benchmark(row: Row) -> dict[str, Any]:
+    names = [*COLUMNS, "launch_step_s", "launch_samples"]
+    kept = {name: row[name] for name in names if row.get(name) is not None}
+    kept |= {"warnings": flatten(row["warnings"])}
+    return {
+        "group": f"{row['workload']} {row['size']}", "name": row["case_id"],
+        "fullname": f"suite::{row['case_id']}", "params": None, "param": None,
+        "extra_info": {SUITE: kept},
+        "options": {"disable_gc": False, "timer": "perf_counter", "min_rounds": row["repeats"],
+                    "max_time": 0.0, "min_time": 0.0, "warmup": True},
+        "stats": _stats([one for one in row["launch_step_s"] if one is not None]),
+    }
+
+
+def _stats(data: list[float]) -> dict[str, Any]:
+    """As pytest-benchmark defines them; seconds."""
+    low, middle, high = (float(value) for value in np.quantile(data, (0.25, 0.5, 0.75)))
+    mean, spread = statistics.fmean(data), statistics.stdev(data) if len(data) > 1 else 0.0
+    fences = (low - 1.5 * (high - low), high + 1.5 * (high - low))
+    inside = [value for value in data if fences[0] <= value <= fences[1]]
+    far = sum(abs(value - mean) > spread for value in data)
+    return {
+        "min": min(data), "max": max(data), "mean": mean, "stddev": spread, "rounds": len(data),
+        "median": middle, "iqr": high - low, "q1": low, "q3": high,
+        "iqr_outliers": len(data) - len(inside), "stddev_outliers": far,
+        "outliers": f"{far};{len(data) - len(inside)}", "ld15iqr": min(inside),
+        "hd15iqr": max(inside), "ops": 1 / mean, "total": sum(data), "data": data,
+        "iterations": 1,
+    }
+
+
+def import_rows(path: Path) -> tuple[dict[str, Any], list[Row]]:
+    """Rows of this suite's export, or of anybody's benchmarks saved with their data.
+
+    Rounds of one process are no launches: intervals over them are too narrow.
+    """
+    content = read_json(path, "RUN")
+    if not isinstance(content.get("benchmarks"), list):
+        fix = "save it with pytest --benchmark-json=FILE"
+        raise UsageError("RUN", str(path), "a pytest-benchmark file", fix)
+    run = {"run_id": path.stem, "environment": {}} | content.get(SUITE, {})
+    return run, [_row(path, benchmark) for benchmark in content["benchmarks"]]
+
+
+def _row(path: Path, benchmark: dict[str, Any]) -> Row:
+    own = benchmark.get("extra_info", {}).get(SUITE)
+    if own:
+        return {"ledger": {}, "reason": ""} | own | {"warnings": []}
+    data = benchmark.get("stats", {}).get("data")
+    if not data:
+        fix = "save it with --benchmark-json or --benchmark-save-data"
+        raise UsageError(f"{path}: {benchmark.get('name')}", "no data", "every round's time", fix)
+    return {
+        "case_id": benchmark["fullname"], "status": "ok", "reason": "", "ledger": {},
+        "warnings": [], "repeats": len(data), "step_time_s": float(np.median(data)),
+        "launch_step_s": data, "launch_samples": {"step_time_s": data},
+        **step_summary(np.asarray(data, float)),
+    }

@@ -1,0 +1,267 @@
+"""A run folder back to the results that its tables are made of, whatever version wrote it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from suite.analysis.doubts import Conditions
+from suite.analysis.judging import apply_proofs, judge, loss_rows
+from suite.analysis.link_fit import LinkFit
+from suite.analysis.parity import Verdict
+from suite.analysis.rows import CaseResult, Row, build_rows
+from suite.analysis.traced import Reduced, reduce_launch
+from suite.contract.case import Case
+from suite.contract.errors import UsageError
+from suite.runfolder.files import read_fits, read_probes
+from suite.runfolder.samples import Storage, StoredLaunch, compact
+from suite.runfolder.upgrade import check_version, unknown_columns, upgrade
+
+# Folders of launches that prove in float32 what is timed in another format.
+PROOF = "proof."
+# What a reader is shown of a run.json that lacks it.
+UNKNOWN_MACHINE = {"processor": "unknown processor", "cores": 0, "gpus": 0}
+
+
+@dataclass
+class StoredRun:
+    """``run.json``, one result a case in the matrix's order, and the parity evidence."""
+
+    folder: Path
+    run: dict[str, Any]
+    results: list[CaseResult]
+    losses: list[Row] = field(default_factory=list)
+    fits: list[LinkFit] = field(default_factory=list)
+
+    def rows(self) -> list[Row]:
+        configuration = self.run.get("configuration", {})
+        conditions = Conditions(
+            self.run.get("blocks", []), configuration.get("precision"), self.fits,
+            common_peaks(self.run.get("environment", {})),
+        )
+        return build_rows(self.run["run_id"], self.results, conditions)
+
+
+def read_run(folder: Path, from_records: bool = False) -> StoredRun:
+    """Reads ``samples.sqlite``, or the ranks' records where it is absent or ``from_records``.
+
+    Raises :class:`UsageError` for a folder that is no run, or of a version not known here.
+    """
+    run = read_json(folder / "run.json", "RUN")
+    version = check_version(run.get("schema_version"), f"{folder}: schema version")
+    run = {"run_id": folder.name, "state": "unknown", "command_line": []} | run
+    run["environment"] = UNKNOWN_MACHINE | run.get("environment", {})
+    run["configuration"] = {"seed": "unknown", "data": "unknown"} | run.get("configuration", {})
+    try:
+        results = {_id_on_disk(run, result.case): result for result in _results(folder, run)}
+    except (AttributeError, KeyError, TypeError) as error:
+        fix = f"restore the folder, or run it again ({type(error).__name__}: {error})"
+        path = str(folder / "run.json")
+        raise UsageError("RUN", path, "the cases that a run writes there", fix) from error
+    stored = not from_records and Storage.readable(folder)
+    for launch in _from_storage(folder) if stored else _from_records(folder, results, version):
+        if launch.case_id in results:
+            restore(results[launch.case_id], launch)
+    apply_proofs(run, list(results.values()))
+    for probe in read_probes(folder):
+        if probe.case_id in results:
+            results[probe.case_id].probes.append(probe)
+    found = StoredRun(folder, run, list(results.values()), fits=read_fits(folder))
+    if not found.results and not found.fits:
+        fix = "name another one, or run it again"
+        raise UsageError("RUN", str(folder), "a run with cases, or a sweep of links", fix)
+    if version == 1:
+        _verdicts_of_table(folder, results)
+    found.losses = _losses(folder, found.results)
+    return found
+
+
+def _id_on_disk(run: dict[str, Any], case: Case) -> str:
+    """Where a run had one mode, as a word, its ids did not name it."""
+    worded = isinstance(run["configuration"].get("mode"), str)
+    return case.case_id.removesuffix(".compiled") if worded else case.case_id
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """The object in a file; raises :class:`UsageError`."""
+    try:
+        found = json.loads(path.read_text())
+    except OSError as error:
+        reason = error.strerror or str(error)
+        fix = f"name a folder under results/ ({reason})"
+        raise UsageError(what, str(path.parent), f"a run folder with {path.name}", fix) from None
+    except ValueError as error:
+        raise UsageError(what, str(path), "valid JSON", str(error)) from None
+    if not isinstance(found, dict):
+        raise UsageError(what, str(path), "a JSON object", "name another folder")
+    return found
+
+
+def restore(result: CaseResult, launch: StoredLaunch) -> None:
+    """Puts a launch where it was: records, cores, status and the worst proof."""
+    outcome = launch.outcome
+    finished = outcome["status"] == "ok"
+    result.put(
+        launch.block, launch.records if finished else None, outcome.get("cores", []),
+        launch.reduced,
+    )
+    if not finished:
+        result.status, result.reason = outcome["status"], outcome["reason"]
+        return
+    judge(result, Verdict(**outcome["parity"]) if outcome.get("parity") else None)
+
+
+def case_entries(results: list[CaseResult]) -> list[dict[str, Any]]:
+    """What run.json keeps of the matrix, in order; how launches ended is kept beside them."""
+    return [
+        {"case": asdict(result.case), "oversubscribed": result.oversubscribed,
+         "stopped": result.stopped}
+        | ({"status": result.status, "reason": result.reason}
+           if result.status == "unsupported" else {})
+        for result in results
+    ]
+
+
+def _results(folder: Path, run: dict[str, Any]) -> list[CaseResult]:
+    """From run.json; of version 1 from the table, and from the folders of what it lacks."""
+    if "cases" in run:
+        known = {one.name for one in fields(CaseResult)} - {"case"}
+        return [
+            CaseResult(_case(entry["case"]), **{k: v for k, v in entry.items() if k in known})
+            for entry in run["cases"]
+        ]
+    cores = run["environment"].get("cores", 0)
+    found = [CaseResult(case) for case in _cases_on_disk(folder)]
+    for result in found:
+        case = result.case
+        result.oversubscribed = case.device == "cpu" and case.devices > cores > 0
+    return found
+
+
+def _case(values: dict[str, Any]) -> Case:
+    """Fields of other versions are left out; those they lacked keep their defaults."""
+    known = {one.name for one in fields(Case)}
+    return Case(**{name: value for name, value in values.items() if name in known})
+
+
+def _cases_on_disk(folder: Path) -> Iterator[Case]:
+    order = {row["case_id"]: index for index, row in enumerate(_table(folder / "results.csv"))}
+    names = [path.name for path in (folder / "cases").glob("*") if path.is_dir()]
+    for name in sorted(names, key=lambda one: (order.get(one, len(order)), one)):
+        files = sorted((folder / "cases" / name).glob("**/case.json"))
+        if files and not name.startswith(("reference.", "link.", PROOF)):
+            yield _case(read_json(files[0], "case"))
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _from_storage(folder: Path) -> Iterator[StoredLaunch]:
+    storage = Storage(folder)
+    try:
+        yield from storage.launches()
+    finally:
+        storage.close()
+
+
+def _from_records(
+    folder: Path, results: dict[str, CaseResult], version: int
+) -> Iterator[StoredLaunch]:
+    for case_id, result in results.items():
+        places = (folder / "cases" / case_id).glob("launch-*")
+        paths = sorted(places, key=lambda path: int(path.name.partition("-")[2]))
+        raw = {path: ranks(path) for path in paths}
+        processes = max((len(records) for records in raw.values()), default=0)
+        for path, records in raw.items():
+            outcome = _outcome(path, len(records) == processes > 0)
+            if outcome:
+                block = int(path.name.partition("-")[2])
+                yield _stored(result.case, block, outcome, records, version)
+
+
+def ranks(folder: Path) -> list[dict[str, Any]]:
+    """The records of a launch's ranks, in order."""
+    paths = sorted(folder.glob("rank-*.json"), key=lambda path: int(path.stem.partition("-")[2]))
+    return [read_json(path, "record") for path in paths]
+
+
+def _outcome(folder: Path, whole: bool) -> dict[str, Any] | None:
+    """How a launch ended; None for one that was cut off. Early versions wrote no file of it."""
+    path = folder / "outcome.json"
+    if path.exists():
+        return read_json(path, "outcome")
+    return {"status": "ok", "reason": "", "parity": _skipped()} if whole else None
+
+
+def _skipped() -> dict[str, Any]:
+    """A proof of which nothing is known."""
+    return {"status": "skipped", "error": float("nan"), "reason": ""}
+
+
+def _stored(
+    case: Case, block: int, outcome: dict[str, Any], raw: list[dict[str, Any]], version: int
+) -> StoredLaunch:
+    if outcome["status"] != "ok":
+        return StoredLaunch(case.case_id, block, outcome, [], None)
+    records = upgrade(raw, version)
+    reduced = reduce_launch(case, records)
+    if reduced:
+        hidden = unknown_columns(raw, version) if version == 1 else set()
+        columns = {k: v for k, v in reduced.columns.items() if k not in hidden}
+        reduced = Reduced(columns, reduced.busy, reduced.payloads)
+    return StoredLaunch(case.case_id, block, outcome, compact(records), reduced)
+
+
+def _verdicts_of_table(folder: Path, results: dict[str, CaseResult]) -> None:
+    """Version 1 kept its proofs, and why cases did not run, in results.csv alone."""
+    for row in _table(folder / "results.csv"):
+        result = results.get(row["case_id"])
+        if result is None:
+            continue
+        if result.status == "ok" and row["status"] != "ok":
+            result.status, result.reason = row["status"], row["reason"]
+        if row["parity"] != "skipped" and result.parity and result.parity.status == "skipped":
+            error = float(row["parity_error"] or "nan")
+            result.parity = Verdict(row["parity"], error, row["reason"])
+
+
+def _losses(folder: Path, results: list[CaseResult]) -> list[Row]:
+    """From the records; a folder that lacks the reference's may still have the table."""
+    found: list[Row] = []
+    references: dict[Path, list[float] | None] = {}
+    for result in results:
+        case = result.case
+        path = folder / "cases" / f"reference.{case.reference_id}" / "float64"
+        if path not in references:
+            records = ranks(path)
+            references[path] = records[0]["losses"] if records else None
+        expected = references[path]
+        if expected is None:
+            return _losses_of_table(folder)
+        if result.good:
+            found += loss_rows(case.case_id, result.good[0][0]["losses"], expected)
+    return found
+
+
+def _losses_of_table(folder: Path) -> list[Row]:
+    return [
+        {"case_id": row["case_id"], "step": int(row["step"]), "loss": float(row["loss"]),
+         "reference_loss": float(row["reference_loss"])}
+        for row in _table(folder / "losses.csv")
+    ]
+
+
+def common_peaks(environment: Mapping[str, Any]) -> dict[str, float]:
+    """Of a run's GPUs where all are of one model; which one a rank had is not told."""
+    models: Sequence[dict[str, Any]] = environment.get("gpu_models", [])
+    if len({model["name"] for model in models}) != 1:
+        return {}
+    return dict(models[0].get("datasheet_flops_s", {}))

@@ -1,0 +1,104 @@
+"""Records of older schema versions to today's; one function a version.
+
+Version 1 had in a trace the busy seconds of each device (``compute_s``) and not when they were
+spent, and events without names: what needs those stays empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from suite.contract.case import SCHEMA_VERSION
+from suite.contract.errors import UsageError
+
+Record = dict[str, Any]
+COLLECTIVES = {"all_reduce", "all_gather", "reduce_scatter"}
+EMPTY: Record = {
+    "timed_step_seconds": [], "traces": [], "traced_step_seconds": [], "profiles": [],
+    "silent_step_seconds": [], "warmup_seconds": [0.0], "losses": [], "open_seconds": 0.0,
+    "peak_memory_bytes": 0, "steady": False, "affinity": [], "ledger": {},
+}
+# Columns of a probed launch that records of a version cannot give.
+UNKNOWN: dict[int, tuple[str, ...]] = {
+    1: ("t_comm_exposed_s", "bubble", "bubble_ideal", "clocked_step_s"),
+}
+LEDGER_1 = {"threads": "threads_per_device", "intra_op_threads": "threads_per_device",
+            "mkldnn": "onednn"}
+SWITCHES = {"True": "on", "False": "off"}
+
+
+def check_version(found: Any, what: str) -> int:
+    """The version as a number; raises :class:`UsageError` for one that is not known here."""
+    if not isinstance(found, int) or not 1 <= found <= SCHEMA_VERSION:
+        expected = f"schema version 1 to {SCHEMA_VERSION}"
+        raise UsageError(what, found, expected, "use the release that wrote it, or a newer one")
+    return found
+
+
+def upgrade(records: list[Record], version: int) -> list[Record]:
+    """The records of one launch, all ranks, as today's version has them."""
+    for number in range(version, SCHEMA_VERSION):
+        records = STEPS[number](records)
+    return [EMPTY | record for record in records]
+
+
+def _from_1(records: list[Record]) -> list[Record]:
+    if not any("compute_s" in trace for record in records for trace in record.get("traces", ())):
+        return [_named(record) for record in records]
+    together = _listed_together(records)
+    return [
+        _named(record) | {"traces": [
+            _trace(trace, seconds, rank, together)
+            for trace, seconds in zip(record["traces"], record["timed_step_seconds"], strict=True)
+        ]}
+        for rank, record in enumerate(records)
+    ]
+
+
+def _named(record: Record) -> Record:
+    """Ledger entries under the names that all adapters share now."""
+    ledger: dict[str, str] = {}
+    for name, value in record.get("ledger", {}).items():
+        now = LEDGER_1.get(name, name)
+        ledger[now] = SWITCHES.get(value, value) if now in ("tf32", "onednn") else value
+    return record | {"ledger": ledger}
+
+
+def _listed_together(records: list[Record]) -> bool:
+    """Whether the k-th events of all devices are one communication: collectives, equally many."""
+    for step in zip(*(record["traces"] for record in records), strict=False):
+        counts: dict[tuple[int, int], int] = {}
+        for rank, trace in enumerate(step):
+            for event in trace["events"]:
+                if event["kind"] not in COLLECTIVES:
+                    return False
+                place = (rank, event["device"])
+                counts[place] = counts.get(place, 0) + 1
+        if len(set(counts.values())) > 1:
+            return False
+    return True
+
+
+def _trace(trace: Record, seconds: float, rank: int, together: bool) -> Record:
+    """A clock of two points holds T_i and nothing of when; keys follow the order of events."""
+    seen: dict[int, int] = {}
+    events = []
+    for event in trace["events"]:
+        number = seen[event["device"]] = seen.get(event["device"], -1) + 1
+        key = str(number) if together else f"{rank}/{event['device']}/{number}"
+        role = "recv" if event["kind"] == "send_recv" else "member"
+        events.append(event | {"key": key, "role": role})
+    busy = [[[0.0, 0.0], [seconds, one]] for one in trace["compute_s"]]
+    return {"events": events, "busy": busy, "missing": trace["missing"], "seconds": seconds}
+
+
+def unknown_columns(records: list[Record], version: int) -> set[str]:
+    """What figures of upgraded records would be made up: of these launches stay empty."""
+    names = {name for number in range(version, SCHEMA_VERSION) for name in UNKNOWN[number]}
+    if version == 1 and not _listed_together(records):
+        names |= {"t_comm_wait_s", "t_comm_transfer_s"}
+    return names
+
+
+STEPS: dict[int, Callable[[list[Record]], list[Record]]] = {1: _from_1}

@@ -1,0 +1,133 @@
+"""What an installed engine can do is read from its files, and a rank is given what it needs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from adapters import horovod, pytorch, tensorflow
+from scripts.build_horovod import flags
+from suite.config.options import resolve
+from suite.contract import builds
+from suite.contract.case import Case
+from suite.machine.software import interpreters
+
+CASE = Case("horovod", "torch", "data", "", "mlp", "tiny", "real", "cuda", 2)
+# As the wheels' own builds write them.
+TORCH = "from typing import Optional\n__version__ = '{version}'\ncuda: Optional[str] = {cuda!r}\n"
+TENSORFLOW = "build_info = dict(is_cuda_build={cuda})\n"
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place of packages that holds what is planted there, and nothing else."""
+    monkeypatch.setattr(
+        builds, "folder_of", lambda name: tmp_path / name if (tmp_path / name).exists() else None
+    )
+    return tmp_path
+
+
+def _plant(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _plant_horovod(site: Path, library: bytes, **built: str) -> None:
+    _plant(site / "horovod" / "metadata.json", json.dumps(built))
+    for engine, name in horovod.LIBRARIES.items():
+        _plant(site / "horovod" / engine / f"{name}.cpython-311.so", library.decode())
+
+
+def test_torch_from_pypi_is_what_horovod_was_built_against(site: Path) -> None:
+    """Its distribution is 2.13.0, without the build that torch names, and Horovod writes down."""
+    _plant(site / "torch" / "version.py", TORCH.format(version="2.13.0+cu130", cuda="13.0"))
+    _plant_horovod(site, b"cudaEventRecord", pytorch="2.13.0+cu130")
+    assert horovod.installation_problem(CASE) == ""
+    _plant_horovod(site, b"cudaEventRecord", pytorch="2.12.0+cu130")
+    assert "2.12.0+cu130, and 2.13.0+cu130 is installed" in horovod.installation_problem(CASE)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_no_gpu_without_a_build_for_it(site: Path, device: str) -> None:
+    torch = replace(CASE, framework="pytorch", device=device)
+    flow = replace(torch, framework="tensorflow", engine="tensorflow")
+    for cuda in (None, "13.0"):
+        _plant(site / "torch" / "version.py", TORCH.format(version="2.13.0", cuda=cuda))
+        _plant(site / "tensorflow" / "python" / "platform" / "build_info.py",
+               TENSORFLOW.format(cuda=bool(cuda)))
+        found = pytorch.installation_problem(torch), tensorflow.installation_problem(flow)
+        without = device == "cuda" and not cuda
+        assert [("without CUDA" in problem) for problem in found] == [without] * 2
+
+
+def test_horovod_needs_cuda_of_its_own(site: Path) -> None:
+    _plant(site / "torch" / "version.py", TORCH.format(version="2.13.0+cu130", cuda="13.0"))
+    _plant_horovod(site, b"ncclnothing", pytorch="2.13.0+cu130")
+    assert "this Horovod was built without CUDA" in horovod.installation_problem(CASE)
+    assert horovod.installation_problem(replace(CASE, device="cpu")) == ""
+
+
+def test_the_horovod_here_has_no_cuda() -> None:
+    """The name that is looked for is not in a library that was built without."""
+    if builds.folder_of("horovod") is None:
+        pytest.skip("horovod is not installed")
+    found = [library for library in map(horovod._library, horovod.ENGINES) if library]
+    assert found and all(b"GlooAllreduce" in library.read_bytes() for library in found)
+    if builds.gpu_problem("torch", "cuda"):
+        assert horovod._without_gpu(CASE) != ""
+
+
+@pytest.mark.parametrize(("asked", "cuda", "header", "nccl"), [
+    (None, "13.0", True, "NCCL"), ("", "13.0", True, None), ("MPI", "13.0", True, "MPI"),
+    (None, None, True, None), (None, "13.0", False, None),
+])
+def test_horovod_is_built_with_nccl_where_torch_has_cuda(
+    site: Path, monkeypatch: pytest.MonkeyPatch, asked: str | None, cuda: str | None,
+    header: bool, nccl: str | None,
+) -> None:
+    """Then for torch alone; everywhere else for both engines."""
+    _plant(site / "torch" / "version.py", TORCH.format(version="2.13.0", cuda=cuda))
+    _plant(site / "nvcc", "")
+    (site / "nvcc").chmod(0o755)
+    monkeypatch.setattr("scripts.build_horovod.nccl_headers", lambda: [site])
+    if header:
+        _plant(site / "nccl.h", "")
+    monkeypatch.setenv("PATH", str(site))
+    monkeypatch.delenv("HOROVOD_GPU_OPERATIONS", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("HOROVOD_GPU_OPERATIONS", asked)
+    found = flags()
+    assert found.get("HOROVOD_GPU_OPERATIONS") == nccl
+    assert ("HOROVOD_WITH_TENSORFLOW" in found) == (nccl is None)
+
+
+@pytest.mark.parametrize(("visible", "own"), [(None, ["0", "1"]), ("3, 5,7", ["3", "5"])])
+def test_a_rank_on_tensorflow_sees_its_own_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str | None, own: list[str]
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    workers = replace(CASE, framework="tensorflow", engine="tensorflow", variant="multi_worker")
+    for adapter, case in ((horovod, replace(CASE, engine="tensorflow")), (tensorflow, workers)):
+        plan = adapter.launch_plan(case, tmp_path, "python")  # type: ignore[attr-defined]
+        assert [one["CUDA_VISIBLE_DEVICES"] for one in plan.environment] == own
+    both = tensorflow.launch_plan(replace(workers, variant=""), tmp_path, "python")
+    assert both.environment[0]["CUDA_VISIBLE_DEVICES"] == ",".join(own)
+    torch = horovod.launch_plan(CASE, tmp_path, "python")
+    assert all("CUDA_VISIBLE_DEVICES" not in one for one in torch.environment)
+
+
+def test_an_environment_beside_this_one_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.prefix", str(tmp_path / ".venv"))
+    assert interpreters(["pytorch", "tensorflow"]) == {}
+    own = tmp_path / ".venv-tensorflow" / "bin" / "python"
+    _plant(own, "")
+    assert resolve("quick", None, {}).python == {"tensorflow": str(own)}
+    named = {"tensorflow": "/usr/bin/python3", "horovod": "/opt/python"}
+    assert resolve("quick", None, {"python": named}).python == named

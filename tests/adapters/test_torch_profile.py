@@ -1,0 +1,62 @@
+"""Kernels of a GPU to a trace: planted activities with a truth, in milliseconds."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("torch")
+
+from adapters.pytorch.training.profile import NO_KERNELS, Activity, kernel_trace  # noqa: E402
+from suite.contract.adapter import StepTrace  # noqa: E402
+
+REDUCED = "ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevKernelArgsStorage<4096ul>)"
+HOP = "ncclDevKernel_SendRecv(ncclDevKernelArgsStorage<4096ul>)"
+
+
+def _trace(*found: tuple[str, float, float, int, bool]) -> StepTrace:
+    activities = [Activity(name, start / 1e3, end / 1e3, stream, annotation)
+                  for name, start, end, stream, annotation in found]
+    return kernel_trace(activities, 0.0, 0.030)
+
+
+def _clock(trace: StepTrace) -> list[tuple[float, float]]:
+    (clock,) = trace.busy
+    return [(round(at * 1e3, 6), round(busy * 1e3, 6)) for at, busy in clock]
+
+
+def test_the_clock_is_the_union_of_kernels_over_the_whole_step() -> None:
+    """A stage that waits for its first activation is idle from the step's start."""
+    trace = _trace(
+        ("sgemm", 10, 14, 7, False), ("elementwise", 12, 16, 8, False),
+        ("elementwise", 13, 15, 7, False), ("sgemm", 20, 21, 7, False),
+    )
+    assert _clock(trace) == [(0, 0), (10, 0), (14, 4), (14, 4), (16, 6), (20, 6), (21, 7), (30, 7)]
+    assert not trace.events and not trace.missing
+
+
+def test_annotations_and_copies_to_the_host_compute_nothing() -> None:
+    trace = _trace(
+        ("Optimizer.step#Adam.step", 1, 29, 7, True), ("nccl:all_reduce", 5, 9, 20, True),
+        (REDUCED, 5, 9, 20, False), ("sgemm", 2, 3, 7, False),
+        ("Memcpy DtoH (Device -> Pageable)", 10, 12, 7, False),
+        ("Memcpy DtoD (Device -> Device)", 14, 15, 7, False),
+        ("ncclDevKernel_Generic(x)", 16, 17, 20, False),
+    )
+    assert _clock(trace)[-1] == (30, 2)
+    (event,) = trace.events
+    assert (event.kind, event.key, event.role) == ("all_reduce", "all_reduce#0", "member")
+    assert (round(event.start_s, 6), round(event.end_s, 6)) == (0.005, 0.009)
+
+
+def test_the_call_tells_a_send_from_a_receive() -> None:
+    """A kernel of either waits for the other rank, but a sender has other things to do."""
+    trace = _trace(
+        ("nccl:send 0->1", 1, 4, 20, True), (HOP, 1, 4, 20, False),
+        ("nccl:recv 0<-1", 5, 8, 21, True), (HOP, 5, 8, 21, False),
+        (HOP, 2, 3, 22, False), ("sgemm", 9, 10, 7, False),
+    )
+    assert [event.role for event in trace.events] == ["send", "recv", "recv"]
+
+
+def test_no_kernel_is_no_figure() -> None:
+    assert _trace(("step", 1, 2, 7, True)) == StepTrace(missing=NO_KERNELS)

@@ -1,0 +1,148 @@
+"""Groups end as groups: real processes of the fake adapter, with planted faults."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from suite.contract.adapter import LaunchPlan
+from suite.contract.case import Case
+from suite.launch.group import _arguments, _first_failure, out_of_memory
+from tests.conftest import EXTRA, HERE, Launch
+
+
+def _left(folder: Path) -> list[str]:
+    """Processes of this launch, or the child a hanging rank starts."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if (str(folder) in line and "suite.ranks.train" in line) or "sleep 1234.5" in line:
+            found.append(line)
+    return found
+
+
+def test_records_of_every_rank(fake: Case, start: Launch) -> None:
+    outcome, folder = start(fake)
+    assert outcome.status == "ok", outcome.reason
+    assert [record["rank"] for record in outcome.records] == [0, 1]
+    assert len(outcome.records[0]["step_seconds"]) == fake.steps
+    assert outcome.records[1]["losses"][3] == 0.5**3
+    assert (folder / "parity.npz").exists() and not _left(folder)
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "words"),
+    [
+        ("crash", "failed", "ValueError: planted crash"),
+        ("memory", "oom", "planted"),
+        ("kill", "failed", "rank 1 ended with signal SIGKILL"),
+        ("helper", "failed", "helper ended with code 3"),
+    ],
+)
+def test_a_dead_rank_ends_the_group_at_once(
+    fake: Case, start: Launch, monkeypatch: pytest.MonkeyPatch, fault: str, status: str, words: str
+) -> None:
+    monkeypatch.setenv("FAKE_FAULT", fault)
+    began = time.monotonic()
+    outcome, folder = start(fake)
+    assert (outcome.status, words in outcome.reason) == (status, True), outcome.reason
+    assert time.monotonic() - began < 30 and not _left(folder)
+
+
+@pytest.mark.parametrize("said", [
+    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
+    "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    "tensorflow.python.framework.errors_impl.InternalError: Failed copying input tensor from "
+    "/job:localhost/…/device:CPU:0 to /job:localhost/…/device:GPU:0 in order to run _EagerConst: "
+    "Dst tensor is not initialized.",
+    "tensorflow.python.framework.errors_impl.ResourceExhaustedError: Out of memory while trying to "
+    "allocate 17179869184 bytes.",
+])
+def test_gpus_that_are_full_are_told_in_many_words(said: str) -> None:
+    assert out_of_memory(f"Traceback (most recent call last):\n{said}\n")
+    assert not out_of_memory(GLOO) and not out_of_memory("ValueError: no memory of that name")
+
+
+@pytest.mark.parametrize(("cores", "processes", "mine"), [
+    ([4, 5], 2, ["4", "5"]), ([4, 5], 1, ["4,5"]), ([4], 2, ["4", "4"]),
+    ([0, 1, 2, 3, 4], 2, ["0,1", "2,3"]),
+])
+def test_ranks_have_equal_shares_of_the_cores(
+    cores: list[int], processes: int, mine: list[str]
+) -> None:
+    """A CPU device is one; ranks of GPUs share what there is."""
+    plan = LaunchPlan(processes, [{}] * processes)
+    found = [_arguments((Path("a"),) * 3, rank, plan, cores)[-1] for rank in range(processes)]
+    assert found == mine
+
+
+GLOO, OWN = "RuntimeError: Connection closed by peer", "ValueError: planted"
+
+
+@pytest.mark.parametrize(
+    ("codes", "raised", "said"),
+    [
+        # Both have ended when the harness looks, and the one that lost the other speaks last.
+        ([1, 1], {0: (2.0, GLOO), 1: (1.0, OWN)}, f"rank 1 ended with code 1: {OWN}"),
+        ([1, 1], {0: (1.0, OWN), 1: (2.0, GLOO)}, f"rank 0 ended with code 1: {OWN}"),
+        # The rank that failed is still going down.
+        ([1, None], {0: (2.0, GLOO), 1: (1.0, OWN)}, f"rank 1 failed: {OWN}"),
+        ([1, None], {0: (2.0, OWN)}, f"rank 0 ended with code 1: {OWN}"),
+        # A rank that was killed has no words, and the other's are not its own.
+        ([1, -9], {0: (2.0, GLOO)}, "rank 1 ended with signal SIGKILL"),
+        # A framework's threads abort a rank that lost another.
+        ([-6, 1], {1: (1.0, OWN)}, f"rank 1 ended with code 1: {OWN}"),
+        # Nobody left a record: the log is all there is.
+        ([None, 3], {}, "rank 1 ended with code 3: OSError: from the log"),
+    ],
+)
+def test_the_first_failure_is_the_reason(
+    tmp_path: Path, codes: list[int | None], raised: dict[int, tuple[float, str]], said: str
+) -> None:
+    (tmp_path / "worker.log").write_text("Traceback:\nOSError: from the log\n")
+    for rank, (when, words) in raised.items():
+        failure = {"raised_at_s": when, "error": words}
+        (tmp_path / f"failure-{rank}.json").write_text(json.dumps(failure))
+    assert _first_failure(codes, tmp_path) == said
+
+
+def test_a_hang_ends_at_the_timeout_with_its_children(
+    fake: Case, start: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_FAULT", "hang")
+    outcome, folder = start(fake, 3.0)
+    assert outcome.status == "timeout" and "3 s" in outcome.reason
+    assert not _left(folder)
+
+
+def test_a_killed_harness_leaves_no_worker(fake: Case, tmp_path: Path) -> None:
+    script = (
+        "from pathlib import Path; from tests.conftest import launch_case;"
+        "from suite.contract.case import Case;"
+        f"launch_case(Case({fake.framework!r}, 'numpy', 'data', '', 'mlp', 'tiny', 'synthetic',"
+        f" 'cpu', 2), Path({str(tmp_path / 'x')!r}))"
+    )
+    environment = os.environ | {"FAKE_FAULT": "hang"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), *EXTRA])
+    harness = subprocess.Popen([sys.executable, "-c", script], env=environment)
+    _until(lambda: any("suite.ranks.train" in line for line in _left(tmp_path / "x")))
+    time.sleep(1.0)
+    harness.send_signal(signal.SIGKILL)
+    harness.wait()
+    _until(lambda: not any("suite.ranks.train" in line for line in _left(tmp_path / "x")))
+    subprocess.run(["pkill", "-f", "sleep 1234.5"], check=False)
+
+
+def _until(true: object, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "did not happen"
+        time.sleep(0.05)

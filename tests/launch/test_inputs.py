@@ -1,0 +1,137 @@
+"""Real data, offline, and a user's own file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from suite.contract.errors import UsageError
+from suite.contract.workloads import WORKLOADS, Workload, find_workload
+from suite.contract.workloads.workload import Field
+from suite.launch.inputs import load_data
+
+SMALL = [
+    spec for sizes in WORKLOADS.values() for size, spec in sizes.items()
+    if size in ("tiny", "small", "wide", "base")
+]
+
+
+def _within(values: np.ndarray, field: Field) -> bool:
+    """Of the shape, the type and the range that a user's file is held to."""
+    fits = values.shape[1:] == field.shape and values.dtype == field.dtype
+    if not field.classes:
+        return fits and bool(np.isfinite(values).all())
+    return fits and field.lowest <= values.min() and values.max() < field.classes
+
+
+@pytest.mark.parametrize("source", ["real", "synthetic"])
+@pytest.mark.parametrize("spec", SMALL, ids=lambda s: f"{s.name}-{s.size}")
+def test_whole_batches_of_the_right_shape(spec: Workload, source: str) -> None:
+    features, targets = load_data(spec, source, 0)
+    assert len(features) == len(targets) >= spec.global_batch
+    assert _within(features, spec.features) and _within(targets, spec.targets)
+    again, _ = load_data(spec, source, 0)
+    other, _ = load_data(spec, source, 1)
+    assert np.array_equal(features, again) and not np.array_equal(features, other)
+
+
+def test_next_byte_is_the_target() -> None:
+    spec = find_workload("gpt", "tiny")
+    features, targets = load_data(spec, "real", 0)
+    assert np.array_equal(features[:, 1:], targets[:, :-1])
+
+
+@pytest.mark.parametrize("source", ["real", "synthetic"])
+@pytest.mark.parametrize("size", ["tiny", "base"])
+def test_masked_tokens(size: str, source: str) -> None:
+    spec = find_workload("bert", size)
+    features, targets = load_data(spec, source, 0)
+    predicted = targets >= 0
+    assert (predicted.sum(1) == round(0.15 * spec.tokens_per_sample)).all()
+    masked = features == spec.mask
+    assert not masked[~predicted].any() and not (targets == spec.mask).any()
+    assert masked[predicted].mean() == pytest.approx(0.8, abs=0.1)
+    assert (features == targets)[predicted].mean() == pytest.approx(0.1, abs=0.1)
+
+
+def test_a_byte_is_never_the_mask() -> None:
+    spec = replace(find_workload("bert", "tiny"), vocabulary=300, mask=103)
+    features, targets = spec.examples(np.tile(np.arange(256), 40), np.random.default_rng(0))
+    assert set(np.unique(targets)) <= {-1, *range(103), *range(104, 257)}
+
+
+@pytest.mark.parametrize("source", ["real", "synthetic"])
+def test_permuted_tokens(source: str) -> None:
+    spec = find_workload("xlnet", "tiny")
+    features, targets = load_data(spec, source, 0)
+    tokens, order = features[:, 0], features[:, 1]
+    assert (np.sort(order)[:, -5:] == np.arange(1, 6)).all() and order.max() == 5
+    assert np.array_equal(order > 0, targets >= 0)
+    assert np.array_equal(tokens[order > 0], targets[order > 0])
+    assert len(np.unique(order.argmax(1))) > 8
+
+
+def test_a_photograph_and_the_place_in_it_are_the_class() -> None:
+    spec = find_workload("resnet", "tiny")
+    features, targets = load_data(spec, "real", 0)
+    assert set(np.unique(targets)) == set(range(10))
+    # The sky over a roof is brighter than a flower's ground: classes differ, samples of one less.
+    middle = np.array([features[targets == c].mean((0, 1, 2)) for c in range(10)])
+    within = np.mean([np.square(x.mean((0, 1)) - middle[y]).sum()
+                      for x, y in zip(features, targets, strict=True)])
+    assert np.square(middle - middle.mean(0)).sum(1).mean() > within
+
+
+def test_an_image_larger_than_the_photographs_is_refused() -> None:
+    spec = replace(find_workload("resnet", "tiny"), image=500)
+    with pytest.raises(UsageError, match="at most 427 pixels"):
+        load_data(spec, "real", 0)
+
+
+def test_a_data_set_that_is_not_there() -> None:
+    spec = replace(find_workload("mlp", "tiny"), dataset="mine")
+    with pytest.raises(UsageError, match="data set: got 'mine'"):
+        load_data(spec, "real", 0)
+
+
+def test_a_file_may_leave_positions_out(tmp_path: Path) -> None:
+    path, spec = tmp_path / "mine.npz", find_workload("bert", "tiny")
+    tokens = np.zeros((8, 32), np.int64)
+    np.savez(path, features=tokens, targets=tokens - 1)
+    assert load_data(spec, str(path), 0)[1].max() == -1
+    np.savez(path, features=tokens - 1, targets=tokens)
+    with pytest.raises(UsageError, match="features of --data: .*whole numbers from 0 to 256"):
+        load_data(spec, str(path), 0)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"x": np.ones(3)}, "arrays features and targets"),
+        ({"features": np.ones((4, 7)), "targets": np.ones(4)}, "expected (samples, 30)"),
+        ({"features": np.ones((4, 30)), "targets": np.ones(3)}, "4 features, 3 targets"),
+        ({"features": np.ones((0, 30)), "targets": np.ones(0)}, "at least one"),
+        ({"features": np.ones((4, 30)), "targets": np.full(4, 5)}, "whole numbers from 0 to 1"),
+        ({"features": np.full((4, 30), np.nan), "targets": np.ones(4)}, "finite"),
+    ],
+)
+def test_a_file_that_does_not_fit(tmp_path: Path, arrays: dict, words: str) -> None:
+    path = tmp_path / "mine.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(UsageError) as caught:
+        load_data(find_workload("mlp", "tiny"), str(path), 0)
+    assert words in str(caught.value)
+
+
+def test_a_small_file_is_repeated_to_a_batch(tmp_path: Path) -> None:
+    path = tmp_path / "mine.npz"
+    np.savez(path, features=np.ones((5, 30)), targets=np.ones(5))
+    features, _ = load_data(find_workload("mlp", "tiny"), str(path), 0)
+    assert len(features) >= 64
+
+
+def test_every_workload_has_data() -> None:
+    assert all(spec.dataset for sizes in WORKLOADS.values() for spec in sizes.values())

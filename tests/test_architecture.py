@@ -1,0 +1,95 @@
+"""Who may import whom: rooms in a straight line, no circle, frameworks only in adapters."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FRAMEWORKS = {"torch", "tensorflow", "horovod", "keras"}
+# Each room of suite/ imports itself and those before it. No line is to be skipped.
+ROOMS = (
+    "contract", "machine", "config", "ranks", "launch", "analysis", "report", "runfolder",
+    "measure", "cli",
+)
+# Rooms that know less than their place in the line allows.
+ONLY = {
+    "ranks": {"contract"},
+    "analysis": {"contract"},
+    "report": {"contract", "analysis"},
+}
+NATIVE = {
+    "pytorch": {"torch"}, "tensorflow": {"tensorflow"},
+    "horovod": {"horovod", "torch", "tensorflow"},
+}
+# What the one edge between adapters lends: models, the loop that trains them, parts of layers.
+LENT = ("models", "training", "splits.shards", "traits", "build")
+FILES = [p for folder in ("suite", "adapters") for p in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {_module(path): path for path in FILES}
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Modules that a file names; of ``from package import module`` the module."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for name in node.names:
+                inner = f"{node.module}.{name.name}"
+                yield inner if inner in MODULES else node.module
+
+
+def _allowed(importer: str, name: str) -> bool:
+    top, own = name.split(".")[0], importer.split(".")
+    if top not in {"suite", "adapters"} | FRAMEWORKS:
+        return True
+    if own[0] == "suite":
+        return top == "suite" and _room_allowed(own, name.split("."))
+    if len(own) < 2:
+        return False
+    if top == "suite":
+        return name.startswith("suite.contract")
+    if top == "adapters":
+        lends = own[1] == "horovod" and name.split(".")[1] in ("pytorch", "tensorflow")
+        lent = lends and ".".join(name.split(".")[2:]).startswith(LENT)
+        return name.split(".")[1] == own[1] or lent
+    return top in NATIVE.get(own[1], set())
+
+
+def _room_allowed(own: list[str], name: list[str]) -> bool:
+    if len(own) < 2 or own[1] == "__main__":
+        return True
+    if len(name) < 2 or name[1] not in ROOMS:
+        return False
+    before = ONLY.get(own[1], set(ROOMS[: ROOMS.index(own[1])]))
+    return name[1] in before | {own[1]}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_file_imports_only_what_its_room_may(module: str) -> None:
+    broken = [name for name in _imports(MODULES[module]) if not _allowed(module, name)]
+    assert not broken
+
+
+def test_no_two_files_import_each_other_in_a_circle() -> None:
+    graph = {
+        module: {name for name in _imports(path) if name in MODULES and name != module}
+        for module, path in MODULES.items()
+    }
+    tuple(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+
+
+@pytest.mark.parametrize("name", NATIVE)
+def test_manifests_load_no_framework(name: str) -> None:
+    found = set(_imports(ROOT / "adapters" / name / "__init__.py"))
+    assert not {item.split(".")[0] for item in found} & FRAMEWORKS
