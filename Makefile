@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 TENSORFLOW := $(VENV)-tensorflow/.ready
 GPU := $(shell command -v nvidia-smi)
 
-.PHONY: run test lint setup tensorflow-gpu docs accuracy test-gpu container-test
+.PHONY: run test lint setup tensorflow-gpu docs architecture accuracy test-gpu container-test
 run: setup
 	$(BIN)/python -m suite run
 
@@ -39,6 +39,10 @@ $(TENSORFLOW): requirements-tensorflow-gpu.txt
 # The README's table from results/sample, and the picture of the page.
 docs: setup
 	$(BIN)/python -m scripts.refresh_docs
+
+# docs/architecture.svg from the imports.
+architecture: setup
+	$(BIN)/python -m scripts.draw_architecture
 
 # What the measurements find of planted truths, as tables; about half an hour, on a quiet machine.
 accuracy: setup

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts import draw_architecture
+
 ROOT = Path(__file__).resolve().parent.parent
 FRAMEWORKS = {"torch", "tensorflow", "horovod", "keras"}
 # Each room of suite/ imports itself and those before it. No line is to be skipped.
@@ -93,3 +95,13 @@ def test_no_two_files_import_each_other_in_a_circle() -> None:
 def test_manifests_load_no_framework(name: str) -> None:
     found = set(_imports(ROOT / "adapters" / name / "__init__.py"))
     assert not {item.split(".")[0] for item in found} & FRAMEWORKS
+
+
+def test_the_picture_shows_the_imports_as_they_are() -> None:
+    assert draw_architecture.PICTURE.read_text() == draw_architecture.draw(), "make architecture"
+
+
+def test_no_arrow_of_the_picture_runs_back_up() -> None:
+    order = draw_architecture.ORDER
+    assert not [pair for pair in draw_architecture.arrows()
+                if order.index(pair[1]) < order.index(pair[0])]
