@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from suite.analysis.parity import Drift, Evidence, check, measure_drift
+from suite.analysis.parity import Drift, Evidence, check, measure_drift, unfit_reference
 
 INITIAL = {"layer0.weight": np.zeros((3, 2), np.float32)}
 
@@ -90,3 +90,37 @@ def test_noise_of_a_zero_gradient_is_held_against_the_model(noise: float, status
         )
 
     assert check(evidence(noise, 0.3), evidence(1e-17, -0.3), initial).status == status
+
+
+@pytest.mark.parametrize(
+    ("fault", "named"),
+    [
+        ({"loss": 1.0002}, "first loss"), ({"gradient": 1.2}, "gradients"),
+        ({"parameter": 1.6}, "updates"),
+    ],
+)
+def test_no_drift_widens_a_gate_beyond_its_cap(fault: dict, named: str) -> None:
+    wild = Drift(1.0, 1.0, 1.0, 1.0)
+    assert named in check(_evidence(**fault), _evidence(), INITIAL, wild).reason
+
+
+def test_later_losses_have_a_cap_too() -> None:
+    wild = Drift(1.0, 1.0, 1.0, 1.0)
+    late = Evidence([1.0, 0.53], _evidence().gradients, _evidence().parameters)
+    assert "losses" in check(late, _evidence(), INITIAL, wild).reason
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        (_evidence(loss=float("nan")), "NaN"),
+        (_evidence(gradient=float("inf")), "infinity"),
+        (_evidence(parameter=0.0), "does not train"),
+        (_evidence(gradient=1e25), "square"),
+        (_evidence(gradient=1e-25), "square"),
+        (_evidence(), ""),
+    ],
+)
+def test_a_reference_that_proves_nothing_is_named(reference: Evidence, said: str) -> None:
+    found = unfit_reference(reference, INITIAL)
+    assert said in found and bool(found) == bool(said)
