@@ -15,10 +15,10 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from importlib.metadata import version
 from pathlib import Path
 
-from suite.contract import builds
+from adapters.pytorch.build import has_cuda, torch_version
+from adapters.tensorflow.build import tensorflow_version
 
 RELEASE = "0.28.1"
 SHA256 = "92a43f5a94c43907a56805bad15f19700c62ffc83b7ca483f9e104e229f67ef0"
@@ -53,7 +53,7 @@ def flags() -> dict[str, str]:
     """
     header = any((folder / "nccl.h").exists() for folder in nccl_headers())
     operations = os.environ.get(GPU_OPERATIONS, "NCCL")
-    able = shutil.which("nvcc") and header and not builds.gpu_problem("torch", "cuda")
+    able = shutil.which("nvcc") and header and has_cuda()
     if not able or not operations:
         return FLAGS
     others = {name: value for name, value in FLAGS.items() if name != WITH_TENSORFLOW}
@@ -63,7 +63,7 @@ def flags() -> dict[str, str]:
 def main() -> int:
     root = Path(sys.argv[1]).resolve()
     parts = [f"py{sys.version_info.major}{sys.version_info.minor}",
-             f"torch{builds.torch_version()}", f"tf{_tensorflow_version()}",
+             f"torch{torch_version()}", f"tf{tensorflow_version()}",
              flags().get(GPU_OPERATIONS, "").lower()]
     folder = root / "-".join(filter(None, parts))
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,13 +75,6 @@ def main() -> int:
         print(f"Horovod was not built: {error}\nSee {log}", file=sys.stderr)
         return 1
     return 0
-
-
-def _tensorflow_version() -> str:
-    try:
-        return version("tensorflow-cpu")
-    except ImportError:
-        return version("tensorflow")
 
 
 def _build(folder: Path, log: Path) -> Path:

@@ -16,7 +16,7 @@ import pytest
 from suite.analysis.parity import Evidence, Verdict, check, measure_drift
 from suite.contract.case import PARITY_STEPS, Case
 from suite.contract.workloads import initial_weights
-from suite.launch.group import Outcome, launch
+from suite.launch.group import LaunchRequest, Outcome, launch
 from suite.launch.inputs import load_data
 from suite.machine.devices import allowed_cores
 from suite.measure.proofs import load_evidence
@@ -27,7 +27,9 @@ EXTRA = [
     str(HERE / f"{name}_adapter") for name in ("fake", "faulty", "planted", "busy")
 ]
 sys.path[:0] = EXTRA
-os.environ["PYTHONPATH"] = os.pathsep.join(EXTRA)
+os.environ["PYTHONPATH"] = os.pathsep.join([*EXTRA, os.environ.get("PYTHONPATH", "")]).rstrip(":")
+# What the tests' adapters are told reaches their workers by name.
+os.environ["SUITE_PASS_ENV"] = "FAKE_*,FAULT,PLANT,BUSY_EXTRA"
 # A shell's background job ignores interrupts, and so would every run that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 Launch = Callable[..., tuple[Outcome, Path]]
@@ -55,12 +57,12 @@ def launch_case(
     turned: bool = False,
 ) -> Outcome:
     """``turned`` gives the devices the same cores in the other order."""
-    path, inputs = _written(case, folder)
+    path, inputs = written(case, folder)
     cores = allowed_cores()[: case.devices][:: -1 if turned else 1]
-    return launch(case, path, inputs, folder, cores, timeout_s, worker=worker)
+    return launch(LaunchRequest(case, path, inputs, folder, cores, timeout_s, worker=worker))
 
 
-def _written(case: Case, folder: Path) -> tuple[Path, Path]:
+def written(case: Case, folder: Path) -> tuple[Path, Path]:
     """What a worker reads, beside its folder."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     features, targets = load_data(case.spec, case.data, case.seed)
@@ -80,14 +82,14 @@ def several_launched(cases: list[Case], folder: Path, timeout_s: float) -> dict[
     listing = []
     for case, own in folders.items():
         own.mkdir(parents=True)
-        listing.append([str(path) for path in (*_written(case, own), own)])
+        listing.append([str(path) for path in (*written(case, own), own)])
     inputs = folder / "several.json"
     inputs.write_text(json.dumps(listing))
     first, cores = cases[0], allowed_cores()[: cases[0].devices]
-    launch(
+    launch(LaunchRequest(
         first, Path(listing[0][0]), inputs, folder / "group", cores, timeout_s,
-        worker="tests.real.several",
-    )
+        worker="tests.real.several", expects_records=False,
+    ))
     return folders
 
 

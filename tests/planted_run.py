@@ -21,11 +21,11 @@ from suite.analysis.link_fit import LinkFit, fit_links
 from suite.analysis.parity import Verdict
 from suite.analysis.rows import CaseResult, build_rows
 from suite.analysis.traced import Reduced
-from suite.config.options import ENGINES
 from suite.contract.case import Case
+from suite.contract.registry import engines
 
 Row = dict[str, Any]
-COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for engine in engines]
+COLUMNS = [(framework, engine) for framework, offered in engines().items() for engine in offered]
 SPLITS = (("data", ""), ("intra_layer", ""), ("inter_layer", "gpipe"))
 # Step of one device in seconds, and what a split keeps of a linear speedup.
 BASE_S = {"pytorch": 0.298, "tensorflow": 0.341, "horovod/torch": 0.301,

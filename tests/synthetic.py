@@ -12,7 +12,7 @@ import numpy as np
 from suite.analysis.rows import Row
 from suite.config.options import RunConfig
 from suite.contract.case import Case
-from suite.launch.group import Outcome
+from suite.launch.group import LaunchRequest, Outcome
 from suite.machine.calibration import Block, CoreRate
 from suite.measure.runner import Runner
 
@@ -37,10 +37,8 @@ class Planted:
         self.failing: set[str] = set()
         self.before: Callable[[int], None] = lambda count: None
 
-    def __call__(
-        self, case: Case, case_path: Path, inputs: Path, folder: Path, cores: list[int],
-        *_rest: Any,
-    ) -> Outcome:
+    def __call__(self, request: LaunchRequest) -> Outcome:
+        case, folder, cores = request.case, request.folder, list(request.cores)
         self.before(len(self.started))
         self.started.append((case.case_id, folder.name))
         if case.case_id in self.failing and case.dtype == "float32":

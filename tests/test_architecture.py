@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from scripts import draw_architecture
+from suite.contract import registry
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAMEWORKS = {"torch", "tensorflow", "horovod", "keras"}
@@ -105,3 +106,49 @@ def test_no_arrow_of_the_picture_runs_back_up() -> None:
     order = draw_architecture.ORDER
     assert not [pair for pair in draw_architecture.arrows()
                 if order.index(pair[1]) < order.index(pair[0])]
+
+
+def _names_of_frameworks() -> set[str]:
+    own = registry.own()
+    return {*own, *(engine for name in own for engine in registry.traits_of(name).engines)}
+
+
+def _compared_texts(tree: ast.AST) -> Iterator[ast.Constant]:
+    """Strings that code decides by: compared, matched, looked up, or keys of a table."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            parts: list[ast.AST] = [node.left, *node.comparators]
+        elif isinstance(node, ast.Dict):
+            parts = [key for key in node.keys if key is not None]
+        elif isinstance(node, ast.Subscript):
+            parts = [node.slice]
+        elif isinstance(node, ast.MatchValue):
+            parts = [node.value]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            decides = node.func.attr in ("startswith", "endswith", "get", "partition")
+            parts = list(node.args) if decides else []
+        else:
+            continue
+        for part in parts:
+            yield from (n for n in ast.walk(part) if isinstance(n, ast.Constant))
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("suite")])
+def test_the_harness_compares_no_frameworks_name(module: str) -> None:
+    names = _names_of_frameworks()
+    tree = ast.parse(MODULES[module].read_text())
+    found = [f"{node.value!r} in line {node.lineno}" for node in _compared_texts(tree)
+             if node.value in names]
+    assert not found, f"{module}: say it in the adapter's Traits instead"
+
+
+def test_a_comparison_with_a_frameworks_name_would_be_seen() -> None:
+    tree = ast.parse("a = case.framework == 'horovod'\nb = {'torch': 1}\nc = t['tensorflow']")
+    assert [node.value for node in _compared_texts(tree)] == ["horovod", "torch", "tensorflow"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_call_has_more_than_six_positional_arguments(module: str) -> None:
+    calls = [node for node in ast.walk(ast.parse(MODULES[module].read_text()))
+             if isinstance(node, ast.Call) and len(node.args) > 6]
+    assert not [f"line {node.lineno}" for node in calls]

@@ -4,25 +4,42 @@ from __future__ import annotations
 
 import json
 import socket
-from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 
 from adapters.horovod.training.interfaces import interface_of_host
-from suite.contract import builds, gpus
+from adapters.pytorch import build as torch_build
+from adapters.tensorflow import build as tensorflow_build
+from suite.contract import gpus, packages
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
 from suite.contract.splits.strategies import MULTI_WORKER
+from suite.contract.traits import Traits
 
-ENGINES = ("torch", "tensorflow")
-DISTRIBUTIONS = ("horovod",)
-DTYPES = ("float32", "tf32", "bf16")
-# The ends of a pipeline add up the gradients of what they tie.
-COLLECTIVES = {
-    "data": ("all_reduce",), "intra_layer": ("all_reduce",),
-    "inter_layer": ("broadcast", "all_reduce"),
+TRAITS = Traits(
+    engines=("torch", "tensorflow"),
+    distributions=("horovod",),
+    recorded=("horovod",),
+    order=2,
+    dtypes=("float32", "tf32", "bf16"),
+    # Horovod has no send/recv: a hop is a broadcast over two ranks. It has no bfloat16 either.
+    hop="broadcast",
+    low_activations=(),
+    collectives={
+        "data": ("all_reduce",), "intra_layer": ("all_reduce",),
+        # The all-reduce adds up the gradients of a parameter that first and last stage share.
+        "inter_layer": ("broadcast", "all_reduce"),
+    },
+    unswept={"send_recv": "Horovod has none, its hop is the broadcast over two ranks"},
+    environment={
+        "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2",
+        "HOROVOD_CONTROLLER": "gloo", "HOROVOD_CPU_OPERATIONS": "gloo", "HOROVOD_AUTOTUNE": "0",
+    },
+    passed=("NCCL_*",),
+)
+VERSIONS = {
+    "torch": torch_build.torch_version, "tensorflow": tensorflow_build.tensorflow_version,
 }
-UNSWEPT = {"send_recv": "Horovod has none, its hop is the broadcast over two ranks"}
+GPU_PROBLEMS = {"torch": torch_build.gpu_problem, "tensorflow": tensorflow_build.gpu_problem}
 LIBRARIES = {"torch": "mpi_lib_v2", "tensorflow": "mpi_lib"}
 RENDEZVOUS = "adapters.horovod.training.rendezvous"
 BUILD = "`python scripts/build_horovod.py .build/horovod`"
@@ -48,18 +65,18 @@ def unsupported_reason(case: Case) -> str:
 
 def installation_problem(case: Case) -> str:
     """Horovod's libraries fit the engine they were built against, and no other version of it."""
-    return _misfit(case) or builds.gpu_problem(case.engine, case.device) or _without_gpu(case)
+    return _misfit(case) or GPU_PROBLEMS[case.engine](case.device) or _without_gpu(case)
 
 
 def _misfit(case: Case) -> str:
-    folder = builds.folder_of("horovod")
+    folder = packages.folder_of("horovod")
     if folder is None:
         return f"Horovod is not installed: {BUILD} builds it"
     if _library(case.engine) is None:
         return (f"this Horovod was built without the {case.engine} engine: with "
                 f"HOROVOD_GPU_OPERATIONS= in its environment {BUILD} builds both")
     built = json.loads((folder / "metadata.json").read_text())[BUILT_AGAINST[case.engine]]
-    here = _version(case.engine)
+    here = VERSIONS[case.engine]()
     if built != here:
         return (f"Horovod was built against {case.engine} {built}, and {here or 'none'} is "
                 f"installed: {BUILD} builds it anew")
@@ -67,7 +84,7 @@ def _misfit(case: Case) -> str:
 
 
 def _library(engine: str) -> Path | None:
-    folder = builds.folder_of("horovod")
+    folder = packages.folder_of("horovod")
     pattern = f"{engine}/{LIBRARIES[engine]}*.so"
     return next(folder.glob(pattern), None) if folder else None
 
@@ -78,19 +95,6 @@ def _without_gpu(case: Case) -> str:
     if case.device != "cuda" or (library and b"cudaEventRecord" in library.read_bytes()):
         return ""
     return f"this Horovod was built without CUDA: with the CUDA toolkit, {BUILD} builds it anew"
-
-
-def _version(engine: str) -> str:
-    """As the engine calls itself, which is what Horovod's build writes down."""
-    if engine == "torch":
-        return builds.torch_version()
-    return next(filter(None, map(_distribution, ("tensorflow-cpu", "tensorflow"))), "")
-
-
-def _distribution(name: str) -> str:
-    with suppress(metadata.PackageNotFoundError):
-        return metadata.version(name)
-    return ""
 
 
 def _nameless() -> str:
@@ -125,13 +129,7 @@ def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
     """
     count = case.devices
     shared = {
-        "OMP_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        "HOROVOD_CONTROLLER": "gloo",
-        "HOROVOD_CPU_OPERATIONS": "gloo",
         "HOROVOD_GLOO_IFACE": case.interface,
-        "HOROVOD_AUTOTUNE": "0",
         "HOROVOD_HOSTNAME": "localhost",
         "HOROVOD_SIZE": str(count),
         "HOROVOD_LOCAL_SIZE": str(count),

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adapters.pytorch import compiler as compilers
-from suite.contract import builds
+from adapters.pytorch import build, compiler
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
 from suite.contract.splits.strategies import MULTI_WORKER
+from suite.contract.traits import Traits
 
-ENGINES = ("torch",)
-DISTRIBUTIONS = ("torch",)
-DTYPES = ("float32", "tf32", "bf16")
-# The ends of a pipeline add up the gradients of what they tie.
-COLLECTIVES = {
-    "data": ("all_reduce",), "data/fsdp": ("all_gather", "reduce_scatter"),
-    "intra_layer": ("all_reduce",),
-    "inter_layer": ("send_recv", "all_reduce"),
-}
-UNSWEPT: dict[str, str] = {}
+TRAITS = Traits(
+    engines=("torch",),
+    distributions=("torch",),
+    recorded=("torch",),
+    order=0,
+    dtypes=("float32", "tf32", "bf16"),
+    low_activations=("bf16",),
+    collectives={
+        "data": ("all_reduce",),
+        "data/fsdp": ("all_gather", "reduce_scatter"),
+        "intra_layer": ("all_reduce",),
+        # The all-reduce adds up the gradients of a parameter that first and last stage share.
+        "inter_layer": ("send_recv", "all_reduce"),
+    },
+    references=("torch",),
+    environment={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+    passed=("NCCL_*",),
+)
 
 
 def unsupported_reason(case: Case) -> str:
@@ -37,16 +45,14 @@ def unsupported_reason(case: Case) -> str:
 
 def installation_problem(case: Case) -> str:
     """The framework is one package, built with CUDA or without; compiling needs a compiler."""
-    compiler = compilers.problem(case.device) if case.mode == "compiled" else ""
-    return builds.gpu_problem("torch", case.device) or compiler
+    missing = compiler.problem(case.device) if case.mode == "compiled" else ""
+    return build.gpu_problem(case.device) or missing
 
 
 def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
     """One process a device, torch.distributed's documented variables, a file as rendezvous."""
     count = case.devices
     shared = {
-        "OMP_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
         "WORLD_SIZE": str(count),
         "GLOO_SOCKET_IFNAME": case.interface,
         "SUITE_INIT_METHOD": f"file://{(folder / 'rendezvous').resolve()}",
@@ -56,7 +62,7 @@ def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
     scratch = folder / "compiled"
     ranks = [
         shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-        | compilers.own_caches(scratch / str(rank))
+        | compiler.own_caches(scratch / str(rank))
         for rank in range(count)
     ]
     return LaunchPlan(count, ranks, scratch=scratch)

@@ -7,20 +7,36 @@ import socket
 from contextlib import ExitStack
 from pathlib import Path
 
-from suite.contract import builds, gpus
+from adapters.tensorflow import build
+from suite.contract import gpus
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
 from suite.contract.splits.strategies import MULTI_WORKER
+from suite.contract.traits import LOGICAL_DEVICES, Traits
 
-ENGINES = ("tensorflow",)
-DISTRIBUTIONS = ("tensorflow-cpu", "tensorflow")
-COLLECTIVES = {
-    "data": ("all_reduce",), "intra_layer": ("send_recv",), "inter_layer": ("send_recv",),
-    f"data/{MULTI_WORKER}": (),  # the sweep's one process has another transport
-}
-UNSWEPT = dict.fromkeys(
-    ("all_gather", "reduce_scatter", "broadcast"),
-    "the devices of one TensorFlow process reduce and copy, no strategy here does more",
+TRAITS = Traits(
+    engines=("tensorflow",),
+    distributions=build.DISTRIBUTIONS,
+    recorded=("tensorflow", "tensorflow-cpu", "keras"),
+    order=1,
+    placement=LOGICAL_DEVICES,
+    low_activations=("bf16",),
+    collectives={
+        "data": ("all_reduce",), "intra_layer": ("send_recv",), "inter_layer": ("send_recv",),
+        # The sweep runs in one process, and these workers talk between processes.
+        f"data/{MULTI_WORKER}": (),
+    },
+    unswept=dict.fromkeys(
+        ("all_gather", "reduce_scatter", "broadcast"),
+        "the devices of one TensorFlow process reduce and copy, no strategy here does more",
+    ),
+    references=("tensorflow",),
+    environment={
+        "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2",
+        # Keras is not used; TensorFlow would import its current version at start, about 1 s.
+        "TF_USE_LEGACY_KERAS": "1",
+    },
+    passed=("NCCL_*",),
 )
 
 
@@ -43,7 +59,7 @@ def unsupported_reason(case: Case) -> str:
 
 def installation_problem(case: Case) -> str:
     """The framework is one package, built with CUDA or without."""
-    return builds.gpu_problem("tensorflow", case.device)
+    return build.gpu_problem(case.device)
 
 
 def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
@@ -51,11 +67,7 @@ def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
 
     Of ``multi_worker`` each has one, told of the others by TF_CONFIG.
     """
-    shared = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    # Keras is not used here; TensorFlow would import its current version at start, about 1 s.
-    shared["TF_USE_LEGACY_KERAS"] = "1"
-    if case.device == "cpu":
-        shared["CUDA_VISIBLE_DEVICES"] = ""
+    shared = {"CUDA_VISIBLE_DEVICES": ""} if case.device == "cpu" else {}
     if case.variant != MULTI_WORKER:
         # It takes the memory of every GPU that it sees.
         seen = gpus.only(*range(case.devices)) if case.device == "cuda" else {}

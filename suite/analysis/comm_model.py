@@ -9,6 +9,7 @@ from typing import Any
 from suite.analysis.communication import AMONG
 from suite.analysis.link_fit import LinkFit
 from suite.contract.metrics import seconds, size_bytes
+from suite.contract.registry import traits_of
 
 # Inside a step transfer was 2.1 to 2.5 times the sweep's (two CPU cores, gloo): its threads
 # compete with compute.
@@ -33,11 +34,11 @@ def fits_by_kind(
 ) -> dict[str, LinkFit]:
     """The fits that apply to a row, by the kind of communication its trace names.
 
-    A hop is between two devices of however many; Horovod's is a broadcast over two.
+    A hop is between two devices of however many; an adapter may make it of another collective.
     """
     mine = [f for f in fits if (f.framework, f.engine, f.status) == (framework, engine, "ok")]
     found = {f.collective: f for f in mine if f.devices == devices}
-    hop = "broadcast" if framework == "horovod" else "send_recv"
+    hop = traits_of(framework).hop
     for fit in mine:
         if (fit.collective, fit.devices) == (hop, 2):
             found["send_recv"] = fit

@@ -117,7 +117,7 @@ def unfit_reference(reference: Evidence, initial: Arrays) -> str:
     if not any(np.any(reference.parameters[name] != initial[name]) for name in trained):
         return "the float64 reference does not train: no parameter changes in its first steps"
     largest = max(_largest(gradient) for gradient in reference.gradients.values())
-    if largest**2 > FLOAT32.max or largest**2 < FLOAT32.tiny:
+    if not float(FLOAT32.tiny) <= largest**2 <= float(FLOAT32.max):
         return (f"the largest gradient is {largest:.3g}: float32 cannot hold its square, which the "
                 "optimiser keeps")
     return ""

@@ -19,13 +19,12 @@ from suite.config.options import (
     RunConfig,
     build_matrix,
     choose_device,
-    engines,
     resolve,
 )
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.plugins import named
-from suite.contract.registry import manifest
+from suite.contract.registry import adapters, traits_of
 from suite.contract.splits.strategies import COMBINED, VARIANTS
 from suite.contract.workloads import GROUP, WORKLOADS, parameter_count, sizes_of
 from suite.launch.inputs import load_data
@@ -126,15 +125,15 @@ def _state(framework: str) -> str:
     own = software.interpreters([framework])
     if own:
         return f"in {own[framework]}"
-    version = software.installed_version(list(manifest(framework).DISTRIBUTIONS))
+    version = software.installed_version(traits_of(framework).distributions)
     return version or "not installed: run `make run`, or give --python"
 
 
 def list_everything() -> None:
     console = printer()
     frameworks = Table("framework", "engines", "here", title="Frameworks")
-    for name, offered in engines().items():
-        frameworks.add_row(name, ", ".join(offered), _state(name))
+    for name, adapter in adapters().items():
+        frameworks.add_row(name, ", ".join(adapter.traits.engines), adapter.problem or _state(name))
     strategies = Table("strategy", "variants", title="Strategies")
     for name, variants in (VARIANTS | COMBINED).items():
         strategies.add_row(name, ", ".join(variant or DEFAULT for variant in variants))

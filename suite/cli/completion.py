@@ -19,9 +19,10 @@ def completer(what: str) -> Callable[[str], list[str]]:
 def names(what: str) -> list[str]:
     """Every name a user may give for ``what``."""
     from suite.analysis.comparison import COMPARED
-    from suite.config.options import DEFAULT, PRESETS, engines, variant_names
+    from suite.config.options import DEFAULT, PRESETS, variant_names
     from suite.contract.case import DTYPES, MODES
     from suite.contract.plugins import named
+    from suite.contract.registry import engines
     from suite.contract.splits.strategies import COMBINED, STRATEGIES
     from suite.contract.sweep import COLLECTIVES
     from suite.contract.workloads import GROUP, WORKLOADS

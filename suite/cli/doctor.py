@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from suite.cli.console import printer
-from suite.config.options import engines
 from suite.contract.case import Case
-from suite.contract.registry import manifest
+from suite.contract.manifests import manifest
+from suite.contract.registry import adapters, engines, load
 from suite.machine import description, devices, software
 from suite.machine.calibration import gpu_states
 
@@ -40,7 +40,7 @@ class Check:
 
 def diagnose(as_json: bool, out: Path = Path("results")) -> int:
     """0, or 1 where no framework can run."""
-    checks = [*machine_checks(out), *(check for name in engines() for check in framework(name))]
+    checks = [*machine_checks(out), *(check for name in adapters() for check in framework(name))]
     able = any(c.state != PROBLEM for c in checks if c.name.startswith("framework "))
     if as_json:
         found = {"environment": description.describe(), "checks": [asdict(c) for c in checks],
@@ -56,8 +56,8 @@ def diagnose(as_json: bool, out: Path = Path("results")) -> int:
 
 
 def machine_checks(out: Path) -> Iterator[Check]:
-    for check in (cores, affinity, memory, load, governor, throttling, gpu, host_name, loopback,
-                  nccl, namespaces):
+    for check in (cores, affinity, memory, load_average, governor, throttling, gpu, host_name,
+                  loopback, nccl, namespaces):
         yield check()
     yield disk(out)
 
@@ -93,7 +93,7 @@ def memory() -> Check:
     return Check("memory", OK, found)
 
 
-def load() -> Check:
+def load_average() -> Check:
     count, now = len(devices.allowed_cores()), os.getloadavg()[0]
     found = f"{now:.2f} over the last minute on {count} cores"
     if now > BUSY_SHARE * count:
@@ -192,9 +192,13 @@ def disk(out: Path) -> Check:
 
 def framework(name: str) -> Iterator[Check]:
     """A check an engine: installed, and fit for what it was built against."""
+    problem = load(name).problem
+    if problem:
+        yield Check(f"framework {name}", PROBLEM, problem, "mend or remove the package behind it")
+        return
     adapter = manifest(name)
     own = software.interpreters([name])
-    version = software.installed_version(list(adapter.DISTRIBUTIONS))
+    version = software.installed_version(adapter.TRAITS.distributions)
     for engine in engines()[name]:
         label = f"framework {name}" + (f", {engine} engine" if len(engines()[name]) > 1 else "")
         if own:
@@ -203,7 +207,10 @@ def framework(name: str) -> Iterator[Check]:
         if not version:
             yield Check(label, PROBLEM, "not installed", "make run, or give --python")
             continue
-        case = Case(name, engine, "single", "", "mlp", "tiny", "synthetic", "cpu", 1)
+        case = Case(
+            framework=name, engine=engine, strategy="single", variant="", workload="mlp",
+            size="tiny", data="synthetic", device="cpu", devices=1,
+        )
         misfit = adapter.installation_problem(case)
         on_gpus = devices.gpu_count() and adapter.installation_problem(
             replace(case, device="cuda")

@@ -14,17 +14,16 @@ from rich.console import Console
 from suite.analysis.link_fit import LinkFit
 from suite.cli.console import live, printer
 from suite.config.options import (
-    ENGINES,
     Interpreters,
     choose_device,
-    engines,
     known,
     parse_bytes,
     validate,
 )
 from suite.contract.case import SCHEMA_VERSION
 from suite.contract.errors import UsageError
-from suite.contract.registry import manifest
+from suite.contract import registry
+from suite.contract.registry import engines, traits_of
 from suite.contract.sweep import COLLECTIVES, LARGEST_BYTES, Sweep, payload_sizes
 from suite.machine import description, devices
 from suite.measure.links import LinkResults, Plan, link_case, measure_all
@@ -40,7 +39,7 @@ class LinkConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    framework: list[str] = Field(default_factory=lambda: list(ENGINES), min_length=1)
+    framework: list[str] = Field(default_factory=lambda: list(registry.own()), min_length=1)
     collective: list[str] = Field(default_factory=lambda: list(COLLECTIVES), min_length=1)
     devices: int = Field(default=2, ge=2)
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -102,7 +101,7 @@ def build_plans(config: LinkConfig, gpus: int) -> tuple[list[Plan], list[LinkFit
     low, high = _range(config, device)
     plans, refused = [], []
     for framework in dict.fromkeys(config.framework):
-        unswept = manifest(framework).UNSWEPT
+        unswept = traits_of(framework).unswept
         for engine in engines()[framework]:
             case = link_case(framework, engine, device, config.devices, config.interface)
             names = [name for name in config.collective if name not in unswept]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -25,26 +24,25 @@ from pydantic import (
 
 from suite.contract.case import PARITY_STEPS, Case
 from suite.contract.errors import UsageError
-from suite.contract.plugins import ADAPTERS, named
-from suite.contract.registry import manifest
+from suite.contract import registry
+from suite.contract.registry import adapters, engines
 from suite.contract.splits.division import check_divides, division_problem
 from suite.contract.splits.mesh import balances, mesh_of, mesh_text, parse_mesh, parts_of
 from suite.contract.splits.strategies import COMBINED, STRATEGIES, VARIANTS
-from suite.contract.workloads import find_workload, sized_workload
+from suite.contract.workloads import DEFAULT_SIZES, find_workload, sized_workload
 from suite.machine import software
-
-ENGINES = {"pytorch": ("torch",), "tensorflow": ("tensorflow",), "horovod": ("torch", "tensorflow")}
-# What two CPU cores train in a fraction of a second a step.
-DEFAULT_SIZE = {
-    "mlp": "wide", "gpt": "small", "bert": "small", "xlnet": "small",
-    "resnet": "small", "efficientnet": "small",
-}
 
 # Framework -> interpreter: those that are named, over those that are found.
 Interpreters = Annotated[
-    dict[str, str], AfterValidator(lambda named: software.interpreters(ENGINES) | named),
+    dict[str, str], AfterValidator(lambda named: software.interpreters(engines()) | named),
     Field(default_factory=dict, validate_default=True),
 ]
+
+
+LISTS = (
+    "framework", "strategy", "workload", "variant", "mesh", "devices", "dtype", "mode",
+    "accumulate",
+)
 
 
 class RunConfig(BaseModel):
@@ -52,7 +50,7 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    framework: list[str] = Field(default_factory=lambda: list(ENGINES), min_length=1)
+    framework: list[str] = Field(default_factory=lambda: list(registry.own()), min_length=1)
     strategy: list[str] = Field(default_factory=lambda: list(STRATEGIES), min_length=1)
     variant: list[str] = Field(default_factory=list)
     workload: list[str] = Field(default_factory=lambda: ["mlp"], min_length=1)
@@ -96,10 +94,7 @@ class RunConfig(BaseModel):
         return [int(one) if isinstance(one, str) and one.lstrip("-").isdecimal() else one
                 for one in values]
 
-    @field_validator(
-        "framework", "strategy", "workload", "variant", "mesh", "devices", "dtype", "mode",
-        "accumulate",
-    )
+    @field_validator(*LISTS)
     @classmethod
     def _no_repeats(cls, value: list[Any]) -> list[Any]:
         return list(dict.fromkeys(value))
@@ -237,7 +232,8 @@ def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
     """Every case of the matrix; raises :class:`UsageError` for what can never run."""
     # One kind for all numbers of devices: they share their bases.
     device = choose_device(config.device, max(config.devices), gpus, config.oversubscribe)
-    offered = engines()
+    # An adapter that cannot be loaded may be asked for: its rows say why it cannot.
+    offered = {name: adapter.traits.engines for name, adapter in adapters().items()}
     known("framework", config.framework, offered)
     known("strategy", config.strategy, [*STRATEGIES, *COMBINED])
     known("python", list(config.python), offered)
@@ -251,12 +247,14 @@ def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
     speeds = _planned_speeds(config)
     cases = []
     for workload in config.workload:
-        size = find_workload(workload, config.size or DEFAULT_SIZE.get(workload, "")).size
+        size = find_workload(workload, config.size or DEFAULT_SIZES.get(workload, "")).size
         sized_workload(workload, size, config.batch or 0)
         cases += [
             Case(
-                framework, engine, strategy, variant, workload, size, config.data, device, count,
-                dtype, mode, config.steps, config.seed, config.probe_steps, config.warmup,
+                framework=framework, engine=engine, strategy=strategy, variant=variant,
+                workload=workload, size=size, data=config.data, device=device, devices=count,
+                dtype=dtype, mode=mode, steps=config.steps, seed=config.seed,
+                probe_steps=config.probe_steps, warmup_limit=config.warmup,
                 mesh=mesh, global_batch=config.batch or 0, device_speeds=_unequal(speeds, count),
                 oversubscribe=device == "cuda" and count > gpus, accumulate=accumulate,
             )
@@ -332,12 +330,6 @@ def _check_splits(cases: list[Case]) -> None:
     for group in ways.values():
         if all(map(division_problem, group)):
             check_divides(group[0])
-
-
-def engines() -> dict[str, Sequence[str]]:
-    """Framework -> its engines: the suite's own, and what other packages add."""
-    added = {name: manifest(name).ENGINES for name in named(ADAPTERS)}
-    return added | ENGINES
 
 
 def variant_names() -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from suite.contract.case import Case, Rank
+from suite.contract.traits import Traits
 from suite.contract.workloads import Weights
 
 
@@ -72,18 +73,9 @@ class LaunchPlan:
 
 
 class Manifest(Protocol):
-    """Module ``adapters.<framework>``: answers without importing the framework.
+    """Module ``adapters.<framework>``: answers about cases without importing the framework."""
 
-    ``COLLECTIVES[strategy]`` are those to sweep for a parallel strategy, or
-    ``COLLECTIVES["strategy/variant"]`` where a variant calls others; ``UNSWEPT`` says of those
-    that a link session (``link.py``) does not offer why. ``DTYPES`` are the formats it trains in,
-    float32 alone where a manifest names none.
-    """
-
-    ENGINES: Sequence[str]
-    DISTRIBUTIONS: Sequence[str]
-    COLLECTIVES: Mapping[str, Sequence[str]]
-    UNSWEPT: Mapping[str, str]
+    TRAITS: Traits
 
     def unsupported_reason(self, case: Case) -> str:
         """Empty when the framework can run the case, else why not."""

@@ -6,11 +6,13 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from suite.contract.registry import label, traits_of
 from suite.contract.splits.batches import statistics_groups
 from suite.contract.splits.mesh import Mesh, mesh_of, mesh_shape, mesh_text
 from suite.contract.splits.schedule import micro_batches
 from suite.contract.splits.stages import stage_count
 from suite.contract.splits.strategies import COMPRESSIONS
+from suite.contract.traits import LOGICAL_DEVICES
 from suite.contract.workloads import Workload, find_workload, sized_workload
 
 SCHEMA_VERSION = 2
@@ -68,7 +70,7 @@ class Case:
     @property
     def case_id(self) -> str:
         """Folder-safe name, unique in a run."""
-        name = self.framework if self.framework != "horovod" else f"horovod-{self.engine}"
+        name = label(self.framework, self.engine).replace("/", "-")
         strategy = f"{self.strategy}-{self.variant}" if self.variant else self.strategy
         count = mesh_shape(mesh_text(self.strategy, self.axes)) or self.devices
         planned = "-".join(f"{speed:g}" for speed in self.device_speeds)
@@ -79,6 +81,16 @@ class Case:
         if self.accumulate > 1:
             kind += f".accumulate{self.accumulate}"
         return f"{name}.{strategy}.{self.workload_id}.{self.device}{count}{speeds}{kind}"
+
+    @property
+    def placed(self) -> bool:
+        """Whether one process drives all devices, which exchange tensors by copies."""
+        return traits_of(self.framework).placement == LOGICAL_DEVICES
+
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes of an entry of an activation that travels between devices."""
+        return 2 if self.dtype in traits_of(self.framework).low_activations else 4
 
     @property
     def core_rate_applies(self) -> bool:

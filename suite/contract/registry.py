@@ -1,13 +1,91 @@
-"""The adapters that are here, by the name of their framework."""
+"""Which adapters are here, and their traits; a broken one is a reason, never an exception."""
 
 from __future__ import annotations
 
 import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from types import ModuleType
 
-from suite.contract.adapter import Manifest
-from suite.contract.plugins import adapter_package
+from suite.contract.plugins import ADAPTERS, adapter_package, named
+from suite.contract.traits import Traits
+
+# What the module of an adapter has to offer beside its traits.
+FUNCTIONS = ("unsupported_reason", "installation_problem", "launch_plan")
+UNKNOWN = Traits(engines=("unknown",), distributions=(), collectives={})
 
 
-def manifest(framework: str) -> Manifest:
-    """The adapter's manifest; loads no framework."""
-    return importlib.import_module(adapter_package(framework))  # type: ignore[return-value]
+@dataclass(frozen=True)
+class Adapter:
+    """One adapter: its module, or in ``problem`` why it cannot be loaded."""
+
+    framework: str
+    module: ModuleType | None
+    problem: str = ""
+
+    @property
+    def traits(self) -> Traits:
+        """Its traits; those of an adapter without any properties where it cannot be loaded."""
+        return UNKNOWN if self.module is None else self.module.TRAITS
+
+
+@cache
+def load(framework: str) -> Adapter:
+    """Imports an adapter's manifest, which imports no framework, and checks it once."""
+    try:
+        module = importlib.import_module(adapter_package(framework))
+    except (Exception, SystemExit) as error:  # a third party may raise anything
+        return Adapter(framework, None, f"cannot be loaded: {type(error).__name__}: {error}")
+    problem = _problem(module)
+    return Adapter(framework, None if problem else module, problem)
+
+
+def _problem(module: ModuleType) -> str:
+    traits = getattr(module, "TRAITS", None)
+    if not isinstance(traits, Traits):
+        return (f"cannot be loaded: {module.__name__}.TRAITS is {type(traits).__name__}, expected "
+                "suite.contract.traits.Traits")
+    missing = [name for name in FUNCTIONS if not callable(getattr(module, name, None))]
+    if missing:
+        return f"cannot be loaded: {module.__name__} has no function {', '.join(missing)}"
+    wrong = traits.problem()
+    return f"cannot be loaded: {wrong}" if wrong else ""
+
+
+@cache
+def own() -> tuple[str, ...]:
+    """Frameworks of the project's own adapters, in their order; they make the default matrix."""
+    spec = find_spec("adapters")
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    names = [found.name for found in pkgutil.iter_modules(folders) if found.ispkg]
+    return tuple(sorted(names, key=lambda name: (load(name).traits.order, name)))
+
+
+def adapters() -> Mapping[str, Adapter]:
+    """Framework -> adapter: the project's own, then those that other packages bring."""
+    names = dict.fromkeys([*own(), *sorted(named(ADAPTERS))])
+    return {name: load(name) for name in names}
+
+
+def engines() -> dict[str, tuple[str, ...]]:
+    """Framework -> its engines; without adapters that cannot be loaded."""
+    return {name: found.traits.engines for name, found in adapters().items() if not found.problem}
+
+
+def traits_of(framework: str) -> Traits:
+    """Traits of a framework; those of an unknown adapter where it is not installed here."""
+    return load(framework).traits
+
+
+def label(framework: str, engine: str) -> str:
+    """What readers call a framework's engine: ``pytorch``, ``horovod/torch``."""
+    return framework if traits_of(framework).engines == (engine,) else f"{framework}/{engine}"
+
+
+def forget() -> None:
+    """Forgets what was loaded; for tests, which plant adapters."""
+    for cached in (load, own, named):
+        cached.cache_clear()

@@ -1,33 +1,48 @@
-"""One launch: a fresh group of worker processes, bounded in time, killed as a group."""
+"""One launch: a fresh group of worker processes, bounded in time, ended as a group."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import shutil
-import signal
-import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+import psutil
 
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
-from suite.contract.registry import manifest
+from suite.contract.errors import UsageError
+from suite.contract.manifests import manifest
+from suite.contract.registry import traits_of
+from suite.launch import failures
+from suite.launch.environment import ROOT, worker_environment
+from suite.launch.processes import POLL_SECONDS, ProcessGroup
+from suite.launch.records import read_records
 
-ROOT = Path(__file__).resolve().parents[2]
-POLL_SECONDS, SETTLE_SECONDS, GRACE_SECONDS, HELPER_SECONDS = 0.02, 0.5, 3.0, 30.0
-WORDS = 200
+# How long the ranks that lost another one may take to end by themselves.
+SETTLE_SECONDS, HELPER_SECONDS = 0.5, 30.0
+# A worker that floods its log would fill the disk.
+LOG_LIMIT_BYTES = 64 << 20
+TRAIN = "suite.ranks.train"
 Guard = Callable[[Sequence[int]], str]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a launch ended: status ok, failed, timeout or oom, and the reason in words."""
+    """How a launch ended.
+
+    Attributes:
+        status: ``ok``, ``failed``, ``timeout`` or ``oom``.
+        reason: In words, empty for ``ok``.
+        seconds: From the start of the first process to the end of the last one.
+        records: The ranks' records in the order of ranks; of a launch that failed, those that
+            were written before.
+    """
 
     status: str
     reason: str
@@ -35,188 +50,186 @@ class Outcome:
     records: list[dict[str, Any]]
 
 
-def launch(
-    case: Case,
-    case_path: Path,
-    inputs_path: Path,
-    folder: Path,
-    cores: list[int],
-    timeout_s: float,
-    python: str = sys.executable,
-    worker: str = "suite.ranks.train",
-    prefixes: Sequence[Sequence[str]] = (),
-    guard: Guard | None = None,
-) -> Outcome:
-    """Runs the group to its end, each rank pinned to its equal share of ``cores``, or to one.
+@dataclass(frozen=True)
+class LaunchRequest:
+    """What to launch, and within which bounds.
 
-    ``worker`` is the module that each rank runs and ``inputs_path`` the file it reads.
-    ``prefixes[i]`` is a command that rank i is started through (``ip netns exec …``, ``numactl …``)
-    and must become the worker by exec; the helper goes through rank 0's. ``guard`` looks at the
-    workers' process ids every ``POLL_SECONDS``; what it says ends the group as ``oom``.
+    Attributes:
+        case: The case; its adapter says how many processes there are.
+        case_path: The case as JSON, which every rank reads.
+        inputs_path: A file that ``worker`` reads: batches, or the plan of a sweep.
+        folder: Of this launch; what an earlier one left in it is removed.
+        cores: Each rank is pinned to its equal share of them, or to one.
+        timeout_seconds: When a group that has not finished is ended.
+        python: Interpreter of the workers.
+        worker: Module that each rank runs.
+        prefixes: ``prefixes[i]`` is a command that rank i is started through (``ip netns exec …``,
+            ``numactl …``) and that becomes the worker by exec; the helper goes through rank 0's.
+        guard: Looks at the workers' process ids again and again; what it says ends the group as
+            ``oom``.
+        expects_records: Whether each rank has to leave ``rank-N.json`` in ``folder``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    # A folder may be used again after an interruption; what a dead group left must not count.
-    for leftover in folder.iterdir():
+
+    case: Case
+    case_path: Path
+    inputs_path: Path
+    folder: Path
+    cores: Sequence[int]
+    timeout_seconds: float
+    python: str = sys.executable
+    worker: str = TRAIN
+    prefixes: Sequence[Sequence[str]] = ()
+    guard: Guard | None = None
+    expects_records: bool = True
+
+    def prefix(self, rank: int) -> Sequence[str]:
+        """The command that a rank is started through; empty for none."""
+        return self.prefixes[rank] if self.prefixes else ()
+
+
+Launcher = Callable[[LaunchRequest], Outcome]
+
+
+class LaunchError(Exception):
+    """The group could not be started; the text is the reason."""
+
+
+def launch(request: LaunchRequest) -> Outcome:
+    """Runs a group to its end.
+
+    Whatever goes wrong around a launch is this launch's outcome, so that a run goes on with its
+    other cases: an interpreter that cannot be executed, a record that is missing or truncated.
+    """
+    began = time.monotonic()
+    try:
+        _clear(request)
+        plan = manifest(request.case.framework).launch_plan(
+            request.case, request.folder, request.python
+        )
+        status, reason = _run(request, plan, began)
+        records = read_records(request.folder)
+    except (LaunchError, OSError, UsageError, ValueError) as error:
+        words = str(error) if isinstance(error, LaunchError) else f"{type(error).__name__}: {error}"
+        status, reason, records = "failed", words, []
+    if status == "failed" and failures.out_of_memory(failures.log_of(request.folder)):
+        status = "oom"
+    return Outcome(status, reason, time.monotonic() - began, records)
+
+
+def _clear(request: LaunchRequest) -> None:
+    """A folder may be used again after an interruption: what a dead group left must not count."""
+    request.folder.mkdir(parents=True, exist_ok=True)
+    for leftover in request.folder.iterdir():
         if leftover.is_dir():
             shutil.rmtree(leftover)
-        elif leftover != case_path:
+        elif leftover != request.case_path:
             leftover.unlink()
-    plan = manifest(case.framework).launch_plan(case, folder, python)
-    began = time.monotonic()
-    group: list[subprocess.Popen[bytes]] = []
-    with (folder / "worker.log").open("ab") as log:
+
+
+def _run(request: LaunchRequest, plan: LaunchPlan, began: float) -> tuple[str, str]:
+    """Status and reason of the group, which has ended when this returns."""
+    temporary = Path(tempfile.mkdtemp(prefix="suite-"))
+    environment = worker_environment(traits_of(request.case.framework), temporary)
+    with (request.folder / "worker.log").open("ab") as log:
+        group = ProcessGroup(log, environment, ROOT)
         try:
-            extra = _start_helper(plan, group, log, prefixes[0] if prefixes else ())
-            for index in range(plan.processes):
-                files = (case_path, inputs_path, folder)
-                command = [python, "-m", worker, *_arguments(files, index, plan, cores)]
-                command[:0] = prefixes[index] if prefixes else ()
-                group.append(_spawn(command, plan.environment[index] | extra, log))
-            workers = group[-plan.processes :]
-            status, reason = _wait(workers, began + timeout_s, timeout_s, guard, folder)
-        except RuntimeError as error:
-            status, reason = "failed", str(error)
+            workers = _start(request, plan, group)
+            status, reason = _wait(request, workers, began + request.timeout_seconds)
+            if status == "timeout":
+                group.ask_for_stacks(workers)
+                failures.keep_stacks(len(workers), request.folder)
         finally:
-            _kill(group)
-            if plan.scratch:
-                shutil.rmtree(plan.scratch, ignore_errors=True)
-    seconds = time.monotonic() - began
-    if status == "failed":
-        log_text = (folder / "worker.log").read_text(errors="replace")
-        status = "oom" if out_of_memory(log_text) else "failed"
-    records = [json.loads(path.read_text()) for path in sorted(folder.glob("rank-*.json"))]
-    return Outcome(status, reason, seconds, records)
+            survivors = group.end()
+            for folder in filter(None, (plan.scratch, temporary)):
+                shutil.rmtree(folder, ignore_errors=True)
+    if survivors:
+        return "failed", f"{reason}; processes that SIGKILL did not end: {survivors}".lstrip("; ")
+    return status, reason
 
 
-def _arguments(
-    files: tuple[Path, ...], index: int, plan: LaunchPlan, cores: list[int]
-) -> list[str]:
-    share = len(cores) // plan.processes
-    mine = cores[index * share : (index + 1) * share] or [cores[index % len(cores)]]
-    names = ",".join(map(str, mine))
-    return [*(str(path.resolve()) for path in files), str(index), str(plan.processes), names]
+def _start(
+    request: LaunchRequest, plan: LaunchPlan, group: ProcessGroup
+) -> list[psutil.Popen]:
+    extra = _start_helper(request, plan, group)
+    return [
+        group.start(_command(request, rank, plan), plan.environment[rank] | extra)
+        for rank in range(plan.processes)
+    ]
 
 
-def _spawn(command: list[str], extra: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-    # The working directory too: a workload may be named from there.
-    paths = filter(None, (str(ROOT), os.environ.get("PYTHONPATH"), str(Path.cwd())))
-    own = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
-    environment = os.environ | own | extra
-    return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT, env=environment,
-        start_new_session=True,
-    )
+def _command(request: LaunchRequest, rank: int, plan: LaunchPlan) -> list[str]:
+    paths = (request.case_path, request.inputs_path, request.folder)
+    return [
+        *request.prefix(rank), request.python, "-m", request.worker,
+        *(str(path.resolve()) for path in paths), str(rank), str(plan.processes),
+        ",".join(map(str, share_of_cores(request.cores, rank, plan.processes))),
+    ]
+
+
+def share_of_cores(cores: Sequence[int], rank: int, processes: int) -> list[int]:
+    """The cores of one rank: an equal share, or a single core where there are too few."""
+    share = len(cores) // processes
+    return list(cores[rank * share : (rank + 1) * share]) or [cores[rank % len(cores)]]
 
 
 def _start_helper(
-    plan: LaunchPlan, group: list[subprocess.Popen[bytes]], log: IO[bytes],
-    prefix: Sequence[str],
+    request: LaunchRequest, plan: LaunchPlan, group: ProcessGroup
 ) -> dict[str, str]:
+    """Variables that the helper gives to every worker, once it is ready."""
     if not plan.helper or plan.helper_output is None:
         return {}
-    helper = _spawn([*prefix, *plan.helper], {}, log)
-    group.append(helper)
-    deadline = time.monotonic() + HELPER_SECONDS
+    helper = group.start([*request.prefix(0), *plan.helper], {})
+    deadline = time.monotonic() + min(HELPER_SECONDS, request.timeout_seconds)
     while not plan.helper_output.exists():
         if helper.poll() is not None:
-            raise RuntimeError(f"the launcher's helper ended with code {helper.returncode}")
+            raise LaunchError(f"the launcher's helper ended with code {helper.returncode}")
         if time.monotonic() > deadline:
-            raise RuntimeError(f"the launcher's helper was not ready in {HELPER_SECONDS:.0f} s")
+            raise LaunchError("the launcher's helper was not ready in time")
         time.sleep(POLL_SECONDS)
-    return dict(json.loads(plan.helper_output.read_text()))
+    return dict(json.loads(plan.helper_output.read_text(encoding="utf-8")))
 
 
 def _wait(
-    workers: list[subprocess.Popen[bytes]], deadline: float, timeout_s: float,
-    guard: Guard | None, folder: Path,
+    request: LaunchRequest, workers: Sequence[psutil.Popen], deadline: float
 ) -> tuple[str, str]:
     """A rank that dies ends the group: the others would wait for it forever."""
     while True:
         codes = [worker.poll() for worker in workers]
         if any(codes):
-            return "failed", _first_failure(_settled(workers), folder)
+            return "failed", failures.first_failure(_settled(workers), request.folder)
+        if (rank := _empty_handed(request, codes)) is not None:
+            return "failed", failures.left_without_record(rank, request.folder)
         if all(code == 0 for code in codes):
             return "ok", ""
         if time.monotonic() > deadline:
-            return "timeout", f"not finished after {timeout_s:g} s"
-        if guard and (said := guard([worker.pid for worker in workers])):
-            return "oom", said
+            busy = failures.still_busy(len(workers), request.folder)
+            return "timeout", f"not finished after {request.timeout_seconds:g} s: {busy}"
+        if said := _exceeded(request, workers):
+            return said
         time.sleep(POLL_SECONDS)
 
 
-def _settled(workers: list[subprocess.Popen[bytes]]) -> list[int | None]:
+def _settled(workers: Sequence[psutil.Popen]) -> list[int | None]:
     """The ranks' exit codes once those that one rank's end takes along have ended too."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while any(worker.poll() is None for worker in workers) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
-    return [worker.returncode for worker in workers]
+    return [worker.poll() for worker in workers]
 
 
-def _first_failure(codes: list[int | None], folder: Path) -> str:
-    """The failure that caused the others, in words.
-
-    A rank that was killed says nothing and the others complain of it, so a signal comes first; but
-    ``SIGABRT`` is also how a framework's threads end when they lose another rank. Of the rest the
-    error that was raised first is the cause (``suite.ranks.train.last_words``).
-    """
-    failures = {
-        rank: json.loads(path.read_text())
-        for rank in range(len(codes))
-        if (path := folder / f"failure-{rank}.json").exists()
-    }
-
-    def order(rank: int) -> tuple[bool, bool, float]:
-        killed = (codes[rank] or 0) < 0 and codes[rank] != -signal.SIGABRT
-        return not killed, rank not in failures, failures.get(rank, {}).get("raised_at_s", 0.0)
-
-    rank = min((rank for rank, code in enumerate(codes) if code or rank in failures), key=order)
-    words = failures[rank]["error"] if rank in failures else ""
-    if not failures:
-        words = _last_error((folder / "worker.log").read_text(errors="replace"))
-    return f"rank {rank} {_ended(codes[rank])}" + (f": {words[:WORDS]}" if words else "")
+def _empty_handed(request: LaunchRequest, codes: Sequence[int | None]) -> int | None:
+    """The first rank that ended with code 0 before it wrote its record."""
+    if not request.expects_records:
+        return None
+    ended = [rank for rank, code in enumerate(codes) if code == 0]
+    return next((r for r in ended if not (request.folder / f"rank-{r}.json").exists()), None)
 
 
-def _ended(code: int | None) -> str:
-    if code is None:
-        return "failed"
-    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"
-    return f"ended with {how}"
-
-
-def _kill(group: list[subprocess.Popen[bytes]]) -> None:
-    """Each process leads a session of its own, so its children go with it."""
-    _signal(group, signal.SIGTERM)
-    deadline = time.monotonic() + GRACE_SECONDS
-    while any(p.poll() is None for p in group) and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-    _signal(group, signal.SIGKILL)
-    for process in group:
-        process.wait()
-
-
-def _signal(group: list[subprocess.Popen[bytes]], number: signal.Signals) -> None:
-    for process in group:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number)
-
-
-OOM_MARKS = ("out of memory", "Out of memory", "OutOfMemoryError", "MemoryError",
-             "RESOURCE_EXHAUSTED", "ResourceExhaustedError", "Dst tensor is not initialized",
-             "OOM when allocating", "can't allocate memory", "std::bad_alloc",
-             "STATUS_ALLOC_FAILED")
-
-
-def out_of_memory(log: str) -> bool:
-    """Whether a rank's log says so, in the words of a framework or of CUDA's libraries."""
-    return any(mark in log for mark in OOM_MARKS)
-
-
-def _last_error(log: str) -> str:
-    """The last line of a traceback says more than an exit code."""
-    errors = [line for line in log.splitlines() if _is_error(line)]
-    return errors[-1] if errors else ""
-
-
-def _is_error(line: str) -> bool:
-    head = line.split(":", 1)[0]
-    return ":" in line and " " not in head and head.endswith(("Error", "Exception", "Exit"))
+def _exceeded(
+    request: LaunchRequest, workers: Sequence[psutil.Popen]
+) -> tuple[str, str] | None:
+    """The bound that the group has left, of memory or of its log."""
+    if (request.folder / "worker.log").stat().st_size > LOG_LIMIT_BYTES:
+        return "failed", f"the ranks wrote more than {LOG_LIMIT_BYTES >> 20} MiB to their log"
+    said = request.guard([worker.pid for worker in workers]) if request.guard else ""
+    return ("oom", said) if said else None

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from suite.config.options import RunConfig
 from suite.contract.case import Case
-from suite.launch.group import Guard, Outcome, launch
+from suite.launch.group import TRAIN, Guard, Launcher, LaunchRequest, Outcome, launch
 from suite.launch.inputs import load_data
 from suite.machine import devices
-
-Launcher = Callable[..., Outcome]
 
 
 class Starter:
@@ -26,16 +22,22 @@ class Starter:
         self.cores = devices.allowed_cores()
         self._inputs: dict[str, Path] = {}
 
-    def start(self, case: Case, folder: Path, block: int = 0, **more: Any) -> Outcome:
-        """A launch of ``case`` in ``folder``, to its end."""
-        inputs = self._prepared(case)
-        folder.mkdir(parents=True, exist_ok=True)
-        case.write(folder / "case.json")
-        python = self.config.python.get(case.framework, sys.executable)
-        return self.launcher(
+    def start(
+        self, case: Case, folder: Path, block: int = 0, worker: str = TRAIN,
+        guard: Guard | None = None,
+    ) -> Outcome:
+        """Launches ``case`` in ``folder``, to its end; an error on the way is its outcome."""
+        try:
+            inputs = self._prepared(case)
+            folder.mkdir(parents=True, exist_ok=True)
+            case.write(folder / "case.json")
+        except OSError as error:  # a full disk, a folder that was taken away
+            return Outcome("failed", f"{type(error).__name__}: {error}", 0.0, [])
+        return self.launcher(LaunchRequest(
             case, folder / "case.json", inputs, folder, self.cores_of(case, block),
-            self.config.timeout, python, **more,
-        )
+            self.config.timeout, python=self.config.python.get(case.framework, sys.executable),
+            worker=worker, guard=guard,
+        ))
 
     def probe(self, case: Case, of: Case, folder: Path, guard: Guard) -> Outcome:
         """A guarded launch of ``case`` that proves nothing, on samples of the case ``of``."""

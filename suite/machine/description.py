@@ -6,6 +6,7 @@ import os
 import platform
 from typing import Any
 
+from suite.contract.registry import adapters
 from suite.machine.devices import allowed_cores, gpu_count, gpu_names
 from suite.machine.gpu_peaks import datasheet_flops
 from suite.machine.software import installed_version
@@ -15,6 +16,7 @@ def describe() -> dict[str, Any]:
     """Facts for ``run.json``; memory in bytes."""
     import psutil
 
+    recorded = [name for adapter in adapters().values() for name in adapter.traits.recorded]
     return {
         "platform": platform.platform(),
         "python": platform.python_version(),
@@ -29,7 +31,7 @@ def describe() -> dict[str, Any]:
         "load_average": list(os.getloadavg()),
         "versions": {
             name: installed_version((name,))
-            for name in ("torch", "tensorflow", "tensorflow-cpu", "keras", "horovod", "numpy")
+            for name in (*recorded, "numpy")
         },
     }
 

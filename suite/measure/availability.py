@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from suite.contract.case import Case
-from suite.contract.registry import manifest
+from suite.contract.manifests import manifest
+from suite.contract.registry import load, traits_of
 from suite.contract.splits.division import division_problem
 from suite.contract.splits.shares import unplannable
 from suite.machine import software
@@ -18,11 +19,13 @@ def unsupported_reason(case: Case, python: Mapping[str, str]) -> str:
 
 def adapter_problem(case: Case, python: Mapping[str, str]) -> str:
     """The same, whether or not the workload comes apart into equal shares."""
-    adapter = manifest(case.framework)
+    if problem := load(case.framework).problem:
+        return problem
+    adapter, traits = manifest(case.framework), traits_of(case.framework)
     if not getattr(case.spec, f"{case.engine}_module", "unknown"):
         return f"{case.workload} is not written for {case.engine}"
     if case.framework not in python:
-        if not software.installed_version(list(adapter.DISTRIBUTIONS)):
+        if not software.installed_version(traits.distributions):
             return f"{case.framework} is not installed: make run installs it, or give --python"
         problem = adapter.installation_problem(case)
         if problem:
@@ -35,7 +38,7 @@ def _no_such_format(case: Case) -> str:
     """An adapter that does not offer a format must not quietly compute in another."""
     if case.dtype == "tf32" and case.device != "cuda":
         return "TF32 is a format of NVIDIA's tensor cores: a CPU device has none"
-    offered = getattr(manifest(case.framework), "DTYPES", ("float32",))
+    offered = traits_of(case.framework).dtypes
     if case.dtype in (*offered, "float64"):
         return ""
     return f"{case.framework} offers {', '.join(offered)}, not {case.dtype}"

@@ -10,15 +10,14 @@ from typing import Any
 
 from suite.analysis.link_fit import FIT_COLUMNS, SAMPLE_COLUMNS, LinkFit, fit_links
 from suite.contract.case import Case
-from suite.contract.registry import manifest
+from suite.contract.registry import label, traits_of
 from suite.contract.sweep import Sweep, payload_sizes
 from suite.contract.workloads import parameter_count
-from suite.launch.group import Outcome, launch
+from suite.launch.group import Launcher, LaunchRequest, Outcome, launch
 from suite.machine import devices
 from suite.measure.availability import adapter_problem
 from suite.runfolder import files
 
-Launcher = Callable[..., Outcome]
 WORKER = "suite.ranks.sweep"
 # The sweep of a run: short, and no larger than what a step may move at once.
 RUN_SECONDS, RUN_REPETITIONS, RUN_FACTOR = 1.5, 20, 4
@@ -30,7 +29,8 @@ def link_case(
 ) -> Case:
     """A sweep trains nothing: the workload only fills the case."""
     return Case(
-        framework, engine, "data", "", "mlp", "tiny", "synthetic", device, devices,
+        framework=framework, engine=engine, strategy="data", variant="", workload="mlp",
+        size="tiny", data="synthetic", device=device, devices=devices,
         interface=interface,
     )
 
@@ -45,7 +45,7 @@ class Plan:
     @property
     def name(self) -> str:
         case = self.case
-        whose = case.framework if case.framework != "horovod" else f"horovod-{case.engine}"
+        whose = label(case.framework, case.engine).replace("/", "-")
         return f"link.{whose}.{case.device}{case.devices}"
 
 
@@ -95,10 +95,10 @@ def measure(
     plan.case.write(case_path)
     plan.sweep.write(sweep_path)
     cores = devices.allowed_cores()[: plan.case.devices]
-    outcome = launcher(
-        plan.case, case_path, sweep_path, mine / "launch-0", cores, timeout_s, python,
+    outcome = launcher(LaunchRequest(
+        plan.case, case_path, sweep_path, mine / "launch-0", cores, timeout_s, python=python,
         worker=WORKER, prefixes=prefixes,
-    )
+    ))
     records = outcome.records if outcome.status == "ok" else []
     return [row for record in records for row in _rows(plan.case, record)], outcome
 
@@ -140,8 +140,7 @@ def plans_for_run(cases: Sequence[Case]) -> list[Plan]:
 
 
 def _collectives(case: Case, axis: str) -> Sequence[str]:
-    used = manifest(case.framework).COLLECTIVES
-    return used.get(f"{axis}/{case.variant}", used[axis])
+    return traits_of(case.framework).collectives_of(axis, case.variant)
 
 
 def _run_sweep(users: Sequence[tuple[Case, str]], devices: int) -> Sweep:

@@ -12,8 +12,8 @@ from suite.analysis.memory_frontier import COLUMNS, FAILED, OK, OOM, FrontierPro
 from suite.analysis.rows import CaseResult, step_seconds
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
+from suite.contract.manifests import manifest
 from suite.contract.metrics import size_bytes
-from suite.contract.registry import manifest
 from suite.contract.splits.division import check_divides
 from suite.launch.group import Outcome
 from suite.machine.memory import Guard, available_bytes, margin_bytes
@@ -131,7 +131,10 @@ def judge_probe(case_id: str, batch: int, outcome: Outcome, allowed: int) -> Fro
         status = OOM
         reason = f"a process held {size_bytes(peak)} of memory, its limit is {size_bytes(allowed)}"
     seconds = float(statistics.median(step_seconds(records))) if status == OK else None
-    return FrontierProbe(case_id, batch, status, reason, peak, seconds, allowed or None)
+    return FrontierProbe(
+        case_id=case_id, batch=batch, status=status, reason=reason, peak_memory_bytes=peak,
+        step_time_s=seconds, limit_bytes=allowed or None,
+    )
 
 
 def write_probes(folder: Path, results: Sequence[CaseResult]) -> None:

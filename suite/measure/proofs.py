@@ -12,13 +12,21 @@ import numpy as np
 from suite.analysis.parity import Drift, Evidence, Verdict, check, measure_drift
 from suite.analysis.rounding import ROUNDOFF, check_compression, check_precision
 from suite.contract.case import PARITY_STEPS, Case
+from suite.contract.registry import adapters, load
 from suite.contract.workloads import Weights, initial_weights
 from suite.launch.starter import Starter
 from suite.measure.availability import unsupported_reason
 from suite.runfolder.reading import PROOF, ranks
 
-# Whose single device the others are held against, the first that is here.
-REFERENCES = (("pytorch", "torch"), ("tensorflow", "tensorflow"))
+
+def references(asked: str) -> list[tuple[str, str]]:
+    """(framework, engine) whose single device may compute a reference, the preferred one first.
+
+    The adapter that is to be proven comes last: a reference of another one shares no code with it.
+    """
+    offered = dict(adapters()) | {asked: load(asked)}
+    return [(name, engine) for name, adapter in offered.items()
+            for engine in adapter.traits.references]
 
 
 class Proofs:
@@ -65,7 +73,7 @@ class Proofs:
                 accumulate=1,
                 statistics_groups=asked.spec.global_batch if alone else asked.groups,
             )
-            for framework, engine in REFERENCES
+            for framework, engine in references(asked.framework)
         ]
         python = self.starter.config.python
         return next((case for case in cases if not unsupported_reason(case, python)), None)

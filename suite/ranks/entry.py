@@ -1,8 +1,9 @@
-"""How a worker process begins and ends."""
+"""How a worker process begins, says where it is, and ends."""
 
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import gc
 import json
 import os
@@ -17,20 +18,40 @@ from pathlib import Path
 from suite.contract.case import Case, Rank
 from suite.contract.files import write_atomically
 
+IMPORT, RENDEZVOUS, PROOF, WARM_UP = "import", "rendezvous", "proof", "warm-up"
+CLEAN, TIMED, TRACED, SILENT = "clean steps", "timed steps", "traced steps", "silent steps"
+TEARDOWN, RECORD = "teardown", "record"
+
 
 def arrive() -> tuple[Case, Path, Rank]:
-    """Pins this process before anything is imported; the case, what it reads, and its rank."""
+    """Pins this process to its cores before anything is imported.
+
+    Threads that a framework starts keep the affinity of the moment they start, so it has to be set
+    first. ``SIGUSR1`` makes the process write all its threads' Python stacks to ``stack-N.txt``.
+
+    Returns:
+        The case, the path of the file that the worker reads, and which rank this process is.
+    """
     _die_with_parent()
     case_path, inputs_path, folder, index, processes, cores = sys.argv[1:7]
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
     rank = Rank(int(index), int(processes), Path(folder))
+    enter(rank, IMPORT)
+    # A file a rank: stacks of several ranks in one log would run into each other. It stays open.
+    stacks = (rank.folder / f"stack-{rank.index}.txt").open("w")
+    faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)
     return Case.read(Path(case_path)), Path(inputs_path), rank
+
+
+def enter(rank: Rank, phase: str) -> None:
+    """Leaves the name of the phase that begins, for whoever has to say where a launch failed."""
+    (rank.folder / f"phase-{rank.index}").write_text(phase, encoding="utf-8")
 
 
 @contextmanager
 def swift_start() -> Iterator[None]:
-    """While frameworks are imported and a session is built: without what only costs time.
+    """Saves time while frameworks are imported and a session is built.
 
     Collecting garbage among a million objects that all stay takes a fifth of an import. Keras,
     which TensorFlow imports, imports scikit-learn, and with it SciPy, only to wrap it for others.
@@ -49,10 +70,10 @@ def swift_start() -> Iterator[None]:
 def last_words(rank: Rank) -> Iterator[None]:
     """A rank that fails ends at once, with its traceback, and leaves ``failure-N.json``.
 
-    Leaving the group would wait for the others, who wait for this rank; an interpreter that exits
-    in the middle of a collective is aborted by gloo's threads. The others soon fail too, since they
-    lose this one: the times (``time.monotonic``, one clock for a host's processes) tell whose
-    failure was the first.
+    Leaving the group in order would wait for the others, who wait for this rank; an interpreter
+    that exits in the middle of a collective is aborted by gloo's threads. The others soon fail too,
+    since they lose this rank. The time of each failure (``time.monotonic``, which is one clock for
+    all processes of a host) tells which failure was the first.
     """
     try:
         yield
@@ -69,7 +90,7 @@ def leave() -> None:
     """Ends the process once its record is whole.
 
     A framework's threads that die badly at interpreter exit (gloo aborts now and then while its
-    futures still hold Python callbacks) must not turn it into a failure.
+    futures still hold Python callbacks) must not turn a success into a failure.
     """
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,9 +1,8 @@
-"""One rank: read the case, run the session, write the record.
+"""One rank of a launch: reads the case, trains, writes the record.
 
     python -m suite.ranks.train CASE_JSON INPUTS_NPZ FOLDER RANK PROCESSES CORES
 
-``CORES`` is a comma-separated list; affinity is set before any framework is imported, since
-threads started earlier keep theirs.
+``CORES`` is a comma-separated list of the cores that this process is pinned to.
 """
 
 from __future__ import annotations
@@ -24,13 +23,17 @@ from suite.contract.case import PARITY_STEPS, Case, Rank
 from suite.contract.files import write_atomically
 from suite.contract.plugins import adapter_package
 from suite.contract.workloads import Weights, initial_weights
-from suite.ranks.entry import arrive, last_words, leave, swift_start
+from suite.ranks import entry
+from suite.ranks.entry import arrive, enter, last_words, leave, swift_start
 
 WARMUP_WINDOW, WARMUP_TOLERANCE = 10, 0.02
-TRACED_STEPS = 3  # a median that one disturbed step does not move
+# A median over three is not moved by a single disturbed step.
+TRACED_STEPS = 3
+Clock = Callable[[], float]
 
 
 def main() -> None:
+    """Entry point of the process."""
     case, inputs_path, rank = arrive()
     with last_words(rank):
         with swift_start():
@@ -40,88 +43,152 @@ def main() -> None:
     leave()
 
 
-def run_rank(
-    case: Case,
-    rank: Rank,
-    inputs: Inputs,
-    open_session: OpenSession,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Session:
-    """Proof, warm-up, then the clean, timed, traced and silent passes; writes the record last."""
-    record = RankRecord(rank.index)
-    began = clock()
-    with swift_start():
-        session = open_session(case, rank, initial_weights(case.spec, case.seed), inputs)
-    record.open_seconds = clock() - began
-    next_index = _parity(session, rank, record, clock)
-    session.reset_peak_memory()
-    next_index = _warm_up(session, next_index, case.warmup_limit, record, clock)
-    next_index = _clean(session, next_index, case.steps, record, clock)
-    record.peak_memory_bytes = session.peak_memory_bytes()
-    record.device_memory_bytes = session.device_memory_bytes()
-    if case.probe_steps:
-        _probes(session, next_index, case, rank, record, clock)
-        record.matmul_flops_s = session.matmul_flops_s()
-    record.ledger = session.describe()
-    record.affinity = _affinity()
-    session.close()
-    write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps(asdict(record)))
-    return session
-
-
 def load_inputs(path: Path, case: Case) -> Inputs:
     """The global batches that the harness wrote for the case."""
     with np.load(path) as arrays:
         return Inputs(arrays["features"], arrays["targets"], case.spec.global_batch)
 
 
-def _parity(
-    session: Session, rank: Rank, record: RankRecord, clock: Callable[[], float]
-) -> int:
-    """Proves the first steps, which are the first window of the warm-up too.
+def run_rank(
+    case: Case, rank: Rank, inputs: Inputs, open_session: OpenSession,
+    clock: Clock = time.perf_counter,
+) -> Session:
+    """Opens the session, proves it, measures its passes, and writes ``rank-N.json`` last.
 
-    The gradients are the first step's own: no other pass or graph stands in for what trains.
+    Args:
+        case: What is trained, and how.
+        rank: Which of the case's processes this is.
+        inputs: The global batches, the same on every rank.
+        open_session: Of the adapter.
+        clock: Seconds; tests replace it.
+
+    Returns:
+        The session, closed.
     """
-    gradients: Weights = {}
-    for index in range(PARITY_STEPS):
-        began = clock()
-        handle = session.step(index)
-        session.synchronize()
-        record.warmup_seconds.append(clock() - began)
-        record.losses.append(session.loss(handle))
-        if index == 0:
-            gradients = session.gradients()
-    parameters = session.parameters()
-    if rank.index == 0:
-        arrays = {f"gradient/{name}": value for name, value in gradients.items()}
-        arrays |= {f"parameter/{name}": value for name, value in parameters.items()}
-        part = rank.folder / "parity.part.npz"
-        np.savez(part, **arrays)  # type: ignore[arg-type]
-        part.replace(rank.folder / "parity.npz")
-    return PARITY_STEPS
-
-
-def _one(session: Session, index: int, clock: Callable[[], float]) -> float:
+    enter(rank, entry.RENDEZVOUS)
     began = clock()
-    session.step(index)
-    session.synchronize()
-    return clock() - began
+    with swift_start():
+        session = open_session(case, rank, initial_weights(case.spec, case.seed), inputs)
+    training = MeasuredTraining(session, case, rank, clock)
+    training.record.open_seconds = clock() - began
+    record = training.measure()
+    enter(rank, entry.TEARDOWN)
+    session.close()
+    enter(rank, entry.RECORD)
+    write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps(asdict(record)))
+    return session
 
 
-def _warm_up(
-    session: Session, index: int, limit: int, record: RankRecord, clock: Callable[[], float]
-) -> int:
-    """Windows of steps until the last two agree on every rank, or ``limit`` steps are done.
+class MeasuredTraining:
+    """One rank's training, step by step, and the record of it."""
 
-    Every rank sees times of its own: the verdict is the group's, or ranks would disagree on the
-    number of steps and hang in a collective.
-    """
-    while not record.steady and len(record.warmup_seconds) + WARMUP_WINDOW <= limit:
-        for _ in range(WARMUP_WINDOW):
-            record.warmup_seconds.append(_one(session, index, clock))
-            index += 1
-        record.steady = session.agree(_steady(record.warmup_seconds))
-    return index
+    def __init__(self, session: Session, case: Case, rank: Rank, clock: Clock) -> None:
+        self.session, self.case, self.rank, self.clock = session, case, rank, clock
+        self.record = RankRecord(rank.index)
+        self.index = 0  # of the next step
+
+    def measure(self) -> RankRecord:
+        """Proof and warm-up, then the clean pass, then the passes with probes if asked for."""
+        record, session = self.record, self.session
+        self._prove()
+        session.reset_peak_memory()
+        self._warm_up()
+        self._measure_clean()
+        record.peak_memory_bytes = session.peak_memory_bytes()
+        record.device_memory_bytes = session.device_memory_bytes()
+        if self.case.probe_steps:
+            self._measure_timed()
+            self._measure_traced()
+            # Silent steps train nothing sensible, so they come last.
+            self._measure_silent()
+            record.matmul_flops_s = session.matmul_flops_s()
+        record.ledger = session.describe()
+        record.affinity = _affinity()
+        return record
+
+    def _enter(self, phase: str) -> None:
+        enter(self.rank, phase)
+
+    def _timed(self, step: Callable[[int], object]) -> float:
+        """Wall seconds of one step, until its work is finished."""
+        began = self.clock()
+        step(self.index)
+        self.session.synchronize()
+        seconds = self.clock() - began
+        self.index += 1
+        return seconds
+
+    def _prove(self) -> None:
+        """Trains the first steps and keeps their losses, first gradients and parameters.
+
+        These steps are the first window of the warm-up too. The gradients are the first step's own:
+        no other pass or graph stands in for what trains.
+        """
+        self._enter(entry.PROOF)
+        gradients: Weights = {}
+        handles: list[object] = []
+        for index in range(PARITY_STEPS):
+            seconds = self._timed(lambda number: handles.append(self.session.step(number)))
+            self.record.warmup_seconds.append(seconds)
+            self.record.losses.append(self.session.loss(handles.pop()))
+            if index == 0:
+                gradients = self.session.gradients()
+        parameters = self.session.parameters()
+        if self.rank.index == 0:
+            _write_evidence(self.rank.folder, gradients, parameters)
+
+    def _warm_up(self) -> None:
+        """Runs windows of steps until the last two agree on every rank, or the limit is reached.
+
+        Every rank sees times of its own, so the verdict is the group's: ranks that disagreed on the
+        number of steps would hang in a collective.
+        """
+        self._enter(entry.WARM_UP)
+        seconds = self.record.warmup_seconds
+        while not self.record.steady and len(seconds) + WARMUP_WINDOW <= self.case.warmup_limit:
+            for _ in range(WARMUP_WINDOW):
+                seconds.append(self._timed(self.session.step))
+            self.record.steady = self.session.agree(_steady(seconds))
+
+    def _measure_clean(self) -> None:
+        self._enter(entry.CLEAN)
+        for _ in range(self.case.steps):
+            self.record.step_seconds.append(self._timed(self.session.step))
+
+    def _measure_timed(self) -> None:
+        self._enter(entry.TIMED)
+        for _ in range(self.case.probe_steps):
+            trace = self.session.timed_step(self.index)
+            self.record.timed_step_seconds.append(trace.seconds)
+            self.record.traces.append(asdict(trace))
+            self.index += 1
+
+    def _measure_traced(self) -> None:
+        self._enter(entry.TRACED)
+        for number in range(TRACED_STEPS):
+            wanted = self.case.timeline and number == TRACED_STEPS - 1
+            timeline = self.rank.folder / f"timeline-{self.rank.index}.json"
+            trace = self.session.traced_step(self.index, timeline if wanted else None)
+            self.record.traced_step_seconds.append(trace.seconds)
+            self.record.profiles.append(asdict(trace))
+            self.index += 1
+
+    def _measure_silent(self) -> None:
+        """The first silent step is not counted: a session may set itself up for silence in it."""
+        self._enter(entry.SILENT)
+        self.session.silent_step(self.index)
+        for _ in range(self.case.probe_steps):
+            began = self.clock()
+            self.session.silent_step(self.index)
+            self.record.silent_step_seconds.append(self.clock() - began)
+
+
+def _write_evidence(folder: Path, gradients: Weights, parameters: Weights) -> None:
+    arrays = {f"gradient/{name}": value for name, value in gradients.items()}
+    arrays |= {f"parameter/{name}": value for name, value in parameters.items()}
+    part = folder / "parity.part.npz"
+    np.savez(part, **arrays)  # type: ignore[arg-type]
+    part.replace(folder / "parity.npz")
 
 
 def _steady(seconds: list[float]) -> bool:
@@ -129,39 +196,6 @@ def _steady(seconds: list[float]) -> bool:
     last, before = seconds[-WARMUP_WINDOW:], seconds[-2 * WARMUP_WINDOW : -WARMUP_WINDOW]
     after = statistics.median(last)
     return abs(statistics.median(before) - after) <= WARMUP_TOLERANCE * after
-
-
-def _clean(
-    session: Session, index: int, steps: int, record: RankRecord, clock: Callable[[], float]
-) -> int:
-    for _ in range(steps):
-        record.step_seconds.append(_one(session, index, clock))
-        index += 1
-    return index
-
-
-def _probes(
-    session: Session, index: int, case: Case, rank: Rank, record: RankRecord,
-    clock: Callable[[], float],
-) -> None:
-    """Timed, traced and silent steps; the silent ones last, since they train nothing sensible."""
-    for _ in range(case.probe_steps):
-        trace = session.timed_step(index)
-        record.timed_step_seconds.append(trace.seconds)
-        record.traces.append(asdict(trace))
-        index += 1
-    for number in range(TRACED_STEPS):
-        wanted = case.timeline and number == TRACED_STEPS - 1
-        timeline = rank.folder / f"timeline-{rank.index}.json" if wanted else None
-        trace = session.traced_step(index, timeline)
-        record.traced_step_seconds.append(trace.seconds)
-        record.profiles.append(asdict(trace))
-        index += 1
-    session.silent_step(index)  # not counted: a session may set itself up for silence
-    for _ in range(case.probe_steps):
-        began = clock()
-        session.silent_step(index)
-        record.silent_step_seconds.append(clock() - began)
 
 
 def _affinity() -> list[int]:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from suite.analysis.link_fit import LinkFit
 from suite.contract.metrics import rate, seconds, size_bytes
+from suite.contract.registry import label
 
 HEADINGS = ("link", "over", "collective", "n", "alpha", "95 %", "latency", "n½", "algbw", "busbw",
             "error, worst", "valid")
@@ -36,7 +37,7 @@ def _missing(fits: Sequence[LinkFit]) -> dict[tuple[str, str, str], list[str]]:
 
 
 def _whose(fit: LinkFit) -> str:
-    return fit.framework if fit.framework != "horovod" else f"horovod/{fit.engine}"
+    return label(fit.framework, fit.engine)
 
 
 def _cells(fit: LinkFit) -> list[str]:

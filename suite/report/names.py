@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from suite.contract.registry import label
 from suite.report.axes import column, differing, say
 
 Row = dict[str, Any]
 
 
 def framework_name(row: Row) -> str:
-    return f"horovod/{row['engine']}" if row["framework"] == "horovod" else str(row["framework"])
+    """What readers call the framework and engine of a row."""
+    return label(str(row["framework"]), str(row["engine"]))
 
 
 def case_name(row: Row) -> str:

@@ -16,7 +16,7 @@ from suite.analysis.statistics import ratio_interval
 from suite.analysis.verdict import Comparison, compare_cases
 from suite.config.options import resolve
 from suite.contract.case import Case
-from suite.launch.group import Outcome, launch
+from suite.launch.group import LaunchRequest, Outcome, launch
 from suite.measure.runner import Runner
 from tests.accuracy.simulation import excludes_one
 from tests.conftest import launch_case
@@ -53,12 +53,13 @@ def compare_once(seed: int, **options: Any) -> Compared:
                     stopped["blocks"], stopped["by"])
 
 
-def _launch(case: Case, path: Path, *rest: Any) -> Outcome:
+def _launch(request: LaunchRequest) -> Outcome:
     """The reference is this adapter's too: what is tested here is time."""
-    if case.framework != "busy":
-        case = replace(case, framework="busy", engine="plain")
-        case.write(path)
-    return launch(case, path, *rest)
+    if request.case.framework != "busy":
+        case = replace(request.case, framework="busy", engine="plain")
+        case.write(request.case_path)
+        request = replace(request, case=case)
+    return launch(request)
 
 
 def report(count: int = 20) -> int:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from adapters import horovod, pytorch, tensorflow
+from adapters.pytorch import build as torch_build
 from scripts.build_horovod import flags
 from suite.config.options import resolve
-from suite.contract import builds
+from suite.contract import packages
 from suite.contract.case import Case
 from suite.machine.software import interpreters
 
@@ -25,7 +26,7 @@ TENSORFLOW = "build_info = dict(is_cuda_build={cuda})\n"
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A place of packages that holds what is planted there, and nothing else."""
     monkeypatch.setattr(
-        builds, "folder_of", lambda name: tmp_path / name if (tmp_path / name).exists() else None
+        packages, "folder_of", lambda name: tmp_path / name if (tmp_path / name).exists() else None
     )
     return tmp_path
 
@@ -72,11 +73,11 @@ def test_horovod_needs_cuda_of_its_own(site: Path) -> None:
 
 def test_the_horovod_here_has_no_cuda() -> None:
     """The name that is looked for is not in a library that was built without."""
-    if builds.folder_of("horovod") is None:
+    if packages.folder_of("horovod") is None:
         pytest.skip("horovod is not installed")
-    found = [library for library in map(horovod._library, horovod.ENGINES) if library]
+    found = [library for library in map(horovod._library, horovod.TRAITS.engines) if library]
     assert found and all(b"GlooAllreduce" in library.read_bytes() for library in found)
-    if builds.gpu_problem("torch", "cuda"):
+    if torch_build.gpu_problem("cuda"):
         assert horovod._without_gpu(CASE) != ""
 
 

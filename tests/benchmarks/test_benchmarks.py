@@ -17,9 +17,9 @@ from suite.analysis.parity import Evidence, check
 from suite.analysis.rows import CaseResult, build_rows
 from suite.analysis.statistics import median_interval, ratio_interval
 from suite.analysis.traced import reduce_launch
-from suite.config.options import ENGINES
 from suite.contract.case import Case
-from suite.contract.registry import manifest
+from suite.contract.manifests import manifest
+from suite.contract.registry import engines, traits_of
 from suite.contract.workloads import find_workload, initial_weights
 from suite.launch.group import ROOT
 from suite.launch.inputs import load_data
@@ -28,7 +28,7 @@ from suite.runfolder import files
 from suite.runfolder.samples import Storage, StoredLaunch, compact
 
 pytestmark = pytest.mark.alone
-COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for engine in engines]
+COLUMNS = [(framework, engine) for framework, offered in engines().items() for engine in offered]
 
 
 def _record(rank: int) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def test_gate_on_three_million_parameters(benchmark: Any) -> None:
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A process with a built single-device case."""
     framework, engine = request.param
-    if not installed_version(list(manifest(framework).DISTRIBUTIONS)):
+    if not installed_version(traits_of(framework).distributions):
         pytest.skip(f"{framework} is not installed")
     case = Case(framework, engine, "single", "", "gpt", "tiny", "real", "cpu", 1)
     features, targets = load_data(case.spec, "real", 0)

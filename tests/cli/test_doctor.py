@@ -10,6 +10,7 @@ import pytest
 
 from suite.cli import doctor
 from suite.cli.doctor import PROBLEM, WARNING, diagnose, framework, machine_checks
+from suite.contract.traits import Traits
 from suite.machine import devices, software
 
 
@@ -32,9 +33,9 @@ def test_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.os, "getloadavg", lambda: (9.0, 9.0, 9.0))
-    assert doctor.load().state == WARNING and "9.00" in doctor.load().found
+    assert doctor.load_average().state == WARNING and "9.00" in doctor.load_average().found
     monkeypatch.setattr(doctor.os, "getloadavg", lambda: (0.0, 9.0, 9.0))
-    assert doctor.load().state == "ok"
+    assert doctor.load_average().state == "ok"
 
 
 def test_governor_and_throttling(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_gpus_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class _Manifest:
-    DISTRIBUTIONS = ("x",)
+    TRAITS = Traits(engines=("numpy",), distributions=("x",), collectives={})
 
     def __init__(self, misfit: str = "", reason: str = "") -> None:
         self.misfit, self.reason = misfit, reason

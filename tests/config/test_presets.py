@@ -9,9 +9,9 @@ import pytest
 import tomllib
 
 from suite.config import options
-from suite.config.options import DEFAULT_SIZE, PRESETS, RunConfig, build_matrix, resolve, validate
+from suite.config.options import PRESETS, RunConfig, build_matrix, resolve, validate
 from suite.contract.splits.strategies import STRATEGIES
-from suite.contract.workloads import WORKLOADS
+from suite.contract.workloads import DEFAULT_SIZES, WORKLOADS
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "docs" / "example.toml"
@@ -80,4 +80,4 @@ def test_every_workload_has_a_size_in_every_preset(
     preset: str, size: str, workload: str
 ) -> None:
     cases = build_matrix(resolve(preset, None, {"workload": [workload]}), 0)
-    assert {case.size for case in cases} == {size or DEFAULT_SIZE[workload]}
+    assert {case.size for case in cases} == {size or DEFAULT_SIZES[workload]}

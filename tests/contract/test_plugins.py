@@ -10,27 +10,35 @@ from pathlib import Path
 
 import pytest
 
-from suite.config.options import RunConfig, build_matrix, engines
-from suite.contract import plugins
+from suite.config.options import RunConfig, build_matrix
+from suite.contract import registry
 from suite.contract.errors import UsageError
-from suite.contract.registry import manifest
+from suite.contract.manifests import manifest
+from suite.contract.registry import engines
 from suite.contract.workloads import Branch, find_workload, sizes_of
 from suite.contract.workloads.check import check_workload
 from suite.launch.inputs import load_data
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 OWN = "tabular_resnet:SIZES"
+MANIFEST = """
+from suite.contract.traits import Traits
+TRAITS = Traits(engines=("numpy", "again"), distributions=("numpy",), collectives={})
+def unsupported_reason(case): return ""
+def installation_problem(case): return ""
+def launch_plan(case, folder, python): raise NotImplementedError
+"""
 
 
 @pytest.fixture(autouse=True)
 def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The example can be imported, and nothing is remembered between tests."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    for known in (plugins.named, sizes_of):
-        known.cache_clear()
+    registry.forget()
+    sizes_of.cache_clear()
     yield
-    for known in (plugins.named, sizes_of):
-        known.cache_clear()
+    registry.forget()
+    sizes_of.cache_clear()
 
 
 def _distribution(folder: Path, entry_points: str) -> None:
@@ -65,11 +73,14 @@ def test_an_adapter_is_found_by_its_entry_point(
     _distribution(tmp_path, "[suite.adapters]\nmine = added_adapter\n")
     package = tmp_path / "added_adapter"
     package.mkdir()
-    (package / "__init__.py").write_text('ENGINES = ("numpy",)\n')
+    (package / "__init__.py").write_text(MANIFEST)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert engines()["mine"] == ("numpy",) and manifest("mine").__name__ == "added_adapter"
+    assert engines()["mine"] == ("numpy", "again") and manifest("mine").__name__ == "added_adapter"
     config = RunConfig(framework=["mine"], strategy=["data"])
-    assert [case.engine for case in build_matrix(config, gpus=0)] == ["numpy"]
+    cases = build_matrix(config, gpus=0)
+    assert [case.engine for case in cases] == ["numpy", "again"]
+    # Two engines of one framework are two cases in two folders.
+    assert len({case.case_id for case in cases}) == 2 and "mine-again." in cases[1].case_id
 
 
 @pytest.mark.parametrize(

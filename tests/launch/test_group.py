@@ -13,10 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
-from suite.launch.group import _arguments, _first_failure, out_of_memory
-from tests.conftest import EXTRA, HERE, Launch
+from suite.launch import group
+from suite.launch.failures import first_failure, out_of_memory
+from suite.launch.group import LaunchRequest, launch, share_of_cores
+from suite.launch.records import read_records
+from tests.conftest import EXTRA, HERE, Launch, written
 
 
 def _left(folder: Path) -> list[str]:
@@ -24,7 +26,8 @@ def _left(folder: Path) -> list[str]:
     found = []
     for process in psutil.process_iter(["cmdline"]):
         line = " ".join(process.info["cmdline"] or [])
-        if (str(folder) in line and "suite.ranks.train" in line) or "sleep 1234.5" in line:
+        child = "sleep 1234.5" in line or "time.sleep(1234.5)" in line
+        if child or (str(folder) in line and "suite.ranks.train" in line):
             found.append(line)
     return found
 
@@ -43,7 +46,7 @@ def test_records_of_every_rank(fake: Case, start: Launch) -> None:
     [
         ("crash", "failed", "ValueError: planted crash"),
         ("memory", "oom", "planted"),
-        ("kill", "failed", "rank 1 ended with signal SIGKILL"),
+        ("kill", "failed", "rank 1 in proof ended with signal SIGKILL"),
         ("helper", "failed", "helper ended with code 3"),
     ],
 )
@@ -71,17 +74,15 @@ def test_gpus_that_are_full_are_told_in_many_words(said: str) -> None:
     assert not out_of_memory(GLOO) and not out_of_memory("ValueError: no memory of that name")
 
 
-@pytest.mark.parametrize(("cores", "processes", "mine"), [
-    ([4, 5], 2, ["4", "5"]), ([4, 5], 1, ["4,5"]), ([4], 2, ["4", "4"]),
-    ([0, 1, 2, 3, 4], 2, ["0,1", "2,3"]),
+@pytest.mark.parametrize(("cores", "processes", "shares"), [
+    ([4, 5], 2, [[4], [5]]), ([4, 5], 1, [[4, 5]]), ([4], 2, [[4], [4]]),
+    ([0, 1, 2, 3, 4], 2, [[0, 1], [2, 3]]),
 ])
 def test_ranks_have_equal_shares_of_the_cores(
-    cores: list[int], processes: int, mine: list[str]
+    cores: list[int], processes: int, shares: list[list[int]]
 ) -> None:
     """A CPU device is one; ranks of GPUs share what there is."""
-    plan = LaunchPlan(processes, [{}] * processes)
-    found = [_arguments((Path("a"),) * 3, rank, plan, cores)[-1] for rank in range(processes)]
-    assert found == mine
+    assert [share_of_cores(cores, rank, processes) for rank in range(processes)] == shares
 
 
 GLOO, OWN = "RuntimeError: Connection closed by peer", "ValueError: planted"
@@ -111,7 +112,66 @@ def test_the_first_failure_is_the_reason(
     for rank, (when, words) in raised.items():
         failure = {"raised_at_s": when, "error": words}
         (tmp_path / f"failure-{rank}.json").write_text(json.dumps(failure))
-    assert _first_failure(codes, tmp_path) == said
+    assert first_failure(codes, tmp_path) == said
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("leave", "rank 1 in proof ended with code 0 and left no record"),
+        ("flood", "more than 1 MiB to their log"),
+        ("truncated", "rank-1.json is no whole JSON"),
+        ("grandchild", "planted: with a grandchild"),
+    ],
+)
+def test_what_a_rank_leaves_undone_is_its_launchs_failure(
+    fake: Case, start: Launch, monkeypatch: pytest.MonkeyPatch, fault: str, words: str
+) -> None:
+    """A grandchild in a session of its own that ignores SIGTERM is ended too."""
+    monkeypatch.setenv("FAKE_FAULT", fault)
+    monkeypatch.setattr(group, "LOG_LIMIT_BYTES", 1 << 20)
+    began = time.monotonic()
+    outcome, folder = start(fake)
+    assert (outcome.status, words in outcome.reason) == ("failed", True), outcome.reason
+    assert time.monotonic() - began < 15 and not _left(folder)
+
+
+def test_a_stopped_rank_is_named_with_the_phase_it_was_in(
+    fake: Case, start: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_FAULT", "stop")
+    began = time.monotonic()
+    outcome, folder = start(fake, 3.0)
+    assert outcome.status == "timeout" and "rank 1 in proof" in outcome.reason
+    assert time.monotonic() - began < 3.0 + 5.0 and not _left(folder)
+
+
+def test_a_hang_leaves_each_ranks_stack_in_the_log(
+    fake: Case, start: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_FAULT", "hang")
+    _, folder = start(fake, 3.0)
+    log = (folder / "worker.log").read_text()
+    waiting, failing = log.partition("Python stack of rank 1 in proof:")[::2]
+    assert "Python stack of rank 0 in proof:" in waiting and "in synchronize" in waiting
+    assert "in _fail" in failing
+
+
+@pytest.mark.parametrize("python", ["/nowhere/python", "/etc/hostname"])
+def test_an_interpreter_that_cannot_run_is_a_failure(
+    fake: Case, tmp_path: Path, python: str
+) -> None:
+    path, inputs = written(fake, tmp_path / "launch")
+    outcome = launch(LaunchRequest(
+        fake, path, inputs, tmp_path / "launch", [0], 10.0, python=python
+    ))
+    assert outcome.status == "failed" and python in outcome.reason
+
+
+def test_records_come_in_the_order_of_ranks(tmp_path: Path) -> None:
+    for rank in range(12):
+        (tmp_path / f"rank-{rank}.json").write_text(json.dumps({"rank": rank}))
+    assert [record["rank"] for record in read_records(tmp_path)] == list(range(12))
 
 
 def test_a_hang_ends_at_the_timeout_with_its_children(

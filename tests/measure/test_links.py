@@ -26,10 +26,11 @@ from suite.analysis.link_fit import (
 )
 from suite.analysis.rows import CaseResult, build_rows
 from suite.cli.link import LinkConfig, build_plans, sweep_links
-from suite.config.options import ENGINES
+from suite.contract import registry
 from suite.contract.adapter import CommEvent, RankRecord
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
+from suite.contract.registry import engines
 from suite.contract.sweep import Sweep, payload_sizes
 from suite.measure.links import LinkResults, Plan, link_case, measure, measure_all, plans_for_run
 from suite.report.link_tables import link_tables
@@ -286,7 +287,7 @@ def test_a_sweep_in_real_processes_finds_the_planted_link(tmp_path: Path) -> Non
 def test_the_command_sweeps_a_framework_that_lacks_some_collectives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(ENGINES, "fake", ("numpy",))
+    monkeypatch.setattr(registry, "own", lambda: ("fake",))
     options = {"framework": ["fake"], "bytes_max": "1KiB", "repetitions": 3}
     assert sweep_links(options, tmp_path) == 0
     with next(tmp_path.glob("*/link_fit.csv")).open() as stream:
@@ -356,7 +357,7 @@ def test_what_a_framework_does_not_offer_is_a_row() -> None:
     assert list(plan.sweep.sizes) == ["all_reduce"] and plan.case.device == "cpu"
     assert plan.sweep.sizes["all_reduce"][-1] == 16 << 20
     assert [(fit.collective, fit.status) for fit in refused] == [("all_gather", "unsupported")]
-    assert len(build_plans(LinkConfig(), 0)[0]) == sum(map(len, ENGINES.values()))
+    assert len(build_plans(LinkConfig(), 0)[0]) == sum(map(len, engines().values()))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import csv
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from suite.config.options import RunConfig, build_matrix, parse_bytes, resolve
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.resident_memory import peak_resident_bytes
-from suite.launch.group import Outcome, launch
+from suite.launch.group import TRAIN, LaunchRequest, Outcome, launch
 from suite.machine import memory
 from suite.machine.memory import Guard, available_bytes, margin_bytes, resident_bytes
 from suite.measure.memory_frontier import (
@@ -82,10 +83,11 @@ def test_units_are_what_the_split_divides(
 class Planted(FakeLauncher):
     """Probes hold ``BASE`` and ``SAMPLE`` a sample of their share; ``plant`` works as ever."""
 
-    def __call__(self, case: Case, *rest: Any, **more: Any) -> Outcome:
-        if not more:
-            return super().__call__(case, *rest)
-        assert more["worker"] == "suite.ranks.batch_probe" and more["guard"]
+    def __call__(self, request: LaunchRequest) -> Outcome:
+        case = request.case
+        if request.worker == TRAIN:
+            return super().__call__(request)
+        assert request.worker == "suite.ranks.batch_probe" and request.guard
         batch = case.spec.global_batch
         self.started.append((str(batch), case.case_id))
         planted = self.plant.get(f"{case.strategy}.{batch}")
@@ -213,15 +215,17 @@ def test_real_processes_of_the_fake_adapter(
 
 def test_the_guard_ends_a_group(fake: Case, start: Launch, tmp_path: Path) -> None:
     from suite.machine.devices import allowed_cores
-    from tests.conftest import _written
+    from tests.conftest import written
 
-    path, inputs = _written(fake, tmp_path / "launch")
-    arguments = (fake, path, inputs, tmp_path / "launch", allowed_cores()[:2], 60.0)
-    outcome = launch(*arguments, guard=Guard(1 << 20, 2, 0))
+    path, inputs = written(fake, tmp_path / "launch")
+    request = LaunchRequest(
+        fake, path, inputs, tmp_path / "launch", allowed_cores()[:2], 60.0
+    )
+    outcome = launch(replace(request, guard=Guard(1 << 20, 2, 0)))
     assert outcome.status == "oom" and "its limit is 1.05 MB" in outcome.reason
-    outcome = launch(*arguments, guard=Guard(0, 2, 1 << 60))
+    outcome = launch(replace(request, guard=Guard(0, 2, 1 << 60)))
     assert outcome.status == "oom" and "kept free" in outcome.reason
-    assert launch(*arguments, guard=Guard(1 << 40, 2, 0)).status == "ok"
+    assert launch(replace(request, guard=Guard(1 << 40, 2, 0))).status == "ok"
 
 
 def test_limits_of_a_process() -> None:

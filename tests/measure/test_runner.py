@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adapters.pytorch import build as torch_build
+from adapters.tensorflow import build as tensorflow_build
 from suite.analysis.doubts import Conditions
 from suite.analysis.rows import build_rows
 from suite.config.options import RunConfig
-from suite.contract import builds
 from suite.contract.case import Case
 from suite.contract.metrics import COLUMNS
-from suite.launch.group import Outcome
+from suite.launch.group import LaunchRequest, Outcome
 from suite.machine import software
 from suite.machine.calibration import Block, CoreRate
 from suite.measure.runner import Progress, Runner, exit_code
@@ -39,10 +40,8 @@ class FakeLauncher:
         self.generator = np.random.default_rng(0)
         self.now, self.seconds = 0.0, 0.1
 
-    def __call__(
-        self, case: Case, case_path: Path, inputs: Path, folder: Path, cores: list[int],
-        *_rest: Any,
-    ) -> Outcome:
+    def __call__(self, request: LaunchRequest) -> Outcome:
+        case, folder, cores = request.case, request.folder, list(request.cores)
         self.started.append((folder.name, case.case_id))
         self.folders.append(folder)
         self.cases.append(case)
@@ -423,7 +422,7 @@ def test_a_horovod_of_other_versions_is_unsupported(monkeypatch: pytest.MonkeyPa
 
     case = Case("horovod", "torch", "data", "", "mlp", "tiny", "real", "cpu", 2)
     assert horovod.installation_problem(case) == ""
-    monkeypatch.setattr(horovod, "_version", lambda engine: "9.9")
+    monkeypatch.setitem(horovod.VERSIONS, "torch", lambda: "9.9")
     assert "and 9.9 is installed" in horovod.installation_problem(case)
 
 
@@ -495,11 +494,12 @@ def test_a_gpu_is_held_against_a_gpu_that_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fits: bool
 ) -> None:
     """In float64 and sample by sample; a core takes its place where it cannot."""
-    monkeypatch.setattr(builds, "_has_cuda", lambda engine: True)
+    for build in (torch_build, tensorflow_build):
+        monkeypatch.setattr(build, "has_cuda", lambda: True)
 
     class SmallGpu(FakeLauncher):
-        def __call__(self, case: Case, *rest: Any) -> Outcome:
-            outcome = super().__call__(case, *rest)
+        def __call__(self, request: LaunchRequest) -> Outcome:
+            case, outcome = request.case, super().__call__(request)
             refused = case.dtype == "float64" and case.device == "cuda" and not fits
             return Outcome("oom", "planted", 0.1, []) if refused else outcome
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from suite.analysis.communication import AMONG, payloads
 from suite.analysis.parity import Evidence
-from suite.config.options import ENGINES
 from suite.contract.case import Case
-from suite.contract.registry import manifest
+from suite.contract.manifests import manifest
+from suite.contract.registry import engines
 from suite.contract.splits.division import division_problem
 from suite.contract.splits.volumes import logical_communications
 from suite.machine.software import installed_version
@@ -24,7 +24,7 @@ Column = tuple[str, str]
 Records = list[dict[str, Any]]
 Find = Callable[[Case], Path]
 COLUMNS: list[Column] = [
-    (framework, engine) for framework, engines in ENGINES.items() for engine in engines
+    (framework, engine) for framework, offered in engines().items() for engine in offered
 ]
 GROUP_LIMIT_S = 780
 
@@ -37,7 +37,7 @@ def name(case: Case) -> str:
 def unable(case: Case) -> str:
     """Why a case cannot run here: what is not installed, not supported or not divisible."""
     offered = manifest(case.framework)
-    if not installed_version(list(offered.DISTRIBUTIONS)):
+    if not installed_version(offered.TRAITS.distributions):
         return f"{case.framework} is not installed"
     return offered.unsupported_reason(case) or division_problem(case)
 

@@ -12,11 +12,11 @@ import pytest
 from suite.analysis.comm_model import model_columns
 from suite.analysis.communication import communication, payloads
 from suite.analysis.link_fit import LinkFit, fit_links
-from suite.config.options import ENGINES
 from suite.contract.case import Case
-from suite.contract.registry import manifest
+from suite.contract.manifests import manifest
+from suite.contract.registry import engines, traits_of
 from suite.contract.sweep import COLLECTIVES, Sweep, payload_sizes
-from suite.launch.group import launch
+from suite.launch.group import LaunchRequest, launch
 from suite.launch.inputs import load_data
 from suite.machine.devices import allowed_cores
 from suite.machine.software import installed_version
@@ -26,11 +26,11 @@ from tests.shaped import ShapedLink, shaped_link, why_not
 UNAVAILABLE = why_not()
 shaped = pytest.mark.skipif(bool(UNAVAILABLE), reason=UNAVAILABLE)
 KIB, MIB = 1 << 10, 1 << 20
-COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for engine in engines]
+COLUMNS = [(framework, engine) for framework, offered in engines().items() for engine in offered]
 
 
 def _needs(framework: str) -> None:
-    if not installed_version(list(manifest(framework).DISTRIBUTIONS)):
+    if not installed_version(traits_of(framework).distributions):
         pytest.skip(f"{framework} is not installed")
 
 
@@ -89,9 +89,9 @@ def _train(link: ShapedLink, folder: Path) -> list[dict[str, object]]:
     np.savez(inputs, features=features, targets=targets)
     case.write(path)
     cores = allowed_cores()[:2]
-    outcome = launch(
+    outcome = launch(LaunchRequest(
         case, path, inputs, folder / "launch", cores, 120.0, prefixes=link.prefixes
-    )
+    ))
     assert outcome.status == "ok", outcome.reason
     return outcome.records
 

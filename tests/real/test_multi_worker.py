@@ -9,7 +9,7 @@ import pytest
 from suite.analysis.parity import check
 from suite.analysis.traced import reduce_launch
 from suite.contract.case import PARITY_STEPS, Case
-from suite.contract.registry import manifest
+from suite.contract.registry import traits_of
 from suite.contract.splits.strategies import MULTI_WORKER
 from suite.contract.splits.volumes import logical_communications
 from suite.contract.workloads import initial_weights
@@ -22,7 +22,7 @@ from tests.conftest import Launch, References
 def test_workers_are_at_parity(
     workload: str, start: Launch, reference: References
 ) -> None:
-    if not installed_version(list(manifest("tensorflow").DISTRIBUTIONS)):
+    if not installed_version(traits_of("tensorflow").distributions):
         pytest.skip("tensorflow is not installed")
     case = Case("tensorflow", "tensorflow", "data", MULTI_WORKER, workload, "tiny", "real", "cpu",
                 2, steps=2, probe_steps=2, warmup_limit=PARITY_STEPS)

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from suite.contract.registry import manifest
+from suite.contract.registry import traits_of
 from suite.machine.calibration import THREADS, measure_cores
 from suite.machine.devices import allowed_cores
 from suite.machine.software import installed_version
@@ -33,7 +33,7 @@ rates = [matmul_flops_s("/cpu:0", lambda: None)]
 @pytest.mark.alone
 @pytest.mark.parametrize("framework", list(PROGRAMS))
 def test_rate(framework: str) -> None:
-    if not installed_version(list(manifest(framework).DISTRIBUTIONS)):
+    if not installed_version(traits_of(framework).distributions):
         pytest.skip(f"{framework} is not installed")
     core = allowed_cores()[0]
     program = f"import os\nos.sched_setaffinity(0, {{{core}}})\n{PROGRAMS[framework]}\nprint(rates)"

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from suite.config.options import ENGINES
 from suite.contract.case import Case
-from suite.contract.registry import manifest
+from suite.contract.registry import engines, traits_of
 from suite.contract.splits.strategies import STRATEGIES
 from suite.contract.workloads import find_workload
 from suite.machine.software import installed_version
@@ -19,7 +18,7 @@ from tests.reference.__main__ import SIZES, cases, measure
 from tests.reference.losses import WORKLOADS
 from tests.reference.pair import script_name
 
-COLUMNS = [(framework, engine) for framework, engines in ENGINES.items() for engine in engines]
+COLUMNS = [(framework, engine) for framework, offered in engines().items() for engine in offered]
 
 
 @pytest.mark.alone
@@ -35,7 +34,7 @@ def test_plain_scripts_train_as_the_single_device_does(
     framework: str, engine: str, tmp_path: Path
 ) -> None:
     """Gradients too: with a part of them missing the second loss would be another."""
-    if not installed_version(list(manifest(framework).DISTRIBUTIONS)):
+    if not installed_version(traits_of(framework).distributions):
         pytest.skip(f"{framework} is not installed")
     case = Case(framework, engine, "data", "", "mlp", "tiny", "real", "cpu", 2)
     outcome = launch_case(case, tmp_path / "losses", 240, worker="tests.reference.losses")

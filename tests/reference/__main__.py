@@ -22,16 +22,16 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from suite.config.options import DEFAULT_SIZE, ENGINES
 from suite.contract.case import Case
-from suite.contract.registry import manifest
+from suite.contract.registry import engines, traits_of
 from suite.contract.splits.strategies import STRATEGIES, VARIANTS
+from suite.contract.workloads import DEFAULT_SIZES
 from suite.machine.software import installed_version
 from tests.conftest import launch_case
 from tests.reference.pair import COUNTED, script_name
 
 ROUNDS, LAUNCHES = 8, 5
-SIZES = DEFAULT_SIZE  # the scripts are written for these
+SIZES = DEFAULT_SIZES  # the scripts are written for these
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ def cases(count: int, workload: str = "mlp") -> list[Case]:
             framework, engine, strategy, VARIANTS[strategy][0], workload, SIZES[workload], "real",
             "cpu", 1 if strategy == "single" else 2, steps=2 * COUNTED * count,
         )
-        for framework, engines in ENGINES.items()
-        if installed_version(list(manifest(framework).DISTRIBUTIONS))
-        for engine in engines
+        for framework, offered in engines().items()
+        if installed_version(traits_of(framework).distributions)
+        for engine in offered
         for strategy in STRATEGIES
     ]
 

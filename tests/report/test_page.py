@@ -96,7 +96,7 @@ def test_libraries_that_differ_are_named() -> None:
         rows[-1] |= more
         return str(headline(rank(rows)))
 
-    words = "matrix products of one device run at 180 GFLOP/s in f1, 90 GFLOP/s in f0."
+    words = "matrix products of one device run at 180 GFLOP/s in f1/torch, 90 GFLOP/s in f0/torch."
     assert words in said(9e10, 1.8e11) and words in said(9e10, 1.8e11, None)
     others = [said(9e10, 1e11), said(9e10, None), said(None, None),
               said(9e10, 1.8e11, dtype="bf16")]

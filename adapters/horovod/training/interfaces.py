@@ -22,7 +22,10 @@ def interface_of_host() -> str:
     set, the global one too, is made with an empty name (``InitializeForProcessSet``), and gloo then
     takes the host name's address.
     """
-    address = socket.gethostbyname(socket.gethostname())
+    try:
+        address = socket.gethostbyname(socket.gethostname())
+    except OSError:  # the name does not resolve, or to an IPv6 address alone
+        return ""
     if address.startswith("127."):
         return "lo"
     names = [

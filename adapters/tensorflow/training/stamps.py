@@ -68,22 +68,26 @@ class Stamps:
         end: tf.Variable,
     ) -> None:
         """A device's part in the collective ``key``: from its arrival to its result."""
-        interval = _Interval(kind, key, "member", device, payload_bytes, start, end)
-        self._intervals.append(interval)
+        self._intervals.append(_Interval(
+            kind=kind, key=key, role="member", device=device, payload_bytes=payload_bytes,
+            start=start, end=end,
+        ))
 
     def sent(self, key: str, device: int, payload_bytes: int, ready: tf.Variable) -> None:
         """The source of the hop ``key`` has its tensor."""
-        self._intervals.append(
-            _Interval("send_recv", key, "send", device, payload_bytes, ready, ready)
-        )
+        self._intervals.append(_Interval(
+            kind="send_recv", key=key, role="send", device=device, payload_bytes=payload_bytes,
+            start=ready, end=ready,
+        ))
 
     def received(
         self, key: str, device: int, payload_bytes: int, idle: tf.Variable, arrived: tf.Variable
     ) -> None:
         """The destination of the hop ``key``: its previous work was done, the tensor is there."""
-        self._intervals.append(
-            _Interval("send_recv", key, "recv", device, payload_bytes, idle, arrived)
-        )
+        self._intervals.append(_Interval(
+            kind="send_recv", key=key, role="recv", device=device, payload_bytes=payload_bytes,
+            start=idle, end=arrived,
+        ))
 
     def events(self) -> list[CommEvent]:
         """The last step's communications.
@@ -135,8 +139,9 @@ class TowerStamps(Stamps):
 def _event(interval: _Interval, first_end_s: float) -> CommEvent:
     start, end = float(interval.start), float(interval.end)
     return CommEvent(
-        interval.kind, interval.payload_bytes, min(start, first_end_s), end, interval.device,
-        interval.key, interval.role,
+        kind=interval.kind, payload_bytes=interval.payload_bytes,
+        start_s=min(start, first_end_s), end_s=end, device=interval.device,
+        key=interval.key, role=interval.role,
     )
 
 

@@ -23,9 +23,10 @@ def logical_communications(case: Case) -> Communications:
     gradient has 2 bytes an entry. intra_layer: an
     all-reduce forward at the end of each column/row pair and one backward at its start, where that
     has a gradient
-    (Shoeybi et al. 2019, section 3); TensorFlow's manual placement moves the same tensors by hops
-    between the first device and the others. inter_layer: an activation forward and its gradient
-    backward, a micro-batch and cut, and the gradient of what first and last stage both hold, summed
+    (Shoeybi et al. 2019, section 3); an adapter that places shards on the devices of one process
+    moves the same tensors by hops between the first device and the others. inter_layer: an
+    activation forward and its gradient backward, a micro-batch and cut, and the gradient of what
+    first and last stage both hold, summed
     once (hops of the parameter and of its gradient where one device holds it). float32; in bf16
     activations, their gradients and gathered parameters have 2 bytes where the transport can.
 
@@ -52,9 +53,9 @@ def _held(case: Case) -> Iterator[tuple[str, int]]:
     """(name, bytes) of every parameter or part of one that a replica holds, on all its devices.
 
     What no plan splits every shard's device has a copy of, and both ends of what is tied;
-    TensorFlow's manual placement has one of either.
+    manual placement in one process has one of either.
     """
-    mesh, placed = case.axes, case.framework == "tensorflow"
+    mesh, placed = case.axes, case.placed
     shards, axes = mesh.size("intra_layer"), shard_axes(case.spec)
     holders = stages_of_weights(case.spec, case.stages)
     for name, shape in case.spec.shapes().items():
@@ -69,11 +70,6 @@ def _data(case: Case) -> Communications:
     return [("all_reduce", size // rate) for _, size in _held(case)]
 
 
-def _activation_bytes(case: Case) -> int:
-    """Horovod has no bfloat16."""
-    return LOW_BYTES if case.dtype == "bf16" and case.framework != "horovod" else BYTES
-
-
 def _sharded(case: Case) -> Communications:
     found: Communications = []
     units = case.spec.units()
@@ -84,15 +80,15 @@ def _sharded(case: Case) -> Communications:
         padded = -(-first // case.devices) * case.devices
         entries = (prod(shape) // first) * padded
         gathers = case.accumulate * (2 if name.split(".")[0] in units else 1)
-        found += [("all_gather", _activation_bytes(case) * entries)] * gathers
+        found += [("all_gather", case.activation_bytes * entries)] * gathers
         found.append(("reduce_scatter", BYTES * entries))
     return found
 
 
 def _intra_layer(case: Case) -> Communications:
-    hops = case.axes.size("intra_layer") - 1 if case.framework == "tensorflow" else 0
+    hops = case.axes.size("intra_layer") - 1 if case.placed else 0
     chunks = _chunks(case)
-    chunk_bytes = _activation_bytes(case) * (case.spec.global_batch // chunks)
+    chunk_bytes = case.activation_bytes * (case.spec.global_batch // chunks)
     found: Communications = []
     for branch in case.spec.branches():
         entering = chunk_bytes * branch.entering
@@ -111,11 +107,11 @@ def _intra_layer(case: Case) -> Communications:
 
 
 def _inter_layer(case: Case) -> Communications:
-    mesh, placed = case.axes, case.framework == "tensorflow"
+    mesh, placed = case.axes, case.placed
     stages, chunks = case.stages, _chunks(case)
     # Beside each stage of a replica there is one for each shard; manual placement has one sender.
     pipelines = 1 if placed else mesh.size("intra_layer")
-    chunk_bytes = _activation_bytes(case) * (case.spec.global_batch // chunks)
+    chunk_bytes = case.activation_bytes * (case.spec.global_batch // chunks)
     found: Communications = []
     unit = 0
     for group in stage_units(case.spec, stages, case.stage_speeds)[:-1]:

@@ -2,58 +2,44 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Mapping
 from copy import copy
 from functools import cache
+from types import ModuleType
 
 import numpy as np
 
 from suite.contract.errors import UsageError
 from suite.contract.plugins import load_named, named
-from suite.contract.workloads.bert import BertSpec
 from suite.contract.workloads.check import check_workload
-from suite.contract.workloads.efficientnet import EfficientNetSpec, Stage
-from suite.contract.workloads.gpt import GptSpec
-from suite.contract.workloads.mlp import MlpSpec
-from suite.contract.workloads.resnet import ResNetSpec
 from suite.contract.workloads.workload import Adam, Branch, Field, Weights, Workload
-from suite.contract.workloads.xlnet import XLNetSpec
 
 GROUP = "suite.workloads"
-__all__ = ["WORKLOADS", "Adam", "Branch", "Field", "Weights", "Workload", "find_workload",
-           "initial_weights", "parameter_count", "sized_workload"]
-
-_ALL: list[Workload] = [
-    MlpSpec("tiny", (30, 10, 1), "breast-cancer", 64),
-    MlpSpec("wide", (64, 1024, 1024, 1024, 1024, 10), "digits", 128, "gelu"),
-    GptSpec("tiny", 256, 32, 64, 4, 4, 8),
-    GptSpec("small", 256, 128, 256, 8, 4, 8),
-    GptSpec("gpt2", 50257, 1024, 768, 12, 12, 8),
-    GptSpec("gpt3-xl", 50257, 2048, 2048, 16, 24, 8),
-    GptSpec("gpt3-6.7b", 50257, 2048, 4096, 32, 32, 8),
-    BertSpec("tiny", 257, 32, 64, 4, 4, 8, 256),
-    BertSpec("small", 257, 128, 256, 8, 4, 8, 256),
-    BertSpec("base", 30522, 512, 768, 12, 12, 8, 103),
-    BertSpec("large", 30522, 512, 1024, 16, 24, 8, 103),
-    XLNetSpec("tiny", 256, 32, 64, 4, 4, 8),
-    XLNetSpec("small", 256, 128, 256, 8, 4, 8),
-    XLNetSpec("base", 32000, 512, 768, 12, 12, 8),
-    ResNetSpec("tiny", (2, 2), False, 32, 10, 16, 16),
-    ResNetSpec("small", (1, 1, 1, 1), True, 64, 10, 16),
-    ResNetSpec("18", (2, 2, 2, 2), False),
-    ResNetSpec("50", (3, 4, 6, 3), True),
-    ResNetSpec("101", (3, 4, 23, 3), True),
-    EfficientNetSpec(
-        "tiny", 32, 10, 16, stem_width=16,
-        stages=(Stage(1, 3, 1, 16, 1), Stage(4, 5, 2, 24, 2), Stage(4, 3, 2, 40, 1)),
-    ),
-    EfficientNetSpec("small", 64, 10, 16),
-    EfficientNetSpec("b0"),
-    EfficientNetSpec("b4", 380, 1000, 32, 1.4, 1.8),
+__all__ = [
+    "DEFAULT_SIZES", "WORKLOADS", "Adam", "Branch", "Field", "Weights", "Workload",
+    "find_workload", "initial_weights", "parameter_count", "sized_workload",
 ]
+
+# A family is a module of this package with SIZES and DEFAULT_SIZE; the order is that of tables.
+ORDER = ("mlp", "gpt", "bert", "xlnet", "resnet", "efficientnet")
+
+
+def _families() -> dict[str, ModuleType]:
+    """Name of a family -> its module; those that ORDER does not name come after the others."""
+    names = [found.name for found in pkgutil.iter_modules(__path__)]
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
+    families = {module.SIZES[0].name: module for module in modules if hasattr(module, "SIZES")}
+    return {name: families[name] for name in dict.fromkeys([*ORDER, *families])}
+
+
+_FAMILIES = _families()
 WORKLOADS: Mapping[str, Mapping[str, Workload]] = {
-    name: {spec.size: spec for spec in _ALL if spec.name == name}
-    for name in dict.fromkeys(spec.name for spec in _ALL)
+    name: {spec.size: spec for spec in module.SIZES} for name, module in _FAMILIES.items()
+}
+DEFAULT_SIZES: Mapping[str, str] = {
+    name: module.DEFAULT_SIZE for name, module in _FAMILIES.items()
 }
 
 

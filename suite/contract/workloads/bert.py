@@ -87,3 +87,17 @@ class BertSpec(Transformer):
     def _unmasked(self, tokens: np.ndarray) -> np.ndarray:
         below = tokens % (self.vocabulary - 1)
         return below + (below >= self.mask).astype(np.int32)
+
+
+SIZES = (
+    BertSpec("tiny", vocabulary=257, sequence=32, width=64, heads=4, blocks=4,
+             global_batch=8, mask=256),
+    BertSpec("small", vocabulary=257, sequence=128, width=256, heads=8, blocks=4,
+             global_batch=8, mask=256),
+    BertSpec("base", vocabulary=30522, sequence=512, width=768, heads=12, blocks=12,
+             global_batch=8, mask=103),
+    BertSpec("large", vocabulary=30522, sequence=512, width=1024, heads=16, blocks=24,
+             global_batch=8, mask=103),
+)
+# What two CPU cores train in a fraction of a second a step.
+DEFAULT_SIZE = "small"

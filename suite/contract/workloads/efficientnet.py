@@ -162,3 +162,16 @@ class EfficientNetSpec(ImageClassifier):
 
     def boundary(self, unit: int) -> tuple[int, ...]:
         return self.blocks()[unit - 1].project.output
+
+
+SIZES = (
+    EfficientNetSpec(
+        "tiny", image=32, classes=10, global_batch=16, stem_width=16,
+        stages=(Stage(1, 3, 1, 16, 1), Stage(4, 5, 2, 24, 2), Stage(4, 3, 2, 40, 1)),
+    ),
+    EfficientNetSpec("small", image=64, classes=10, global_batch=16),
+    EfficientNetSpec("b0"),
+    EfficientNetSpec("b4", image=380, width_multiplier=1.4, depth_multiplier=1.8),
+)
+# What two CPU cores train in a fraction of a second a step.
+DEFAULT_SIZE = "small"

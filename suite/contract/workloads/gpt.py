@@ -53,3 +53,17 @@ class GptSpec(Transformer):
     def examples(self, tokens: np.ndarray, generator: np.random.Generator) -> Arrays:
         """The target of a token is the next one."""
         return sequences(tokens[:-1], self.sequence), sequences(tokens[1:], self.sequence)
+
+
+SIZES = (
+    GptSpec("tiny", vocabulary=256, sequence=32, width=64, heads=4, blocks=4, global_batch=8),
+    GptSpec("small", vocabulary=256, sequence=128, width=256, heads=8, blocks=4, global_batch=8),
+    GptSpec("gpt2", vocabulary=50257, sequence=1024, width=768, heads=12, blocks=12,
+            global_batch=8),
+    GptSpec("gpt3-xl", vocabulary=50257, sequence=2048, width=2048, heads=16, blocks=24,
+            global_batch=8),
+    GptSpec("gpt3-6.7b", vocabulary=50257, sequence=2048, width=4096, heads=32, blocks=32,
+            global_batch=8),
+)
+# What two CPU cores train in a fraction of a second a step.
+DEFAULT_SIZE = "small"

@@ -62,3 +62,12 @@ class MlpSpec(Workload):
 
     def boundary(self, unit: int) -> tuple[int, ...]:
         return (self.widths[unit],)
+
+
+SIZES = (
+    MlpSpec("tiny", widths=(30, 10, 1), dataset="breast-cancer", global_batch=64),
+    MlpSpec("wide", widths=(64, 1024, 1024, 1024, 1024, 10), dataset="digits", global_batch=128,
+            activation="gelu"),
+)
+# What two CPU cores train in a fraction of a second a step.
+DEFAULT_SIZE = "wide"

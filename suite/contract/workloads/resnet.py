@@ -113,3 +113,14 @@ class ResNetSpec(ImageClassifier):
 
     def boundary(self, unit: int) -> tuple[int, ...]:
         return self._last(self.convolutions()[unit - 1]).output
+
+
+SIZES = (
+    ResNetSpec("tiny", (2, 2), bottleneck=False, image=32, classes=10, global_batch=16, width=16),
+    ResNetSpec("small", (1, 1, 1, 1), bottleneck=True, image=64, classes=10, global_batch=16),
+    ResNetSpec("18", (2, 2, 2, 2), bottleneck=False),
+    ResNetSpec("50", (3, 4, 6, 3), bottleneck=True),
+    ResNetSpec("101", (3, 4, 23, 3), bottleneck=True),
+)
+# What two CPU cores train in a fraction of a second a step.
+DEFAULT_SIZE = "small"

@@ -121,3 +121,13 @@ def _attention_shapes(name: str, width: int) -> dict[str, tuple[int, ...]]:
 
 def _named(part: str, *names: str) -> tuple[str, ...]:
     return tuple(f"{part}.{name}" for name in names)
+
+
+SIZES = (
+    XLNetSpec("tiny", vocabulary=256, sequence=32, width=64, heads=4, blocks=4, global_batch=8),
+    XLNetSpec("small", vocabulary=256, sequence=128, width=256, heads=8, blocks=4, global_batch=8),
+    XLNetSpec("base", vocabulary=32000, sequence=512, width=768, heads=12, blocks=12,
+              global_batch=8),
+)
+# What two CPU cores train in a fraction of a second a step.
+DEFAULT_SIZE = "small"

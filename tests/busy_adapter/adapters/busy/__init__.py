@@ -9,9 +9,12 @@ from pathlib import Path
 
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
+from suite.contract.traits import Traits
 
-ENGINES = ("plain", "again", "slower")
-DISTRIBUTIONS = ("numpy",)
+TRAITS = Traits(
+    engines=("plain", "again", "slower"), distributions=("numpy",), collectives={},
+    references=("plain",),
+)
 
 
 def unsupported_reason(case: Case) -> str:

@@ -7,13 +7,17 @@ from pathlib import Path
 
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
+from suite.contract.traits import Traits
 
-ENGINES = ("numpy",)
-DISTRIBUTIONS = ("numpy",)
-COLLECTIVES = {
-    "data": ("all_reduce",), "intra_layer": ("all_reduce",), "inter_layer": ("send_recv",),
-}
-UNSWEPT = dict.fromkeys(("all_gather", "reduce_scatter", "broadcast"), "not on paper")
+TRAITS = Traits(
+    engines=("numpy",),
+    distributions=("numpy",),
+    collectives={
+        "data": ("all_reduce",), "intra_layer": ("all_reduce",), "inter_layer": ("send_recv",),
+    },
+    unswept=dict.fromkeys(("all_gather", "reduce_scatter", "broadcast"), "not on paper"),
+    references=("numpy",),
+)
 
 
 def unsupported_reason(case: Case) -> str:

@@ -1,10 +1,12 @@
-"""Halves its one weight at each step; the last rank may crash, hang, be killed or run out."""
+"""Halves its one weight at each step; FAKE_FAULT plants what may become of its last rank."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,9 @@ class FakeSession:
         self.case, self.rank, self.weights = case, rank, weights
         self.fault = os.environ.get("FAKE_FAULT", "")
         self.mine = rank.index == rank.processes - 1
+        if self.fault == "environment":
+            path = rank.folder / f"environment-{rank.index}.json"
+            path.write_text(json.dumps(dict(os.environ)))
 
     def step(self, index: int) -> int:
         if self.mine and index == 3:
@@ -41,9 +46,21 @@ class FakeSession:
         if self.fault == "hang":
             subprocess.Popen(["sleep", "1234.5"])
             time.sleep(1000)
+        if self.fault == "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if self.fault == "leave":
+            os._exit(0)
+        if self.fault == "flood":
+            while True:
+                sys.stdout.write("x" * 100_000)
+        if self.fault == "grandchild":
+            stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(1234.5)"
+            subprocess.Popen([sys.executable, "-c", stubborn], start_new_session=True)
+            time.sleep(0.3)
+            raise ValueError("planted: with a grandchild")
 
     def synchronize(self) -> None:
-        if self.fault == "hang" and not self.mine:
+        if self.fault in ("hang", "stop", "leave", "flood") and not self.mine:
             time.sleep(1000)
 
     def loss(self, handle: int) -> float:
@@ -90,4 +107,7 @@ class FakeSession:
         return {"fake": "yes"}
 
     def close(self) -> Any:
-        return None
+        if self.mine and self.fault == "truncated":
+            # As a full disk leaves it; the process is gone before it can say more.
+            (self.rank.folder / f"rank-{self.rank.index}.json").write_text('{"rank": 1, "step_')
+            os._exit(0)

@@ -8,14 +8,14 @@ a timed step's collectives beside the record.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from adapters import horovod, pytorch
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
 
-ENGINES = ("torch", "horovod")
-DISTRIBUTIONS = ("torch",)
+TRAITS = replace(pytorch.TRAITS, engines=("torch", "horovod"), references=())
 
 
 def unsupported_reason(case: Case) -> str:

@@ -7,14 +7,14 @@ TensorFlow's replicas ``PLANT=work:DEVICE`` makes one compute each step twice, o
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from adapters import horovod, tensorflow
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
 
-ENGINES = ("tensorflow", "horovod")
-DISTRIBUTIONS = ("tensorflow-cpu", "tensorflow")
+TRAITS = replace(tensorflow.TRAITS, engines=("tensorflow", "horovod"), references=())
 
 
 def unsupported_reason(case: Case) -> str:

@@ -1,0 +1,109 @@
+"""Why a launch failed, in words: which rank was the first to fail, in which phase, of what."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+MOST_WORDS = 200
+OUT_OF_MEMORY = (
+    "out of memory", "Out of memory", "OutOfMemoryError", "MemoryError", "RESOURCE_EXHAUSTED",
+    "ResourceExhaustedError", "Dst tensor is not initialized", "OOM when allocating",
+    "can't allocate memory", "std::bad_alloc", "STATUS_ALLOC_FAILED",
+)
+
+
+def first_failure(codes: Sequence[int | None], folder: Path) -> str:
+    """The failure that caused the others.
+
+    A rank that was killed says nothing and the others complain of its loss, so a signal comes
+    first; but ``SIGABRT`` is also how a framework's threads end a rank that lost another one. Among
+    the rest the error that was raised first is the cause (``suite.ranks.entry.last_words``).
+
+    Args:
+        codes: Exit code of each rank, negative for a signal, None while a rank still runs.
+        folder: The launch's folder, with ``failure-N.json``, ``phase-N`` and ``worker.log``.
+    """
+    failures = {rank: _failure(folder, rank) for rank in range(len(codes))}
+    raised = {rank: failure for rank, failure in failures.items() if failure}
+
+    def order(rank: int) -> tuple[bool, bool, float]:
+        killed = (codes[rank] or 0) < 0 and codes[rank] != -signal.SIGABRT
+        return not killed, rank not in raised, raised.get(rank, {}).get("raised_at_s", 0.0)
+
+    failed = [rank for rank, code in enumerate(codes) if code or rank in raised]
+    rank = min(failed, key=order)
+    words = raised[rank]["error"] if rank in raised else ""
+    if not raised:
+        words = _last_error(log_of(folder))
+    said = f": {words[:MOST_WORDS]}" if words else ""
+    return f"{_where(rank, folder)} {_ended(codes[rank])}{said}"
+
+
+def left_without_record(rank: int, folder: Path) -> str:
+    """A rank that ended as if all were well, and did not do its work."""
+    return f"{_where(rank, folder)} ended with code 0 and left no record"
+
+
+def still_busy(ranks: int, folder: Path) -> str:
+    """Where each rank was when time ran out: ``rank 0 in warm-up, rank 1 in rendezvous``."""
+    return ", ".join(_where(rank, folder) for rank in range(ranks))
+
+
+def keep_stacks(ranks: int, folder: Path) -> None:
+    """Appends to the log the Python stacks that the ranks wrote when time ran out."""
+    with (folder / "worker.log").open("a", encoding="utf-8") as log:
+        for rank in range(ranks):
+            path = folder / f"stack-{rank}.txt"
+            stack = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+            log.write(f"\nPython stack of {_where(rank, folder)}:\n{stack or 'not told'}\n")
+
+
+def out_of_memory(log: str) -> bool:
+    """Whether a rank's log says so, in the words of a framework or of CUDA's libraries."""
+    return any(mark in log for mark in OUT_OF_MEMORY)
+
+
+def log_of(folder: Path) -> str:
+    """The ranks' output; empty where it cannot be read."""
+    try:
+        return (folder / "worker.log").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _where(rank: int, folder: Path) -> str:
+    try:
+        phase = (folder / f"phase-{rank}").read_text(encoding="utf-8").strip()
+    except OSError:
+        phase = ""
+    return f"rank {rank} in {phase}" if phase else f"rank {rank}"
+
+
+def _failure(folder: Path, rank: int) -> dict[str, Any]:
+    """What a rank wrote about its own failure; empty where it wrote nothing."""
+    try:
+        return dict(json.loads((folder / f"failure-{rank}.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def _ended(code: int | None) -> str:
+    if code is None:
+        return "failed"
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"
+    return f"ended with {how}"
+
+
+def _last_error(log: str) -> str:
+    """The last line of a traceback says more than an exit code."""
+    errors = [line for line in log.splitlines() if _is_error(line)]
+    return errors[-1] if errors else ""
+
+
+def _is_error(line: str) -> bool:
+    head = line.split(":", 1)[0]
+    return ":" in line and " " not in head and head.endswith(("Error", "Exception", "Exit"))

@@ -1,0 +1,91 @@
+"""The processes of one launch: started with a common mark, ended with everything they started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from subprocess import DEVNULL
+from typing import IO
+
+import psutil
+
+POLL_SECONDS = 0.02
+# From SIGTERM to SIGKILL, and from there to giving up on a process that the kernel holds.
+GRACE_SECONDS, KILLED_SECONDS = 3.0, 1.5
+# How long ranks may take to write their Python stacks.
+STACK_SECONDS = 0.5
+# Every process of a launch inherits this variable, whatever session or parent it has later.
+MARK = "SUITE_LAUNCH"
+
+
+class ProcessGroup:
+    """Worker processes and their helpers; each leads a session of its own."""
+
+    def __init__(self, log: IO[bytes], environment: dict[str, str], folder: Path) -> None:
+        self.log, self.folder = log, folder
+        self.mark = uuid.uuid4().hex
+        self.environment = environment | {MARK: self.mark}
+        self.leaders: list[psutil.Popen] = []
+
+    def start(self, command: Sequence[str], extra: dict[str, str]) -> psutil.Popen:
+        """Starts a process; raises :class:`OSError` where its program cannot be run."""
+        process = psutil.Popen(
+            list(command), stdin=DEVNULL, stdout=self.log, stderr=self.log, cwd=self.folder,
+            env=self.environment | extra, start_new_session=True,
+        )
+        self.leaders.append(process)
+        return process
+
+    def ask_for_stacks(self, workers: Sequence[psutil.Popen]) -> None:
+        """Makes each rank write its threads' Python stacks to the log (faulthandler, SIGUSR1)."""
+        running = [worker for worker in workers if worker.poll() is None]
+        for worker in running:
+            with contextlib.suppress(psutil.Error, ProcessLookupError):
+                worker.send_signal(signal.SIGUSR1)
+        if running:
+            time.sleep(STACK_SECONDS)
+
+    def end(self) -> list[int]:
+        """Ends every process of the launch.
+
+        Returns:
+            Process ids that even SIGKILL did not end in time: the kernel holds them.
+        """
+        self._signal(signal.SIGTERM)
+        psutil.wait_procs(self._alive(), timeout=GRACE_SECONDS)
+        survivors = self._alive()
+        if survivors:
+            self._signal(signal.SIGKILL)
+            _, survivors = psutil.wait_procs(self._alive(), timeout=KILLED_SECONDS)
+        return [process.pid for process in survivors]
+
+    def _signal(self, number: signal.Signals) -> None:
+        for leader in self.leaders:
+            # A leader that was not waited for keeps its number, so its group cannot be another's.
+            if leader.poll() is None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(leader.pid, number)
+        for process in self._alive():
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(number)
+
+    def _alive(self) -> list[psutil.Process]:
+        """Leaders that run, and processes elsewhere that carry the mark of this launch."""
+        leaders = [leader for leader in self.leaders if leader.poll() is None]
+        own = {leader.pid for leader in self.leaders}
+        return leaders + [process for process in marked(self.mark) if process.pid not in own]
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Running processes whose environment carries the mark of a launch."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found

@@ -1,0 +1,55 @@
+"""A worker's environment is built: another job's variables do not reach it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from suite.contract.case import Case
+from suite.contract.registry import traits_of
+from suite.launch.environment import dropped_variables, worker_environment
+from tests.conftest import Launch
+
+FOREIGN = {
+    "TF_CONFIG": "{malformed", "http_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://x:1",
+    "TORCH_DISTRIBUTED_DEBUG": "DETAIL", "PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "64",
+    "XLA_FLAGS": "--nonsense", "RANK": "7", "HOROVOD_CYCLE_TIME": "99", "PYTHONSTARTUP": "/x",
+}
+
+
+def test_foreign_variables_reach_no_worker(tmp_path: Path) -> None:
+    outer = FOREIGN | {"PATH": "/bin", "HOME": "/root", "NCCL_SOCKET_IFNAME": "eth0"}
+    for framework in ("pytorch", "tensorflow", "horovod"):
+        inner = worker_environment(traits_of(framework), tmp_path, outer)
+        assert inner.keys() & FOREIGN.keys() <= {"OMP_NUM_THREADS"}
+        assert inner["OMP_NUM_THREADS"] == "1" and inner["PATH"] == "/bin"
+        assert inner["NCCL_SOCKET_IFNAME"] == "eth0" and inner["TMPDIR"] == str(tmp_path)
+
+
+def test_what_was_dropped_is_told_by_name() -> None:
+    outer = FOREIGN | {"PATH": "/bin", "EDITOR": "vi", "NCCL_DEBUG": "INFO", "PYTHONPATH": "/x"}
+    assert dropped_variables([traits_of("pytorch")], outer) == sorted(FOREIGN)
+
+
+def test_a_user_passes_variables_on_by_name(tmp_path: Path) -> None:
+    outer = FOREIGN | {"SUITE_PASS_ENV": "XLA_FLAGS, HOROVOD_*"}
+    inner = worker_environment(traits_of("horovod"), tmp_path, outer)
+    assert inner["XLA_FLAGS"] == "--nonsense" and inner["HOROVOD_CYCLE_TIME"] == "99"
+    assert "TF_CONFIG" not in inner
+    assert "XLA_FLAGS" not in dropped_variables([traits_of("horovod")], outer)
+
+
+def test_a_worker_finds_what_was_built(
+    fake: Case, start: Launch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FAKE_FAULT", "environment")
+    for name, value in FOREIGN.items():
+        monkeypatch.setenv(name, value)
+    outcome, folder = start(fake)
+    assert outcome.status == "ok", outcome.reason
+    seen = json.loads((folder / "environment-0.json").read_text())
+    assert not seen.keys() & FOREIGN.keys()
+    # A launch has a folder for temporary files of its own, which goes with it.
+    assert Path(seen["TMPDIR"]).name.startswith("suite-") and not Path(seen["TMPDIR"]).exists()
