@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from suite.analysis.comparison import COMPARED, compare_runs, regressions
-from suite.analysis.rows import Row
 from suite.cli.console import printer
 from suite.config.options import parse_share
 from suite.contract.errors import UsageError
+from suite.contract.row import Row
 from suite.report import compared
 from suite.runfolder.files import write_output
 from suite.runfolder.pytest_benchmark import import_rows

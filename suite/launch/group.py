@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
+from suite.contract.records import read_launch
 from suite.contract.registry import manifest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,8 +85,7 @@ def launch(
     if status == "failed":
         log_text = (folder / "worker.log").read_text(errors="replace")
         status = "oom" if out_of_memory(log_text) else "failed"
-    records = [json.loads(path.read_text()) for path in sorted(folder.glob("rank-*.json"))]
-    return Outcome(status, reason, seconds, records)
+    return Outcome(status, reason, seconds, read_launch(folder))
 
 
 def _arguments(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from suite.contract.metrics import size_bytes
+from suite.contract.formats import size_bytes
 
 # What is left to the machine, whatever a user allows.
 MARGIN_SHARE, LEAST_MARGIN = 0.1, 512 << 20

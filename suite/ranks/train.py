@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from suite.contract.adapter import Inputs, OpenSession, RankRecord, Session
+from suite.contract.adapter import Inputs, OpenSession, RankRecord, ReportsFigures, Session
 from suite.contract.case import PARITY_STEPS, Case, Rank
 from suite.contract.files import write_atomically
 from suite.contract.plugins import adapter_package
@@ -63,6 +63,8 @@ def run_rank(
         _probes(session, next_index, case, rank, record, clock)
         record.matmul_flops_s = session.matmul_flops_s()
     record.ledger = session.describe()
+    if isinstance(session, ReportsFigures):
+        record.figures = session.figures()
     record.affinity = _affinity()
     session.close()
     write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps(asdict(record)))
@@ -148,14 +150,14 @@ def _probes(
     for _ in range(case.probe_steps):
         trace = session.timed_step(index)
         record.timed_step_seconds.append(trace.seconds)
-        record.traces.append(asdict(trace))
+        record.traces.append(trace)
         index += 1
     for number in range(TRACED_STEPS):
         wanted = case.timeline and number == TRACED_STEPS - 1
         timeline = rank.folder / f"timeline-{rank.index}.json" if wanted else None
         trace = session.traced_step(index, timeline)
         record.traced_step_seconds.append(trace.seconds)
-        record.profiles.append(asdict(trace))
+        record.profiles.append(trace)
         index += 1
     session.silent_step(index)  # not counted: a session may set itself up for silence
     for _ in range(case.probe_steps):
