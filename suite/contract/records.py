@@ -120,6 +120,11 @@ class FrontierProbe:
     limit_bytes: int | None = None
 
 
+def read_records(written: Sequence[Mapping[str, Any]]) -> list[RankRecord]:
+    """The records of a launch's ranks, from the JSON objects that they wrote."""
+    return [RankRecord.read(record) for record in written]
+
+
 def record_paths(folder: Path) -> list[Path]:
     """The ``rank-N.json`` files of a launch in the order of the ranks: 2 comes before 10."""
     return sorted(folder.glob("rank-*.json"), key=lambda path: int(path.stem.partition("-")[2]))

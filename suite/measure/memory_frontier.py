@@ -13,7 +13,7 @@ from suite.analysis.rows import CaseResult, step_seconds
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.formats import size_bytes
-from suite.contract.records import RankRecord
+from suite.contract.records import read_records
 from suite.contract.registry import manifest
 from suite.contract.splits.division import check_divides
 from suite.launch.group import Outcome
@@ -125,7 +125,7 @@ def judge_probe(case_id: str, batch: int, outcome: Outcome, allowed: int) -> Fro
     ``allowed`` is a process's limit in bytes, 0 for none.
     """
     status, reason = outcome.status, outcome.reason
-    records = [RankRecord.read(record) for record in outcome.records]
+    records = read_records(outcome.records)
     peak = max((record.peak_memory_bytes for record in records), default=None)
     if status == FAILED and "SIGKILL" in reason:
         status, reason = OOM, f"{reason}, as the kernel ends what exceeds memory"

@@ -22,7 +22,7 @@ from suite.analysis.traced import reduce_launch
 from suite.config.options import RunConfig
 from suite.contract.case import SCHEMA_VERSION, Case
 from suite.contract.files import TableRow
-from suite.contract.records import RankRecord
+from suite.contract.records import read_records
 from suite.contract.row import Row
 from suite.launch.group import launch
 from suite.launch.starter import Launcher, Starter
@@ -253,7 +253,7 @@ class Runner:
         outcome = self.starter.start(case, folder, block)
         self.seconds.append(outcome.seconds)
         finished = outcome.status == "ok"
-        raw = [RankRecord.read(record) for record in outcome.records] if finished else []
+        raw = read_records(outcome.records) if finished else []
         reduced = reduce_launch(case, raw) if raw else None
         result.put(block, compact(raw) or None, cores, reduced)
         verdict = None

@@ -18,7 +18,7 @@ from suite.analysis.traced import Reduced, reduce_launch
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.files import TableRow
-from suite.contract.records import RankRecord, record_paths
+from suite.contract.records import read_records, record_paths
 from suite.contract.row import Row
 from suite.runfolder.files import PROOF, read_fits, read_probes
 from suite.runfolder.samples import SampleStore, StoredLaunch, compact
@@ -200,7 +200,7 @@ def _stored(
 ) -> StoredLaunch:
     if outcome["status"] != "ok":
         return StoredLaunch(case.case_id, block, outcome, [], None)
-    records = [RankRecord.read(record) for record in upgrade(raw, version)]
+    records = read_records(upgrade(raw, version))
     reduced = reduce_launch(case, records)
     if reduced:
         hidden = unknown_columns(raw, version) if version == 1 else set()
