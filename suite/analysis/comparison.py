@@ -68,19 +68,20 @@ class RunComparison:
 
 def compare_runs(
     before: tuple[dict[str, Any], list[Row]], after: tuple[dict[str, Any], list[Row]],
-    metrics: Sequence[str], together: bool = True,
+    metrics: Sequence[str], together: bool = True, same_blocks: bool = False,
 ) -> RunComparison:
     """(run.json, rows) of each, older first.
 
-    ``together`` holds 95 % for all verdicts of the comparison at once (Bonferroni), so that a
-    matrix of ties shows no difference in 95 of 100 comparisons; otherwise each has it alone.
+    ``same_blocks`` says that both are one run, so that launches of a block are a pair; a run's name
+    does not say so, since two folders may have the same one. ``together`` holds 95 % for all
+    verdicts of the comparison at once (Bonferroni), so that a matrix of ties shows no difference in
+    95 of 100 comparisons; otherwise each has it alone.
     """
     (old_run, old_rows), (new_run, new_rows) = before, after
     old, new = ({row.case_id: row for row in rows} for rows in (old_rows, new_rows))
     both = [name for name in old if name in new]
     count = len(both) * len(metrics) if together else 1
     level = 1 - (1 - LEVEL) / max(1, count)
-    same_blocks = old_run["run_id"] == new_run["run_id"]
     return RunComparison(
         old_run["run_id"], new_run["run_id"],
         [compare_row(old[name], new[name], metric, level, same_blocks)

@@ -75,7 +75,8 @@ def _median_step(records: Launch, key: str) -> float:
 
 def slowest_rank(records: Launch, key: str) -> np.ndarray:
     """(steps,) the slowest rank's wall time of each step of a pass, seconds."""
-    return np.max([getattr(record, key) for record in records], axis=0)
+    steps = np.asarray([getattr(record, key) for record in records], float)
+    return np.asarray(steps.max(axis=0))
 
 
 def _logical(case: Case) -> dict[str, float]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -82,14 +82,17 @@ def _runs(folder: Path) -> Iterator[tuple[str, dict[str, Any], list[Row]]]:
 
 
 def _began(run: dict[str, Any], file: Path) -> str:
-    """ISO 8601, seconds; early versions said it in the run's name alone."""
-    if "started" in run:
-        return str(run["started"])[:19]
+    """The instant a run started, as UTC in ISO 8601, so that runs of several time zones have one
+    order. Early versions said it in the run's name alone, in local time.
+    """
     try:
-        began = time.strptime(run["run_id"], "%Y%m%d-%H%M%S")
+        if "started" in run:
+            began = datetime.strptime(run["started"], "%Y-%m-%dT%H:%M:%S%z")
+        else:
+            began = datetime.strptime(run["run_id"][:15], "%Y%m%d-%H%M%S")
     except ValueError:
-        began = time.localtime(file.stat().st_mtime)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", began)
+        began = datetime.fromtimestamp(file.stat().st_mtime)
+    return began.astimezone(timezone.utc).isoformat(timespec="seconds")
 
 
 def build_series(runs: list[tuple[str, dict[str, Any], list[Row]]]) -> list[Series]:

@@ -10,4 +10,4 @@ from suite.contract.plugins import adapter_package
 
 def manifest(framework: str) -> Manifest:
     """The adapter's manifest; loads no framework."""
-    return importlib.import_module(adapter_package(framework))  # type: ignore[return-value]
+    return importlib.import_module(adapter_package(framework))

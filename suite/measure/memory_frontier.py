@@ -8,12 +8,12 @@ from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
 
-from suite.analysis.memory_frontier import COLUMNS, FAILED, OK, OOM, FrontierProbe
+from suite.analysis.memory_frontier import COLUMNS, FAILED, OK, OOM
 from suite.analysis.rows import CaseResult, step_seconds
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.formats import size_bytes
-from suite.contract.records import read_records
+from suite.contract.records import FrontierProbe, read_records
 from suite.contract.registry import manifest
 from suite.contract.splits.division import check_divides
 from suite.launch.group import Outcome

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,7 @@ def reopen(folder: Path, options: dict[str, Any]) -> tuple[RunConfig, StoredRun]
     reopened = _open_again(folder, stored)
     stored.run["state"] = "running"
     stored.run.setdefault("resumed", []).append(
-        {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "reopened": sorted(reopened),
+        {"time": files.utc_now(), "reopened": sorted(reopened),
          "blocks": len(stored.run["blocks"])}
     )
     return config, stored

@@ -83,7 +83,7 @@ class Runner:
             "environment": description.describe(),
             "configuration": config.model_dump(),
             "command_line": ["suite", *(command_line or sys.argv[1:])],
-            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "started": files.utc_now(),
             "state": "running",
             "plan": [],
         }

@@ -25,7 +25,8 @@ class Breakdown:
     def shares(self) -> tuple[float, float, float, float]:
         """The same as shares of the step."""
         total = sum(astuple(self))
-        return tuple(part / total for part in astuple(self))  # type: ignore[return-value]
+        return (self.compute_s / total, self.transfer_s / total, self.waiting_s / total,
+                self.rest_s / total)
 
 
 def breakdown(row: Row) -> Breakdown | None:

@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
 from rich.table import Table
 
-from suite.analysis.memory_frontier import OK, FrontierProbe
+from suite.analysis.memory_frontier import OK
 from suite.contract.metrics import BY_NAME
 from suite.contract.row import Row
 from suite.report.names import names_in
@@ -52,7 +52,7 @@ def frontier_table(rows: Sequence[Row]) -> Iterator[RenderableType]:
 
 def frontier_series(row: Row) -> list[tuple[int, int | None, int | None, bool, str]]:
     """(batch, peak bytes, limit bytes, whether it fits, why not) of each probe, by batch."""
-    probes: list[FrontierProbe] = sorted(row.frontier, key=lambda one: one.batch)
+    probes = sorted(row.frontier, key=lambda one: one.batch)
     return [
         (p.batch, p.peak_memory_bytes, p.limit_bytes, p.status == OK,
          "" if p.status == OK else f"{p.status}: {p.reason}")

@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime, timezone
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +28,36 @@ from suite.runfolder.samples import SampleStore, StepRow, StoredLaunch, step_row
 
 
 def create_run_folder(out: Path, run_id: str) -> Path:
-    """A new folder; raises :class:`UsageError` where ``out`` cannot be written."""
-    folder = out / run_id
+    """A new folder of that name, or of that name and ``-2``, ``-3`` where another run took it.
+
+    Raises:
+        UsageError: where ``out`` cannot be written.
+    """
     try:
-        folder.mkdir(parents=True)
+        out.mkdir(parents=True, exist_ok=True)
+        folder = _first_free(out, run_id)
         (folder / "cases").mkdir()
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError("--out", str(out), "a writable folder", reason) from None
     return folder
+
+
+def _first_free(out: Path, run_id: str) -> Path:
+    """Makes the folder in the same step that finds it free: two runs may start at once."""
+    for number in count(1):
+        folder = out / (run_id if number == 1 else f"{run_id}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError
+
+
+def utc_now() -> str:
+    """This instant for run.json, whatever time zone the machine is in: ISO 8601, seconds, UTC."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def write_output(option: str, path: Path, text: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 from suite.analysis.trend import change_points
 from suite.cli.history import build_series, history
 from suite.contract.errors import UsageError
+from suite.contract.row import Row
 from tests.synthetic import DATA, LEDGER, SINGLE, make_run
 
 MACHINE = {"processor": "chip", "cores": 2, "gpus": 0, "memory_bytes": 1}
@@ -43,11 +44,11 @@ def test_noise_has_a_change_as_seldom_as_said() -> None:
 
 def _run(number: int, seconds: float, **more: Any) -> tuple[str, dict[str, Any], list[Any]]:
     samples = [seconds * (1 + 0.001 * k) for k in (-2, -1, 0, 1, 2, 3)]
-    row = {"run_id": f"r{number}", "case_id": "x", "status": "ok", "reason": "", "repeats": 6,
-           "ledger": LEDGER, "launch_samples": {"step_time_s": samples}, "step_time_s": seconds,
-           "step_time_ci_low_s": seconds * 0.99, "step_time_ci_high_s": seconds * 1.01}
+    row = Row(run_id=f"r{number}", case_id="x", status="ok", repeats=6, ledger=LEDGER,
+              launch_samples={"step_time_s": [*samples]}, step_time_s=seconds,
+              step_time_ci_low_s=seconds * 0.99, step_time_ci_high_s=seconds * 1.01)
     run = {"run_id": f"r{number}", "environment": MACHINE | {"versions": {"torch": "2"}}}
-    row |= more.pop("row", {})
+    row.put(more.pop("row", {}))
     run["environment"] = run["environment"] | more.pop("environment", {})  # type: ignore[operator]
     return f"2026-01-{number + 1:02d}T00:00:00", run, [row]
 

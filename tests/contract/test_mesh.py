@@ -19,7 +19,8 @@ from suite.analysis.link_fit import LinkFit
 from suite.config.options import build_matrix, resolve
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
-from suite.contract.records import RankRecord, StepTrace
+from suite.contract.records import CommEvent, RankRecord, StepTrace
+from suite.contract.row import Row
 from suite.contract.splits.batches import statistics_groups
 from suite.contract.splits.mesh import ORDER, Mesh, mesh_of, mesh_text, parts_of
 from suite.contract.splits.schedule import micro_batches
@@ -291,10 +292,10 @@ def _fit(collective: str, devices: int, alpha: float) -> LinkFit:
 
 def test_a_mesh_has_a_column_of_its_own_and_a_command() -> None:
     rows = [
-        {"framework": "pytorch", "engine": "torch", "strategy": strategy, "variant": variant,
-         "mesh": mesh, "devices": count, "status": "failed", "reason": "", "workload": "gpt",
-         "size": "tiny", "data": "real", "device": "cpu", "mode": "eager", "dtype": "float32",
-         "global_batch": 8, "case_id": f"{strategy}{mesh}", "warnings": [], "parity": "skipped"}
+        Row(framework="pytorch", engine="torch", strategy=strategy, variant=variant, mesh=mesh,
+            devices=count, status="failed", workload="gpt", size="tiny", data="real", device="cpu",
+            mode="eager", dtype="float32", global_batch=8, case_id=f"{strategy}{mesh}",
+            parity="skipped")
         for strategy, variant, mesh, count in (
             ("single", "", "", 1), ("data+inter_layer", "gpipe", "data=4,inter_layer=2", 8),
             ("data+intra_layer", "", "data=2,intra_layer=4", 8),

@@ -6,6 +6,7 @@ import csv
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ class Planted(FakeLauncher):
         if planted:
             return Outcome("failed", planted, 0.1, [])
         peak = BASE + SAMPLE * batch // (case.devices if case.strategy == "data" else 1)
-        record = {"step_seconds": [0.5 * batch] * 3, "peak_memory_bytes": peak}
+        record = {"rank": 0, "step_seconds": [0.5 * batch] * 3, "peak_memory_bytes": peak}
         return Outcome("ok", "", 0.1, [record] * case.devices)
 
 
@@ -141,7 +142,7 @@ def test_what_is_on_disk_is_read_again(tmp_path: Path) -> None:
     assert "5800" in console.export_text()
     page = render(stored.run, rows, [])
     assert 'id="frontier"' in page and "Memory: the largest batch that fits" in page
-    assert 'id="frontier"' not in render(stored.run, [{**r, "frontier": []} for r in rows], [])
+    assert 'id="frontier"' not in render(stored.run, [replace(r, frontier=[]) for r in rows], [])
 
 
 def test_an_interrupted_search_goes_on(tmp_path: Path) -> None:

@@ -143,14 +143,14 @@ class RoundsRow(Row):
     rounds: int = 0
 
 
-def _with_rounds(row: Row, rounds: int, **more: Any) -> Row:
-    return RoundsRow(**row.as_dict() | more, rounds=rounds)
+def _with_rounds(row: Row, rounds: int) -> RoundsRow:
+    return RoundsRow(**row.as_dict(), rounds=rounds)
 
 
 def test_an_axis_is_a_name_in_one_list(monkeypatch: pytest.MonkeyPatch) -> None:
     """A column that others add parts matrices, is named where it differs, and told once else."""
-    rows = [row for row in small_run().rows() if row.workload == "gpt"]
-    twice = [_with_rounds(row, 3, dtype=dtype, case_id=f"{row.case_id}.{dtype}")
+    rows = [_with_rounds(row, 3) for row in small_run().rows() if row.workload == "gpt"]
+    twice = [replace(row, dtype=dtype, case_id=f"{row.case_id}.{dtype}")
              for dtype in ("float32", "bfloat16") for row in rows]
     monkeypatch.setitem(axes.AXES, "rounds", "{} rounds".format)
     assert axes.differing(twice) == ["dtype"]
@@ -160,7 +160,7 @@ def test_an_axis_is_a_name_in_one_list(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     assert names_in(twice)(twice[0]) == "pytorch single (float32)"
     assert names_in(rows)(rows[1]) == "pytorch data"
-    other = [_with_rounds(row, rounds, case_id=f"{row.case_id}.{rounds}")
+    other = [replace(row, rounds=rounds, case_id=f"{row.case_id}.{rounds}")
              for rounds in (1, 2) for row in rows]
     assert [grid.title.rpartition(", ")[2] for grid in build_grids(other)] == [
         "1 rounds", "2 rounds"]

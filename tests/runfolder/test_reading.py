@@ -75,8 +75,8 @@ def test_version_1_cut_off_and_with_files_missing(tmp_path: Path) -> None:
         (folder / name).unlink()
     shutil.rmtree(folder / "cases" / "tensorflow.data.mlp-tiny.cpu2" / "launch-0")
     rows = {row.case_id: row for row in read_run(folder).rows()}
-    assert rows["pytorch.data.mlp-tiny.cpu2"]["repeats"] == 2
-    assert rows["tensorflow.data.mlp-tiny.cpu2"]["repeats"] == 2
+    assert rows["pytorch.data.mlp-tiny.cpu2"].repeats == 2
+    assert rows["tensorflow.data.mlp-tiny.cpu2"].repeats == 2
     assert {row.parity for row in rows.values()} == {"skipped"}
     assert report(folder, False, None) == 0 and (folder / "report.html").exists()
 
