@@ -27,18 +27,17 @@ TABLE: dict[str, Any] = {
     "digits": DIGITS, "keptDigits": KEPT_DIGITS, "smallestPlain": SMALLEST_PLAIN,
     "wholeTimesFrom": WHOLE_TIMES_FROM, "units": UNITS,
 }
-_CONTEXTS = {digits: Context(prec=digits, rounding=ROUND_HALF_UP)
-             for digits in (DIGITS, KEPT_DIGITS)}
+_SHOWN = Context(prec=DIGITS, rounding=ROUND_HALF_UP)
 
 
-def to_digits(value: float, digits: int = DIGITS) -> Decimal:
-    """Rounds to significant digits, halves away from zero, as JavaScript's ``toPrecision`` does."""
-    return _CONTEXTS[digits].create_decimal_from_float(float(value))
+def to_digits(value: float) -> Decimal:
+    """Rounds to the digits shown, halves away from zero, as JavaScript's ``toPrecision`` does."""
+    return _SHOWN.create_decimal_from_float(float(value))
 
 
 def kept(value: float) -> float:
-    """The value as the page's data holds it. Texts start from this, so that both sides agree."""
-    return float(to_digits(value, KEPT_DIGITS))
+    """The value as the page's data holds it. Every text starts from this, so that both agree."""
+    return float(f"{value:.{KEPT_DIGITS}g}")
 
 
 def _fixed(value: float, places: int) -> str:

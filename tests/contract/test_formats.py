@@ -66,21 +66,20 @@ def test_the_page_writes_what_the_terminal_writes() -> None:
     values = [formats.kept(value) for value in _many()]
     kinds = [kind for kind in FORMATS if kind != "text"]
     script = f"{format_table()}\n{asset('format.js')}\n" + """
-    const values = JSON.parse(require("fs").readFileSync(0, "utf8"));
+    const [values, triples] = JSON.parse(require("fs").readFileSync(0, "utf8"));
     const kinds = Object.keys(FORMATS).filter(kind => kind !== "text");
     console.log(JSON.stringify({ kinds,
       texts: kinds.map(kind => values.map(value => FORMATS[kind](value))),
-      intervals: values.map(value => withInterval(value, value * 0.97, value * 1.06)) }));
+      intervals: triples.map(triple => withInterval(...triple)) }));
     """
-    done = subprocess.run(["node", "-e", script], input=json.dumps(values), text=True,
+    triples = [[value, formats.kept(value * 0.97), formats.kept(value * 1.06)] for value in values]
+    done = subprocess.run(["node", "-e", script], input=json.dumps([values, triples]), text=True,
                           capture_output=True, check=True)
     found = json.loads(done.stdout)
     assert found["kinds"] == kinds
     for kind, texts in zip(kinds, found["texts"], strict=True):
         assert texts == [FORMATS[kind](value) for value in values], kind
-    assert found["intervals"] == [
-        formats.seconds_interval(value, value * 0.97, value * 1.06) for value in values
-    ]
+    assert found["intervals"] == [formats.seconds_interval(*triple) for triple in triples]
 
 
 def test_a_value_reads_alike_before_and_after_it_is_rounded_for_the_page() -> None:
