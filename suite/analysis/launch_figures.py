@@ -64,9 +64,9 @@ def reduce_ranks(metric: Metric, launches: Sequence[Launch]) -> float | None:
         metric: A column whose ``from_ranks`` says how.
         launches: The ranks' records of each launch that finished.
     """
-    each = [[figure for record in records if (figure := record.figure(metric.name)) is not None]
-            for records in launches]
-    told = [figures for figures in each if figures]
+    each = [[record.figure(metric.name) for record in records] for records in launches]
+    told = [found for figures in each
+            if (found := [figure for figure in figures if figure is not None])]
     if not told:
         return None
     if metric.from_ranks == "sum":

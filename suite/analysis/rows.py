@@ -161,7 +161,8 @@ def _add_times(result: CaseResult, row: Row) -> None:
 def _add_rank_figures(result: CaseResult, row: Row) -> None:
     """Columns that are figures of the ranks' records, reduced as their metrics say."""
     for metric in FROM_RANKS:
-        row.put({metric.name: reduce_ranks(metric, result.good)})
+        if metric.name in row.launch_samples:
+            row.put({metric.name: reduce_ranks(metric, result.good)})
 
 
 def _first_step(records: Launch) -> float:

@@ -8,6 +8,7 @@ that is added to ``COLUMNS`` makes a column of a matrix instead.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from suite.contract.row import Row
@@ -76,9 +77,10 @@ def differing(rows: Sequence[Row]) -> list[str]:
 
 def _by(name: str, rows: Sequence[Row]) -> list[list[Row]]:
     parts: dict[Any, list[Row]] = {}
+    value = attrgetter(name)
     for row in rows:
         if name != "devices" or row.strategy != "single":
-            parts.setdefault(row.value(name), []).append(row)
+            parts.setdefault(value(row), []).append(row)
     return list(parts.values())
 
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def build_payload(
         "count": len(rows),
         "names": [case_name(row) for row in rows],
         "metrics": [_metric(metric) for metric in shown],
-        "columns": {m.name: _column(m, [row.value(m.name) for row in rows]) for m in shown},
+        "columns": {m.name: _column(m, list(map(attrgetter(m.name), rows))) for m in shown},
         "start": _start(grids, scalings),
         "axes": differing(rows),
         "scalings": [_scaling(one, place) for one in scalings],
