@@ -22,9 +22,11 @@ from suite.analysis.parity import Verdict
 from suite.analysis.rows import CaseResult, build_rows
 from suite.analysis.traced import Reduced
 from suite.contract.case import Case
+from suite.contract.files import TableRow
+from suite.contract.records import RankRecord
 from suite.contract.registry import engines
+from suite.contract.row import Row
 
-Row = dict[str, Any]
 COLUMNS = [(framework, engine) for framework, offered in engines().items() for engine in offered]
 SPLITS = (("data", ""), ("intra_layer", ""), ("inter_layer", "gpipe"))
 # Step of one device in seconds, and what a split keeps of a linear speedup.
@@ -39,10 +41,10 @@ FRAMEWORK_KEPT = {"pytorch": 1.0, "tensorflow": 0.8, "horovod/torch": 0.985,
 class PlantedRun:
     """What ``render`` takes, and the results it came from."""
 
-    run: Row
+    run: dict[str, Any]
     results: list[CaseResult]
-    losses: list[Row]
-    links: list[Row] = field(default_factory=list)
+    losses: list[TableRow]
+    links: list[TableRow] = field(default_factory=list)
     fits: list[LinkFit] = field(default_factory=list)
 
     def rows(self) -> list[Row]:
@@ -51,11 +53,11 @@ class PlantedRun:
         rows = build_rows("planted", self.results, conditions)
         by_id = {result.case.case_id: result for result in self.results}
         for row in rows:
-            good = by_id[row["case_id"]].good
-            if good and row["status"] == "ok":
-                steps = np.concatenate([np.asarray(one[0]["step_seconds"]) for one in good])
+            good = by_id[row.case_id].good
+            if good and row.status == "ok":
+                steps = np.concatenate([np.asarray(one[0].step_seconds) for one in good])
                 chosen = np.linspace(0, len(steps) - 1, min(200, len(steps))).round().astype(int)
-                row.setdefault("step_sample_s", steps[chosen].tolist())
+                row.step_sample_s = row.step_sample_s or steps[chosen].tolist()
         return rows
 
 
@@ -131,16 +133,16 @@ def _result(case: Case, generator: np.random.Generator, launches: int, steps: in
     return result
 
 
-def _record(case: Case, steps: list[float], generator: np.random.Generator) -> Row:
-    return {
-        "rank": 0, "step_seconds": steps, "warmup_seconds": [steps[0] * 6], "traces": [],
-        "peak_memory_bytes": int(generator.integers(4e8, 9e8)), "steady": True,
-        "affinity": list(range(case.devices)),
-        "ledger": {"threads_per_device": "1", "tf32": "off", "determinism": "off",
+def _record(case: Case, steps: list[float], generator: np.random.Generator) -> RankRecord:
+    return RankRecord(
+        0, step_seconds=steps, warmup_seconds=[steps[0] * 6],
+        peak_memory_bytes=int(generator.integers(4e8, 9e8)), steady=True,
+        affinity=list(range(case.devices)),
+        ledger={"threads_per_device": "1", "tf32": "off", "determinism": "off",
                    "dtype": case.dtype, "mode": case.mode, "framework_version": case.framework,
                    "onednn": "on" if case.engine == "tensorflow" else "off",
                    "backend": "gloo" if case.framework != "tensorflow" else "in process"},
-    }
+    )
 
 
 def _reduced(case: Case, step: float, generator: np.random.Generator) -> Reduced:
@@ -184,7 +186,7 @@ def _plant_faults(results: list[CaseResult]) -> None:
     for result in results:
         if result.case.case_id == "tensorflow.data.gpt-small.cpu2":
             for launch in result.good:
-                launch[0]["ledger"] |= {"tf32": "on"}
+                launch[0].ledger |= {"tf32": "on"}
         if result.case.case_id == "pytorch.inter_layer-gpipe.mlp-wide.cpu2":
             result.reduced = dict.fromkeys(result.reduced)
     by_id["horovod-torch.data.mlp-wide.cpu2"].launches[1:] = []
@@ -198,7 +200,7 @@ def _complete(results: list[CaseResult], generator: np.random.Generator) -> Plan
                     "copy_bytes_s": 9.1e9} for core in range(2)]}
         for number in range(6)
     ]
-    run: Row = {
+    run: dict[str, Any] = {
         "run_id": "20260107-101500", "schema_version": 2, "state": "complete",
         "environment": {"processor": "Example CPU <2 cores> & more", "cores": 2, "gpus": 0,
                         "memory_bytes": 8_000_000_000, "versions": {"torch": "2.13.0"}},
@@ -210,7 +212,7 @@ def _complete(results: list[CaseResult], generator: np.random.Generator) -> Plan
     return PlantedRun(run, results, list(_losses(results, generator)), links, fit_links(links))
 
 
-def _losses(results: list[CaseResult], generator: np.random.Generator) -> Iterator[Row]:
+def _losses(results: list[CaseResult], generator: np.random.Generator) -> Iterator[TableRow]:
     reference = 5.6 * np.exp(-0.12 * np.arange(10)) + 0.02 * np.sin(np.arange(10))
     for result in results:
         if not result.good:
@@ -222,7 +224,7 @@ def _losses(results: list[CaseResult], generator: np.random.Generator) -> Iterat
                    "reference_loss": expected}
 
 
-def _links(generator: np.random.Generator) -> Iterator[Row]:
+def _links(generator: np.random.Generator) -> Iterator[TableRow]:
     """a = 90 µs and alpha = 1 ns/B, with a multiple of its own a framework and collective."""
     for framework, engine, factor in (("pytorch", "torch", 1.0), ("horovod", "torch", 1.6),
                                       ("tensorflow", "tensorflow", 0.4)):

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from suite.analysis.rows import Row
 from suite.config.options import RunConfig
 from suite.contract.case import Case
+from suite.contract.row import Row
 from suite.launch.group import LaunchRequest, Outcome
 from suite.machine.calibration import Block, CoreRate
 from suite.measure.runner import Runner

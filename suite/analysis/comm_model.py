@@ -8,7 +8,7 @@ from typing import Any
 
 from suite.analysis.communication import AMONG
 from suite.analysis.link_fit import LinkFit
-from suite.contract.metrics import seconds, size_bytes
+from suite.contract.formats import seconds, size_bytes
 from suite.contract.registry import traits_of
 
 # Inside a step transfer was 2.1 to 2.5 times the sweep's (two CPU cores, gloo): its threads

@@ -7,16 +7,15 @@ has two parts, split by the last participant's readiness: *waiting* for it, then
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
 from suite.analysis.statistics import union, union_length
+from suite.contract.records import CommEvent, Launch, RankRecord, StepTrace
 
-Record = dict[str, Any]
-Event = dict[str, Any]
 Interval = tuple[float, float]
 KIND_COLUMNS = {
     "all_reduce": "t_comm_all_reduce_s",
@@ -27,14 +26,17 @@ KIND_COLUMNS = {
 }
 # Between the kind of a collective and how many of a step's devices take part.
 AMONG = "@"
+# The passes that leave traces: with the suite's own probes, and under the framework's profiler.
+Pass = Literal["traces", "profiles"]
+PASSES: tuple[Pass, ...] = ("traces", "profiles")
 
 
 @dataclass(frozen=True)
 class DeviceStep:
     """One device in one step: its events, and its compute clock as (time, busy) points."""
 
-    events: list[Event]
-    clock: list[Interval]
+    events: list[CommEvent]
+    clock: Sequence[Interval]
 
 
 @dataclass(frozen=True)
@@ -54,27 +56,32 @@ class Communication:
 Step = list[DeviceStep]
 
 
-def steps_of(records: list[Record], name: str) -> list[Step]:
+def steps_of(records: Launch, name: Pass) -> list[Step]:
     """[step][device] of the pass ``traces`` or ``profiles``, ranks in order; [] without one."""
-    if not records or not all(record.get(name) for record in records):
+    passes = [_traces(record, name) for record in records]
+    if not all(passes) or not passes:
         return []
-    count = min(len(record[name]) for record in records)
+    count = min(map(len, passes))
     return [
-        [device for record in records for device in _devices(record[name][step])]
+        [device for traces in passes for device in _devices(traces[step])]
         for step in range(count)
     ]
 
 
-def _devices(trace: dict[str, Any]) -> list[DeviceStep]:
-    count = max([len(trace["busy"]), *(event["device"] + 1 for event in trace["events"]), 1])
-    clocks = [*trace["busy"], *([[]] * (count - len(trace["busy"])))]
+def _traces(record: RankRecord, name: Pass) -> list[StepTrace]:
+    return record.traces if name == "traces" else record.profiles
+
+
+def _devices(trace: StepTrace) -> list[DeviceStep]:
+    count = max([len(trace.busy), *(event.device + 1 for event in trace.events), 1])
+    clocks = [*trace.busy, *([[]] * (count - len(trace.busy)))]
     return [
-        DeviceStep([e for e in trace["events"] if e["device"] == number], clocks[number])
+        DeviceStep([e for e in trace.events if e.device == number], clocks[number])
         for number in range(count)
     ]
 
 
-def communication(records: list[Record]) -> dict[str, float]:
+def communication(records: Launch) -> dict[str, float]:
     """Columns of one launch, medians over its timed steps, seconds and bytes; {} if untraced.
 
     B and N are the profiler's where it saw communications with sizes: after fusion.
@@ -85,7 +92,7 @@ def communication(records: list[Record]) -> dict[str, float]:
     return found | _volume(steps_of(records, "profiles"))
 
 
-def waits(records: list[Record]) -> list[float]:
+def waits(records: Launch) -> list[float]:
     """Seconds that each device waited for others, median over timed steps."""
     per_step = [
         [union_length(device_waits) for device_waits in _waits(step, _matched(step))]
@@ -94,7 +101,7 @@ def waits(records: list[Record]) -> list[float]:
     return [float(value) for value in np.median(per_step, axis=0)] if per_step else []
 
 
-def payloads(records: list[Record], name: str = "traces") -> dict[str, list[int]]:
+def payloads(records: Launch, name: Pass = "traces") -> dict[str, list[int]]:
     """Kind -> payload bytes of each communication of a pass's first step, where sizes are known.
 
     ``traces`` is what was asked of the framework, ``profiles`` what Horovod made of it by fusion.
@@ -116,9 +123,9 @@ def group_kind(one: Communication, step: Step) -> str:
     return one.kind if everyone else f"{one.kind}{AMONG}{one.members}"
 
 
-def _clocked(records: list[Record]) -> list[Step]:
+def _clocked(records: Launch) -> list[Step]:
     """Steps with a compute clock on every device: of the timed pass, else of the traced one."""
-    for name in ("traces", "profiles"):
+    for name in PASSES:
         steps = steps_of(records, name)
         if steps and all(device.clock for step in steps for device in step):
             return steps
@@ -157,38 +164,38 @@ def _volume(steps: list[Step]) -> dict[str, float]:
     return {"comm_count": count, "comm_bytes": float(np.median(totals)) / count}
 
 
-def _in_column(column: str) -> Callable[[Event], bool]:
-    return lambda event: KIND_COLUMNS[event["kind"]] == column
+def _in_column(column: str) -> Callable[[CommEvent], bool]:
+    return lambda event: KIND_COLUMNS[event.kind] == column
 
 
 def _matched(step: Step) -> dict[str, Communication]:
     """Key -> the communication that the devices' events of that key are parts of."""
-    groups: dict[str, list[Event]] = {}
+    groups: dict[str, list[CommEvent]] = {}
     for device in step:
         for event in device.events:
-            groups.setdefault(event["key"], []).append(event)
+            groups.setdefault(event.key, []).append(event)
     return {key: _join(events) for key, events in groups.items()}
 
 
-def _join(events: list[Event]) -> Communication:
+def _join(events: list[CommEvent]) -> Communication:
     """A hop's send only says when the tensor was ready; its own end is not used.
 
     A mark may be taken late, but no participant was ready after the result was there.
     """
-    end = max(event["end_s"] for event in events if event["role"] != "send")
+    end = max(event.end_s for event in events if event.role != "send")
     return Communication(
-        events[0]["kind"],
-        max(event["payload_bytes"] for event in events),
-        min(end, max(event["start_s"] for event in events)),
+        events[0].kind,
+        max(event.payload_bytes for event in events),
+        min(end, max(event.start_s for event in events)),
         end,
-        sum(event["role"] == "member" for event in events),
+        sum(event.role == "member" for event in events),
     )
 
 
 def _waits(step: Step, matched: dict[str, Communication]) -> list[list[Interval]]:
     """Per device, from its own readiness to the last participant's."""
     return [
-        [(e["start_s"], max(e["start_s"], matched[e["key"]].last_ready_s)) for e in own]
+        [(e.start_s, max(e.start_s, matched[e.key].last_ready_s)) for e in own]
         for own in map(_in_flight, step)
     ]
 
@@ -196,21 +203,21 @@ def _waits(step: Step, matched: dict[str, Communication]) -> list[list[Interval]
 def _transfers(step: Step, matched: dict[str, Communication]) -> list[list[Interval]]:
     """Per device, from the last participant's readiness until the last of them has the result."""
     return [
-        [(matched[e["key"]].last_ready_s, matched[e["key"]].end_s) for e in own]
+        [(matched[e.key].last_ready_s, matched[e.key].end_s) for e in own]
         for own in map(_in_flight, step)
     ]
 
 
-def _in_flight(device: DeviceStep) -> list[Event]:
+def _in_flight(device: DeviceStep) -> list[CommEvent]:
     """A hop is in flight for its receiver; sending is asynchronous."""
-    return [event for event in device.events if event["role"] != "send"]
+    return [event for event in device.events if event.role != "send"]
 
 
-def _spans(device: DeviceStep, chosen: Callable[[Event], bool]) -> list[Interval]:
-    return [(e["start_s"], e["end_s"]) for e in _in_flight(device) if chosen(e)]
+def _spans(device: DeviceStep, chosen: Callable[[CommEvent], bool]) -> list[Interval]:
+    return [(e.start_s, e.end_s) for e in _in_flight(device) if chosen(e)]
 
 
-def _mean_union(step: Step, chosen: Callable[[Event], bool]) -> float:
+def _mean_union(step: Step, chosen: Callable[[CommEvent], bool]) -> float:
     return _mean(union_length(_spans(device, chosen)) for device in step)
 
 
@@ -232,14 +239,14 @@ def _exposed(device: DeviceStep) -> float:
     return max(0.0, float(np.diff(edges, axis=1).sum() - computed))
 
 
-def _occupied(clock: list[Interval]) -> tuple[np.ndarray, np.ndarray]:
+def _occupied(clock: Sequence[Interval]) -> tuple[np.ndarray, np.ndarray]:
     """Times and the seconds so far in which at least one thread of the device computed."""
     times, busy = np.asarray(clock, float).T
     computing = np.minimum(np.diff(busy), np.diff(times))
     return times, np.concatenate([[0.0], np.cumsum(computing)])
 
 
-def load_balance(records: list[Record]) -> dict[str, float]:
+def load_balance(records: Launch) -> dict[str, float]:
     """L = max(T_i) / avg(T_i) of a launch, T_i the median busy time of device i over its steps.
 
     The per-step form, a sum of maxima over a sum of averages, shows imbalance that moves about.
@@ -256,7 +263,7 @@ def load_balance(records: list[Record]) -> dict[str, float]:
     }
 
 
-def compute_seconds(records: list[Record]) -> np.ndarray:
+def compute_seconds(records: Launch) -> np.ndarray:
     """(steps, devices) busy compute time; empty where no pass has a clock for every device."""
     return np.asarray(
         [[device.clock[-1][1] - device.clock[0][1] for device in step]
@@ -264,7 +271,7 @@ def compute_seconds(records: list[Record]) -> np.ndarray:
     )
 
 
-def clocked_step_seconds(records: list[Record]) -> float | None:
+def clocked_step_seconds(records: Launch) -> float | None:
     """Length of the step that ``compute_seconds`` is read in: mean over devices, median over steps.
 
     None where no pass has a clock for every device.
@@ -276,7 +283,7 @@ def clocked_step_seconds(records: list[Record]) -> float | None:
     return float(np.median(lengths)) if lengths else None
 
 
-def idle_share(records: list[Record]) -> float | None:
+def idle_share(records: Launch) -> float | None:
     """Share of a step in which a device computes nothing, mean over devices, median over steps.
 
     A pipeline's bubble; None where no pass has a clock for every device.
@@ -285,17 +292,17 @@ def idle_share(records: list[Record]) -> float | None:
     return float(np.median(shares)) if shares else None
 
 
-def _idle(clock: list[Interval]) -> float:
+def _idle(clock: Sequence[Interval]) -> float:
     times, computed = _occupied(clock)
     return float(1.0 - computed[-1] / (times[-1] - times[0]))
 
 
-def missing_reason(records: list[Record]) -> str:
+def missing_reason(records: Launch) -> str:
     """Why no pass has a figure, in the adapter's words, which begin with what is missing."""
     clocked = bool(_clocked(records))
     reasons = {
-        trace["missing"] for record in records for name in ("traces", "profiles")
-        for trace in record.get(name, ())
+        trace.missing for record in records for name in PASSES
+        for trace in _traces(record, name)
     }
     return "; ".join(
         sorted(one for one in reasons - {""} if not (clocked and one.startswith("T_i")))

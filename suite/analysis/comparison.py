@@ -11,8 +11,8 @@ from suite.analysis.ledger import differences, obstacle
 from suite.analysis.statistics import LEVEL, Interval, ratio_interval, unpaired_ratio_interval
 from suite.analysis.verdict import NOT_COMPARABLE, paired, verdict_of
 from suite.contract.metrics import BY_NAME
+from suite.contract.row import Row
 
-Row = dict[str, Any]
 # What a user calls a metric that is compared -> its column.
 COMPARED = {
     "step_time": "step_time_s", "time": "time_s", "throughput": "throughput_samples_s",
@@ -68,19 +68,20 @@ class RunComparison:
 
 def compare_runs(
     before: tuple[dict[str, Any], list[Row]], after: tuple[dict[str, Any], list[Row]],
-    metrics: Sequence[str], together: bool = True,
+    metrics: Sequence[str], together: bool = True, same_blocks: bool = False,
 ) -> RunComparison:
     """(run.json, rows) of each, older first.
 
-    ``together`` holds 95 % for all verdicts of the comparison at once (Bonferroni), so that a
-    matrix of ties shows no difference in 95 of 100 comparisons; otherwise each has it alone.
+    ``same_blocks`` says that both are one run, so that launches of a block are a pair; a run's name
+    does not say so, since two folders may have the same one. ``together`` holds 95 % for all
+    verdicts of the comparison at once (Bonferroni), so that a matrix of ties shows no difference in
+    95 of 100 comparisons; otherwise each has it alone.
     """
     (old_run, old_rows), (new_run, new_rows) = before, after
-    old, new = ({row["case_id"]: row for row in rows} for rows in (old_rows, new_rows))
+    old, new = ({row.case_id: row for row in rows} for rows in (old_rows, new_rows))
     both = [name for name in old if name in new]
     count = len(both) * len(metrics) if together else 1
     level = 1 - (1 - LEVEL) / max(1, count)
-    same_blocks = old_run["run_id"] == new_run["run_id"]
     return RunComparison(
         old_run["run_id"], new_run["run_id"],
         [compare_row(old[name], new[name], metric, level, same_blocks)
@@ -96,16 +97,16 @@ def compare_row(
 ) -> RowComparison:
     """Unpaired over launches: two runs share no blocks unless they are one run's."""
     column = COMPARED[metric]
-    found = {"case_id": old["case_id"], "metric": metric, "level": level,
+    found: dict[str, Any] = {"case_id": old.case_id, "metric": metric, "level": level,
              "before": _figure(old, column), "after": _figure(new, column)}
     for row, which in ((old, "before"), (new, "after")):
-        if row["status"] != "ok":
-            reason = f"{row['status']} {which}: {row['reason']}"
+        if row.status != "ok":
+            reason = f"{row.status} {which}: {row.reason}"
             return RowComparison(**found, verdict=NOT_COMPARABLE, reason=reason)
-    against = obstacle(old["ledger"], new["ledger"])
+    against = obstacle(old.ledger, new.ledger)
     if against:
         return RowComparison(**found, verdict=NOT_COMPARABLE, reason=against)
-    samples = (old["launch_samples"].get(column, []), new["launch_samples"].get(column, []))
+    samples = (old.launch_samples.get(column, []), new.launch_samples.get(column, []))
     theirs, ours = ([one for one in each if one is not None] for each in samples)
     if not ours or not theirs or min(*ours, *theirs) <= 0:
         return RowComparison(**found, reason=f"no {metric} in both")
@@ -119,12 +120,12 @@ def compare_row(
         **found, change=change.estimate, low=change.low, high=change.high, verdict=verdict,
         reason="" if verdict else "one launch has no interval",
         launches=(len(theirs), len(ours)), pairs=len(pairs),
-        differences=tuple(differences(old["ledger"], new["ledger"])),
+        differences=tuple(differences(old.ledger, new.ledger)),
     )
 
 
 def _figure(row: Row, column: str) -> float:
-    value = row.get(column)
+    value = row.value(column)
     return math.nan if value is None else float(value)
 
 

@@ -11,10 +11,10 @@ from suite.analysis.communication import missing_reason
 from suite.analysis.link_fit import LinkFit
 from suite.analysis.statistics import LEVEL, exact_from
 from suite.contract.case import Case
+from suite.contract.records import Launch
+from suite.contract.row import Row
 from suite.contract.warnings import Warning, warn
 
-Row = dict[str, Any]
-Launch = list[dict[str, Any]]
 FEW_LAUNCHES = exact_from(LEVEL)
 SHARED = {"cpu": "core", "cuda": "GPU"}
 NOISY, DRIFT, STEAL, PROBE_OVERHEAD, DISAGREEMENT = 0.1, 0.1, 0.05, 0.1, 0.2
@@ -37,6 +37,14 @@ class Conditions:
         return [rate["matmul_flops_s"] for block in self.blocks for rate in block["rates"]]
 
 
+def common_peaks(environment: Mapping[str, Any]) -> dict[str, float]:
+    """Of a run's GPUs where all are of one model; which one a rank had is not told."""
+    models: Sequence[dict[str, Any]] = environment.get("gpu_models", [])
+    if len({model["name"] for model in models}) != 1:
+        return {}
+    return dict(models[0].get("datasheet_flops_s", {}))
+
+
 def find_warnings(
     case: Case, launches: Sequence[Launch], cores: Sequence[Sequence[int]], row: Row,
     conditions: Conditions, oversubscribed: bool,
@@ -46,7 +54,7 @@ def find_warnings(
     return [
         *_interval(row, conditions.precision),
         *_steps(launches, row),
-        *_machine(conditions.blocks[: len(row["launch_step_s"])]),
+        *_machine(conditions.blocks[: len(row.launch_step_s)]),
         *_pinning(case, launches, cores),
         *([warn("oversubscribed", what=SHARED[case.device])] if oversubscribed else []),
         *_nature(records),
@@ -55,13 +63,13 @@ def find_warnings(
 
 
 def _interval(row: Row, asked: float | None) -> list[Warning]:
-    if row["repeats"] == 1:
+    if row.repeats == 1:
         return [warn("one_launch")]
-    if row["repeats"] < FEW_LAUNCHES:
-        return [warn("few_launches", launches=row["repeats"], needed=FEW_LAUNCHES)]
+    if row.repeats < FEW_LAUNCHES:
+        return [warn("few_launches", launches=row.repeats, needed=FEW_LAUNCHES)]
     widths = [half_width(row, name) for name in ("step_time", "speedup")]
     share = max(width for width in widths if width is not None)
-    if asked is None or share <= asked or row["stopped"] not in ("budget", "repeats"):
+    if asked is None or share <= asked or row.stopped not in ("budget", "repeats"):
         return []
     return [warn("imprecise", share=share, asked=asked)]
 
@@ -69,20 +77,20 @@ def _interval(row: Row, asked: float | None) -> list[Warning]:
 def half_width(row: Row, name: str) -> float | None:
     """Relative half-width of a row's interval: ``step_time`` or ``speedup``; None without one."""
     unit = "_s" if name == "step_time" else ""
-    value = row.get(f"{name}{unit}")
+    value = row.value(f"{name}{unit}")
     if value is None:
         return None
-    low, high = row[f"{name}_ci_low{unit}"], row[f"{name}_ci_high{unit}"]
+    low, high = row.value(f"{name}_ci_low{unit}"), row.value(f"{name}_ci_high{unit}")
     return None if math.isnan(low) else float((high - low) / 2 / value)
 
 
 def _steps(launches: Sequence[Launch], row: Row) -> list[Warning]:
-    unsteady = sum(not all(record["steady"] for record in launch) for launch in launches)
+    unsteady = sum(not all(record.steady for record in launch) for launch in launches)
     found = []
     if unsteady:
         found.append(warn("no_steady_state", launches=unsteady, total=len(launches)))
-    if row["noise_cv"] > NOISY:
-        found.append(warn("noisy", share=row["noise_cv"], limit=NOISY))
+    if row.noise_cv is not None and row.noise_cv > NOISY:
+        found.append(warn("noisy", share=row.noise_cv, limit=NOISY))
     return found
 
 
@@ -122,32 +130,32 @@ def _pinning(
         whole = len(launch) == 1
         for index, record in enumerate(launch):
             mine = sorted(asked) if whole else [asked[index % len(asked)]]
-            if record["affinity"] != mine:
-                return [warn("not_pinned", found=record["affinity"], asked=mine)]
+            if record.affinity != mine:
+                return [warn("not_pinned", found=record.affinity, asked=mine)]
     return []
 
 
-def _nature(records: Sequence[dict[str, Any]]) -> list[Warning]:
+def _nature(records: Launch) -> list[Warning]:
     found = []
-    if any(record["ledger"].get("shared_pool") == "true" for record in records):
+    if any(record.ledger.get("shared_pool") == "true" for record in records):
         found.append(warn("shared_pool"))
-    formats = {record["ledger"].get("gradient_communication") for record in records} - {None}
-    found += [warn("rounded_gradients", text=text) for text in sorted(formats)]
-    emulated = {record["ledger"].get("emulated") for record in records} - {None}
-    return found + [warn("emulated", text=text) for text in sorted(emulated)]
+    for name, code in (("gradient_communication", "rounded_gradients"), ("emulated", "emulated")):
+        texts = {record.ledger[name] for record in records if name in record.ledger}
+        found += [warn(code, text=text) for text in sorted(texts)]
+    return found
 
 
-def _probes(records: list[dict[str, Any]], row: Row) -> list[Warning]:
+def _probes(records: Launch, row: Row) -> list[Warning]:
     found = []
     missing = missing_reason(records)
     if missing:
         found.append(warn("not_measured", what=missing))
-    overhead = row.get("instrumentation_overhead")
+    overhead = row.instrumentation_overhead
     if overhead is not None and overhead > PROBE_OVERHEAD:
         found.append(warn("probe_overhead", share=overhead, limit=PROBE_OVERHEAD))
-    exposed, saved = row.get("t_comm_exposed_s"), row.get("t_comm_silent_check_s")
+    exposed, saved = row.t_comm_exposed_s, row.t_comm_silent_check_s
     if exposed is None or saved is None:
         return found
-    if abs(exposed - saved) > DISAGREEMENT * row["step_time_s"]:
+    if abs(exposed - saved) > DISAGREEMENT * row.step_seconds:
         found.append(warn("comm_check", exposed_ms=1e3 * exposed, saved_ms=1e3 * saved))
     return found

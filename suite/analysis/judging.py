@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from suite.analysis.parity import Verdict
-from suite.analysis.rows import CaseResult, Row
+from suite.analysis.rows import CaseResult
+from suite.contract.files import TableRow
 
 
 def judge(result: CaseResult, verdict: Verdict | None, lead: str = "") -> None:
@@ -32,7 +33,7 @@ def apply_proofs(run: dict[str, Any], results: Sequence[CaseResult]) -> None:
         judge(result, Verdict(**proof["parity"]) if proof["parity"] else None, "in float32 it ")
 
 
-def loss_rows(case_id: str, losses: Sequence[float], expected: Sequence[float]) -> list[Row]:
+def loss_rows(case_id: str, losses: Sequence[float], expected: Sequence[float]) -> list[TableRow]:
     """Rows of losses.csv: the first steps beside the reference's."""
     return [
         {"case_id": case_id, "step": step, "loss": loss, "reference_loss": reference}

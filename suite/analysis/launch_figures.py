@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from suite.analysis.statistics import median
 from suite.analysis.traced import Reduced
 from suite.contract.case import Case
+from suite.contract.columns import Metric
+from suite.contract.metrics import FROM_RANKS
+from suite.contract.records import Launch
+from suite.contract.row import Samples
 
-Launch = list[dict[str, Any]]
-Samples = dict[str, list[float | None]]
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 SAMPLE_SIZE = 200
 
@@ -48,11 +50,29 @@ def _figures(records: Launch, steps: np.ndarray, case: Case) -> dict[str, float]
         "time_s": total,
         "throughput_samples_s": samples / total,
         "flops_per_s": case.spec.flops_per_sample() * samples / total,
-        "peak_memory_bytes": float(max(record["peak_memory_bytes"] for record in records)),
     }
     if case.spec.tokens_per_sample:
         found["throughput_tokens_s"] = samples * case.spec.tokens_per_sample / total
-    return found
+    told = {metric.name: reduce_ranks(metric, [records]) for metric in FROM_RANKS}
+    return found | {name: float(value) for name, value in told.items() if value is not None}
+
+
+def reduce_ranks(metric: Metric, launches: Sequence[Launch]) -> float | None:
+    """A column's figure from what each rank of each launch measured; None where none did.
+
+    Args:
+        metric: A column whose ``from_ranks`` says how.
+        launches: The ranks' records of each launch that finished.
+    """
+    each = [[record.figure(metric.name) for record in records] for records in launches]
+    told = [found for figures in each
+            if (found := [figure for figure in figures if figure is not None])]
+    if not told:
+        return None
+    if metric.from_ranks == "sum":
+        return statistics.median(sum(figures) for figures in told)
+    together = [figure for figures in told for figure in figures]
+    return max(together) if metric.from_ranks == "largest" else statistics.median(together)
 
 
 def step_summary(steps: np.ndarray) -> dict[str, list[float]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from suite.contract.case import Case
+from suite.contract.records import Launch
 
 Ledger = dict[str, str]
 MUST_EQUAL = (
@@ -14,7 +14,7 @@ MUST_EQUAL = (
 )
 
 
-def build_ledger(case: Case, launches: Sequence[Sequence[dict[str, Any]]]) -> Ledger:
+def build_ledger(case: Case, launches: Sequence[Launch]) -> Ledger:
     """What the harness asked and what every rank found; values that disagree stand side by side.
 
     Everything else (framework, versions, backend, oneDNN, a shared pool) differs by nature and
@@ -31,10 +31,10 @@ def build_ledger(case: Case, launches: Sequence[Sequence[dict[str, Any]]]) -> Le
     records = [record for launch in launches for record in launch]
     if case.device == "cpu":
         asked["cores_per_device"] = _either(
-            f"{len({core for record in launch for core in record['affinity']}) / case.devices:g}"
+            f"{len({core for record in launch for core in record.affinity}) / case.devices:g}"
             for launch in launches
         )
-    found = [asked, *(record["ledger"] for record in records)]
+    found = [asked, *(record.ledger for record in records)]
     names = dict.fromkeys(name for ledger in found for name in ledger)
     return {name: _either(ledger[name] for ledger in found if name in ledger) for name in names}
 

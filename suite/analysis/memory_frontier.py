@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
+from suite.contract.records import FrontierProbe
+
 OK, OOM, TIMEOUT, FAILED = "ok", "oom", "timeout", "failed"
-
-
-@dataclass(frozen=True)
-class FrontierProbe:
-    """One launch with one global batch; a row of ``frontier.csv``.
-
-    ``peak_memory_bytes`` is the largest process's (CPU: resident set) or allocator's and
-    ``limit_bytes`` what such a process may hold; both, and the median step, None where unknown.
-    """
-
-    case_id: str
-    batch: int
-    status: str
-    reason: str = ""
-    peak_memory_bytes: int | None = None
-    step_time_s: float | None = None
-    limit_bytes: int | None = None
 
 
 COLUMNS = [one.name for one in fields(FrontierProbe)]

@@ -11,19 +11,31 @@ import numpy as np
 
 from suite.analysis.comm_model import model_columns
 from suite.analysis.doubts import Conditions, find_warnings
-from suite.analysis.launch_figures import launch_samples, probe_samples, step_summary
+from suite.analysis.launch_figures import (
+    launch_samples,
+    probe_samples,
+    reduce_ranks,
+    step_summary,
+)
 from suite.analysis.ledger import build_ledger, shown_speeds
-from suite.analysis.memory_frontier import FrontierProbe, frontier_columns
+from suite.analysis.memory_frontier import frontier_columns
 from suite.analysis.parity import Verdict
 from suite.analysis.statistics import coefficient_of_variation, median_interval
 from suite.analysis.traced import Reduced, reduce_launch, slowest_rank, traced_columns
 from suite.analysis.verdict import NOT_COMPARABLE, compare_cases
 from suite.contract.case import Case
+from suite.contract.metrics import FROM_RANKS
+from suite.contract.records import FrontierProbe, Launch
+from suite.contract.row import Row
 from suite.contract.splits.strategies import MULTI_WORKER
-from suite.contract.warnings import warn
+from suite.contract.warnings import Warning, warn
 
-Row = dict[str, Any]
-Launch = list[dict[str, Any]]
+# Columns that are the field of the same name of a case. A case has other fields too, and one of
+# them, the memory limit of a launch, has the name of a column that is something else.
+CASE_COLUMNS = (
+    "framework", "engine", "strategy", "variant", "workload", "size", "data", "device", "devices",
+    "dtype", "mode", "steps", "mesh", "accumulate",
+)
 
 
 @dataclass
@@ -76,35 +88,29 @@ def build_rows(
 ) -> list[Row]:
     """One row a case that was started or cannot run, in the order given.
 
-    Beside the columns a row carries ``launch_step_s`` (the median step of each block, None where
-    it failed), ``launch_samples`` (the same for every metric), what ``step_summary`` gives and,
-    where a pass has compute clocks, ``device_compute_s`` (T_i of each device) and
-    ``clocked_step_s`` (the step they were read in); its ``warnings`` are objects, its ``ledger`` a
-    dict and ``frontier``, where a frontier was looked for, its probes.
+    Figures of one case come first, then those that need the other rows: speedup over the base,
+    utilisation of the highest measured rate, the link's prediction, and the warnings.
     """
     conditions = conditions or Conditions()
     begun = [result for result in results if result.launches or result.status != "ok"]
     rows = [_row(run_id, result) for result in begun]
-    bases = {_column(row): row for row in rows if row["strategy"] == "single" and _timed(row)}
+    bases = {_base_key(row): row for row in rows if row.strategy == "single" and row.timed}
     peaks = _measured_peaks(begun, rows, conditions)
     for result, row in zip(begun, rows, strict=True):
-        if _timed(row):
-            base = bases.get(_column(row))
-            row |= _speedup(result, row, base) | _utilisation(result, row, peaks, conditions)
-            row |= _modelled(result, row, conditions)
-            row["warnings"] = find_warnings(
+        if row.timed:
+            base = bases.get(_base_key(row))
+            _add_speedup(result, row, base)
+            _add_utilisation(result, row, peaks, conditions)
+            row.put(_modelled(result, row, conditions))
+            row.warnings = find_warnings(
                 result.case, result.good, result.good_cores, row, conditions, result.oversubscribed
             ) + _refused_comparison(row, base)
     return rows
 
 
-def _column(row: Row) -> tuple[Any, ...]:
-    names = ("framework", "engine", "workload", "size", "mode", "dtype", "accumulate")
-    return tuple(row[name] for name in names)
-
-
-def _timed(row: Row) -> bool:
-    return row["status"] == "ok" and bool(row["repeats"])
+def _base_key(row: Row) -> tuple[Any, ...]:
+    """What a row and the single device that its speedup is over have in common."""
+    return (row.framework, row.engine, row.workload, row.size, row.mode, row.dtype, row.accumulate)
 
 
 def step_seconds(records: Launch) -> np.ndarray:
@@ -113,69 +119,57 @@ def step_seconds(records: Launch) -> np.ndarray:
 
 
 def _row(run_id: str, result: CaseResult) -> Row:
+    """What the case is, how it ended, and the figures that need no other row."""
     case = result.case
-    row: Row = {key: value for key, value in vars(case).items() if key != "seed"}
-    row |= {
-        "run_id": run_id,
-        "case_id": case.case_id,
-        "status": result.status,
-        "reason": result.reason,
-        "global_batch": case.spec.global_batch,
-        "device_speeds": shown_speeds(case),
-        "repeats": len(result.good),
-        "parity": result.parity.status if result.parity else "skipped",
-        "parity_error": result.parity.error if result.parity else None,
-        "warnings": [],
-        "stopped": result.stopped,
-        "ledger": {},
-    }
-    if _timed(row):
-        row |= _times(result) | _probed(result) | frontier_columns(result.probes)
-        row["launch_samples"] |= probe_samples(result.launches, result.reduced)
-        row["ledger"] = build_ledger(case, result.good)
+    row = Row(
+        run_id=run_id, case_id=case.case_id, status=result.status, reason=result.reason,
+        global_batch=case.spec.global_batch, device_speeds=shown_speeds(case),
+        repeats=len(result.good), stopped=result.stopped,
+        parity=result.parity.status if result.parity else "skipped",
+        parity_error=result.parity.error if result.parity else None,
+        **{name: getattr(case, name) for name in CASE_COLUMNS},
+    )
+    if row.timed:
+        _add_times(result, row)
+        _add_rank_figures(result, row)
+        row.put(_probed(result) | frontier_columns(result.probes))
+        row.launch_samples |= probe_samples(result.launches, result.reduced)
+        row.ledger = build_ledger(case, result.good)
     return row
 
 
-def _times(result: CaseResult) -> Row:
+def _add_times(result: CaseResult, row: Row) -> None:
+    """Step time, throughput and what else follows from the clean steps' wall times."""
     case = result.case
     launches = [step_seconds(records) for records in result.good]
-    blocks = launch_samples(result.launches, launches, case)
-    medians = blocks["step_time_s"]
-    step = median_interval([median for median in medians if median is not None])
-    totals = [total for total in blocks["time_s"] if total is not None]
-    total = sum(totals)
-    samples = case.spec.global_batch * sum(len(steps) for steps in launches)
+    row.launch_samples = launch_samples(result.launches, launches, case)
+    row.launch_step_s = row.launch_samples["step_time_s"]
+    step = median_interval([median for median in row.launch_step_s if median is not None])
+    totals = [total for total in row.launch_samples["time_s"] if total is not None]
+    total, samples = sum(totals), case.spec.global_batch * sum(map(len, launches))
     together = np.concatenate(launches)
-    rates = _told(result, "matmul_flops_s")
-    return {
-        "launch_step_s": medians,
-        "launch_samples": blocks,
-        "step_time_s": step.estimate,
-        "step_time_ci_low_s": step.low,
-        "step_time_ci_high_s": step.high,
-        "time_s": statistics.median(totals),
-        "throughput_samples_s": samples / total,
-        "throughput_tokens_s": samples * case.spec.tokens_per_sample / total or None,
-        "flops_per_s": case.spec.flops_per_sample() * samples / total,
-        "peak_memory_bytes": max(r["peak_memory_bytes"] for one in result.good for r in one),
-        "matmul_flops_s": statistics.median(rates) if rates else None,
-        "device_memory_bytes": max(_told(result, "device_memory_bytes"), default=None),
-        "noise_cv": coefficient_of_variation(together),
-        "first_step_s": statistics.median(_first_step(records) for records in result.good),
-        **step_summary(together),
-    }
+    row.step_time_s, row.step_time_ci_low_s, row.step_time_ci_high_s = step
+    row.time_s = statistics.median(totals)
+    row.throughput_samples_s = samples / total
+    row.throughput_tokens_s = samples * case.spec.tokens_per_sample / total or None
+    row.flops_per_s = case.spec.flops_per_sample() * samples / total
+    row.noise_cv = coefficient_of_variation(together)
+    row.first_step_s = statistics.median(_first_step(records) for records in result.good)
+    row.put(step_summary(together))
 
 
-def _told(result: CaseResult, name: str) -> list[float]:
-    """A figure of every rank that has it; records of earlier releases lack it."""
-    return [r[name] for records in result.good for r in records if r.get(name)]
+def _add_rank_figures(result: CaseResult, row: Row) -> None:
+    """Columns that are figures of the ranks' records, reduced as their metrics say."""
+    for metric in FROM_RANKS:
+        if metric.name in row.launch_samples:
+            row.put({metric.name: reduce_ranks(metric, result.good)})
 
 
 def _first_step(records: Launch) -> float:
-    return max(record["warmup_seconds"][0] for record in records)
+    return float(max(record.warmup_seconds[0] for record in records))
 
 
-def _probed(result: CaseResult) -> Row:
+def _probed(result: CaseResult) -> dict[str, Any]:
     """Launches are reduced once: a run's rows are built anew after each launch."""
     for number, records in enumerate(result.launches):
         if records and number not in result.reduced:
@@ -183,28 +177,23 @@ def _probed(result: CaseResult) -> Row:
     return traced_columns(result.case, [one for one in result.reduced.values() if one])
 
 
-def _speedup(result: CaseResult, row: Row, base: Row | None) -> Row:
+def _add_speedup(result: CaseResult, row: Row, base: Row | None) -> None:
     """Paired by block, against the same framework's and engine's single device."""
     if base is None or result.oversubscribed:
-        return {}
+        return
     found = compare_cases(row, base)
-    named = {"base_case_id": base["case_id"], "base_step_time_s": base["step_time_s"],
-             "verdict": "" if row is base else found.verdict}
-    if math.isnan(found.ratio):
-        return named
-    return named | {
-        "speedup": found.ratio,
-        "speedup_ci_low": found.low,
-        "speedup_ci_high": found.high,
-        "efficiency": found.ratio / result.case.devices,
-    }
+    row.base_case_id, row.base_step_time_s = base.case_id, base.step_time_s
+    row.verdict = "" if row is base else found.verdict
+    if not math.isnan(found.ratio):
+        row.speedup, row.speedup_ci_low, row.speedup_ci_high = found.ratio, found.low, found.high
+        row.efficiency = found.ratio / result.case.devices
 
 
-def _refused_comparison(row: Row, base: Row | None) -> list[Any]:
-    if base is None or row.get("verdict") != NOT_COMPARABLE:
+def _refused_comparison(row: Row, base: Row | None) -> list[Warning]:
+    if base is None or row.verdict != NOT_COMPARABLE:
         return []
     reason = compare_cases(row, base).reason
-    return [warn("not_comparable", base=base["case_id"], reason=reason)]
+    return [warn("not_comparable", base=base.case_id, reason=reason)]
 
 
 def _measured_peaks(
@@ -221,26 +210,26 @@ def _measured_peaks(
         rates = found.setdefault((result.case.device, result.case.dtype), [])
         if cores and result.case.core_rate_applies:
             rates.append(statistics.median(cores))
-        if row.get("matmul_flops_s") and not result.oversubscribed:
-            rates.append(row["matmul_flops_s"])
+        if row.matmul_flops_s and not result.oversubscribed:
+            rates.append(row.matmul_flops_s)
     return {key: max(rates) for key, rates in found.items() if rates}
 
 
-def _utilisation(
+def _add_utilisation(
     result: CaseResult, row: Row, measured: dict[tuple[str, str], float], conditions: Conditions
-) -> Row:
+) -> None:
     """MFU over measured matrix products, and over what a GPU's vendor prints."""
     case = result.case
-    if result.oversubscribed:
-        return {}
-    printed = conditions.gpu_peaks if case.device == "cuda" else {}
-    peaks = {"mfu": measured.get((case.device, case.dtype)),
-             "mfu_datasheet": printed.get(case.dtype)}
-    per_device = row["flops_per_s"] / case.devices
-    return {name: per_device / peak for name, peak in peaks.items() if peak}
+    if result.oversubscribed or row.flops_per_s is None:
+        return
+    per_device = row.flops_per_s / case.devices
+    peak = measured.get((case.device, case.dtype))
+    printed = conditions.gpu_peaks.get(case.dtype) if case.device == "cuda" else None
+    row.mfu = per_device / peak if peak else None
+    row.mfu_datasheet = per_device / printed if printed else None
 
 
-def _modelled(result: CaseResult, row: Row, conditions: Conditions) -> Row:
+def _modelled(result: CaseResult, row: Row, conditions: Conditions) -> dict[str, Any]:
     """What the run's link sweep says of this row's traced communications."""
     case, reduced = result.case, [one for one in result.reduced.values() if one]
     if not reduced:
@@ -250,5 +239,5 @@ def _modelled(result: CaseResult, row: Row, conditions: Conditions) -> Row:
                                 f"{case.framework}"} if conditions.fits else {}
     return model_columns(
         case.framework, case.engine, case.devices, reduced[0].payloads,
-        row.get("t_comm_transfer_s"), conditions.fits,
+        row.t_comm_transfer_s, conditions.fits,
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-Row = dict[str, Any]
+from suite.contract.row import Row
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,16 @@ def serial_share(rows: Sequence[Row]) -> SerialShare | None:
     Amdahl (1967) has 1/S = f + (1 - f)/n, so 1/S - 1/n = f (1 - 1/n): least squares through the
     origin over the numbers of devices. With one number it is Karp and Flatt's e (1990).
     """
-    usable = [row for row in rows if row["devices"] > 1 and row.get("speedup")]
+    usable = [row for row in rows if row.devices > 1 and row.speedup]
     if not usable:
         return None
     ends = [
-        None if any(row.get(name) is None or row[name] != row[name] for row in usable)
-        else _fit((row["devices"], row[name]) for row in usable)
+        None if any(math.isnan(row.value(name) or math.nan) for row in usable)
+        else _fit((row.devices, row.value(name)) for row in usable)
         for name in ("speedup_ci_high", "speedup_ci_low")
     ]
     low, high = ends if None not in ends else (None, None)
-    return SerialShare(_fit((row["devices"], row["speedup"]) for row in usable), low, high)
+    return SerialShare(_fit((row.devices, row.value("speedup")) for row in usable), low, high)
 
 
 def _fit(points: Iterable[tuple[int, float]]) -> float:

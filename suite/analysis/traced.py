@@ -17,10 +17,9 @@ from suite.analysis.communication import (
 )
 from suite.analysis.statistics import median
 from suite.contract.case import Case
+from suite.contract.records import Launch
 from suite.contract.splits.schedule import ideal_bubble
 from suite.contract.splits.volumes import logical_communications
-
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -32,9 +31,9 @@ class Reduced:
     payloads: dict[str, list[int]] = field(default_factory=dict)
 
 
-def reduce_launch(case: Case, records: list[Record]) -> Reduced | None:
+def reduce_launch(case: Case, records: Launch) -> Reduced | None:
     """None for a launch without probes."""
-    if not all(record.get("traces") for record in records):
+    if not all(record.traces for record in records):
         return None
     happened = payloads(records, "profiles") or payloads(records)
     return Reduced(_launch(case, records), compute_seconds(records), happened)
@@ -51,14 +50,14 @@ def traced_columns(case: Case, probed: list[Reduced]) -> dict[str, Any]:
     return medians | _logical(case) | _devices(case, probed)
 
 
-def _launch(case: Case, records: list[Record]) -> dict[str, float]:
+def _launch(case: Case, records: Launch) -> dict[str, float]:
     found = communication(records) | load_balance(records)
     clean = _median_step(records, "step_seconds")
     for name, key in (("instrumentation_overhead", "timed_step_seconds"),
                       ("traced_overhead", "traced_step_seconds")):
-        if all(record[key] for record in records):
+        if all(getattr(record, key) for record in records):
             found[name] = _median_step(records, key) / clean - 1.0
-    if case.devices > 1 and all(record["silent_step_seconds"] for record in records):
+    if case.devices > 1 and all(record.silent_step_seconds for record in records):
         found["t_comm_silent_check_s"] = clean - _median_step(records, "silent_step_seconds")
     length, idle = clocked_step_seconds(records), idle_share(records)
     if length is not None:
@@ -69,14 +68,15 @@ def _launch(case: Case, records: list[Record]) -> dict[str, float]:
     return found
 
 
-def _median_step(records: list[Record], key: str) -> float:
+def _median_step(records: Launch, key: str) -> float:
     """Median over steps of the slowest rank's wall time."""
     return float(np.median(slowest_rank(records, key)))
 
 
-def slowest_rank(records: list[Record], key: str) -> np.ndarray:
+def slowest_rank(records: Launch, key: str) -> np.ndarray:
     """(steps,) the slowest rank's wall time of each step of a pass, seconds."""
-    return np.max([record[key] for record in records], axis=0)
+    steps = np.asarray([getattr(record, key) for record in records], float)
+    return np.asarray(steps.max(axis=0))
 
 
 def _logical(case: Case) -> dict[str, float]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from suite.analysis.ledger import differences, obstacle
 from suite.analysis.statistics import LEVEL, ratio_interval
+from suite.contract.row import Row
 
-Row = dict[str, Any]
 NOT_COMPARABLE = "not comparable"
 
 
@@ -38,17 +37,17 @@ def compare_cases(a: Row, b: Row, level: float = LEVEL) -> Comparison:
     A difference is claimed where the interval of the ratio excludes 1. Rows whose fairness ledgers
     differ in what must be equal are refused.
     """
-    against = obstacle(a["ledger"], b["ledger"])
+    against = obstacle(a.ledger, b.ledger)
     if against:
         return Comparison(math.nan, math.nan, math.nan, NOT_COMPARABLE, against)
-    pairs = paired(a["launch_step_s"], b["launch_step_s"])
+    pairs = paired(a.launch_step_s, b.launch_step_s)
     if not pairs:
         return Comparison(math.nan, math.nan, math.nan, "", "no block holds both")
     ours, theirs = zip(*pairs, strict=True)
     found = ratio_interval(theirs, ours, level)
     verdict = verdict_of(found.low, found.high)
     reason = "" if verdict else "one launch has no interval"
-    different = tuple(differences(a["ledger"], b["ledger"]))
+    different = tuple(differences(a.ledger, b.ledger))
     return Comparison(*found, verdict, reason, len(pairs), different)
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from suite.analysis.comparison import COMPARED, compare_runs, regressions
-from suite.analysis.rows import Row
 from suite.cli.console import printer
 from suite.config.options import parse_share
 from suite.contract.errors import UsageError
+from suite.contract.row import Row
 from suite.report import compared
 from suite.runfolder.files import write_output
 from suite.runfolder.pytest_benchmark import import_rows
@@ -44,10 +44,18 @@ def compare(
     for name in wanted:
         _known(name)
     first, *others = (read_rows(path) for path in paths)
-    found = [compare_runs(first, other, wanted, not each_alone) for other in others]
+    found = [
+        compare_runs(first, other, wanted, not each_alone, _one_run(paths[0], path))
+        for path, other in zip(paths[1:], others, strict=True)
+    ]
     failed = [regressions(one.rows, limits) for one in found]
     _write(outputs, found, failed)
     return REGRESSION if any(failed) else 0
+
+
+def _one_run(a: Path, b: Path) -> bool:
+    """Whether both paths are the same folder or file; a name that two runs share is no sign."""
+    return a.resolve() == b.resolve()
 
 
 def read_rows(path: Path) -> tuple[dict[str, Any], list[Row]]:

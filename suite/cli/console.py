@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from suite.analysis.rows import Row
+from suite.contract.row import Row
 from suite.measure.runner import Progress
 from suite.report.terminal import comparison, machine_rows, verdicts
 

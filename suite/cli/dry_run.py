@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import statistics
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +15,7 @@ from suite.cli.console import duration, printer
 from suite.config.options import RunConfig
 from suite.contract.case import Case
 from suite.measure.availability import unsupported_reason
-from suite.runfolder.samples import FILE, Storage
+from suite.runfolder.samples import FILE, SampleStore, open_read_only
 
 RUNS_LOOKED_AT = 50
 LAUNCH_SECONDS = """SELECT json_extract(content, '$.outcome.seconds') FROM launch
@@ -75,7 +74,7 @@ def earlier_seconds(cases: list[Case], out: Path) -> dict[str, tuple[float, str]
         before = _settings_of_run(file)
         matching = [c.case_id for c in cases
                     if c.case_id not in found and before.get(c.case_id) == _settings(asdict(c))]
-        if matching and Storage.readable(file.parent):
+        if matching and SampleStore.readable(file.parent):
             found |= _medians(file.parent, matching)
     return found
 
@@ -96,7 +95,7 @@ def _settings(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def _medians(folder: Path, case_ids: list[str]) -> dict[str, tuple[float, str]]:
-    connection = sqlite3.connect(f"file:{folder / FILE}?mode=ro", uri=True)
+    connection = open_read_only(folder / FILE)
     try:
         times = {name: [row[0] for row in connection.execute(LAUNCH_SECONDS, (name,))]
                  for name in case_ids}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,12 @@ from rich.table import Table
 
 from suite.analysis.comparison import MACHINE, compare_row
 from suite.analysis.ledger import MUST_EQUAL
-from suite.analysis.rows import Row
 from suite.analysis.statistics import LEVEL
 from suite.analysis.trend import change_points
 from suite.cli.console import printer
 from suite.contract.errors import UsageError
 from suite.contract.metrics import BY_NAME
+from suite.contract.row import Row
 from suite.report.compared import page, plain
 from suite.runfolder.files import write_output
 from suite.runfolder.reading import read_run
@@ -35,8 +35,8 @@ class Point:
     run_id: str
     time: str
     step_time_s: float
-    low_s: float
-    high_s: float
+    low_s: float | None
+    high_s: float | None
     verdict: str
     change: float
     versions: tuple[str, ...]
@@ -82,14 +82,17 @@ def _runs(folder: Path) -> Iterator[tuple[str, dict[str, Any], list[Row]]]:
 
 
 def _began(run: dict[str, Any], file: Path) -> str:
-    """ISO 8601, seconds; early versions said it in the run's name alone."""
-    if "started" in run:
-        return str(run["started"])[:19]
+    """The instant a run started, as UTC in ISO 8601, so that runs of several time zones have one
+    order. Early versions said it in the run's name alone, in local time.
+    """
     try:
-        began = time.strptime(run["run_id"], "%Y%m%d-%H%M%S")
+        if "started" in run:
+            began = datetime.strptime(run["started"], "%Y-%m-%dT%H:%M:%S%z")
+        else:
+            began = datetime.strptime(run["run_id"][:15], "%Y%m%d-%H%M%S")
     except ValueError:
-        began = time.localtime(file.stat().st_mtime)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", began)
+        began = datetime.fromtimestamp(file.stat().st_mtime)
+    return began.astimezone(timezone.utc).isoformat(timespec="seconds")
 
 
 def build_series(runs: list[tuple[str, dict[str, Any], list[Row]]]) -> list[Series]:
@@ -97,22 +100,22 @@ def build_series(runs: list[tuple[str, dict[str, Any], list[Row]]]) -> list[Seri
     groups: dict[tuple[str, str], list[tuple[str, dict[str, Any], Row]]] = {}
     for when, run, rows in runs:
         for row in rows:
-            if row["status"] == "ok" and row["repeats"]:
-                key = (row["case_id"], _settings(run, row))
+            if row.status == "ok" and row.repeats:
+                key = (row.case_id, _settings(run, row))
                 groups.setdefault(key, []).append((when, run, row))
     return [Series(*key, _points(members)) for key, members in sorted(groups.items())]
 
 
 def _settings(run: dict[str, Any], row: Row) -> str:
     machine = run.get("environment", {})
-    parts = [f"{name} {row['ledger'].get(name, 'not recorded')}" for name in MUST_EQUAL]
+    parts = [f"{name} {row.ledger.get(name, 'not recorded')}" for name in MUST_EQUAL]
     return "; ".join(parts + [f"{name} {machine.get(name)}" for name in MACHINE])
 
 
 def _points(members: list[tuple[str, dict[str, Any], Row]]) -> list[Point]:
     # 95 % for all verdicts of the series together, as in a comparison of runs.
     level = 1 - (1 - LEVEL) / max(1, len(members) - 1)
-    levels = set(change_points([row["step_time_s"] for _, _, row in members]))
+    levels = set(change_points([row.step_seconds for _, _, row in members]))
     points = []
     before: tuple[dict[str, Any], Row] | None = None
     for number, (when, run, row) in enumerate(members):
@@ -121,9 +124,9 @@ def _points(members: list[tuple[str, dict[str, Any], Row]]) -> list[Point]:
             found = compare_row(before[1], row, "step_time", level)
             verdict, change = found.verdict, found.change
         points.append(Point(
-            row["run_id"], when, row["step_time_s"], row["step_time_ci_low_s"],
-            row["step_time_ci_high_s"], verdict, change,
-            _versions(before[0] if before else run, run), number in levels,
+            run_id=row.run_id, time=when, step_time_s=row.step_seconds, low_s=row.step_time_ci_low_s,
+            high_s=row.step_time_ci_high_s, verdict=verdict, change=change,
+            versions=_versions(before[0] if before else run, run), new_level=number in levels,
         ))
         before = run, row
     return points
@@ -137,7 +140,8 @@ def _versions(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, ...]:
 
 def _cells(point: Point) -> tuple[str, ...]:
     show = BY_NAME["step_time_s"].show
-    interval = "" if math.isnan(point.low_s) else f"[{show(point.low_s)}, {show(point.high_s)}]"
+    low, high = show(point.low_s), show(point.high_s)
+    interval = f"[{low}, {high}]" if low else ""
     against = "" if math.isnan(point.change) else f"{point.verdict} {point.change - 1:+.1%}".strip()
     notes = (["a new level begins"] if point.new_level else []) + list(point.versions)
     return (point.time, point.run_id, show(point.step_time_s), interval, against, "; ".join(notes))

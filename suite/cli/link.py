@@ -20,9 +20,9 @@ from suite.config.options import (
     parse_bytes,
     validate,
 )
+from suite.contract import registry
 from suite.contract.case import SCHEMA_VERSION
 from suite.contract.errors import UsageError
-from suite.contract import registry
 from suite.contract.registry import engines, traits_of
 from suite.contract.sweep import COLLECTIVES, LARGEST_BYTES, Sweep, payload_sizes
 from suite.machine import description, devices

@@ -9,10 +9,11 @@ from pathlib import Path
 from suite.cli.console import Shape, print_rows, printer
 from suite.contract.case import SCHEMA_VERSION
 from suite.contract.errors import UsageError
+from suite.contract.row import Row
 from suite.report.link_tables import link_tables
 from suite.runfolder import files
 from suite.runfolder.reading import StoredRun, read_run
-from suite.runfolder.samples import Storage
+from suite.runfolder.samples import SampleStore
 
 
 def report(
@@ -28,8 +29,11 @@ def report(
     try:
         with files.locked(folder):
             _write(stored, rows)
-    except UsageError:
+    except files.InProgress:
         print("a run is in progress here: nothing was written", file=sys.stderr)
+    except OSError as error:
+        print(f"{folder} cannot be written, the tables and the page are as they were: {error}",
+              file=sys.stderr)
     if export:
         from suite.runfolder.pytest_benchmark import export_rows
 
@@ -49,9 +53,9 @@ def _links(stored: StoredRun, shape: Shape) -> int:
     return 0
 
 
-def _write(stored: StoredRun, rows: list[files.Row]) -> None:
+def _write(stored: StoredRun, rows: list[Row]) -> None:
     files.write_report(stored.folder, stored.run, rows, stored.losses)
-    if stored.run["schema_version"] == SCHEMA_VERSION and Storage.readable(stored.folder):
-        storage = Storage(stored.folder)
-        files.mend_steps(stored.folder, storage)
-        storage.close()
+    if stored.run["schema_version"] == SCHEMA_VERSION and SampleStore.readable(stored.folder):
+        store = SampleStore(stored.folder)
+        files.mend_steps(stored.folder, store)
+        store.close()

@@ -22,9 +22,9 @@ from pydantic import (
     field_validator,
 )
 
+from suite.contract import registry
 from suite.contract.case import PARITY_STEPS, Case
 from suite.contract.errors import UsageError
-from suite.contract import registry
 from suite.contract.registry import adapters, engines
 from suite.contract.splits.division import check_divides, division_problem
 from suite.contract.splits.mesh import balances, mesh_of, mesh_text, parse_mesh, parts_of

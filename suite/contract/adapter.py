@@ -3,57 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from suite.contract.case import Case, Rank
+from suite.contract.records import Busy as Busy
+from suite.contract.records import CommEvent as CommEvent
+from suite.contract.records import RankRecord as RankRecord
+from suite.contract.records import StepTrace as StepTrace
 from suite.contract.traits import Traits
 from suite.contract.workloads import Weights
-
-
-@dataclass(frozen=True)
-class CommEvent:
-    """One communication as one device sees it: payload bytes, seconds on the clock of its trace.
-
-    ``kind`` is all_reduce, all_gather, reduce_scatter, broadcast or send_recv; ``device`` counts
-    the devices of a process that drives several. ``key`` names the communication alike on every
-    device that takes part, and only once a step. ``role`` is ``member`` of a collective, or
-    ``recv`` or ``send`` of a hop. ``start_s`` is when the device was ready for it: a member
-    arrives, a receiver has nothing else to do, a sender has the tensor. ``end_s`` is when the
-    result can be used there (a sender's own end is not used).
-    """
-
-    kind: str
-    payload_bytes: int
-    start_s: float
-    end_s: float
-    device: int = 0
-    key: str = ""
-    role: str = "member"
-
-
-Busy = Sequence[tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class StepTrace:
-    """What probes saw of one step, in seconds.
-
-    ``busy[d]`` is the compute clock of device ``d`` of this process: rising points (time, compute
-    seconds so far), from the step's start to its end and at least at both ends of every event.
-    Time waited or spent communicating does not advance it; two threads of one device that compute
-    at once advance it twice as fast. Empty where the framework gives no honest figure; ``missing``
-    then says why, beginning with what is missing (``T_i: …``). ``seconds`` is the wall time of the
-    step itself, without attaching the probes and reading them.
-    """
-
-    events: Sequence[CommEvent] = ()
-    busy: Sequence[Busy] = ()
-    missing: str = ""
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -187,28 +149,12 @@ class OpenSession(Protocol):
     def __call__(self, case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session: ...
 
 
-@dataclass
-class RankRecord:
-    """What one rank writes as ``rank-N.json``: raw samples only, seconds and bytes.
+@runtime_checkable
+class ReportsFigures(Protocol):
+    """A session that measures more than the harness asks every session for."""
 
-    Four passes, each with its steps' wall times: clean (``step_seconds``), timed with probes,
-    traced under the profiler, silent with communication off. The last three are empty in a launch
-    without probes.
-    """
+    def figures(self) -> dict[str, float]:
+        """Figures of this rank by the name of their column, asked for at the end of a launch.
 
-    rank: int
-    step_seconds: list[float] = field(default_factory=list)
-    timed_step_seconds: list[float] = field(default_factory=list)
-    traces: list[dict[str, Any]] = field(default_factory=list)
-    traced_step_seconds: list[float] = field(default_factory=list)
-    profiles: list[dict[str, Any]] = field(default_factory=list)
-    silent_step_seconds: list[float] = field(default_factory=list)
-    warmup_seconds: list[float] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
-    open_seconds: float = 0.0
-    peak_memory_bytes: int = 0
-    device_memory_bytes: int = 0
-    matmul_flops_s: float = 0.0  # 0: not measured
-    steady: bool = False
-    affinity: list[int] = field(default_factory=list)
-    ledger: dict[str, str] = field(default_factory=dict)
+        A column of that name in ``suite.contract.row`` says how ranks and launches are reduced.
+        """

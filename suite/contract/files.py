@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+# A line of a CSV table by column, as it is read or written.
+TableRow = dict[str, Any]
 
 
 def write_atomically(path: Path, text: str) -> None:

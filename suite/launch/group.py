@@ -18,11 +18,11 @@ from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.manifests import manifest
+from suite.contract.records import read_launch
 from suite.contract.registry import traits_of
 from suite.launch import failures
 from suite.launch.environment import ROOT, worker_environment
 from suite.launch.processes import POLL_SECONDS, ProcessGroup
-from suite.launch.records import read_records
 
 # How long the ranks that lost another one may take to end by themselves.
 SETTLE_SECONDS, HELPER_SECONDS = 0.5, 30.0
@@ -107,7 +107,7 @@ def launch(request: LaunchRequest) -> Outcome:
             request.case, request.folder, request.python
         )
         status, reason = _run(request, plan, began)
-        records = read_records(request.folder)
+        records = read_launch(request.folder)
     except (LaunchError, OSError, UsageError, ValueError) as error:
         words = str(error) if isinstance(error, LaunchError) else f"{type(error).__name__}: {error}"
         status, reason, records = "failed", words, []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from suite.contract.metrics import size_bytes
+from suite.contract.formats import size_bytes
 
 # What is left to the machine, whatever a user allows.
 MARGIN_SHARE, LEAST_MARGIN = 0.1, 512 << 20
@@ -23,7 +23,8 @@ def margin_bytes() -> int:
 
 def available_bytes() -> int:
     """What could be taken without swapping, in this machine and in this container."""
-    return min([psutil.virtual_memory().available, *_rooms(Path("/proc/self/cgroup"), CGROUPS)])
+    free = int(psutil.virtual_memory().available)
+    return min([free, *_rooms(Path("/proc/self/cgroup"), CGROUPS)])
 
 
 def _rooms(own: Path, mounted: Path) -> Iterator[int]:

@@ -8,12 +8,13 @@ from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
 
-from suite.analysis.memory_frontier import COLUMNS, FAILED, OK, OOM, FrontierProbe
+from suite.analysis.memory_frontier import COLUMNS, FAILED, OK, OOM
 from suite.analysis.rows import CaseResult, step_seconds
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
+from suite.contract.formats import size_bytes
 from suite.contract.manifests import manifest
-from suite.contract.metrics import size_bytes
+from suite.contract.records import FrontierProbe, read_records
 from suite.contract.splits.division import check_divides
 from suite.launch.group import Outcome
 from suite.machine.memory import Guard, available_bytes, margin_bytes
@@ -123,8 +124,9 @@ def judge_probe(case_id: str, batch: int, outcome: Outcome, allowed: int) -> Fro
 
     ``allowed`` is a process's limit in bytes, 0 for none.
     """
-    status, reason, records = outcome.status, outcome.reason, outcome.records
-    peak = max((record["peak_memory_bytes"] for record in records), default=None)
+    status, reason = outcome.status, outcome.reason
+    records = read_records(outcome.records)
+    peak = max((record.peak_memory_bytes for record in records), default=None)
     if status == FAILED and "SIGKILL" in reason:
         status, reason = OOM, f"{reason}, as the kernel ends what exceeds memory"
     if status == OK and allowed and peak and peak > allowed:

@@ -12,11 +12,12 @@ import numpy as np
 from suite.analysis.parity import Drift, Evidence, Verdict, check, measure_drift
 from suite.analysis.rounding import ROUNDOFF, check_compression, check_precision
 from suite.contract.case import PARITY_STEPS, Case
+from suite.contract.records import read_launch
 from suite.contract.registry import adapters, load
 from suite.contract.workloads import Weights, initial_weights
 from suite.launch.starter import Starter
 from suite.measure.availability import unsupported_reason
-from suite.runfolder.reading import PROOF, ranks
+from suite.runfolder.files import PROOF
 
 
 def references(asked: str) -> list[tuple[str, str]]:
@@ -48,7 +49,7 @@ class Proofs:
         """One GPU of a run on GPUs, where it can, else one CPU core."""
         folder = self.starter.folder / "cases" / f"reference.{asked.reference_id}" / dtype
         # Kept while the run may have to be resumed; the record is written last.
-        records = ranks(folder) if (folder / "parity.npz").exists() else []
+        records = read_launch(folder) if (folder / "parity.npz").exists() else []
         if records:
             return load_evidence(folder, records[0]["losses"], keep=True)
         for device in dict.fromkeys((asked.device, "cpu")):

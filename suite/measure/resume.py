@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from suite.contract.errors import UsageError
 from suite.machine import description
 from suite.runfolder import files
 from suite.runfolder.reading import StoredRun, read_run
-from suite.runfolder.samples import Storage
+from suite.runfolder.samples import SampleStore
 
 FAILED = ("failed", "timeout", "oom")
 SAME_MACHINE = ("processor", "cores", "gpus", "python", "versions")
@@ -41,7 +40,7 @@ def reopen(folder: Path, options: dict[str, Any]) -> tuple[RunConfig, StoredRun]
     reopened = _open_again(folder, stored)
     stored.run["state"] = "running"
     stored.run.setdefault("resumed", []).append(
-        {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "reopened": sorted(reopened),
+        {"time": files.utc_now(), "reopened": sorted(reopened),
          "blocks": len(stored.run["blocks"])}
     )
     return config, stored
@@ -70,15 +69,15 @@ def _refuse_other_machine(before: dict[str, Any]) -> None:
 def _open_again(folder: Path, stored: StoredRun) -> set[str]:
     """Forgets failures, and launches that no reference could prove; returns their cases' ids."""
     reopened = set()
-    storage = Storage(folder)
-    for launch in storage.launches():
+    store = SampleStore(folder)
+    for launch in store.launches():
         path = files.outcome_path(folder, launch)
         if not path.exists():
             files.write_json(path, launch.outcome)
     for result in stored.results:
         unproven = result.status == "refused" and result.parity is None
         if unproven:
-            storage.forget(result.case.case_id)
+            store.forget(result.case.case_id)
         if unproven or not result.good:
             result.launches, result.cores, result.reduced = [], [], {}
         if unproven or result.status in FAILED:
@@ -87,6 +86,6 @@ def _open_again(folder: Path, stored: StoredRun) -> set[str]:
             result.status, result.reason = "ok", ""
         result.stopped = ""
         result.probes = [] if unproven else [p for p in result.probes if p.status != FAILED_PROBE]
-    files.mend_steps(folder, storage)
-    storage.close()
+    files.mend_steps(folder, store)
+    store.close()
     return reopened

@@ -12,25 +12,28 @@ from typing import Any
 
 import numpy as np
 
-from suite.analysis.doubts import Conditions
+from suite.analysis.doubts import Conditions, common_peaks
 from suite.analysis.judging import apply_proofs, judge, loss_rows
 from suite.analysis.link_fit import LinkFit
 from suite.analysis.memory_frontier import FAILED
 from suite.analysis.parity import Evidence, Verdict
-from suite.analysis.rows import CaseResult, Row, build_rows
+from suite.analysis.rows import CaseResult, build_rows
 from suite.analysis.traced import reduce_launch
 from suite.config.options import RunConfig
 from suite.contract.case import SCHEMA_VERSION, Case
-from suite.launch.group import launch
-from suite.launch.starter import Launcher, Starter
+from suite.contract.files import TableRow
+from suite.contract.records import read_records
+from suite.contract.row import Row
+from suite.launch.group import Launcher, launch
+from suite.launch.starter import Starter
 from suite.machine import calibration, description
 from suite.machine.calibration import Block, Calibration
 from suite.measure.availability import unsupported_reason
 from suite.measure.proofs import Proofs, load_evidence
 from suite.measure.stopping import StoppingRule
 from suite.runfolder import files
-from suite.runfolder.reading import StoredRun, case_entries, common_peaks
-from suite.runfolder.samples import Storage, StoredLaunch, compact
+from suite.runfolder.reading import StoredRun
+from suite.runfolder.samples import SampleStore, StoredLaunch, compact
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Runner:
         self.rows: list[Row] = []
         self.began: float | None = None
         self.results = [CaseResult(case) for case in cases]
-        self.losses: list[Row] = []
+        self.losses: list[TableRow] = []
         self.proven: set[str] = set()
         self.seconds: list[float] = []
         self.fits: list[LinkFit] = []
@@ -80,13 +83,13 @@ class Runner:
             "environment": description.describe(),
             "configuration": config.model_dump(),
             "command_line": ["suite", *(command_line or sys.argv[1:])],
-            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "started": files.utc_now(),
             "state": "running",
             "plan": [],
         }
         if earlier:
             self._restore(earlier)
-        self.storage = Storage(folder)
+        self.store = SampleStore(folder)
         self._save_run()
 
     def _restore(self, earlier: StoredRun) -> None:
@@ -189,8 +192,8 @@ class Runner:
         """Writes how the run ended; returns the rows."""
         self.run["state"] = state
         rows = self.save()
-        files.mend_steps(self.folder, self.storage)
-        self.storage.close()
+        files.mend_steps(self.folder, self.store)
+        self.store.close()
         if state == "complete" and exit_code(rows) == 0:
             for path in (self.folder / "cases").glob("reference.*/*/parity.npz"):
                 path.unlink()
@@ -198,7 +201,7 @@ class Runner:
 
     def _save_run(self) -> None:
         self.run["blocks"] = [asdict(block) for block in self.blocks]
-        self.run["cases"] = case_entries(self.results)
+        self.run["cases"] = files.case_entries(self.results)
         self.run["spent_s"] = self._spent()
         files.write_json(self.folder / "run.json", self.run)
 
@@ -249,12 +252,13 @@ class Runner:
         case, cores = self._launched(result.case, block), self.starter.cores_of(result.case, block)
         outcome = self.starter.start(case, folder, block)
         self.seconds.append(outcome.seconds)
-        raw = outcome.records if outcome.status == "ok" else []
+        finished = outcome.status == "ok"
+        raw = read_records(outcome.records) if finished else []
         reduced = reduce_launch(case, raw) if raw else None
         result.put(block, compact(raw) or None, cores, reduced)
         verdict = None
         if raw:
-            verdict = self._prove(result, load_evidence(folder, outcome.records[0]["losses"]))
+            verdict = self._prove(result, load_evidence(folder, raw[0].losses))
         else:
             result.status, result.reason = outcome.status, outcome.reason
         ended = {
@@ -262,7 +266,7 @@ class Runner:
             "parity": asdict(verdict) if verdict else None, "cores": cores,
         }
         kept = StoredLaunch(case.case_id, block, ended, compact(raw), reduced)
-        files.keep_launch(self.folder, self.storage, kept, raw)
+        files.keep_launch(self.folder, self.store, kept, raw)
 
     def _prove(self, result: CaseResult, evidence: Evidence) -> Verdict | None:
         case = result.case
@@ -277,11 +281,11 @@ class Runner:
 
 def exit_code(rows: list[Row]) -> int:
     """0 all ok or unsupported, 1 some failed, 4 a parity check failed."""
-    if any(row["parity"] == "failed" for row in rows):
+    if any(row.parity == "failed" for row in rows):
         return 4
     # That a batch does not fit is a finding; that a probe broke down is none.
-    broken = any(probe.status == FAILED for row in rows for probe in row.get("frontier", ()))
-    return 0 if all(row["status"] in ("ok", "unsupported") for row in rows) and not broken else 1
+    broken = any(probe.status == FAILED for row in rows for probe in row.frontier)
+    return 0 if all(row.status in ("ok", "unsupported") for row in rows) and not broken else 1
 
 
 def new_run_id(now: float | None = None) -> str:

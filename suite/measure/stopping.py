@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from suite.analysis.doubts import FEW_LAUNCHES, half_width
-from suite.analysis.rows import Row
+from suite.contract.row import Row
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class StoppingRule:
 
     def precise(self, row: Row) -> bool:
         """Whether no further launch of this row is asked for."""
-        if self.precision is None or row["repeats"] < FEW_LAUNCHES:
+        if self.precision is None or row.repeats < FEW_LAUNCHES:
             return False
         widths = (half_width(row, name) for name in ("step_time", "speedup"))
         return all(width <= self.precision for width in widths if width is not None)
@@ -37,9 +37,9 @@ class StoppingRule:
         A base keeps pace with the cases that are compared with it: a block that holds one of them
         without the other gives no pair.
         """
-        waiting = [row for row in rows if row["status"] == "ok" and not self.precise(row)]
-        bases = {row["base_case_id"] for row in waiting if row.get("base_case_id")}
-        return {row["case_id"] for row in waiting} | bases
+        waiting = [row for row in rows if row.status == "ok" and not self.precise(row)]
+        bases = {row.base_case_id for row in waiting if row.base_case_id}
+        return {row.case_id for row in waiting} | bases
 
     def affordable(self, spent_s: float, block_s: float) -> bool:
         """Whether one more block of ``block_s`` ends nearer to the budget than stopping now."""
@@ -55,14 +55,14 @@ class StoppingRule:
         wanted = self.wanted(rows)
         each = self.repeats if self.precision is None else min(self.repeats, FEW_LAUNCHES)
         count = unstarted * each
-        count += sum(self._row_left(row) for row in rows if row["case_id"] in wanted)
+        count += sum(self._row_left(row) for row in rows if row.case_id in wanted)
         if self.budget_s is not None:
             count = min(count, round(max(0.0, self.budget_s - spent_s) / launch_s))
         return max(count, certain)
 
     def _row_left(self, row: Row) -> int:
         """An interval narrows with the root of the number of launches."""
-        done = int(row["repeats"])
+        done = int(row.repeats)
         if self.precision is None:
             return self.repeats - done
         widths = [half_width(row, name) for name in ("step_time", "speedup")]

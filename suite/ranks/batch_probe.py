@@ -62,7 +62,7 @@ def probe_rank(
         session.step(index)
         session.synchronize()
         record.step_seconds.append(clock() - began)
-    record.warmup_seconds = record.step_seconds[:FIRST_STEPS]
+    record.warmup_seconds = list(record.step_seconds[:FIRST_STEPS])
     record.step_seconds = record.step_seconds[FIRST_STEPS:]
     record.peak_memory_bytes = session.peak_memory_bytes()
     session.close()

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from suite.contract.adapter import Inputs, OpenSession, RankRecord, Session
+from suite.contract.adapter import Inputs, OpenSession, RankRecord, ReportsFigures, Session
 from suite.contract.case import PARITY_STEPS, Case, Rank
 from suite.contract.files import write_atomically
 from suite.contract.plugins import adapter_package
@@ -103,6 +103,8 @@ class MeasuredTraining:
             self._measure_silent()
             record.matmul_flops_s = session.matmul_flops_s()
         record.ledger = session.describe()
+        if isinstance(session, ReportsFigures):
+            record.figures = session.figures()
         record.affinity = _affinity()
         return record
 
@@ -160,7 +162,7 @@ class MeasuredTraining:
         for _ in range(self.case.probe_steps):
             trace = self.session.timed_step(self.index)
             self.record.timed_step_seconds.append(trace.seconds)
-            self.record.traces.append(asdict(trace))
+            self.record.traces.append(trace)
             self.index += 1
 
     def _measure_traced(self) -> None:
@@ -170,7 +172,7 @@ class MeasuredTraining:
             timeline = self.rank.folder / f"timeline-{self.rank.index}.json"
             trace = self.session.traced_step(self.index, timeline if wanted else None)
             self.record.traced_step_seconds.append(trace.seconds)
-            self.record.profiles.append(asdict(trace))
+            self.record.profiles.append(trace)
             self.index += 1
 
     def _measure_silent(self) -> None:

@@ -8,11 +8,12 @@ that is added to ``COLUMNS`` makes a column of a matrix instead.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
+from suite.contract.row import Row
 from suite.contract.splits.mesh import mesh_shape
 
-Row = dict[str, Any]
 # Column of results.csv -> how a value is said.
 AXES: dict[str, Callable[[Any], str]] = {
     "workload": str,
@@ -38,9 +39,9 @@ def part(rows: Sequence[Row]) -> list[list[Row]]:
     """
     found = []
     for group in families(rows):
-        counts = sorted({row["devices"] for row in group if row["strategy"] != "single"})
+        counts = sorted({row.devices for row in group if row.strategy != "single"})
         found += [
-            [r for r in group if r["strategy"] == "single" or r["devices"] == count]
+            [r for r in group if r.strategy == "single" or r.devices == count]
             for count in counts
         ] or [group]
     return found
@@ -56,7 +57,7 @@ def families(rows: Sequence[Row]) -> list[list[Row]]:
 
 def family(row: Row) -> tuple[Any, ...]:
     """What a row has on each axis but the number of devices."""
-    return tuple(row.get(name) for name in AXES if name != "devices")
+    return tuple(row.value(name) for name in AXES if name != "devices")
 
 
 def differing(rows: Sequence[Row]) -> list[str]:
@@ -76,15 +77,16 @@ def differing(rows: Sequence[Row]) -> list[str]:
 
 def _by(name: str, rows: Sequence[Row]) -> list[list[Row]]:
     parts: dict[Any, list[Row]] = {}
+    value = attrgetter(name)
     for row in rows:
-        if name != "devices" or row["strategy"] != "single":
-            parts.setdefault(row.get(name), []).append(row)
+        if name != "devices" or row.strategy != "single":
+            parts.setdefault(value(row), []).append(row)
     return list(parts.values())
 
 
 def column(row: Row) -> str:
     """``inter_layer gpipe``, ``data+intra_layer 2x2``: a row's place within its line."""
-    shown = {name: str(row[name]) for name in COLUMNS if row.get(name)}
+    shown = {name: str(row.value(name)) for name in COLUMNS if row.value(name)}
     if "mesh" in shown:
         shown["mesh"] = mesh_shape(shown["mesh"])
     return " ".join(shown.values())
@@ -92,9 +94,9 @@ def column(row: Row) -> str:
 
 def title(rows: Sequence[Row], also: Iterable[str] = ()) -> str:
     """Of one matrix: what it always says, and the axes that differ within the run."""
-    first = max(rows, key=lambda row: int(row["devices"]))
-    heads = [f"{first['workload']} {first['size']}", AXES["global_batch"](first["global_batch"]),
-             AXES["devices"](first["devices"]).replace(" ", f" {first['device']} ")]
+    first = max(rows, key=lambda row: int(row.devices))
+    heads = [f"{first.workload} {first.size}", AXES["global_batch"](first.global_batch),
+             AXES["devices"](first.devices).replace(" ", f" {first.device} ")]
     rest = [say(name, first) for name in also if name not in ALWAYS]
     return ", ".join(text for text in heads + rest if text)
 
@@ -110,5 +112,5 @@ def common(rows: Sequence[Row]) -> list[str]:
 
 def say(name: str, row: Row) -> str:
     """A row's value on an axis, as in a title; empty where it has none."""
-    value = row.get(name)
+    value = row.value(name)
     return "" if value in (None, "") else AXES[name](value)

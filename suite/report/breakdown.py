@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from typing import Any
 
-Row = dict[str, Any]
+from suite.contract.row import Row
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,8 @@ class Breakdown:
     def shares(self) -> tuple[float, float, float, float]:
         """The same as shares of the step."""
         total = sum(astuple(self))
-        return tuple(part / total for part in astuple(self))  # type: ignore[return-value]
+        return (self.compute_s / total, self.transfer_s / total, self.waiting_s / total,
+                self.rest_s / total)
 
 
 def breakdown(row: Row) -> Breakdown | None:
@@ -36,25 +36,25 @@ def breakdown(row: Row) -> Breakdown | None:
     that step are applied to the clean one. Medians of parts need not add up: where compute and
     exposed communication exceed the step they were read in, they are scaled to fill it.
     """
-    compute, length = row.get("compute_avg_s"), row.get("clocked_step_s")
-    if row["status"] != "ok" or compute is None or not length:
+    compute, length = row.compute_avg_s, row.clocked_step_s
+    if row.status != "ok" or compute is None or not length:
         return None
     parts = _exposed_parts(row)
     if parts is None:
         return None
     transfer, waiting = parts
     total = max(length, compute + transfer + waiting)
-    scale = row["step_time_s"] / total
+    scale = row.step_seconds / total
     known = compute * scale, transfer * scale, waiting * scale
-    return Breakdown(*known, max(0.0, row["step_time_s"] - sum(known)))
+    return Breakdown(*known, max(0.0, row.step_seconds - sum(known)))
 
 
 def _exposed_parts(row: Row) -> tuple[float, float] | None:
     """Exposed transfer and exposed wait, seconds; zero on a single device."""
-    if row["devices"] == 1:
+    if row.devices == 1:
         return 0.0, 0.0
-    exposed = row.get("t_comm_exposed_s")
-    wait, transfer = row.get("t_comm_wait_s"), row.get("t_comm_transfer_s")
+    exposed = row.t_comm_exposed_s
+    wait, transfer = row.t_comm_wait_s, row.t_comm_transfer_s
     if exposed is None or wait is None or transfer is None:
         return None
     waiting = exposed * wait / (wait + transfer) if wait + transfer else 0.0

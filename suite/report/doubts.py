@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
+from suite.contract.row import Row
 from suite.report.names import listed, names_in
 
-Row = dict[str, Any]
 FIGURE = re.compile(r"-?\d[\d.,e+-]*(?: ?%| [a-zµ]?s\b)?")
 
 
@@ -15,22 +14,22 @@ def proven(rows: list[Row]) -> str:
     """How many cases are at parity with their reference, and of which workloads not all are."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(f"{row['workload']} {row['size']}", []).append(row)
+        groups.setdefault(f"{row.workload} {row.size}", []).append(row)
     text = f"{_at_parity(rows)} cases proven to train the same model as one device in float64"
     lacking = [f"{name} {_at_parity(some)}" for name, some in groups.items()
-               if any(row["parity"] != "ok" for row in some)]
+               if any(row.parity != "ok" for row in some)]
     return f"{text}: {', '.join(lacking)}." if lacking and len(groups) > 1 else f"{text}."
 
 
 def _at_parity(rows: list[Row]) -> str:
-    return f"{sum(row['parity'] == 'ok' for row in rows)} of {len(rows)}"
+    return f"{sum(row.parity == 'ok' for row in rows)} of {len(rows)}"
 
 
 def doubts(rows: list[Row], most: int = 3) -> list[str]:
     """The kinds of warning that most cases have, with their number, and how many more there are."""
     counts: dict[str, int] = {}
     for row in rows:
-        for code in {warning.code for warning in row["warnings"]}:
+        for code in {warning.code for warning in row.warnings}:
             counts[code] = counts.get(code, 0) + 1
     found = sorted(counts, key=lambda code: -counts[code])
     texts = [f"{code.replace('_', ' ')} ({_cases(counts[code], len(rows))})" for code in found]
@@ -47,7 +46,7 @@ def grouped_warnings(rows: list[Row]) -> list[tuple[str, str]]:
     name = names_in(rows)
     found: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for row in rows:
-        for warning in row["warnings"]:
+        for warning in row.warnings:
             found.setdefault((warning.code, warning.hint), []).append((warning.message, name(row)))
     return [_one_kind(*kind, said, len(rows)) for kind, said in found.items()]
 
@@ -84,6 +83,6 @@ def grouped_reasons(rows: list[Row]) -> list[tuple[str, str]]:
     name = names_in(rows)
     found: dict[str, list[str]] = {}
     for row in rows:
-        if row["status"] != "ok":
-            found.setdefault(f"{row['status']}: {row['reason']}", []).append(name(row))
+        if row.status != "ok":
+            found.setdefault(f"{row.status}: {row.reason}", []).append(name(row))
     return [(text, listed(where, len(rows))) for text, where in found.items()]

@@ -5,21 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from suite.analysis.verdict import NOT_COMPARABLE, Comparison, may_be_fastest
-from suite.contract.metrics import BY_NAME
+from suite.contract.formats import rate, seconds, seconds_interval, times
+from suite.contract.row import Row
 from suite.report.breakdown import breakdown
 from suite.report.names import case_name, framework_name, listed
 
-Row = dict[str, Any]
 Namer = Callable[[Row], str]
 MANY = 4
 # Not shown to be slower is called a tie only where taking this many times as long is ruled out.
 CLOSE = 1.5
 # Frameworks whose matrix products differ by less are told apart by other things.
 UNLIKE = 1.2
-UNITS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9, "ps": 1e-12}
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Headline:
 
 def rank(rows: Sequence[Row]) -> Ranking | None:
     """None where nothing has finished."""
-    ordered = sorted((row for row in rows if row["status"] == "ok"), key=lambda r: r["step_time_s"])
+    ordered = sorted((row for row in rows if row.status == "ok"), key=lambda r: r.step_seconds)
     if not ordered:
         return None
     return Ranking(ordered[0], may_be_fastest(ordered[0], ordered[1:]))
@@ -84,20 +82,19 @@ def _claim(best: Row, ranked: list[tuple[Row, Comparison]], named: Namer) -> str
 
 
 def _over_base(best: Row) -> str:
-    known = best.get("speedup") is not None and best.get("base_step_time_s") is not None
-    if best["strategy"] == "single" or not known:
+    if best.strategy == "single" or best.speedup is None or best.base_step_time_s is None:
         return ""
-    base = BY_NAME["step_time_s"].show(best["base_step_time_s"])
+    base = seconds(best.base_step_time_s)
     return (f"That is {speedup_text(best)} as fast as its base, one device of the same framework "
-            f"({base}), on {best['devices']} device{'s' if best['devices'] > 1 else ''}.")
+            f"({base}), on {best.devices} device{'s' if best.devices > 1 else ''}.")
 
 
 def _why(row: Row) -> str:
     found = breakdown(row)
-    if found is None or row["devices"] == 1:
+    if found is None or row.devices == 1:
         return ""
     compute, transfer, waiting, rest = (f"{100 * share:.0f} %" for share in found.shares())
-    balance = row.get("load_balance")
+    balance = row.load_balance
     load = "" if balance is None else f"; L is {balance:.2f}"
     return (f"Its step is {compute} compute, {transfer} exposed transfer, {waiting} waiting and "
             f"{rest} rest{load}.")
@@ -105,14 +102,14 @@ def _why(row: Row) -> str:
 
 def _no_split(ranking: Ranking, name: Namer) -> str:
     """Where one device wins: what the fastest split takes, and what it spends it on."""
-    split = [(row, one) for row, one in ranking.compared if row["strategy"] != "single"]
-    if ranking.best["strategy"] != "single" or not split:
+    split = [(row, one) for row, one in ranking.compared if row.strategy != "single"]
+    if ranking.best.strategy != "single" or not split:
         return ""
     row = split[0][0]
     beaten = all(one.verdict == "faster" for _, one in split if one.verdict != NOT_COMPARABLE)
     lead = ("Splitting the work does not pay here: one device has the lowest step time." if beaten
             else "No split is shown to be faster than one device.")
-    over = f", {speedup_text(row)} its base" if row.get("speedup") is not None else ""
+    over = f", {speedup_text(row)} its base" if row.speedup is not None else ""
     said = f"{lead} The fastest split, {name(row)}, takes {step_text(row)}{over}."
     return " ".join(filter(None, (said, _why(row))))
 
@@ -135,13 +132,12 @@ def _libraries(ranking: Ranking) -> str:
     """Where the frameworks' own matrix products differ: no way of splitting makes up for that."""
     best, rates = ranking.best, dict[str, float]()
     for row in (best, *(row for row, _ in ranking.compared)):
-        alike = all(row[name] == best[name] for name in ("device", "dtype"))
-        if alike and (rate := row.get("matmul_flops_s")):
-            rates[framework_name(row)] = max(rate, rates.get(framework_name(row), 0.0))
+        alike = (row.device, row.dtype) == (best.device, best.dtype)
+        if alike and (measured := row.matmul_flops_s):
+            rates[framework_name(row)] = max(measured, rates.get(framework_name(row), 0.0))
     if not rates or max(rates.values()) < UNLIKE * min(rates.values()):
         return ""
-    show = BY_NAME["matmul_flops_s"].show
-    said = [f"{show(rates[name])}FLOP/s in {name}" for name in sorted(rates, key=rates.__getitem__)]
+    said = [f"{rate(rates[name])}FLOP/s in {name}" for name in sorted(rates, key=rates.__getitem__)]
     return (f"The frameworks differ before any split: matrix products of one device run at "
             f"{', '.join(reversed(said))}.")
 
@@ -157,19 +153,13 @@ def _refused(compared: list[tuple[Row, Comparison]], name: Namer) -> str:
 
 def step_text(row: Row) -> str:
     """``164 ms [161, 167]``: the interval in the unit of the median, none from one launch."""
-    low, high = row["step_time_ci_low_s"], row["step_time_ci_high_s"]
-    text = BY_NAME["step_time_s"].show(row["step_time_s"])
-    if low is None or math.isnan(low):
-        return text
-    size = UNITS[text.split(" ")[1]]
-    return f"{text} [{low / size:.3g}, {high / size:.3g}]"
+    return seconds_interval(row.step_seconds, row.step_time_ci_low_s, row.step_time_ci_high_s)
 
 
 def speedup_text(row: Row) -> str:
     """With its interval where there is one."""
-    if row.get("speedup") is None:
+    if row.speedup is None:
         return ""
-    show = BY_NAME["speedup"].show
-    low, high = row["speedup_ci_low"], row["speedup_ci_high"]
+    low, high = row.speedup_ci_low, row.speedup_ci_high
     interval = "" if low is None or math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
-    return f"{show(row['speedup'])}{interval}"
+    return f"{times(row.speedup)}{interval}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +15,10 @@ from markupsafe import Markup
 
 from suite.analysis.ledger import MUST_EQUAL
 from suite.analysis.link_fit import LinkFit
-from suite.contract.metrics import METRICS, percent, rate, seconds, size_bytes
+from suite.contract.files import TableRow
+from suite.contract.formats import TABLE, percent, rate, seconds, size_bytes
+from suite.contract.metrics import METRICS
+from suite.contract.row import Row
 from suite.report.axes import common
 from suite.report.doubts import doubts, grouped_reasons, grouped_warnings, proven
 from suite.report.matrix import Grid, build_grids
@@ -23,7 +27,6 @@ from suite.report.names import case_name, framework_name, listed, names_in
 from suite.report.payload import build_payload, embed
 from suite.report.scaling import build_answers, build_scalings
 
-Row = dict[str, Any]
 TINTS = 5
 GRIDS_AT_ONCE = 12
 # Answers told with their reasons; those of more workloads are folded.
@@ -37,8 +40,8 @@ STYLES = ("vendor/tabulator.min.css", "page.css")
 def render(
     run: Mapping[str, Any],
     rows: Sequence[Row],
-    losses: Iterable[Row],
-    links: Iterable[Row] = (),
+    losses: Iterable[TableRow],
+    links: Iterable[TableRow] = (),
     fits: Sequence[LinkFit] = (),
 ) -> str:
     """HTML of a run; whatever a user supplied is escaped by the template engine or as JSON.
@@ -50,16 +53,18 @@ def render(
     rows = list(rows)
     grids = build_grids(rows)
     scalings = build_scalings(rows)
-    payload = build_payload(run, rows, grids, losses, links, fits, scalings)
+    payload = build_payload(
+        run=run, rows=rows, grids=grids, losses=losses, links=links, fits=fits, scalings=scalings,
+    )
     return _template().render(
         answers=build_answers(grids, scalings), spoken=SPOKEN, run=run, metrics=METRICS,
         grids=grids[:GRIDS_AT_ONCE], folded=grids[GRIDS_AT_ONCE:],
-        place={row["case_id"]: number for number, row in enumerate(rows)},
+        place={row.case_id: number for number, row in enumerate(rows)},
         reasons=grouped_reasons(rows), warnings=grouped_warnings(rows), doubts=doubts(rows),
         ledger=ledger_table(rows, grids), blocks=block_table(run.get("blocks", ())),
         frontier=frontier_lines(rows), frontier_headings=headings(),
         common=common(rows), proven=proven(rows),
-        data=embed(payload), counts=Counter(row["status"] for row in rows),
+        data=embed(payload), counts=Counter(row.status for row in rows),
     )
 
 
@@ -77,9 +82,14 @@ def _template() -> Template:
     environment.globals |= {
         "styles": Markup("\n".join(map(asset, STYLES))),
         "libraries": [Markup(asset(name)) for name in LIBRARIES],
-        "scripts": Markup("\n".join(map(asset, SCRIPTS))),
+        "scripts": Markup("\n".join([format_table(), *map(asset, SCRIPTS)])),
     }
     return environment.get_template("report.html.j2")
+
+
+def format_table() -> str:
+    """The rules for writing figures, as the JavaScript that ``page/format.js`` starts from."""
+    return f"const FORMAT_TABLE = {json.dumps(TABLE)};"
 
 
 def bound(text: str) -> str:
@@ -112,11 +122,11 @@ def ledger_table(
     """(entry, whether it must be equal, (value, who has it)) of what differs within a grid."""
     differing = dict.fromkeys(name for grid in grids for name in _differing(grid.rows))
     found: dict[str, dict[str, list[Row]]] = {name: {} for name in differing}
-    for row in (row for row in rows if row["ledger"]):
+    for row in (row for row in rows if row.ledger):
         for name in differing:
             # What only one framework has is no gap of the others.
-            if name in row["ledger"] or name in MUST_EQUAL:
-                found[name].setdefault(row["ledger"].get(name, "not recorded"), []).append(row)
+            if name in row.ledger or name in MUST_EQUAL:
+                found[name].setdefault(row.ledger.get(name, "not recorded"), []).append(row)
     owners = _owners(rows)
     return [
         (name, name in MUST_EQUAL, [(value, owners(who)) for value, who in values.items()])
@@ -126,7 +136,7 @@ def ledger_table(
 
 def _differing(rows: Sequence[Row]) -> list[str]:
     """What names a row is no difference in how it was measured."""
-    ledgers = [row["ledger"] for row in rows if row["ledger"]]
+    ledgers = [row.ledger for row in rows if row.ledger]
     names = dict.fromkeys(name for ledger in ledgers for name in ledger)
     return [name for name in names if name not in ("framework", "engine")
             and len({ledger.get(name) for ledger in ledgers}) > 1]
@@ -134,7 +144,7 @@ def _differing(rows: Sequence[Row]) -> list[str]:
 
 def _owners(rows: Sequence[Row]) -> Callable[[Sequence[Row]], str]:
     """How to name some of these: frameworks, where all of one's rows are meant, or cases."""
-    measured = Counter(framework_name(row) for row in rows if row["ledger"])
+    measured = Counter(framework_name(row) for row in rows if row.ledger)
     name = names_in(rows)
 
     def owners(who: Sequence[Row]) -> str:

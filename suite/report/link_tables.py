@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from suite.analysis.link_fit import LinkFit
-from suite.contract.metrics import rate, seconds, size_bytes
+from suite.contract.formats import rate, seconds, size_bytes
 from suite.contract.registry import label
 
 HEADINGS = ("link", "over", "collective", "n", "alpha", "95 %", "latency", "n½", "algbw", "busbw",

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from suite.analysis.verdict import NOT_COMPARABLE
 from suite.contract.metrics import BY_NAME
+from suite.contract.row import Row
 from suite.contract.splits.strategies import COMBINED, STRATEGIES
 from suite.report import axes
 from suite.report.headline import Headline, Ranking, headline, rank, speedup_text
 from suite.report.names import framework_name
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Grid:
     @cached_property
     def slowest_s(self) -> float:
         """The longest step time of the grid's cells."""
-        return max(row["step_time_s"] for row in self.rows if row["status"] == "ok")
+        return max(row.step_seconds for row in self.rows if row.status == "ok")
 
 
 def build_grids(rows: list[Row]) -> list[Grid]:
@@ -68,7 +66,7 @@ def _grid(rows: list[Row], several: list[str]) -> Grid:
     ranking = rank(rows)
     held = {(framework_name(row), axes.column(row)): row for row in rows}
     refused = {
-        row["case_id"]: one.reason for row, one in (ranking.compared if ranking else [])
+        row.case_id: one.reason for row, one in (ranking.compared if ranking else [])
         if one.verdict == NOT_COMPARABLE
     }
     lines = [
@@ -81,27 +79,31 @@ def _grid(rows: list[Row], several: list[str]) -> Grid:
 def _cell(row: Row | None, ranking: Ranking | None, refused: dict[str, str]) -> Cell | None:
     if row is None:
         return None
-    if row["status"] != "ok":
-        return Cell(row, row["status"], "", None, "", "", row["reason"], False)
-    note = "; ".join(dict.fromkeys(warning.code.replace("_", " ") for warning in row["warnings"]))
+    if row.status != "ok":
+        return Cell(
+            row=row, status=row.status, step="", speedup=None, speedup_text="", why="",
+            note=row.reason, best=False,
+        )
+    note = "; ".join(dict.fromkeys(warning.code.replace("_", " ") for warning in row.warnings))
     # Its own base needs no 1.00×.
-    text = "" if row["strategy"] == "single" else speedup_text(row)
+    text = "" if row.strategy == "single" else speedup_text(row)
     return Cell(
-        row, "ok", BY_NAME["step_time_s"].show(row["step_time_s"]), row.get("speedup"), text,
-        _why(row), note, ranking is not None and row is ranking.best,
-        refused.get(row["case_id"], ""),
+        row=row, status="ok", step=BY_NAME["step_time_s"].show(row.step_time_s),
+        speedup=row.speedup, speedup_text=text,
+        why=_why(row), note=note, best=ranking is not None and row is ranking.best,
+        unranked=refused.get(row.case_id, ""),
     )
 
 
 def _why(row: Row) -> str:
     share = exposed_share(row)
     parts = [] if share is None else [f"exposed {100 * share:.0f} %"]
-    if row["devices"] > 1 and row.get("load_balance") is not None:
-        parts.append(f"L {row['load_balance']:.2f}")
+    if row.devices > 1 and row.load_balance is not None:
+        parts.append(f"L {row.load_balance:.2f}")
     return " · ".join(parts)
 
 
 def exposed_share(row: Row) -> float | None:
     """Exposed T_comm over the step it was measured in; None where it was not."""
-    exposed, length = row.get("t_comm_exposed_s"), row.get("clocked_step_s")
+    exposed, length = row.t_comm_exposed_s, row.clocked_step_s
     return None if exposed is None or not length else exposed / length

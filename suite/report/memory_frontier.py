@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
 from rich.table import Table
 
-from suite.analysis.memory_frontier import OK, FrontierProbe
+from suite.analysis.memory_frontier import OK
 from suite.contract.metrics import BY_NAME
+from suite.contract.row import Row
 from suite.report.names import names_in
 
-Row = dict[str, Any]
 SHOWN = ("max_batch", "max_batch_memory_bytes", "memory_limit_bytes",
          "max_batch_throughput_samples_s", "failed_batch", "failed_batch_reason")
 
 
 def frontier_rows(rows: Sequence[Row]) -> list[Row]:
     """Those whose frontier was looked for, the largest batch first."""
-    found = [row for row in rows if row.get("frontier")]
-    return sorted(found, key=lambda row: -(row.get("max_batch") or 0))
+    found = [row for row in rows if row.frontier]
+    return sorted(found, key=lambda row: -(row.max_batch or 0))
 
 
 def frontier_lines(rows: Sequence[Row]) -> list[list[str]]:
     """Cell, then the columns of ``SHOWN``, as a reader sees them."""
     name = names_in(rows)
     return [
-        [name(row), *(BY_NAME[key].show(row.get(key)) for key in SHOWN)]
+        [name(row), *(BY_NAME[key].show(row.value(key)) for key in SHOWN)]
         for row in frontier_rows(rows)
     ]
 
@@ -53,7 +52,7 @@ def frontier_table(rows: Sequence[Row]) -> Iterator[RenderableType]:
 
 def frontier_series(row: Row) -> list[tuple[int, int | None, int | None, bool, str]]:
     """(batch, peak bytes, limit bytes, whether it fits, why not) of each probe, by batch."""
-    probes: list[FrontierProbe] = sorted(row.get("frontier", ()), key=lambda one: one.batch)
+    probes = sorted(row.frontier, key=lambda one: one.batch)
     return [
         (p.batch, p.peak_memory_bytes, p.limit_bytes, p.status == OK,
          "" if p.status == OK else f"{p.status}: {p.reason}")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from suite.contract.registry import label
+from suite.contract.row import Row
 from suite.report.axes import column, differing, say
-
-Row = dict[str, Any]
 
 
 def framework_name(row: Row) -> str:
     """What readers call the framework and engine of a row."""
-    return label(str(row["framework"]), str(row["engine"]))
+    return label(row.framework, row.engine)
 
 
 def case_name(row: Row) -> str:
@@ -28,9 +26,9 @@ def names_in(rows: Sequence[Row]) -> Callable[[Row], str]:
     works = len(shown) < len(several)
 
     def name(row: Row) -> str:
-        parts = [f"{row['workload']} {row['size']}"] * works
-        parts += [f"x{row['devices']}" if one == "devices" else say(one, row) for one in shown
-                  if one != "devices" or row["strategy"] != "single"]
+        parts = [f"{row.workload} {row.size}"] * works
+        parts += [f"x{row.devices}" if one == "devices" else say(one, row) for one in shown
+                  if one != "devices" or row.strategy != "single"]
         own = ", ".join(filter(None, parts))
         return f"{case_name(row)} ({own})" if own else case_name(row)
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,11 @@ from markupsafe import Markup
 
 from suite.analysis.ledger import MUST_EQUAL
 from suite.analysis.link_fit import IDENTITY, LinkFit, call_seconds
-from suite.contract import metrics
-from suite.contract.metrics import METRICS, Metric
+from suite.contract.columns import Metric
+from suite.contract.files import TableRow
+from suite.contract.formats import kept
+from suite.contract.metrics import METRICS
+from suite.contract.row import Row
 from suite.report.axes import differing, family
 from suite.report.breakdown import breakdown
 from suite.report.matrix import Grid
@@ -23,46 +27,41 @@ from suite.report.names import case_name
 from suite.report.reproduce import OWN, shared_options
 from suite.report.scaling import Scaling, said
 
-Row = dict[str, Any]
 STEPS_AT_MOST, LOSSES_AT_MOST = 60_000, 20_000
 STEPS_A_CASE = 12, 200  # at least and at most
 DEVICES_AT_MOST, DEVICES_A_CASE = 40_000, (4, 64)
-KINDS = {
-    metrics.seconds: "seconds", metrics.size_bytes: "bytes", metrics.rate: "rate",
-    metrics.times: "times", metrics.ratio: "ratio", metrics.percent: "percent", str: "text",
-}
 # Drawn or told in places of their own.
 NOT_COLUMNS = ("run_id", "warnings", "ledger")
 
 
 def build_payload(
-    run: Mapping[str, Any], rows: Sequence[Row], grids: Sequence[Grid], losses: Iterable[Row],
-    links: Iterable[Row], fits: Sequence[LinkFit], scalings: Sequence[Scaling] = (),
+    run: Mapping[str, Any], rows: Sequence[Row], grids: Sequence[Grid], losses: Iterable[TableRow],
+    links: Iterable[TableRow], fits: Sequence[LinkFit], scalings: Sequence[Scaling] = (),
 ) -> dict[str, Any]:
     """JSON-ready; its size grows with cases, not with steps."""
     shown = [metric for metric in METRICS if metric.name not in NOT_COLUMNS]
-    place = {row["case_id"]: number for number, row in enumerate(rows)}
+    place = {row.case_id: number for number, row in enumerate(rows)}
     warnings = _Interned()
     ledgers = _Interned()
     return {
         "count": len(rows),
         "names": [case_name(row) for row in rows],
         "metrics": [_metric(metric) for metric in shown],
-        "columns": {m.name: _column(m, [row.get(m.name) for row in rows]) for m in shown},
+        "columns": {m.name: _column(m, list(map(attrgetter(m.name), rows))) for m in shown},
         "start": _start(grids, scalings),
         "axes": differing(rows),
         "scalings": [_scaling(one, place) for one in scalings],
         "grids": [_grid(grid, place, {one.family: at for at, one in enumerate(scalings)})
                   for grid in grids],
-        "launches": [_numbers(row.get("launch_step_s")) for row in rows],
+        "launches": [_numbers(row.launch_step_s) for row in rows],
         "steps": _steps(rows),
         "devices": _devices(rows),
         "parts": [_parts(row) for row in rows],
         "frontier": [frontier_series(row) for row in rows],
-        "warnings": [[warnings.add((w.code, w.message, w.hint)) for w in row["warnings"]]
+        "warnings": [[warnings.add((w.code, w.message, w.hint)) for w in row.warnings]
                      for row in rows],
         "warning_texts": warnings.values,
-        "ledgers": [ledgers.add(tuple(row["ledger"].items())) for row in rows],
+        "ledgers": [ledgers.add(tuple(row.ledger.items())) for row in rows],
         "ledger_texts": [dict(items) for items in ledgers.values],
         "must_equal": MUST_EQUAL,
         "command_options": OWN,
@@ -87,14 +86,13 @@ class _Interned:
 
 
 def _metric(metric: Metric) -> dict[str, str]:
-    kind = KINDS.get(metric.formatter, "alpha")
-    return {"name": metric.name, "label": metric.label, "unit": metric.unit, "kind": kind,
+    return {"name": metric.name, "label": metric.label, "unit": metric.unit, "kind": metric.kind,
             "better": metric.better, "definition": metric.definition}
 
 
 def _column(metric: Metric, values: list[Any]) -> dict[str, Any]:
     """Numbers as they are, texts by number: most repeat."""
-    if metric.formatter is not str:
+    if metric.kind != "text":
         return {"numbers": [rounded(value) for value in values]}
     texts = _Interned()
     numbers = [texts.add("" if value is None else value) for value in values]
@@ -102,10 +100,10 @@ def _column(metric: Metric, values: list[Any]) -> dict[str, Any]:
 
 
 def rounded(value: Any) -> float | None:
-    """Five digits; None for what is no number."""
+    """As many digits as the page's data has; None for what is no number."""
     if value is None or not math.isfinite(value):
         return None
-    return float(f"{value:.5g}")
+    return kept(value)
 
 
 def _numbers(values: Sequence[Any] | None) -> list[float | None]:
@@ -121,7 +119,7 @@ def _start(grids: Sequence[Grid], scalings: Sequence[Scaling]) -> int:
     """The grid to show first: of several numbers of devices the fastest one's."""
     if not scalings or not grids or family(grids[0].rows[0]) != scalings[0].family:
         return 0
-    counts = [max(row["devices"] for row in grid.rows) for grid in grids]
+    counts = [max(row.devices for row in grid.rows) for grid in grids]
     wanted = scalings[0].best_devices
     return counts.index(wanted) if wanted in counts else 0
 
@@ -131,7 +129,7 @@ def _scaling(found: Scaling, place: Mapping[str, int]) -> dict[str, Any]:
         "counts": found.counts,
         "series": [
             {"framework": one.framework, "column": one.column,
-             "rows": [place[row["case_id"]] for row in one.rows],
+             "rows": [place[row.case_id] for row in one.rows],
              "left_out": list(one.left_out.items()),
              "serial": one.serial and _numbers(astuple(one.serial)),
              "said": one.serial and said(one.serial)}
@@ -146,11 +144,11 @@ def _grid(
     compared = grid.ranking.compared if grid.ranking else []
     return {
         "title": grid.title,
-        "rows": [place[row["case_id"]] for row in grid.rows],
+        "rows": [place[row.case_id] for row in grid.rows],
         "scaling": scalings.get(family(grid.rows[0])),
-        "best": place[grid.ranking.best["case_id"]] if grid.ranking else None,
+        "best": place[grid.ranking.best.case_id] if grid.ranking else None,
         "compared": [
-            [place[row["case_id"]], rounded(one.ratio), rounded(one.low), rounded(one.high),
+            [place[row.case_id], rounded(one.ratio), rounded(one.low), rounded(one.high),
              one.verdict, one.reason]
             for row, one in compared
         ],
@@ -160,13 +158,13 @@ def _grid(
 def _steps(rows: Sequence[Row]) -> list[list[float | None]]:
     """Clean steps in the order they ran, thinned evenly to what a page can hold."""
     each = _share(STEPS_AT_MOST, STEPS_A_CASE, len(rows))
-    return [_thin(row.get("step_sample_s") or (), each) for row in rows]
+    return [_thin(row.step_sample_s or (), each) for row in rows]
 
 
 def _devices(rows: Sequence[Row]) -> list[list[float | None]]:
     """T_i by device; of more than a page can hold the ends and a sample, by busy time."""
     each = _share(DEVICES_AT_MOST, DEVICES_A_CASE, len(rows))
-    found = (row.get("device_compute_s") or [] for row in rows)
+    found = (row.device_compute_s or [] for row in rows)
     return [_numbers(one) if len(one) <= each else _thin(sorted(one), each) for one in found]
 
 
@@ -182,9 +180,9 @@ def _thin(values: Sequence[float], count: int) -> list[float | None]:
     return [rounded(values[number]) for number in chosen]
 
 
-def _losses(rows: Sequence[Row], losses: Iterable[Row]) -> dict[str, list[Any]]:
+def _losses(rows: Sequence[Row], losses: Iterable[TableRow]) -> dict[str, list[Any]]:
     """Row number -> [loss, reference] of each step, of as many cases as a page can hold."""
-    place = {row["case_id"]: number for number, row in enumerate(rows)}
+    place = {row.case_id: number for number, row in enumerate(rows)}
     found: dict[str, list[Any]] = {}
     for count, one in enumerate(losses):
         if count >= LOSSES_AT_MOST:
@@ -196,22 +194,22 @@ def _losses(rows: Sequence[Row], losses: Iterable[Row]) -> dict[str, list[Any]]:
     return found
 
 
-def loss_difference(one: Row) -> float:
+def loss_difference(one: TableRow) -> float:
     """Relative to the reference; exact, since a page's rounded losses cannot show it."""
     expected = float(one["reference_loss"])
     return abs(float(one["loss"]) - expected) / max(abs(expected), 1e-12)
 
 
-def link_series(links: Iterable[Row], fits: Sequence[LinkFit]) -> list[dict[str, Any]]:
+def link_series(links: Iterable[TableRow], fits: Sequence[LinkFit]) -> list[dict[str, Any]]:
     """One a link: a call's fastest, median and upper quartile by payload, and the fitted line."""
-    groups: dict[tuple[Any, ...], list[Row]] = {}
+    groups: dict[tuple[Any, ...], list[TableRow]] = {}
     for sample in links:
         groups.setdefault(tuple(sample[name] for name in IDENTITY), []).append(sample)
     fitted = {tuple(getattr(fit, name) for name in IDENTITY): fit for fit in fits}
     return [_series(key, group, fitted.get(key)) for key, group in groups.items()]
 
 
-def _series(key: tuple[Any, ...], samples: list[Row], fit: LinkFit | None) -> dict[str, Any]:
+def _series(key: tuple[Any, ...], samples: list[TableRow], fit: LinkFit | None) -> dict[str, Any]:
     sizes, seconds = call_seconds(samples)
     fastest, median, high = np.quantile(seconds, (0.0, 0.5, 0.75), axis=0)
     usable = fit is not None and fit.status == "ok"

@@ -11,12 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from suite.analysis.scaling import SerialShare, serial_share
+from suite.contract.row import Row
 from suite.report import axes
 from suite.report.headline import Headline, headline, rank, speedup_text
 from suite.report.matrix import Grid
 from suite.report.names import case_name, framework_name
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -77,30 +76,30 @@ def build_answers(grids: Sequence[Grid], scalings: Sequence[Scaling]) -> list[An
 
 def build_scaling(rows: Sequence[Row]) -> Scaling | None:
     """Of rows equal in every axis but devices; None where they are on one number of devices."""
-    split = [row for row in rows if row["strategy"] != "single"]
-    counts = sorted({row["devices"] for row in split})
+    split = [row for row in rows if row.strategy != "single"]
+    counts = sorted({row.devices for row in split})
     if len(counts) < 2:
         return None
     groups: dict[tuple[str, str], list[Row]] = {}
-    for row in sorted(split, key=lambda row: int(row["devices"])):
+    for row in sorted(split, key=lambda row: int(row.devices)):
         groups.setdefault((framework_name(row), axes.column(row)), []).append(row)
     series = [_series(*key, group) for key, group in groups.items()]
-    shown = f"{', '.join(map(str, counts[:-1]))} and {counts[-1]} {rows[0]['device']} devices"
+    shown = f"{', '.join(map(str, counts[:-1]))} and {counts[-1]} {rows[0].device} devices"
     title = ", ".join([*axes.title(rows).split(", ")[:-1], shown])
     fastest = _fastest_count(rows)
     return Scaling(title, axes.family(rows[0]), counts, _overall(rows), fastest, series)
 
 
 def _series(framework: str, column: str, rows: list[Row]) -> Series:
-    left_out = {row["devices"]: _why_not(row) for row in rows if not row.get("speedup")}
-    return Series(framework, column, [row for row in rows if row.get("speedup")], left_out,
+    left_out = {row.devices: _why_not(row) for row in rows if not row.speedup}
+    return Series(framework, column, [row for row in rows if row.speedup], left_out,
                   serial_share(rows))
 
 
 def _why_not(row: Row) -> str:
-    if row["status"] != "ok":
-        return str(row["status"])
-    found = {warning.code for warning in row["warnings"]} & {"oversubscribed", "not_comparable"}
+    if row.status != "ok":
+        return str(row.status)
+    found = {warning.code for warning in row.warnings} & {"oversubscribed", "not_comparable"}
     return min(found).replace("_", " ") if found else "no base"
 
 
@@ -117,15 +116,15 @@ def _overall(rows: Sequence[Row]) -> Headline:
 
 def _fastest_count(rows: Sequence[Row]) -> int:
     """The number of devices to show first."""
-    timed = [row for row in rows if row["status"] == "ok" and row["strategy"] != "single"]
-    fastest = min(timed, key=lambda row: float(row["step_time_s"]), default=None)
-    return int(fastest["devices"]) if fastest else 0
+    timed = [row for row in rows if row.status == "ok" and row.strategy != "single"]
+    fastest = min(timed, key=lambda row: row.step_seconds, default=None)
+    return int(fastest.devices) if fastest else 0
 
 
 def _with_devices(row: Row) -> str:
-    if row["strategy"] == "single":
+    if row.strategy == "single":
         return case_name(row)
-    return f"{case_name(row)} on {axes.AXES['devices'](row['devices'])}"
+    return f"{case_name(row)} on {axes.AXES['devices'](row.devices)}"
 
 
 def said(share: SerialShare) -> str:
@@ -144,7 +143,7 @@ def scaling_table(found: Scaling, width: int) -> Table:
                   padding=(0, 1))
     table.columns[0].min_width = 12
     for one in found.series:
-        by_count = {row["devices"]: speedup_text(row) for row in one.rows} | one.left_out
+        by_count = {row.devices: speedup_text(row) for row in one.rows} | one.left_out
         cells = [by_count.get(count, "") for count in found.counts]
         cells.append(said(one.serial) if one.serial else "")
         name = one.name if wide else one.name.replace("/", "/\n")

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from suite.contract.metrics import BY_NAME
+from suite.contract.row import Row
 from suite.report.axes import common
 from suite.report.doubts import grouped_reasons, grouped_warnings, proven
 from suite.report.headline import Headline, speedup_text
@@ -20,7 +21,6 @@ from suite.report.memory_frontier import frontier_table
 from suite.report.names import case_name
 from suite.report.scaling import Scaling, build_scalings, scaling_table
 
-Row = dict[str, Any]
 DETAILS = (
     "throughput_samples_s", "t_comm_s", "comm_bytes", "comm_count", "alpha_s_per_byte",
     "load_balance", "peak_memory_bytes", "parity",
@@ -75,9 +75,9 @@ def verdicts(rows: list[Row]) -> list[str]:
 def machine_rows(rows: list[Row]) -> list[dict[str, Any]]:
     """Rows for JSON: warnings as objects, null where a figure does not exist."""
     return [
-        {name: _plain(value) for name, value in row.items()}
-        | {"warnings": [vars(warning) for warning in row["warnings"]]}
-        | ({"frontier": [vars(probe) for probe in row["frontier"]]} if "frontier" in row else {})
+        {name: _plain(value) for name, value in row.as_dict().items()}
+        | {"warnings": [vars(warning) for warning in row.warnings],
+           "frontier": [vars(probe) for probe in row.frontier]}
         for row in rows
     ]
 
@@ -128,12 +128,12 @@ def details_table(rows: list[Row]) -> Table:
     for column in table.columns[1:]:
         column.no_wrap = True
         column.justify = "right"
-    several = len({(row["workload"], row["size"]) for row in rows}) > 1
-    kinds = [name for name in ("dtype", "mode") if len({row.get(name) for row in rows}) > 1]
-    for row in (row for row in rows if row["status"] == "ok"):
-        name = case_name(row) + (f", {row['workload']} {row['size']}" if several else "")
-        name = ", ".join([name, *(str(row[kind]) for kind in kinds)])
-        shown = (BY_NAME[key].show(row.get(key)) for key in DETAILS)
-        table.add_row(name, BY_NAME["step_time_s"].show(row["step_time_s"]), speedup_text(row),
+    several = len({(row.workload, row.size) for row in rows}) > 1
+    kinds = [name for name in ("dtype", "mode") if len({row.value(name) for row in rows}) > 1]
+    for row in (row for row in rows if row.status == "ok"):
+        name = case_name(row) + (f", {row.workload} {row.size}" if several else "")
+        name = ", ".join([name, *(str(row.value(kind)) for kind in kinds)])
+        shown = (BY_NAME[key].show(row.value(key)) for key in DETAILS)
+        table.add_row(name, BY_NAME["step_time_s"].show(row.step_time_s), speedup_text(row),
                       *shown)
     return table

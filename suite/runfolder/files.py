@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime, timezone
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +17,47 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 from suite.analysis.link_fit import LinkFit
-from suite.analysis.memory_frontier import FrontierProbe
-from suite.analysis.rows import Row
+from suite.analysis.rows import CaseResult
 from suite.contract.errors import UsageError
-from suite.contract.files import write_atomically
+from suite.contract.files import TableRow, write_atomically
 from suite.contract.metrics import COLUMNS
+from suite.contract.records import FrontierProbe, Launch
+from suite.contract.row import Row
 from suite.contract.warnings import flatten
-from suite.runfolder.samples import StepRow, Storage, StoredLaunch, step_rows
+from suite.runfolder.samples import SampleStore, StepRow, StoredLaunch, step_rows
 
 
 def create_run_folder(out: Path, run_id: str) -> Path:
-    """A new folder; raises :class:`UsageError` where ``out`` cannot be written."""
-    folder = out / run_id
+    """A new folder of that name, or of that name and ``-2``, ``-3`` where another run took it.
+
+    Raises:
+        UsageError: where ``out`` cannot be written.
+    """
     try:
-        folder.mkdir(parents=True)
+        out.mkdir(parents=True, exist_ok=True)
+        folder = _first_free(out, run_id)
         (folder / "cases").mkdir()
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError("--out", str(out), "a writable folder", reason) from None
     return folder
+
+
+def _first_free(out: Path, run_id: str) -> Path:
+    """Makes the folder in the same step that finds it free: two runs may start at once."""
+    for number in count(1):
+        folder = out / (run_id if number == 1 else f"{run_id}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError
+
+
+def utc_now() -> str:
+    """This instant for run.json, whatever time zone the machine is in: ISO 8601, seconds, UTC."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def write_output(option: str, path: Path, text: str) -> None:
@@ -51,14 +76,14 @@ def write_json(path: Path, content: Any) -> None:
 def write_rows(folder: Path, rows: list[Row]) -> None:
     """``results.csv``; empty where a figure does not exist."""
     flat = [
-        row | {"warnings": flatten(row["warnings"]),
-               "ledger": json.dumps(row["ledger"]) if row["ledger"] else None}
+        row.as_dict() | {"warnings": flatten(row.warnings),
+                         "ledger": json.dumps(row.ledger) if row.ledger else None}
         for row in rows
     ]
     write_table(folder / "results.csv", list(COLUMNS), flat)
 
 
-def write_table(path: Path, columns: list[str], rows: list[Row]) -> None:
+def write_table(path: Path, columns: list[str], rows: Sequence[TableRow]) -> None:
     """CSV of the named columns; whole numbers stay whole beside a missing figure."""
     frame = pd.DataFrame(rows, columns=columns, dtype=object)
     write_atomically(path, frame.to_csv(index=False, lineterminator="\n"))
@@ -75,11 +100,11 @@ def append_steps(path: Path, rows: Iterable[StepRow]) -> int:
 
 
 def keep_launch(
-    folder: Path, storage: Storage, launch: StoredLaunch, raw: list[dict[str, Any]]
+    folder: Path, store: SampleStore, launch: StoredLaunch, raw: Launch
 ) -> None:
-    """Adds a launch to steps.csv, then to the storage, which makes it count; then its outcome."""
+    """Adds a launch to steps.csv, then to the store, which makes it count; then its outcome."""
     size = append_steps(folder / "steps.csv", step_rows(launch.case_id, launch.block, raw))
-    storage.append(launch, raw, size)
+    store.append(launch, raw, size)
     write_json(outcome_path(folder, launch), launch.outcome)
 
 
@@ -87,19 +112,21 @@ def outcome_path(folder: Path, launch: StoredLaunch) -> Path:
     return folder / "cases" / launch.case_id / f"launch-{launch.block}" / "outcome.json"
 
 
-def mend_steps(folder: Path, storage: Storage) -> None:
+def mend_steps(folder: Path, store: SampleStore) -> None:
     """Writes steps.csv anew where an interruption left a launch out or a part of one in."""
     path = folder / "steps.csv"
-    if path.exists() and path.stat().st_size == storage.steps_bytes():
+    if path.exists() and path.stat().st_size == store.steps_bytes():
         return
     part = path.with_suffix(".csv.part")
     part.unlink(missing_ok=True)
-    size = append_steps(part, storage.steps())
+    size = append_steps(part, store.steps())
     part.replace(path)
-    storage.set_steps_bytes(size)
+    store.set_steps_bytes(size)
 
 
-def write_report(folder: Path, run: dict[str, Any], rows: list[Row], losses: list[Row]) -> None:
+def write_report(
+    folder: Path, run: dict[str, Any], rows: list[Row], losses: list[TableRow]
+) -> None:
     """What a reader opens: ``results.csv``, ``losses.csv`` and the page."""
     from suite.report.html import render
 
@@ -108,22 +135,31 @@ def write_report(folder: Path, run: dict[str, Any], rows: list[Row], losses: lis
     write_atomically(folder / "report.html", render(run, rows, losses, *read_links(folder)))
 
 
+class InProgress(UsageError):
+    """Another process is at work in the run folder."""
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keeps a second harness out; raises :class:`UsageError`. The lock dies with its process."""
+    """Keeps a second harness out; the lock dies with its process.
+
+    Raises:
+        InProgress: where another process holds the lock.
+        OSError: where the folder cannot be written.
+    """
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
         fix = "wait for it, or end it"
-        raise UsageError("run folder", str(folder), "no other process at work in it", fix) from None
+        raise InProgress("run folder", str(folder), "no other process at work in it", fix) from None
     try:
         yield
     finally:
         lock.release()
 
 
-def read_links(folder: Path) -> tuple[list[Row], list[LinkFit]]:
+def read_links(folder: Path) -> tuple[list[TableRow], list[LinkFit]]:
     """Rows of ``link.csv`` and ``link_fit.csv``; empty where no link was swept."""
     path = folder / "link.csv"
     samples = pd.read_csv(path).to_dict("records") if path.exists() else []
@@ -154,5 +190,18 @@ def read_probes(folder: Path) -> list[FrontierProbe]:
     return TypeAdapter(list[FrontierProbe]).validate_python(rows)
 
 
+def case_entries(results: list[CaseResult]) -> list[dict[str, Any]]:
+    """What run.json keeps of the matrix, in order; how launches ended is kept beside them."""
+    return [
+        {"case": asdict(result.case), "oversubscribed": result.oversubscribed,
+         "stopped": result.stopped}
+        | ({"status": result.status, "reason": result.reason}
+           if result.status == "unsupported" else {})
+        for result in results
+    ]
+
+
+# Folders of launches that prove in float32 what is timed in another format.
+PROOF = "proof."
 STEP_COLUMNS = ["case_id", "launch", "rank", "step", "pass", "seconds"]
 LOSS_COLUMNS = ["case_id", "step", "loss", "reference_loss"]

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from suite.analysis.launch_figures import step_summary
-from suite.analysis.rows import Row
 from suite.contract.errors import UsageError
 from suite.contract.metrics import COLUMNS
+from suite.contract.row import NAMES, Row
 from suite.contract.warnings import flatten
 from suite.runfolder import files
 from suite.runfolder.reading import read_json
@@ -35,7 +35,7 @@ def export_rows(path: Path, run: dict[str, Any], rows: list[Row]) -> None:
             "cpu": {"brand_raw": environment.get("processor", "")},
         },
         "commit_info": {"id": run["run_id"], "time": None, "dirty": False, "branch": SUITE},
-        "benchmarks": [_benchmark(row) for row in rows if row["status"] == "ok"],
+        "benchmarks": [_benchmark(row) for row in rows if row.status == "ok"],
         "datetime": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
         "version": FORMAT_VERSION,
         SUITE: {"run_id": run["run_id"], "environment": environment},
@@ -45,15 +45,15 @@ def export_rows(path: Path, run: dict[str, Any], rows: list[Row]) -> None:
 
 def _benchmark(row: Row) -> dict[str, Any]:
     names = [*COLUMNS, "launch_step_s", "launch_samples"]
-    kept = {name: row[name] for name in names if row.get(name) is not None}
-    kept |= {"warnings": flatten(row["warnings"])}
+    kept = {name: row.value(name) for name in names if row.value(name) is not None}
+    kept |= {"warnings": flatten(row.warnings)}
     return {
-        "group": f"{row['workload']} {row['size']}", "name": row["case_id"],
-        "fullname": f"suite::{row['case_id']}", "params": None, "param": None,
+        "group": f"{row.workload} {row.size}", "name": row.case_id,
+        "fullname": f"suite::{row.case_id}", "params": None, "param": None,
         "extra_info": {SUITE: kept},
-        "options": {"disable_gc": False, "timer": "perf_counter", "min_rounds": row["repeats"],
+        "options": {"disable_gc": False, "timer": "perf_counter", "min_rounds": row.repeats,
                     "max_time": 0.0, "min_time": 0.0, "warmup": True},
-        "stats": _stats([one for one in row["launch_step_s"] if one is not None]),
+        "stats": _stats([one for one in row.launch_step_s if one is not None]),
     }
 
 
@@ -90,14 +90,14 @@ def import_rows(path: Path) -> tuple[dict[str, Any], list[Row]]:
 def _row(path: Path, benchmark: dict[str, Any]) -> Row:
     own = benchmark.get("extra_info", {}).get(SUITE)
     if own:
-        return {"ledger": {}, "reason": ""} | own | {"warnings": []}
+        known = {name: value for name, value in own.items() if name in NAMES}
+        return Row(**known | {"warnings": []})
     data = benchmark.get("stats", {}).get("data")
     if not data:
         fix = "save it with --benchmark-json or --benchmark-save-data"
         raise UsageError(f"{path}: {benchmark.get('name')}", "no data", "every round's time", fix)
-    return {
-        "case_id": benchmark["fullname"], "status": "ok", "reason": "", "ledger": {},
-        "warnings": [], "repeats": len(data), "step_time_s": float(np.median(data)),
-        "launch_step_s": data, "launch_samples": {"step_time_s": data},
-        **step_summary(np.asarray(data, float)),
-    }
+    row = Row(case_id=benchmark["fullname"], status="ok", repeats=len(data),
+              step_time_s=float(np.median(data)), launch_step_s=data,
+              launch_samples={"step_time_s": data})
+    row.put(step_summary(np.asarray(data, float)))
+    return row

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from suite.analysis.doubts import Conditions
+from suite.analysis.doubts import Conditions, common_peaks
 from suite.analysis.judging import apply_proofs, judge, loss_rows
 from suite.analysis.link_fit import LinkFit
 from suite.analysis.parity import Verdict
-from suite.analysis.rows import CaseResult, Row, build_rows
+from suite.analysis.rows import CaseResult, build_rows
 from suite.analysis.traced import Reduced, reduce_launch
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
-from suite.runfolder.files import read_fits, read_probes
-from suite.runfolder.samples import Storage, StoredLaunch, compact
+from suite.contract.files import TableRow
+from suite.contract.records import read_records, record_paths
+from suite.contract.row import Row
+from suite.runfolder.files import PROOF, read_fits, read_probes
+from suite.runfolder.samples import SampleStore, StoredLaunch, compact
 from suite.runfolder.upgrade import check_version, unknown_columns, upgrade
 
-# Folders of launches that prove in float32 what is timed in another format.
-PROOF = "proof."
 # What a reader is shown of a run.json that lacks it.
 UNKNOWN_MACHINE = {"processor": "unknown processor", "cores": 0, "gpus": 0}
 
@@ -34,7 +35,7 @@ class StoredRun:
     folder: Path
     run: dict[str, Any]
     results: list[CaseResult]
-    losses: list[Row] = field(default_factory=list)
+    losses: list[TableRow] = field(default_factory=list)
     fits: list[LinkFit] = field(default_factory=list)
 
     def rows(self) -> list[Row]:
@@ -62,8 +63,8 @@ def read_run(folder: Path, from_records: bool = False) -> StoredRun:
         fix = f"restore the folder, or run it again ({type(error).__name__}: {error})"
         path = str(folder / "run.json")
         raise UsageError("RUN", path, "the cases that a run writes there", fix) from error
-    stored = not from_records and Storage.readable(folder)
-    for launch in _from_storage(folder) if stored else _from_records(folder, results, version):
+    stored = not from_records and SampleStore.readable(folder)
+    for launch in _from_store(folder) if stored else _from_records(folder, results, version):
         if launch.case_id in results:
             restore(results[launch.case_id], launch)
     apply_proofs(run, list(results.values()))
@@ -115,17 +116,6 @@ def restore(result: CaseResult, launch: StoredLaunch) -> None:
     judge(result, Verdict(**outcome["parity"]) if outcome.get("parity") else None)
 
 
-def case_entries(results: list[CaseResult]) -> list[dict[str, Any]]:
-    """What run.json keeps of the matrix, in order; how launches ended is kept beside them."""
-    return [
-        {"case": asdict(result.case), "oversubscribed": result.oversubscribed,
-         "stopped": result.stopped}
-        | ({"status": result.status, "reason": result.reason}
-           if result.status == "unsupported" else {})
-        for result in results
-    ]
-
-
 def _results(folder: Path, run: dict[str, Any]) -> list[CaseResult]:
     """From run.json; of version 1 from the table, and from the folders of what it lacks."""
     if "cases" in run:
@@ -164,12 +154,12 @@ def _table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def _from_storage(folder: Path) -> Iterator[StoredLaunch]:
-    storage = Storage(folder)
+def _from_store(folder: Path) -> Iterator[StoredLaunch]:
+    store = SampleStore(folder, read_only=True)
     try:
-        yield from storage.launches()
+        yield from store.launches()
     finally:
-        storage.close()
+        store.close()
 
 
 def _from_records(
@@ -178,7 +168,7 @@ def _from_records(
     for case_id, result in results.items():
         places = (folder / "cases" / case_id).glob("launch-*")
         paths = sorted(places, key=lambda path: int(path.name.partition("-")[2]))
-        raw = {path: ranks(path) for path in paths}
+        raw = {path: _ranks(path) for path in paths}
         processes = max((len(records) for records in raw.values()), default=0)
         for path, records in raw.items():
             outcome = _outcome(path, len(records) == processes > 0)
@@ -187,10 +177,9 @@ def _from_records(
                 yield _stored(result.case, block, outcome, records, version)
 
 
-def ranks(folder: Path) -> list[dict[str, Any]]:
-    """The records of a launch's ranks, in order."""
-    paths = sorted(folder.glob("rank-*.json"), key=lambda path: int(path.stem.partition("-")[2]))
-    return [read_json(path, "record") for path in paths]
+def _ranks(folder: Path) -> list[dict[str, Any]]:
+    """What the ranks of a launch wrote, in order, whatever version wrote it."""
+    return [read_json(path, "record") for path in record_paths(folder)]
 
 
 def _outcome(folder: Path, whole: bool) -> dict[str, Any] | None:
@@ -211,7 +200,7 @@ def _stored(
 ) -> StoredLaunch:
     if outcome["status"] != "ok":
         return StoredLaunch(case.case_id, block, outcome, [], None)
-    records = upgrade(raw, version)
+    records = read_records(upgrade(raw, version))
     reduced = reduce_launch(case, records)
     if reduced:
         hidden = unknown_columns(raw, version) if version == 1 else set()
@@ -233,35 +222,27 @@ def _verdicts_of_table(folder: Path, results: dict[str, CaseResult]) -> None:
             result.parity = Verdict(row["parity"], error, row["reason"])
 
 
-def _losses(folder: Path, results: list[CaseResult]) -> list[Row]:
+def _losses(folder: Path, results: list[CaseResult]) -> list[TableRow]:
     """From the records; a folder that lacks the reference's may still have the table."""
-    found: list[Row] = []
+    found: list[TableRow] = []
     references: dict[Path, list[float] | None] = {}
     for result in results:
         case = result.case
         path = folder / "cases" / f"reference.{case.reference_id}" / "float64"
         if path not in references:
-            records = ranks(path)
+            records = _ranks(path)
             references[path] = records[0]["losses"] if records else None
         expected = references[path]
         if expected is None:
             return _losses_of_table(folder)
         if result.good:
-            found += loss_rows(case.case_id, result.good[0][0]["losses"], expected)
+            found += loss_rows(case.case_id, result.good[0][0].losses, expected)
     return found
 
 
-def _losses_of_table(folder: Path) -> list[Row]:
+def _losses_of_table(folder: Path) -> list[TableRow]:
     return [
         {"case_id": row["case_id"], "step": int(row["step"]), "loss": float(row["loss"]),
          "reference_loss": float(row["reference_loss"])}
         for row in _table(folder / "losses.csv")
     ]
-
-
-def common_peaks(environment: Mapping[str, Any]) -> dict[str, float]:
-    """Of a run's GPUs where all are of one model; which one a rank had is not told."""
-    models: Sequence[dict[str, Any]] = environment.get("gpu_models", [])
-    if len({model["name"] for model in models}) != 1:
-        return {}
-    return dict(models[0].get("datasheet_flops_s", {}))

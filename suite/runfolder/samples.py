@@ -1,33 +1,36 @@
 """``samples.sqlite``: every launch of a run, appended once, read again a case at a time.
 
-The ranks' records hold what probes saw of every step and are large; here each launch is its
-samples (float64 seconds), its facts and its probes' figures. It can be made again from the records.
+The ranks' records hold what probes saw of every step and are large. Here a launch is its samples
+(float64 seconds), every other field of its records, and the figures of its probes. The file can be
+made again from the records.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterator, MutableSequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
 from suite.analysis.communication import missing_reason
 from suite.analysis.traced import Reduced
 from suite.contract.case import SCHEMA_VERSION
+from suite.contract.records import RECORD_FIELDS, Launch, RankRecord, StepTrace
+from suite.contract.row import NAMES
 
 FILE = "samples.sqlite"
 PASSES = {
     "clean": "step_seconds", "timed": "timed_step_seconds", "traced": "traced_step_seconds",
     "silent": "silent_step_seconds",
 }
-FACTS = (
-    "rank", "losses", "open_seconds", "peak_memory_bytes", "device_memory_bytes",
-    "matmul_flops_s", "steady", "affinity", "ledger",
-)
+# What a launch keeps in its JSON text: all fields of a record but the samples of the passes.
+TEXT_FIELDS = tuple(name for name in RECORD_FIELDS if name not in PASSES.values())
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS launch (
     case_id TEXT, launch INTEGER, content TEXT, PRIMARY KEY (case_id, launch)) WITHOUT ROWID;
@@ -46,39 +49,55 @@ class StoredLaunch:
     case_id: str
     block: int
     outcome: dict[str, Any]
-    records: list[dict[str, Any]]
+    records: list[RankRecord]
     reduced: Reduced | None
 
 
-def compact(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def compact(records: Launch) -> list[RankRecord]:
     """Records without what probes saw of each step: one empty trace says why a figure is missing.
 
     Clean steps become an array of seconds; of the warm-up the first step stays.
     """
-    traced = all(record.get("traces") for record in records)
-    traces = [{"events": [], "busy": [], "missing": missing_reason(records)}] if traced else []
+    traced = all(record.traces for record in records)
+    traces = [StepTrace(missing=missing_reason(records))] if traced else []
     return [
-        {name: record[name] for name in FACTS if name in record}
-        | {"step_seconds": np.asarray(record["step_seconds"], float),
-           "warmup_seconds": record["warmup_seconds"][:1], "traces": traces, "profiles": []}
+        replace(record, step_seconds=array("d", record.step_seconds), timed_step_seconds=[],
+                traced_step_seconds=[], silent_step_seconds=[], traces=traces, profiles=[],
+                warmup_seconds=record.warmup_seconds[:1])
         for record in records
     ]
 
 
-class Storage:
-    """The file of one run; a launch is written in one transaction, whole or not at all."""
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """A connection that writes nothing, not even where it may; any character may be in the path."""
+    return sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)
 
-    def __init__(self, folder: Path) -> None:
+
+class SampleStore:
+    """The file of one run; a launch is written in one transaction, whole or not at all.
+
+    Args:
+        folder: The run folder.
+        read_only: Opens what is there and changes nothing, for folders that others own.
+    """
+
+    def __init__(self, folder: Path, read_only: bool = False) -> None:
         self.path = folder / FILE
+        if read_only:
+            self.connection = open_read_only(self.path)
+            return
         self.connection = sqlite3.connect(self.path)
         self.connection.executescript(f"PRAGMA user_version = {SCHEMA_VERSION};" + SCHEMA)
 
     @staticmethod
     def readable(folder: Path) -> bool:
-        """Whether the folder has a file of today's version."""
+        """Whether the folder has a file of today's version that can be read."""
         if not (folder / FILE).exists():
             return False
-        connection = sqlite3.connect(folder / FILE)
+        try:
+            connection = open_read_only(folder / FILE)
+        except sqlite3.Error:
+            return False
         try:
             return bool(connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION)
         except sqlite3.DatabaseError:
@@ -89,12 +108,12 @@ class Storage:
     def close(self) -> None:
         self.connection.close()
 
-    def append(self, launch: StoredLaunch, raw: list[dict[str, Any]], steps_bytes: int = 0) -> None:
+    def append(self, launch: StoredLaunch, raw: Launch, steps_bytes: int = 0) -> None:
         """``raw`` are the ranks' whole records; ``steps_bytes`` the size of steps.csv with them."""
         key = (launch.case_id, launch.block)
         samples = [
-            (*key, record["rank"], name, np.asarray(record[field], float).tobytes())
-            for record in raw for name, field in PASSES.items() if record[field]
+            (*key, record.rank, name, np.asarray(seconds, float).tobytes())
+            for record in raw for name, seconds in _passes(record) if len(seconds)
         ]
         with self.connection:
             self.connection.execute("DELETE FROM samples WHERE case_id = ? AND launch = ?", key)
@@ -134,9 +153,9 @@ class Storage:
         ahead = next(samples, None)
         query = "SELECT case_id, launch, content FROM launch ORDER BY case_id, launch"
         for case_id, block, content in self.connection.execute(query):
-            clean: dict[int, np.ndarray] = {}
+            clean: dict[int, array[float]] = {}
             while ahead and ahead[:2] == (case_id, block):
-                clean[ahead[2]] = np.frombuffer(ahead[3])
+                clean[ahead[2]] = array("d", ahead[3])
                 ahead = next(samples, None)
             yield _decode(case_id, block, content, clean)
 
@@ -149,20 +168,24 @@ class Storage:
                 yield case_id, block, rank, step, name, seconds
 
 
-def step_rows(case_id: str, block: int, records: Iterable[dict[str, Any]]) -> Iterator[StepRow]:
+def step_rows(case_id: str, block: int, records: Launch) -> Iterator[StepRow]:
     """One row a step, rank and pass of a launch; seconds."""
     for record in records:
-        for name, field in PASSES.items():
-            for step, seconds in enumerate(record[field]):
-                yield case_id, block, record["rank"], step, name, seconds
+        for name, samples in _passes(record):
+            for step, seconds in enumerate(samples):
+                yield case_id, block, record.rank, step, name, seconds
+
+
+def _passes(record: RankRecord) -> Iterator[tuple[str, MutableSequence[float]]]:
+    """Each pass by its name in the tables, with its steps' seconds."""
+    for name, field in PASSES.items():
+        yield name, getattr(record, field)
 
 
 def _encode(launch: StoredLaunch) -> str:
-    plain = [
-        {name: value for name, value in record.items() if name != "step_seconds"}
-        for record in launch.records
-    ]
-    content: dict[str, Any] = {"outcome": launch.outcome, "records": plain}
+    content: dict[str, Any] = {
+        "outcome": launch.outcome, "records": [_plain(record) for record in launch.records],
+    }
     if launch.reduced:
         content["reduced"] = {
             "columns": launch.reduced.columns, "busy": launch.reduced.busy.tolist(),
@@ -171,15 +194,23 @@ def _encode(launch: StoredLaunch) -> str:
     return json.dumps(content, separators=(",", ":"))
 
 
+def _plain(record: RankRecord) -> dict[str, Any]:
+    found = {name: getattr(record, name) for name in TEXT_FIELDS}
+    return found | {"traces": [vars(trace) for trace in record.traces]}
+
+
 def _decode(
-    case_id: str, block: int, content: str, clean: dict[int, np.ndarray]
+    case_id: str, block: int, content: str, clean: dict[int, array[float]]
 ) -> StoredLaunch:
-    fields = json.loads(content)
+    written = json.loads(content)
     records = [
-        record | {"step_seconds": clean.get(record["rank"], np.empty(0))}
-        for record in fields["records"]
+        RankRecord.read(record | {"step_seconds": clean.get(record["rank"], array("d"))})
+        for record in written["records"]
     ]
-    found = fields.get("reduced")
-    reduced = Reduced(found["columns"], np.asarray(found["busy"], float), found["payloads"]) \
-        if found else None
-    return StoredLaunch(case_id, block, fields["outcome"], records, reduced)
+    found = written.get("reduced")
+    if not found:
+        return StoredLaunch(case_id, block, written["outcome"], records, None)
+    # A figure that another release worked out, and that has no column here, cannot be shown.
+    columns = {name: value for name, value in found["columns"].items() if name in NAMES}
+    reduced = Reduced(columns, np.asarray(found["busy"], float), found["payloads"])
+    return StoredLaunch(case_id, block, written["outcome"], records, reduced)

@@ -14,11 +14,8 @@ from suite.contract.errors import UsageError
 
 Record = dict[str, Any]
 COLLECTIVES = {"all_reduce", "all_gather", "reduce_scatter"}
-EMPTY: Record = {
-    "timed_step_seconds": [], "traces": [], "traced_step_seconds": [], "profiles": [],
-    "silent_step_seconds": [], "warmup_seconds": [0.0], "losses": [], "open_seconds": 0.0,
-    "peak_memory_bytes": 0, "steady": False, "affinity": [], "ledger": {},
-}
+# A field that early releases did not write and that has no default which tells nothing.
+EMPTY: Record = {"warmup_seconds": [0.0]}
 # Columns of a probed launch that records of a version cannot give.
 UNKNOWN: dict[int, tuple[str, ...]] = {
     1: ("t_comm_exposed_s", "bubble", "bubble_ideal", "clocked_step_s"),

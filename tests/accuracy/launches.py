@@ -16,6 +16,7 @@ from suite.analysis.statistics import ratio_interval
 from suite.analysis.verdict import Comparison, compare_cases
 from suite.config.options import resolve
 from suite.contract.case import Case
+from suite.contract.records import read_records
 from suite.launch.group import LaunchRequest, Outcome, launch
 from suite.measure.runner import Runner
 from tests.accuracy.simulation import excludes_one
@@ -46,7 +47,7 @@ def compare_once(seed: int, **options: Any) -> Compared:
         runner = Runner(config, CASES, folder, lambda _: None, _launch)
         runner.execute()
         rows = runner.finish("complete")
-    assert all(row["status"] == "ok" for row in rows), [row["reason"] for row in rows]
+    assert all(row.status == "ok" for row in rows), [row.reason for row in rows]
     plain, again, slower = rows
     stopped = runner.run["stopped"]
     return Compared(compare_cases(plain, again), compare_cases(plain, slower),
@@ -94,7 +95,7 @@ def record(file: str, count: int = 30) -> None:
             for case in cases:
                 outcome = launch_case(case, Path(folder) / f"{case.case_id}{number}")
                 assert outcome.status == "ok", outcome.reason
-                steps = step_seconds(outcome.records).tolist()
+                steps = step_seconds(read_records(outcome.records)).tolist()
                 stream.write(json.dumps({"case": case.case_id, "steps": steps}) + "\n")
                 stream.flush()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,19 +16,21 @@ from suite.analysis.communication import (
     payloads,
     waits,
 )
+from suite.contract.records import CommEvent, RankRecord, StepTrace
+
+Clock = list[list[float]]
 
 
-def _event(start: float, end: float, key: str = "sum", **more: Any) -> dict[str, Any]:
-    event = {"kind": "all_reduce", "payload_bytes": 100, "start_s": start, "end_s": end}
-    return event | {"device": 0, "key": key, "role": "member"} | more
+def _event(start: float, end: float, key: str = "sum", **more: Any) -> CommEvent:
+    return replace(CommEvent("all_reduce", 100, start, end, key=key), **more)
 
 
-def _hop(start: float, end: float, role: str, device: int = 0) -> dict[str, Any]:
+def _hop(start: float, end: float, role: str, device: int = 0) -> CommEvent:
     return _event(start, end, "0>1#0", kind="send_recv", role=role, device=device)
 
 
-def _record(events: list[dict[str, Any]], *busy: list[list[float]]) -> dict[str, Any]:
-    return {"traces": [{"events": events, "busy": list(busy), "missing": "T_i: no clock"}]}
+def _record(events: list[CommEvent], *busy: Clock) -> RankRecord:
+    return RankRecord(0, traces=[StepTrace(events, list(busy), "T_i: no clock")])
 
 
 def test_late_rank_makes_the_other_wait() -> None:
@@ -47,11 +50,11 @@ def test_order_of_the_events_does_not_matter() -> None:
 
 def test_b_times_n_is_what_a_step_moves() -> None:
     """Steps of 3 and of 5 fused operations, 300 bytes all told in each."""
-    def step(count: int) -> dict[str, Any]:
-        events = [_event(i, i + 1, f"{i}", payload_bytes=300 / count) for i in range(count)]
-        return {"events": events, "busy": [], "missing": ""}
+    def step(count: int) -> StepTrace:
+        return StepTrace([_event(i, i + 1, f"{i}", payload_bytes=300 // count)
+                          for i in range(count)])
 
-    found = communication([{"traces": [step(3), step(5)]}])
+    found = communication([RankRecord(0, traces=[step(3), step(5)])])
     assert found["comm_count"] == 4 and found["comm_count"] * found["comm_bytes"] == 300
 
 
@@ -90,11 +93,11 @@ def test_exposed_is_what_no_compute_hides() -> None:
 
 def test_exposure_falls_back_to_the_profile() -> None:
     record = _record([_event(1, 3)])
-    profile = {"events": [_event(11, 13)], "busy": [[[10, 0], [11, 1], [13, 1]]], "missing": ""}
-    found = communication([record | {"profiles": [profile]}])
+    profile = StepTrace([_event(11, 13)], [[(10, 0), (11, 1), (13, 1)]])
+    found = communication([replace(record, profiles=[profile])])
     assert found["t_comm_exposed_s"] == 2 and found["t_comm_s"] == 2
     assert missing_reason([record]) == "T_i: no clock"
-    assert missing_reason([record | {"profiles": [profile]}]) == ""
+    assert missing_reason([replace(record, profiles=[profile])]) == ""
 
 
 def test_kinds_are_told_apart() -> None:
@@ -112,10 +115,10 @@ def test_two_to_one_load() -> None:
 
 
 def test_imbalance_that_moves_about_shows_per_step() -> None:
-    even = {"events": [], "missing": ""}
-    first = {"traces": [{**even, "busy": [[[0, 0], [2, b]]]} for b in (2, 1)]}
-    second = {"traces": [{**even, "busy": [[[0, 0], [2, b]]]} for b in (1, 2)]}
-    found = load_balance([first, second])
+    found = load_balance([
+        RankRecord(rank, traces=[StepTrace(busy=[[(0, 0), (2, b)]]) for b in seconds])
+        for rank, seconds in enumerate([(2, 1), (1, 2)])
+    ])
     assert found["load_balance"] == 1 and found["load_balance_step"] == pytest.approx(4 / 3)
 
 
@@ -132,4 +135,4 @@ def test_bubble_is_the_idle_share() -> None:
 
 
 def test_nothing_traced_is_nothing() -> None:
-    assert communication([{"traces": []}]) == {} and load_balance([{"traces": []}]) == {}
+    assert communication([RankRecord(0)]) == {} and load_balance([RankRecord(0)]) == {}

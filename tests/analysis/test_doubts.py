@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from suite.analysis.doubts import Conditions, drift, find_warnings
 from suite.contract.case import Case
+from suite.contract.records import RankRecord
+from suite.contract.row import Row
 from suite.contract.warnings import REGISTRY, flatten, warn
 
 CASE = Case("fake", "numpy", "data", "", "mlp", "tiny", "synthetic", "cpu", 2)
 
 
-def _record(core: int, **more: Any) -> dict[str, Any]:
-    return {"steady": True, "affinity": [core], "ledger": {}, "traces": [], "profiles": []} | more
+def _record(core: int, **more: Any) -> RankRecord:
+    return replace(RankRecord(core, steady=True, affinity=[core]), **more)
 
 
 def _block(rate: float = 1e9, steal: float | None = 0.0, throttle: str = "") -> dict[str, Any]:
@@ -31,11 +34,10 @@ def _codes(
     oversubscribed: bool = False, **row: Any,
 ) -> list[str]:
     launches = launches or [[_record(0), _record(1)]] * 6
-    full = {
-        "repeats": len(launches), "launch_step_s": [1.0] * len(launches), "noise_cv": 0.01,
-        "step_time_s": 1.0, "step_time_ci_low_s": 0.99, "step_time_ci_high_s": 1.01,
-        "stopped": "repeats",
-    } | row
+    full = Row(repeats=len(launches), launch_step_s=[1.0] * len(launches), noise_cv=0.01,
+               step_time_s=1.0, step_time_ci_low_s=0.99, step_time_ci_high_s=1.01,
+               stopped="repeats")
+    full.put(row)
     conditions = Conditions(blocks or [_block()] * 6, precision)
     asked = cores or [[0, 1]] * len(launches)
     found = find_warnings(case, launches, asked, full, conditions, oversubscribed)

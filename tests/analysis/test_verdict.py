@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,12 +11,14 @@ import pytest
 from suite.analysis.ledger import MUST_EQUAL, build_ledger, differences, obstacle
 from suite.analysis.verdict import NOT_COMPARABLE, compare_cases, may_be_fastest
 from suite.contract.case import Case
+from suite.contract.records import RankRecord
+from suite.contract.row import Row
 
 SAME = dict.fromkeys(MUST_EQUAL, "same")
 
 
-def _row(launches: list[float | None], **ledger: str) -> dict[str, Any]:
-    return {"launch_step_s": launches, "ledger": SAME | ledger}
+def _row(launches: list[float | None], **ledger: str) -> Row:
+    return Row(launch_step_s=launches, ledger=SAME | ledger)
 
 
 def test_faster_is_above_one() -> None:
@@ -66,12 +68,12 @@ def test_what_differs_by_nature_is_listed() -> None:
 
 def test_the_ledger_shows_ranks_that_disagree() -> None:
     case = Case("fake", "numpy", "data", "", "mlp", "tiny", "synthetic", "cpu", 2)
-    ranks = [{"affinity": [core], "ledger": {"tf32": tf32, "dtype": "float32"}}
+    ranks = [RankRecord(core, affinity=[core], ledger={"tf32": tf32, "dtype": "float32"})
              for core, tf32 in ((0, "on"), (1, "off"))]
     found = build_ledger(case, [ranks, ranks])
     assert found["tf32"] == "off and on" and found["dtype"] == "float32"
     assert found["cores_per_device"] == "1" and found["workload"] == "mlp tiny"
-    together = [record | {"affinity": [0]} for record in ranks]
+    together = [replace(record, affinity=[0]) for record in ranks]
     assert build_ledger(case, [together])["cores_per_device"] == "0.5"
 
 
@@ -81,8 +83,8 @@ def test_the_fastest_is_among_the_best_and_its_ties() -> None:
     left_out, runs = 0, 200
     for _ in range(runs):
         speeds = np.r_[0.999, np.ones(15)][:, None] * np.exp(generator.normal(0, 0.03, (16, 7)))
-        rows = [_row(list(row)) | {"step_time_s": float(np.median(row))} for row in speeds]
-        best, *others = sorted(rows, key=lambda row: row["step_time_s"])
+        rows = [replace(_row(list(row)), step_time_s=float(np.median(row))) for row in speeds]
+        best, *others = sorted(rows, key=lambda row: row.step_seconds)
         if best is not rows[0]:
             verdicts = [one.verdict for row, one in may_be_fastest(best, others) if row is rows[0]]
             left_out += verdicts == ["faster"]

@@ -21,9 +21,10 @@ import numpy as np
 from suite.analysis.traced import Reduced
 from suite.config.options import RunConfig
 from suite.contract.case import SCHEMA_VERSION, Case
+from suite.contract.records import RankRecord
 from suite.machine import description
 from suite.runfolder import files
-from suite.runfolder.samples import Storage, StoredLaunch, compact, step_rows
+from suite.runfolder.samples import SampleStore, StoredLaunch, compact, step_rows
 
 LAUNCHES, PROBED = 3, 1
 
@@ -68,7 +69,7 @@ def generate(folder: Path, cases: int, steps: int) -> None:
         "blocks": [block | {"block": number} for number in range(LAUNCHES)], "state": "complete",
     })
     ranks = sum(case.devices for case in made) * LAUNCHES
-    storage = Storage(folder)
+    storage = SampleStore(folder)
     # One transaction for all: the generator's own time is not what is measured.
     storage.connection.execute("PRAGMA synchronous = OFF")
     for case in made:
@@ -92,15 +93,13 @@ def _case(number: int) -> Case:
                 "cpu", devices)
 
 
-def _record(random: Any, rank: int, steps: int) -> dict[str, Any]:
+def _record(random: Any, rank: int, steps: int) -> RankRecord:
     clean = np.exp(random.normal(0, 0.02, steps)) * 1e-2
-    empty: dict[str, Any] = {"timed_step_seconds": [], "traced_step_seconds": [],
-                             "silent_step_seconds": [], "traces": [], "profiles": []}
-    return empty | {
-        "rank": rank, "step_seconds": clean.tolist(), "warmup_seconds": [0.1], "losses": [1.0] * 10,
-        "open_seconds": 0.1, "peak_memory_bytes": 1000, "steady": True, "affinity": [rank],
-        "ledger": {"threads_per_device": "1", "tf32": "off", "determinism": "off"},
-    }
+    return RankRecord(
+        rank, step_seconds=clean.tolist(), warmup_seconds=[0.1], losses=[1.0] * 10,
+        open_seconds=0.1, peak_memory_bytes=1000, steady=True, affinity=[rank],
+        ledger={"threads_per_device": "1", "tf32": "off", "determinism": "off"},
+    )
 
 
 if __name__ == "__main__":

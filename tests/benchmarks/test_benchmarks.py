@@ -19,31 +19,32 @@ from suite.analysis.statistics import median_interval, ratio_interval
 from suite.analysis.traced import reduce_launch
 from suite.contract.case import Case
 from suite.contract.manifests import manifest
+from suite.contract.records import RankRecord
 from suite.contract.registry import engines, traits_of
 from suite.contract.workloads import find_workload, initial_weights
 from suite.launch.group import ROOT
 from suite.launch.inputs import load_data
 from suite.machine.software import installed_version
 from suite.runfolder import files
-from suite.runfolder.samples import Storage, StoredLaunch, compact
+from suite.runfolder.samples import SampleStore, StoredLaunch, compact
 
 pytestmark = pytest.mark.alone
 COLUMNS = [(framework, engine) for framework, offered in engines().items() for engine in offered]
 
 
-def _record(rank: int) -> dict[str, Any]:
+def _record(rank: int) -> RankRecord:
     events = [
         {"kind": "all_reduce", "payload_bytes": 4096, "start_s": t * 1e-3 + rank * 1e-5,
          "end_s": t * 1e-3 + 5e-4, "device": 0, "key": f"bucket{t}", "role": "member"}
         for t in range(70)
     ]
-    return {
+    return RankRecord.read({
         "rank": rank, "step_seconds": [0.1] * 20, "timed_step_seconds": [0.1] * 5,
         "traced_step_seconds": [0.1] * 3, "silent_step_seconds": [0.1] * 5, "profiles": [],
         "traces": [{"events": events, "busy": [[[0, 0], [0.1, 0.09]]], "missing": ""}] * 5,
         "losses": [1.0] * 10, "peak_memory_bytes": 1, "steady": True, "ledger": {},
         "affinity": [rank], "warmup_seconds": [0.2],
-    }
+    })
 
 
 def _results() -> list[CaseResult]:
@@ -71,15 +72,14 @@ def test_saving_a_matrix(benchmark: Any, tmp_path: Path) -> None:
 
 
 def test_keeping_a_launch(benchmark: Any, tmp_path: Path) -> None:
-    result, storage = _results()[0], Storage(tmp_path)
-    raw = [record | {"rank": 0, "open_seconds": 0.1, "affinity": [0]} for record in
-           result.launches[0] or []]
+    result, store = _results()[0], SampleStore(tmp_path)
+    raw = list(result.launches[0] or [])
     outcome = {"status": "ok", "reason": "", "parity": None}
     launch = StoredLaunch(
         result.case.case_id, 0, outcome, compact(raw), reduce_launch(result.case, raw)
     )
     files.outcome_path(tmp_path, launch).parent.mkdir(parents=True)
-    benchmark(files.keep_launch, tmp_path, storage, launch, raw)
+    benchmark(files.keep_launch, tmp_path, store, launch, raw)
 
 
 def test_communication_of_a_launch(benchmark: Any) -> None:

@@ -122,7 +122,7 @@ def test_output_for_people_scripts_and_machines(
     assert lines[0].startswith("gpt small, global batch 8, 2 cpu devices: pytorch data has")
     print_rows(rows, tmp_path, "json")
     found = json.loads(capsys.readouterr().out)
-    assert [row["case_id"] for row in found["rows"]] == [row["case_id"] for row in rows]
+    assert [row["case_id"] for row in found["rows"]] == [row.case_id for row in rows]
     assert found["verdicts"] == lines[:2] and found["page"] == lines[2]
     print_rows(rows, tmp_path)
     shown = capsys.readouterr().out

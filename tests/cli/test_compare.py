@@ -7,6 +7,7 @@ import math
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from suite.analysis.statistics import rank_sum_critical, unpaired_ratio_interval
 from suite.cli.compare import Outputs, compare, parse_limit
 from suite.contract.errors import UsageError
 from suite.contract.metrics import BY_NAME
+from suite.contract.row import Row, Samples
 from tests.command import suite_command
 from tests.synthetic import DATA, LEDGER, SINGLE, make_run
 
@@ -106,10 +108,11 @@ def test_thresholds() -> None:
         parse_limit("step_time:-5%")
 
 
-def _row(case_id: str, seconds: list[float], **more: Any) -> dict[str, Any]:
-    samples = {column: seconds for column in COMPARED.values()}
-    return {"case_id": case_id, "status": "ok", "reason": "", "ledger": LEDGER,
-            "launch_samples": samples, "step_time_s": seconds[0], **more}
+def _row(case_id: str, seconds: list[float], **more: Any) -> Row:
+    samples: Samples = {column: [*seconds] for column in COMPARED.values()}
+    row = Row(case_id=case_id, status="ok", ledger=LEDGER, launch_samples=samples,
+              step_time_s=seconds[0])
+    return replace(row, **more)
 
 
 NOISE = [1.0, 1.01, 0.99, 1.02, 0.98, 1.005]
@@ -155,11 +158,28 @@ def test_blocks_of_one_run_are_paired() -> None:
     slower = [1.1 * one for one in drifting]
     rows = ([_row("x", drifting)], [_row("x", slower)])
     one_run, two_runs = (
-        compare_runs((RUN_A, rows[0]), (other, rows[1]), ["step_time"]).rows[0]
-        for other in (RUN_A, RUN_B)
+        compare_runs((RUN_A, rows[0]), (RUN_A, rows[1]), ["step_time"], same_blocks=same).rows[0]
+        for same in (True, False)
     )
     assert (one_run.verdict, one_run.pairs) == ("slower", 6)
     assert (two_runs.verdict, two_runs.pairs) == ("tie", 0)
+
+
+def test_two_files_of_one_name_are_two_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is noise alone in two runs would be a difference if their blocks were paired."""
+    paths = []
+    for place, factor in (("old", 1.0), ("new", 1.1)):
+        values = [factor * one for one in (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)]
+        content = {"benchmarks": [{"name": "b", "fullname": "t.py::b", "extra_info": {},
+                                   "stats": {"data": values}}]}
+        paths.append(tmp_path / place / "run.json")
+        paths[-1].parent.mkdir()
+        paths[-1].write_text(json.dumps(content))
+    assert compare(paths, [], ["step_time:5%"], False, Outputs(json=True)) == 0
+    (row,) = json.loads(capsys.readouterr().out)[0]["rows"]
+    assert (row["verdict"], row["pairs"]) == ("tie", 0)
 
 
 def test_one_launch_claims_nothing() -> None:

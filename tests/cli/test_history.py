@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import numpy as np
 import pytest
 
 from suite.analysis.trend import change_points
-from suite.cli.history import build_series, history
+from suite.cli.history import _began, build_series, history
 from suite.contract.errors import UsageError
+from suite.contract.row import Row
 from tests.synthetic import DATA, LEDGER, SINGLE, make_run
 
 MACHINE = {"processor": "chip", "cores": 2, "gpus": 0, "memory_bytes": 1}
@@ -43,11 +45,11 @@ def test_noise_has_a_change_as_seldom_as_said() -> None:
 
 def _run(number: int, seconds: float, **more: Any) -> tuple[str, dict[str, Any], list[Any]]:
     samples = [seconds * (1 + 0.001 * k) for k in (-2, -1, 0, 1, 2, 3)]
-    row = {"run_id": f"r{number}", "case_id": "x", "status": "ok", "reason": "", "repeats": 6,
-           "ledger": LEDGER, "launch_samples": {"step_time_s": samples}, "step_time_s": seconds,
-           "step_time_ci_low_s": seconds * 0.99, "step_time_ci_high_s": seconds * 1.01}
+    row = Row(run_id=f"r{number}", case_id="x", status="ok", repeats=6, ledger=LEDGER,
+              launch_samples={"step_time_s": [*samples]}, step_time_s=seconds,
+              step_time_ci_low_s=seconds * 0.99, step_time_ci_high_s=seconds * 1.01)
     run = {"run_id": f"r{number}", "environment": MACHINE | {"versions": {"torch": "2"}}}
-    row |= more.pop("row", {})
+    row.put(more.pop("row", {}))
     run["environment"] = run["environment"] | more.pop("environment", {})  # type: ignore[operator]
     return f"2026-01-{number + 1:02d}T00:00:00", run, [row]
 
@@ -87,6 +89,24 @@ def test_the_command_on_real_folders(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "run2" in page.read_text() and "http" not in page.read_text()
     assert history(tmp_path, False, None) == 0
     assert "slower +" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("run", "began"), [
+    ({"started": "2026-01-01T10:00:00+00:00"}, "2026-01-01T10:00:00+00:00"),
+    ({"started": "2026-01-01T10:00:00+0200"}, "2026-01-01T08:00:00+00:00"),  # as it was written
+    ({"started": "2026-01-01T01:00:00-0800"}, "2026-01-01T09:00:00+00:00"),
+])
+def test_runs_of_several_time_zones_have_one_order(
+    tmp_path: Path, run: dict[str, Any], began: str
+) -> None:
+    assert _began(run, tmp_path) == began
+
+
+def test_a_run_that_says_when_it_began_in_its_name_alone(tmp_path: Path) -> None:
+    named = datetime(2026, 1, 1, 10, 0, 0).astimezone(timezone.utc).isoformat()
+    for name in ("20260101-100000", "20260101-100000-2"):
+        assert _began({"run_id": name}, tmp_path) == named
+    assert _began({"run_id": "sample"}, tmp_path).endswith("+00:00")
 
 
 def test_a_folder_without_runs(tmp_path: Path) -> None:

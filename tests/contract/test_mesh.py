@@ -19,6 +19,8 @@ from suite.analysis.link_fit import LinkFit
 from suite.config.options import build_matrix, resolve
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
+from suite.contract.records import CommEvent, RankRecord, StepTrace
+from suite.contract.row import Row
 from suite.contract.splits.batches import statistics_groups
 from suite.contract.splits.mesh import ORDER, Mesh, mesh_of, mesh_text, parts_of
 from suite.contract.splits.schedule import micro_batches
@@ -266,7 +268,7 @@ def test_t_comm_is_modelled_with_the_participants_of_each_group() -> None:
         [_event("a@0"), _event("hop", "send", "send_recv")], [_event("a@0")],
         [_event("a@2"), _event("hop", "recv", "send_recv")], [_event("a@2")],
     ]
-    records = [{"traces": [{"events": one, "busy": [], "missing": ""}]} for one in events]
+    records = [RankRecord(rank, traces=[StepTrace(one)]) for rank, one in enumerate(events)]
     found = payloads(records)
     assert found == {"all_reduce@2": [1000, 1000], "send_recv": [1000]}
     fits = [_fit("all_reduce", 2, 1e-6), _fit("all_reduce", 4, 9.0), _fit("send_recv", 2, 4e-6)]
@@ -277,9 +279,8 @@ def test_t_comm_is_modelled_with_the_participants_of_each_group() -> None:
     assert row == {"comm_verdict": "not modelled: no sweep of all_reduce with 2 devices"}
 
 
-def _event(key: str, role: str = "member", kind: str = "all_reduce") -> dict[str, Any]:
-    return {"kind": kind, "payload_bytes": 1000, "start_s": 0.0, "end_s": 1.0, "device": 0,
-            "key": key, "role": role}
+def _event(key: str, role: str = "member", kind: str = "all_reduce") -> CommEvent:
+    return CommEvent(kind, 1000, 0.0, 1.0, key=key, role=role)
 
 
 def _fit(collective: str, devices: int, alpha: float) -> LinkFit:
@@ -291,10 +292,10 @@ def _fit(collective: str, devices: int, alpha: float) -> LinkFit:
 
 def test_a_mesh_has_a_column_of_its_own_and_a_command() -> None:
     rows = [
-        {"framework": "pytorch", "engine": "torch", "strategy": strategy, "variant": variant,
-         "mesh": mesh, "devices": count, "status": "failed", "reason": "", "workload": "gpt",
-         "size": "tiny", "data": "real", "device": "cpu", "mode": "eager", "dtype": "float32",
-         "global_batch": 8, "case_id": f"{strategy}{mesh}", "warnings": [], "parity": "skipped"}
+        Row(framework="pytorch", engine="torch", strategy=strategy, variant=variant, mesh=mesh,
+            devices=count, status="failed", workload="gpt", size="tiny", data="real", device="cpu",
+            mode="eager", dtype="float32", global_batch=8, case_id=f"{strategy}{mesh}",
+            parity="skipped")
         for strategy, variant, mesh, count in (
             ("single", "", "", 1), ("data+inter_layer", "gpipe", "data=4,inter_layer=2", 8),
             ("data+intra_layer", "", "data=2,intra_layer=4", 8),

@@ -14,10 +14,10 @@ import psutil
 import pytest
 
 from suite.contract.case import Case
+from suite.contract.records import read_launch
 from suite.launch import group
 from suite.launch.failures import first_failure, out_of_memory
 from suite.launch.group import LaunchRequest, launch, share_of_cores
-from suite.launch.records import read_records
 from tests.conftest import EXTRA, HERE, Launch, written
 
 
@@ -171,7 +171,7 @@ def test_an_interpreter_that_cannot_run_is_a_failure(
 def test_records_come_in_the_order_of_ranks(tmp_path: Path) -> None:
     for rank in range(12):
         (tmp_path / f"rank-{rank}.json").write_text(json.dumps({"rank": rank}))
-    assert [record["rank"] for record in read_records(tmp_path)] == list(range(12))
+    assert [record["rank"] for record in read_launch(tmp_path)] == list(range(12))
 
 
 def test_a_hang_ends_at_the_timeout_with_its_children(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from suite.analysis.link_fit import (
 from suite.analysis.rows import CaseResult, build_rows
 from suite.cli.link import LinkConfig, build_plans, sweep_links
 from suite.contract import registry
-from suite.contract.adapter import CommEvent, RankRecord
+from suite.contract.adapter import CommEvent, RankRecord, StepTrace
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.registry import engines
@@ -228,21 +228,21 @@ def test_a_failed_sweep_leaves_its_reason_on_the_row() -> None:
 
 def test_a_runs_rows_hold_the_model() -> None:
     """One all-reduce of 1 MB: both ranks ready at 2 ms, the result there 3.5 ms later."""
-    event = asdict(CommEvent("all_reduce", 10**6, 2e-3, 5.5e-3, key="bucket0"))
+    event = CommEvent("all_reduce", 10**6, 2e-3, 5.5e-3, key="bucket0")
     records = [
-        asdict(RankRecord(
+        RankRecord(
             rank, step_seconds=[0.01] * 3, timed_step_seconds=[0.01], traced_step_seconds=[0.01],
             silent_step_seconds=[0.01], warmup_seconds=[0.02] * 10, steady=True,
-            traces=[{"events": [event], "busy": [], "missing": "planted"}],
-        ))
+            traces=[StepTrace([event], missing="planted")],
+        )
         for rank in range(2)
     ]
     case = Case("pytorch", "torch", "data", "", "mlp", "wide", "real", "cpu", 2)
     result = CaseResult(case, [records], cores=[[0, 1]])
     (row,) = build_rows("run", [result], Conditions(fits=[FIT]))
-    assert row["t_comm_model_s"] == pytest.approx(5e-4)
-    assert row["contention"] == pytest.approx(7.0)
-    assert row["comm_verdict"] == "slow: 5.0x the idle link's 700 µs a step; " \
+    assert row.t_comm_model_s == pytest.approx(5e-4)
+    assert row.contention == pytest.approx(7.0)
+    assert row.comm_verdict == "slow: 5.0x the idle link's 700 µs a step; " \
         "up to 3x is usual inside a step"
 
 

@@ -96,7 +96,7 @@ class Planted(FakeLauncher):
         if planted:
             return Outcome("failed", planted, 0.1, [])
         peak = BASE + SAMPLE * batch // (case.devices if case.strategy == "data" else 1)
-        record = {"step_seconds": [0.5 * batch] * 3, "peak_memory_bytes": peak}
+        record = {"rank": 0, "step_seconds": [0.5 * batch] * 3, "peak_memory_bytes": peak}
         return Outcome("ok", "", 0.1, [record] * case.devices)
 
 
@@ -121,12 +121,12 @@ def _run(folder: Path, launcher: Planted, **options: Any) -> Runner:
 def test_the_frontier_of_planted_memory_is_exact(tmp_path: Path) -> None:
     rows = _run(tmp_path, Planted()).finish("complete")
     single, data = rows
-    assert (single["max_batch"], single["failed_batch"]) == (2900, 2901)
-    assert (data["max_batch"], data["failed_batch"]) == (5800, 5802)
-    assert single["max_batch_memory_bytes"] == 300_000 and data["memory_limit_bytes"] == 300_050
-    assert single["max_batch_throughput_samples_s"] == 2.0
-    assert single["failed_batch_reason"].startswith("oom: a process held")
-    assert exit_code(rows) == 0 and single["global_batch"] == 64
+    assert (single.max_batch, single.failed_batch) == (2900, 2901)
+    assert (data.max_batch, data.failed_batch) == (5800, 5802)
+    assert single.max_batch_memory_bytes == 300_000 and data.memory_limit_bytes == 300_050
+    assert single.max_batch_throughput_samples_s == 2.0
+    assert single.failed_batch_reason.startswith("oom: a process held")
+    assert exit_code(rows) == 0 and single.global_batch == 64
     with (tmp_path / "results.csv").open() as stream:
         assert [row["max_batch"] for row in csv.DictReader(stream)] == ["2900", "5800"]
 
@@ -136,14 +136,14 @@ def test_what_is_on_disk_is_read_again(tmp_path: Path) -> None:
     rows = runner.finish("complete")
     stored = read_run(tmp_path)
     assert [r.probes for r in stored.results] == [r.probes for r in runner.results]
-    assert [row["max_batch"] for row in stored.rows()] == [2900, 5800]
+    assert [row.max_batch for row in stored.rows()] == [2900, 5800]
     console = Console(width=200, record=True, file=StringIO())
     for part in frontier_table(stored.rows()):
         console.print(part)
     assert "5800" in console.export_text()
     page = render(stored.run, rows, [])
     assert 'id="frontier"' in page and "Memory: the largest batch that fits" in page
-    assert 'id="frontier"' not in render(stored.run, [{**r, "frontier": []} for r in rows], [])
+    assert 'id="frontier"' not in render(stored.run, [replace(r, frontier=[]) for r in rows], [])
 
 
 def test_an_interrupted_search_goes_on(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_an_interrupted_search_goes_on(tmp_path: Path) -> None:
     runner.execute()
     find_frontiers(runner)
     rows = runner.finish("complete")
-    assert [row["max_batch"] for row in rows] == [2900, 5800]
+    assert [row.max_batch for row in rows] == [2900, 5800]
     # Only what was missing: of the second cell, from where it stood.
     assert again.started[0][0] == "2048" and {name for _, name in again.started} != set()
     assert not {batch for batch, _ in again.started} & {"64", "128", "256"}
@@ -171,15 +171,15 @@ def test_refused_cells_have_no_frontier(tmp_path: Path) -> None:
     launcher = Planted()
     launcher.plant["pytorch.data.mlp-tiny.cpu2"] = 2.0
     rows = _run(tmp_path, launcher).finish("complete")
-    assert rows[1]["status"] == "refused" and "max_batch" not in rows[1]
-    assert rows[0]["max_batch"] == 2900 and exit_code(rows) == 4
+    assert rows[1].status == "refused" and rows[1].max_batch is None
+    assert rows[0].max_batch == 2900 and exit_code(rows) == 4
 
 
 def test_a_probe_that_breaks_is_no_finding(tmp_path: Path) -> None:
     launcher = Planted()
     launcher.plant["single.128"] = "planted: a shape was wrong"
     rows = _run(tmp_path, launcher).finish("complete")
-    assert exit_code(rows) == 1 and rows[0]["failed_batch_reason"].startswith("failed: planted")
+    assert exit_code(rows) == 1 and rows[0].failed_batch_reason.startswith("failed: planted")
     _, earlier = reopen(tmp_path, {})
     assert "failed" not in {probe.status for result in earlier.results for probe in result.probes}
 

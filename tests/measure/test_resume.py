@@ -47,7 +47,8 @@ def _shape(folder: Path) -> Any:
     steps = [tuple(row[name] for name in ("case_id", "launch", "rank", "step", "pass"))
              for row in _table(folder / "steps.csv")]
     assert len(steps) == len(set(steps))
-    rows = [(r["case_id"], r["status"], r["repeats"], r["parity"], r["stopped"])
+    names = ("case_id", "status", "repeats", "parity", "stopped")
+    rows = [tuple(r[name] for name in names)
             for r in _table(folder / "results.csv")]
     losses = [(r["case_id"], r["step"]) for r in _table(folder / "losses.csv")]
     outcomes = sorted(str(p.relative_to(folder)) for p in folder.glob("cases/*/*/outcome.json"))
@@ -146,7 +147,7 @@ def test_every_launch_once_wherever_it_stopped(tmp_path: Path, after: int) -> No
     assert sorted(cases) == sorted(wanted)
     # The reference is kept: no more than the one launch that was cut off is repeated.
     assert sum(name == "float64" for _, name in first.started + second.started) == 1
-    assert [row["repeats"] for row in rows] == [4, 4] and rows[1]["speedup"]
+    assert [row.repeats for row in rows] == [4, 4] and rows[1].speedup
 
 
 def test_what_failed_runs_again_and_the_rest_does_not(tmp_path: Path) -> None:
@@ -156,12 +157,12 @@ def test_what_failed_runs_again_and_the_rest_does_not(tmp_path: Path) -> None:
     runner = start_run(folder, launcher, repeats=3)
     runner.execute()
     rows = runner.finish("complete")
-    assert [row["status"] for row in rows] == ["ok", "failed"]
+    assert [row.status for row in rows] == ["ok", "failed"]
     second, rows = _go_on(folder)
     assert [one for one in second.started if "launch" in one[1]] == [
         (DATA.case_id, f"launch-{block}") for block in range(3)
     ]
-    assert [(row["status"], row["repeats"]) for row in rows] == [("ok", 3), ("ok", 3)]
+    assert [(row.status, row.repeats) for row in rows] == [("ok", 3), ("ok", 3)]
     shape = _shape(folder)
     assert len(shape[3]) == 6
 
@@ -172,9 +173,9 @@ def test_unproven_launches_run_again(tmp_path: Path) -> None:
     runner = start_run(folder, launcher, repeats=2)
     runner.proofs.refer = lambda case: None  # type: ignore[method-assign]
     runner.execute()
-    assert [row["status"] for row in runner.finish("complete")] == ["refused", "refused"]
+    assert [row.status for row in runner.finish("complete")] == ["refused", "refused"]
     _, rows = _go_on(folder)
-    assert [(row["status"], row["repeats"], row["parity"]) for row in rows] == [("ok", 2, "ok")] * 2
+    assert [(row.status, row.repeats, row.parity) for row in rows] == [("ok", 2, "ok")] * 2
     _shape(folder)
 
 
@@ -185,7 +186,7 @@ def test_a_complete_run_has_nothing_left(tmp_path: Path) -> None:
     before = runner.finish("complete")
     second, rows = _go_on(folder)
     assert second.started == []  # not even a reference
-    assert [row["step_time_s"] for row in rows] == [row["step_time_s"] for row in before]
+    assert [row.step_time_s for row in rows] == [row.step_time_s for row in before]
 
 
 def test_steps_of_a_launch_cut_in_half_are_mended(tmp_path: Path) -> None:
@@ -198,9 +199,9 @@ def test_steps_of_a_launch_cut_in_half_are_mended(tmp_path: Path) -> None:
 
 
 def read_steps(folder: Path) -> Any:
-    from suite.runfolder.samples import Storage
+    from suite.runfolder.samples import SampleStore
 
-    storage = Storage(folder)
+    storage = SampleStore(folder)
     yield from storage.steps()
     storage.close()
 
@@ -213,7 +214,7 @@ def test_budget_counts_earlier_sittings(tmp_path: Path) -> None:
     run["configuration"]["budget"] = 10.0
     (folder / "run.json").write_text(json.dumps(run))
     _, rows = _go_on(folder)
-    assert {row["stopped"] for row in rows} == {"budget"} and rows[0]["repeats"] < 4
+    assert {row.stopped for row in rows} == {"budget"} and rows[0].repeats < 4
 
 
 @pytest.mark.parametrize(

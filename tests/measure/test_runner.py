@@ -134,7 +134,7 @@ def _runner(
 
 
 def _codes(row: dict[str, Any]) -> list[str]:
-    return [warning.code for warning in row["warnings"]]
+    return [warning.code for warning in row.warnings]
 
 
 def _saved(tmp_path: Path) -> list[dict[str, str]]:
@@ -156,9 +156,9 @@ def test_each_block_holds_each_case_once(tmp_path: Path, launcher: FakeLauncher)
     for block in range(3):
         assert sorted(i for f, i in launcher.started if f == f"launch-{block}") == sorted(names)
     rows = runner.finish("complete")
-    assert [row["status"] for row in rows] == ["ok"] * 3 and exit_code(rows) == 0
-    assert [row["parity"] for row in rows] == ["ok"] * 3
-    assert rows[1]["speedup"] == pytest.approx(1.0) and rows[1]["repeats"] == 3
+    assert [row.status for row in rows] == ["ok"] * 3 and exit_code(rows) == 0
+    assert [row.parity for row in rows] == ["ok"] * 3
+    assert rows[1].speedup == pytest.approx(1.0) and rows[1].repeats == 3
 
 
 def test_files_are_the_contract(tmp_path: Path, launcher: FakeLauncher) -> None:
@@ -179,7 +179,7 @@ def test_a_failed_case_stops_alone(tmp_path: Path, launcher: FakeLauncher) -> No
     runner = _runner(tmp_path, launcher)
     runner.execute()
     rows = runner.finish("complete")
-    assert [row["status"] for row in rows] == ["ok", "failed", "ok"] and exit_code(rows) == 1
+    assert [row.status for row in rows] == ["ok", "failed", "ok"] and exit_code(rows) == 1
     assert sum(name == _cases()[1].case_id for _, name in launcher.started) == 1
 
 
@@ -188,8 +188,8 @@ def test_other_losses_are_refused_not_ranked(tmp_path: Path, launcher: FakeLaunc
     runner = _runner(tmp_path, launcher)
     runner.execute()
     row = runner.finish("complete")[2]
-    assert (row["status"], row["parity"]) == ("refused", "failed")
-    assert row.get("step_time_s") is None and "losses by" in row["reason"]
+    assert (row.status, row.parity) == ("refused", "failed")
+    assert row.step_time_s is None and "losses by" in row.reason
     assert exit_code([row]) == 4
     # Drift was measured before refusing.
     assert any(folder == "float32" for folder, _ in launcher.started)
@@ -252,9 +252,9 @@ def test_no_reference_refuses(tmp_path: Path, launcher: FakeLauncher) -> None:
     runner = _runner(tmp_path, launcher)
     runner.execute()
     rows = runner.finish("complete")
-    assert [row["status"] for row in rows] == ["failed", "refused", "refused"]
-    assert [row["stopped"] for row in rows] == [""] * 3 and runner.run["stopped"]["by"] == ""
-    assert "reference" in rows[1]["reason"]
+    assert [row.status for row in rows] == ["failed", "refused", "refused"]
+    assert [row.stopped for row in rows] == [""] * 3 and runner.run["stopped"]["by"] == ""
+    assert "reference" in rows[1].reason
 
 
 def test_another_format_is_proven_in_float32_before_it_is_timed(
@@ -262,12 +262,12 @@ def test_another_format_is_proven_in_float32_before_it_is_timed(
 ) -> None:
     case = replace(_cases()[0], dtype="bf16")
     rows = _run_of(tmp_path, launcher, [case])
-    assert rows[0]["status"] == rows[0]["parity"] == "ok", rows[0]["reason"]
+    assert rows[0].status == rows[0].parity == "ok", rows[0].reason
     folders = [folder.parent.name if "launch" in folder.name else folder.name
                for folder in launcher.folders]
     proof = f"proof.{case.strict.case_id}"
     assert folders == ["float64", proof, *[case.case_id] * 3]
-    assert read_run(tmp_path).rows()[0]["parity_error"] == rows[0]["parity_error"]
+    assert read_run(tmp_path).rows()[0].parity_error == rows[0].parity_error
 
 
 @pytest.mark.parametrize(("plant", "case_id", "status", "reason"), [
@@ -281,7 +281,7 @@ def test_a_format_is_refused_by_either_proof(
     case = replace(_cases()[1], dtype="bf16")
     launcher.plant = {case.strict.case_id if case_id == "strict" else case.case_id: plant}
     rows = _run_of(tmp_path, launcher, [case])
-    assert rows[0]["status"] == status and reason in rows[0]["reason"]
+    assert rows[0].status == status and reason in rows[0].reason
     timed = [one for one in launcher.cases if one.dtype == "bf16"]
     assert bool(timed) == (case_id == "own")
 
@@ -291,7 +291,7 @@ def test_oversubscribed_gets_no_speedup(tmp_path: Path, launcher: FakeLauncher) 
     runner.starter.cores = [0]
     runner.execute()
     row = runner.finish("complete")[1]
-    assert row.get("speedup") is None and "oversubscribed" in _codes(row)
+    assert row.speedup is None and "oversubscribed" in _codes(row)
 
 
 def _launches(launcher: FakeLauncher) -> dict[str, int]:
@@ -309,9 +309,9 @@ def test_a_precise_case_stops_and_its_base_keeps_pace(
     rows = runner.finish("complete")
     counts = _launches(launcher)
     assert counts[other] == 6 and counts[single] == counts[data] > 6
-    assert [row["stopped"] for row in rows] == ["precision"] * 3
+    assert [row.stopped for row in rows] == ["precision"] * 3
     assert runner.run["stopped"]["by"] == "precision"
-    reach = (rows[1]["speedup_ci_high"] - rows[1]["speedup_ci_low"]) / 2 / rows[1]["speedup"]
+    reach = (rows[1].speedup_ci_high - rows[1].speedup_ci_low) / 2 / rows[1].speedup
     assert reach <= 0.03
 
 
@@ -320,8 +320,8 @@ def test_launches_at_most_end_what_noise_does_not(tmp_path: Path, launcher: Fake
     runner = _runner(tmp_path, launcher, precision=0.03, repeats=8)
     runner.execute()
     rows = runner.finish("complete")
-    assert [row["stopped"] for row in rows] == ["repeats", "repeats", "precision"]
-    assert "imprecise" in _codes(rows[1]) and rows[1]["repeats"] == 8
+    assert [row.stopped for row in rows] == ["repeats", "repeats", "precision"]
+    assert "imprecise" in _codes(rows[1]) and rows[1].repeats == 8
     assert runner.run["stopped"] == {"by": "repeats", "blocks": 8, "seconds": pytest.approx(2.2)}
 
 
@@ -331,8 +331,8 @@ def test_the_budget_ends_the_blocks(tmp_path: Path, launcher: FakeLauncher) -> N
     runner.execute()
     rows = runner.finish("complete")
     # A fourth block would end at 120 s, further from 100 than 90 is.
-    assert [row["repeats"] for row in rows] == [3, 3, 3]
-    assert [row["stopped"] for row in rows] == ["budget"] * 3
+    assert [row.repeats for row in rows] == [3, 3, 3]
+    assert [row.stopped for row in rows] == ["budget"] * 3
     assert json.loads((tmp_path / "run.json").read_text())["stopped"]["by"] == "budget"
 
 
@@ -355,21 +355,21 @@ def test_only_the_first_launches_have_probes(tmp_path: Path, launcher: FakeLaunc
     written = [Case.read(folder / f"launch-{block}" / "case.json") for block in range(3)]
     assert written == mine
     row = runner.finish("complete")[1]
-    assert row["repeats"] == 3 and row["load_balance"] == 1.0
-    assert row["instrumentation_overhead"] == pytest.approx(0.0)
+    assert row.repeats == 3 and row.load_balance == 1.0
+    assert row.instrumentation_overhead == pytest.approx(0.0)
 
 
 def test_runs_without_probes(tmp_path: Path, launcher: FakeLauncher) -> None:
     runner = _runner(tmp_path, launcher, probes=0)
     runner.execute()
     row = runner.finish("complete")[1]
-    assert row["status"] == "ok" and "load_balance" not in row
+    assert row.status == "ok" and row.load_balance is None
 
 
 def test_the_first_step_of_the_slowest_rank(tmp_path: Path, launcher: FakeLauncher) -> None:
     runner = _runner(tmp_path, launcher)
     runner.execute()
-    assert [row["first_step_s"] for row in runner.finish("complete")] == [0.5, 1.5, 0.5]
+    assert [row.first_step_s for row in runner.finish("complete")] == [0.5, 1.5, 0.5]
 
 
 def test_calibration_of_each_block_is_kept(
@@ -380,8 +380,8 @@ def test_calibration_of_each_block_is_kept(
     runner.execute()
     rows = runner.finish("complete")
     assert all({"drift", "steal"} <= set(_codes(row)) for row in rows)
-    assert rows[0]["mfu"] == pytest.approx(rows[0]["flops_per_s"] / 1.1e9)
-    assert rows[1]["mfu"] == pytest.approx(rows[1]["flops_per_s"] / 2.2e9)
+    assert rows[0].mfu == pytest.approx(rows[0].flops_per_s / 1.1e9)
+    assert rows[1].mfu == pytest.approx(rows[1].flops_per_s / 2.2e9)
     kept = json.loads((tmp_path / "run.json").read_text())["blocks"]
     assert [block["rates"][0]["matmul_flops_s"] for block in kept] == machine.rates
     with (tmp_path / "calibration.csv").open() as stream:
@@ -411,8 +411,8 @@ def test_a_missing_framework_is_unsupported_and_the_rest_runs(
     runner = _runner(tmp_path, launcher)
     runner.execute()
     rows = runner.finish("complete")
-    assert [row["status"] for row in rows] == ["ok", "ok", "unsupported"]
-    assert "not installed" in rows[2]["reason"] and exit_code(rows) == 0
+    assert [row.status for row in rows] == ["ok", "ok", "unsupported"]
+    assert "not installed" in rows[2].reason and exit_code(rows) == 0
 
 
 def test_a_horovod_of_other_versions_is_unsupported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -452,7 +452,7 @@ def test_each_format_has_a_peak_of_its_own(tmp_path: Path, launcher: FakeLaunche
     result = runner.results[0]
     for records in result.good:
         for record in records:
-            record |= {"matmul_flops_s": 4e9, "device_memory_bytes": 7}
+            record.matmul_flops_s, record.device_memory_bytes = 4e9, 7
     blocks = [asdict(Block(0, [CoreRate("cpu0", 1e9, 1e9)]))]
     conditions = Conditions(blocks, gpu_peaks={"bf16": 8e9, "float32": 2e9})
     for dtype, device, measured, printed in [
@@ -461,11 +461,11 @@ def test_each_format_has_a_peak_of_its_own(tmp_path: Path, launcher: FakeLaunche
     ]:
         result.case = replace(result.case, dtype=dtype, device=device)
         (row,) = build_rows("run", [result], conditions)
-        assert row["mfu"] == pytest.approx(row["flops_per_s"] / measured)
-        assert row.get("mfu_datasheet") == (
-            pytest.approx(row["flops_per_s"] / printed) if printed else None
+        assert row.mfu == pytest.approx(row.flops_per_s / measured)
+        assert row.mfu_datasheet == (
+            pytest.approx(row.flops_per_s / printed) if printed else None
         )
-        assert row["device_memory_bytes"] == 7
+        assert row.device_memory_bytes == 7
 
 
 @pytest.mark.parametrize(
@@ -481,12 +481,12 @@ def test_the_best_product_of_a_run_is_the_peak_of_all(
     for result, rate in zip(results, rates, strict=True):
         for records in result.good:
             for record in records:
-                record["matmul_flops_s"] = rate
+                record.matmul_flops_s = rate
     blocks = [asdict(Block(0, [CoreRate("cpu0", core, 1e9)]))]
     for result, rate, row in zip(results, rates, build_rows("run", results, Conditions(blocks)),
                                  strict=True):
-        assert row["matmul_flops_s"] == rate
-        assert row["mfu"] == pytest.approx(row["flops_per_s"] / result.case.devices / peak)
+        assert row.matmul_flops_s == rate
+        assert row.mfu == pytest.approx(row.flops_per_s / result.case.devices / peak)
 
 
 @pytest.mark.parametrize("fits", [True, False])
@@ -513,4 +513,4 @@ def test_a_gpu_is_held_against_a_gpu_that_can(
     assert [(case.device, case.statistics_groups) for case in made] == (
         [gpu] if fits else [gpu, ("cpu", 1)])
     assert {case.dtype for case in made} == {"float64"}
-    assert [row["parity"] for row in runner.finish("complete")] == ["ok", "ok"]
+    assert [row.parity for row in runner.finish("complete")] == ["ok", "ok"]

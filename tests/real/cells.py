@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
@@ -12,6 +11,7 @@ from suite.analysis.communication import AMONG, payloads
 from suite.analysis.parity import Evidence
 from suite.contract.case import Case
 from suite.contract.manifests import manifest
+from suite.contract.records import RankRecord, read_launch, read_records
 from suite.contract.registry import engines
 from suite.contract.splits.division import division_problem
 from suite.contract.splits.volumes import logical_communications
@@ -21,7 +21,7 @@ from tests.conftest import References, several_launched
 from tests.real.several import has_timeline
 
 Column = tuple[str, str]
-Records = list[dict[str, Any]]
+Records = list[RankRecord]
 Find = Callable[[Case], Path]
 COLUMNS: list[Column] = [
     (framework, engine) for framework, offered in engines().items() for engine in offered
@@ -67,13 +67,13 @@ def _group(case: Case) -> tuple[Any, ...]:
 
 def records_of(folder: Path) -> Records:
     """The ranks' records; a failure shows what the group said last."""
-    records = [json.loads(path.read_text()) for path in sorted(folder.glob("rank-*.json"))]
+    records = read_records(read_launch(folder))
     assert records, (folder.parent / "group" / "worker.log").read_text()[-2000:]
     return records
 
 
 def evidence_of(folder: Path) -> Evidence:
-    return load_evidence(folder, records_of(folder)[0]["losses"], keep=True)
+    return load_evidence(folder, records_of(folder)[0].losses, keep=True)
 
 
 def check_payloads(case: Case, records: Records) -> None:

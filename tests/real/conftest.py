@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 
 from suite.analysis.communication import communication, waits
 from suite.contract.case import Case
+from suite.contract.records import read_records
 from suite.machine.devices import allowed_cores
 from suite.machine.software import installed_version
 from tests.conftest import Launch, References, launch_case, several_launched
@@ -113,7 +114,7 @@ def launch_planted(case: Case, plant: str, folder: Path, turned: bool = False) -
     with planted(case, plant):
         outcome = launch_case(case, folder, turned=turned)
     assert outcome.status == "ok", outcome.reason
-    return outcome.records
+    return read_records(outcome.records)
 
 
 @pytest.fixture(scope="session")
@@ -207,6 +208,6 @@ def _lateness(records: Records) -> Late:
 
 def _every_second(records: Records, first: int) -> Records:
     return [
-        record | {name: record[name][first::2] for name in ("traces", "profiles")}
+        replace(record, traces=record.traces[first::2], profiles=record.profiles[first::2])
         for record in records
     ]

@@ -93,17 +93,18 @@ def test_a_step_sends_what_the_formula_says(case: Case, ran: Find) -> None:
 def _check_shape(records: Records) -> None:
     """Every hop is sent and received, and the compute clocks are clocks."""
     assert missing_reason(records) == ""
-    for kept in ("traces", "profiles"):
-        events = [event for record in records for event in record[kept][0]["events"]]
-        roles = {role: [e["key"] for e in events if e["role"] == role] for role in ("send", "recv")}
+    for first in ([record.traces[0] for record in records],
+                  [record.profiles[0] for record in records]):
+        events = [event for trace in first for event in trace.events]
+        roles = {role: [e.key for e in events if e.role == role] for role in ("send", "recv")}
         assert sorted(roles["send"]) == sorted(roles["recv"])
-        assert all(event["start_s"] <= event["end_s"] for event in events)
+        assert all(event.start_s <= event.end_s for event in events)
     for record in records:
-        trace = record["profiles"][-1]
-        for clock in trace["busy"]:
+        trace = record.profiles[-1]
+        for clock in trace.busy:
             times, seconds = np.asarray(clock).T
             assert (np.diff(times) >= 0).all() and (np.diff(seconds) >= 0).all()
             # Devices of one process share its threads, so one of them can compute on all.
-            assert 0 < seconds[-1] <= len(trace["busy"]) * (times[-1] - times[0])
-            assert all(times[0] <= e["start_s"] and e["end_s"] <= times[-1]
-                       for e in trace["events"])
+            assert 0 < seconds[-1] <= len(trace.busy) * (times[-1] - times[0])
+            assert all(times[0] <= e.start_s and e.end_s <= times[-1]
+                       for e in trace.events)

@@ -31,4 +31,4 @@ def test_a_compiled_cell_is_at_parity(
     folder = ran(case)
     verdict = hold(case, evidence_of(folder))
     assert verdict.status == "ok", verdict.reason
-    assert records_of(folder)[0]["traces"][0]["events"]
+    assert records_of(folder)[0].traces[0].events

@@ -39,7 +39,7 @@ def test_gradients_in_16_bits(case: Case, ran: Find, reference: References) -> N
     verdict = _verdict(case, folder, reference)
     assert verdict.status == "ok", verdict
     records = records_of(folder)
-    assert records[0]["ledger"]["gradient_communication"].endswith("float16")
+    assert records[0].ledger["gradient_communication"].endswith("float16")
     if case.probe_steps:
         check_payloads(case, records)
 

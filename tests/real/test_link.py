@@ -14,6 +14,7 @@ from suite.analysis.communication import communication, payloads
 from suite.analysis.link_fit import LinkFit, fit_links
 from suite.contract.case import Case
 from suite.contract.manifests import manifest
+from suite.contract.records import RankRecord, read_records
 from suite.contract.registry import engines, traits_of
 from suite.contract.sweep import COLLECTIVES, Sweep, payload_sizes
 from suite.launch.group import LaunchRequest, launch
@@ -79,7 +80,7 @@ def test_a_steps_t_comm_is_predicted(truth: Callable[..., None], tmp_path: Path)
     assert row["contention"] == pytest.approx(1.0, abs=0.11)
 
 
-def _train(link: ShapedLink, folder: Path) -> list[dict[str, object]]:
+def _train(link: ShapedLink, folder: Path) -> list[RankRecord]:
     case = Case(
         "pytorch", "torch", "data", "", "mlp", "wide", "real", "cpu", 2, steps=1,
         warmup_limit=20, interface=link.interface,
@@ -93,7 +94,7 @@ def _train(link: ShapedLink, folder: Path) -> list[dict[str, object]]:
         case, path, inputs, folder / "launch", cores, 120.0, prefixes=link.prefixes
     ))
     assert outcome.status == "ok", outcome.reason
-    return outcome.records
+    return read_records(outcome.records)
 
 
 @pytest.mark.parametrize("column", COLUMNS, ids="-".join)

@@ -57,7 +57,7 @@ def test_a_mesh_is_at_parity_and_moves_what_the_formula_says(
     folder = ran(case)
     records, verdict = records_of(folder), hold(case, evidence_of(folder))
     assert verdict.status == "ok", verdict.reason
-    assert all(record["silent_step_seconds"] for record in records)
+    assert all(record.silent_step_seconds for record in records)
     check_payloads(case, records)
     for kind in payloads(records):  # a group of an axis has two members
         collective, _, members = kind.partition(AMONG)

@@ -9,6 +9,7 @@ import pytest
 from suite.analysis.parity import check
 from suite.analysis.traced import reduce_launch
 from suite.contract.case import PARITY_STEPS, Case
+from suite.contract.records import read_records
 from suite.contract.registry import traits_of
 from suite.contract.splits.strategies import MULTI_WORKER
 from suite.contract.splits.volumes import logical_communications
@@ -32,10 +33,11 @@ def test_workers_are_at_parity(
     found = load_evidence(folder, json.loads((folder / "rank-0.json").read_text())["losses"])
     verdict = check(found, reference(case), initial_weights(case.spec, case.seed))
     assert verdict.status == "ok", verdict
-    for record in outcome.records:
-        assert record["losses"] == outcome.records[0]["losses"]
-        sent = [event["payload_bytes"] for event in record["traces"][-1]["events"]]
+    records = read_records(outcome.records)
+    for record in records:
+        assert record.losses == records[0].losses
+        sent = [event.payload_bytes for event in record.traces[-1].events]
         assert sorted(sent) == sorted(size for _, size in logical_communications(case))
-    reduced = reduce_launch(case, outcome.records)
+    reduced = reduce_launch(case, records)
     assert reduced is not None
     assert reduced.columns["t_comm_s"] > 0

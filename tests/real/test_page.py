@@ -233,8 +233,8 @@ def test_what_a_user_supplied_stays_text(browser: Any, tmp_path: Path) -> None:
     run.run["configuration"]["data"] = evil
     rows = run.rows()
     for row in rows:
-        row["reason"] = row["workload"] = evil
-        row["ledger"] = row["ledger"] | {evil: evil}
+        row.reason = row.workload = evil
+        row.ledger = row.ledger | {evil: evil}
     path = tmp_path / "report.html"
     path.write_text(render(run.run, rows, run.losses, run.links, run.fits))
     watched = Watched(browser, path, 1440)

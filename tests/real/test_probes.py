@@ -9,6 +9,7 @@ import pytest
 
 from suite.analysis.communication import communication, payloads
 from suite.contract.case import PARITY_STEPS, Case
+from suite.contract.records import read_records
 from suite.contract.splits.volumes import logical_communications
 from tests.conftest import Launch, several_launched
 from tests.real.cells import COLUMNS, Column, Find, Records, name, records_of, unable
@@ -54,8 +55,9 @@ def test_horovod_fuses_what_it_is_asked_for(start: Launch) -> None:
         pytest.skip(reason)
     outcome, _ = start(case)
     assert outcome.status == "ok", outcome.reason
-    assert all(trace["events"] for trace in outcome.records[0]["profiles"])
-    wanted, found = logical_communications(case), communication(outcome.records)
+    records = read_records(outcome.records)
+    assert all(trace.events for trace in records[0].profiles)
+    wanted, found = logical_communications(case), communication(records)
     assert found["comm_count"] <= len(wanted)
     whole = sum(size for _, size in wanted)
     assert found["comm_count"] * found["comm_bytes"] == pytest.approx(whole)
@@ -78,7 +80,7 @@ def test_a_silent_step_of_horovod_computes_all(cell: tuple[str, str], tmp_path: 
 def _check_silent(records: Records) -> None:
     """Pruned work would cost no CPU time; a busy machine moves it, seldom three times."""
     for record in records:
-        silent, clean = (float(record["ledger"][f"{n}step_cpu_s"]) for n in ("silent_", ""))
+        silent, clean = (float(record.ledger[f"{n}step_cpu_s"]) for n in ("silent_", ""))
         assert 0.8 * clean <= silent <= 1.5 * clean
 
 

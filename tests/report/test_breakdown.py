@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from typing import Any
 
 import pytest
 
 from suite.analysis.traced import reduce_launch, traced_columns
 from suite.contract.case import Case
+from suite.contract.records import RankRecord, StepTrace
+from suite.contract.row import Row
 from suite.report.breakdown import Breakdown, breakdown
 from tests.planted_run import small_run
 
 
-def _row(**more: Any) -> dict[str, Any]:
-    return {
-        "status": "ok", "devices": 2, "step_time_s": 0.100, "clocked_step_s": 0.110,
-        "compute_avg_s": 0.066, "t_comm_exposed_s": 0.022, "t_comm_wait_s": 0.010,
-        "t_comm_transfer_s": 0.030, **more,
-    }
+def _row(**more: Any) -> Row:
+    found = Row(status="ok", devices=2, step_time_s=0.100, clocked_step_s=0.110,
+                compute_avg_s=0.066, t_comm_exposed_s=0.022, t_comm_wait_s=0.010,
+                t_comm_transfer_s=0.030)
+    return replace(found, **more)
 
 
 def test_shares_of_the_probed_step_are_applied_to_the_clean_one() -> None:
@@ -51,7 +52,7 @@ def test_every_row_of_a_run_adds_up() -> None:
     assert len(rows) > 20
     for row in rows:
         found = breakdown(row)
-        assert found and sum(astuple(found)) == pytest.approx(row["step_time_s"])
+        assert found and sum(astuple(found)) == pytest.approx(row.step_time_s)
         assert min(astuple(found)) >= 0
 
 
@@ -67,9 +68,6 @@ def test_planted_clocks_give_the_step_they_were_read_in() -> None:
     assert found["slowest_device"] == "device 1"
 
 
-def _record(busy: float) -> dict[str, Any]:
-    trace = {"events": [], "busy": [[[5.0, 1.0], [5.1, 1.0 + busy]]], "missing": ""}
-    return {
-        "step_seconds": [0.1], "timed_step_seconds": [0.1], "traced_step_seconds": [],
-        "silent_step_seconds": [], "traces": [trace] * 3, "profiles": [],
-    }
+def _record(busy: float) -> RankRecord:
+    trace = StepTrace(busy=[[(5.0, 1.0), (5.1, 1.0 + busy)]])
+    return RankRecord(0, step_seconds=[0.1], timed_step_seconds=[0.1], traces=[trace] * 3)

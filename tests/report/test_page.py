@@ -8,6 +8,7 @@ import math
 import re
 import shlex
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from suite.analysis.comparison import RunComparison
 from suite.analysis.ledger import MUST_EQUAL
 from suite.cli.app import app
 from suite.cli.console import live, print_rows
-from suite.contract.metrics import BY_NAME, COLUMNS, METRICS
+from suite.contract.metrics import BY_NAME, COLUMNS
+from suite.contract.row import Row
 from suite.contract.warnings import warn
 from suite.measure.runner import Progress
 from suite.report import html, payload
@@ -28,7 +30,7 @@ from suite.report.doubts import grouped_warnings, proven
 from suite.report.headline import headline, rank
 from suite.report.html import LIBRARIES, asset, ledger_table, render, tint
 from suite.report.matrix import build_grids
-from suite.report.payload import _metric, embed
+from suite.report.payload import embed
 from suite.report.reproduce import OWN, shared_options
 from suite.report.terminal import comparison, machine_rows, verdicts
 from tests.planted_run import large_run, small_run
@@ -39,18 +41,16 @@ RUN = {
 }
 
 
-def _row(strategy: str, seconds: float, low: float, high: float, **more: Any) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(COLUMNS)
-    row |= {
-        "case_id": strategy, "framework": "pytorch", "engine": "torch", "strategy": strategy,
-        "variant": "", "workload": "mlp", "size": "tiny", "device": "cpu", "devices": 2,
-        "global_batch": 64, "status": "ok", "reason": "", "warnings": [], "parity": "ok",
-        "ledger": dict.fromkeys(MUST_EQUAL, "same"),
-        "launch_step_s": [seconds * x for x in (0.99, 1.0, 1.01, 0.995, 1.005, 1.0)],
-        "step_time_s": seconds, "step_time_ci_low_s": low, "step_time_ci_high_s": high,
-        "speedup": 1.7, "speedup_ci_low": 1.6, "speedup_ci_high": 1.8,
-    }
-    return row | more
+def _row(strategy: str, seconds: float, low: float, high: float, **more: Any) -> Row:
+    row = Row(
+        case_id=strategy, framework="pytorch", engine="torch", strategy=strategy,
+        workload="mlp", size="tiny", device="cpu", devices=2, global_batch=64, status="ok",
+        parity="ok", ledger=dict.fromkeys(MUST_EQUAL, "same"),
+        launch_step_s=[seconds * x for x in (0.99, 1.0, 1.01, 0.995, 1.005, 1.0)],
+        step_time_s=seconds, step_time_ci_low_s=low, step_time_ci_high_s=high,
+        speedup=1.7, speedup_ci_low=1.6, speedup_ci_high=1.8,
+    )
+    return replace(row, **more)
 
 
 def test_what_pairs_cannot_tell_apart_is_a_tie() -> None:
@@ -59,7 +59,7 @@ def test_what_pairs_cannot_tell_apart_is_a_tie() -> None:
     paired = [_row("data", 1.0, 0.8, 1.3, launch_step_s=noise),
               _row("intra_layer", 1.1, 0.9, 1.4, launch_step_s=[1.1 * x for x in noise])]
     assert "faster than every other" in build_grids(paired)[0].verdict
-    turned = paired[1] | {"launch_step_s": [1.1 * x for x in reversed(noise)]}
+    turned = replace(paired[1], launch_step_s=[1.1 * x for x in reversed(noise)])
     verdict = build_grids([paired[0], turned])[0].verdict
     assert "a tie with pytorch intra_layer." in verdict and "faster" not in verdict
 
@@ -70,7 +70,7 @@ def test_a_wide_interval_is_no_tie() -> None:
             _row("intra_layer", 1.2, 0.6, 2.4, launch_step_s=[1.2 * x for x in noise])]
     words = "too few launches, or too much noise, to tell it from pytorch intra_layer."
     assert build_grids(rows)[0].headline.claim.endswith(words)
-    many = [*rows, *(rows[1] | {"framework": f"f{number}"} for number in range(4))]
+    many = [*rows, *(replace(rows[1], framework=f"f{number}") for number in range(4))]
     assert "to tell it from any of the 5 others." in build_grids(many)[0].verdict
 
 
@@ -93,7 +93,7 @@ def test_libraries_that_differ_are_named() -> None:
     def said(*rates: float | None, **more: Any) -> str:
         rows = [_row("data", 1.0 + number, 0.9, 1.1, framework=f"f{number}", matmul_flops_s=rate)
                 for number, rate in enumerate(rates)]
-        rows[-1] |= more
+        rows[-1].put(more)
         return str(headline(rank(rows)))
 
     words = "matrix products of one device run at 180 GFLOP/s in f1/torch, 90 GFLOP/s in f0/torch."
@@ -112,7 +112,7 @@ def test_one_launch_is_never_faster() -> None:
 
 def test_rows_of_different_terms_are_named_not_ranked() -> None:
     other = _row("single", 2.0, 1.9, 2.1)
-    other["ledger"] = other["ledger"] | {"tf32": "on"}
+    other.ledger = other.ledger | {"tf32": "on"}
     verdict = build_grids([other, _row("data", 1.0, 0.9, 1.1)])[0].verdict
     assert verdict == (
         "pytorch data has the lowest step time, 1 s [0.9, 1.1]; no other case can be compared "
@@ -136,7 +136,8 @@ def test_a_best_single_device_says_that_splitting_does_not_pay() -> None:
     found = build_grids(rows)[0].verdict
     assert "Splitting the work does not pay" in found
     assert "fastest split, pytorch data, takes 2 s [1.9, 2.1], 1.70× [1.60, 1.80] its base" in found
-    rows[1] |= {"step_time_s": 1.01, "launch_step_s": [1.0, 1.02, 0.99, 1.01, 1.0, 1.01]}
+    rows[1] = replace(rows[1], step_time_s=1.01,
+                      launch_step_s=[1.0, 1.02, 0.99, 1.01, 1.0, 1.01])
     tie = build_grids(rows)[0].verdict
     assert "does not pay" not in tie and "No split is shown to be faster than one device." in tie
     assert "split" not in build_grids(rows[:1])[0].verdict
@@ -156,7 +157,7 @@ def test_a_grid_a_number_of_devices_with_the_same_bases() -> None:
     two, four = build_grids(rows)
     assert two.strategies == ["single", "data", "inter_layer gpipe", "inter_layer 1f1b"]
     assert four.strategies == ["single", "data"] and "4 cpu devices" in four.title
-    assert [row["case_id"] for row in four.rows] == ["single", "data4"]
+    assert [row.case_id for row in four.rows] == ["single", "data4"]
 
 
 def test_a_kind_of_warning_is_one_line() -> None:
@@ -216,13 +217,6 @@ def test_json_in_the_page_is_data_alone() -> None:
         embed(math.nan)
 
 
-def test_formats_of_page_and_table_are_the_same() -> None:
-    """Every kind of figure that the page shows by itself is known to it."""
-    script = asset("format.js")
-    kinds = {_metric(metric)["kind"] for metric in METRICS}
-    assert all(re.search(rf"^ +{kind}[,:]", script, re.M) for kind in kinds)
-
-
 def test_page_does_not_grow_with_steps() -> None:
     short, long = (large_run(8, launches=3, steps=steps) for steps in (100, 4000))
     sizes = [len(render(run.run, run.rows(), run.losses)) for run in (short, long)]
@@ -243,8 +237,8 @@ def test_ten_thousand_cases_fit_fifteen_megabytes(monkeypatch: pytest.MonkeyPatc
 
 def test_the_command_of_a_case_is_one_the_suite_takes() -> None:
     run = small_run()
-    row = next(row for row in run.rows() if row["variant"])
-    own = [word for name in OWN for word in (f"--{name}", str(row[name]))]
+    row = next(row for row in run.rows() if row.variant)
+    own = [word for name in OWN for word in (f"--{name}", str(row.value(name)))]
     words = own + shlex.split(shared_options(run.run["configuration"]))
     command = typer.main.get_command(app).commands["run"]  # type: ignore[attr-defined]
     parsed = command.make_context("run", words, resilient_parsing=False).params
@@ -313,7 +307,7 @@ def test_no_colour_where_nobody_sees_it(monkeypatch: pytest.MonkeyPatch) -> None
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", plain.file.getvalue())  # type: ignore[attr-defined]
 
 
-def _printed(rows: list[dict[str, Any]], width: int) -> str:
+def _printed(rows: list[Row], width: int) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
     for part in comparison(rows, width):
         console.print(part)

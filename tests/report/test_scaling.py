@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from rich.console import Console
 from suite.analysis.scaling import serial_share
 from suite.config.options import RunConfig, build_matrix, resolve, validate
 from suite.contract.errors import UsageError
+from suite.contract.row import Row
 from suite.contract.splits.division import division_problem
 from suite.contract.warnings import warn
 from suite.measure.availability import unsupported_reason
@@ -22,12 +24,10 @@ from suite.report.scaling import build_answers, build_scalings
 from suite.report.terminal import comparison, verdicts
 from tests.planted_run import small_run
 
-Row = dict[str, Any]
-
 
 def _amdahl(serial: float, counts: tuple[int, ...], width: float = 0.1) -> list[Row]:
     speedups = [(n, 1 / (serial + (1 - serial) / n)) for n in counts]
-    return [{"devices": n, "speedup": s, "speedup_ci_low": s - width, "speedup_ci_high": s + width}
+    return [Row(devices=n, speedup=s, speedup_ci_low=s - width, speedup_ci_high=s + width)
             for n, s in speedups]
 
 
@@ -38,16 +38,16 @@ def test_a_planted_serial_share_is_found(serial: float, counts: tuple[int, ...])
     assert found is not None and found.share == pytest.approx(serial, abs=1e-12)
     assert found.low is not None and found.high is not None
     assert found.low <= found.share <= found.high
-    assert found.speedup(counts[-1]) == pytest.approx(_amdahl(serial, counts)[-1]["speedup"])
+    assert found.speedup(counts[-1]) == pytest.approx(_amdahl(serial, counts)[-1].speedup)
 
 
 def test_what_a_share_needs() -> None:
     assert serial_share([]) is None
-    assert serial_share([{"devices": 1, "speedup": 0.9}, {"devices": 2, "speedup": None}]) is None
-    more_than_linear = [{"devices": 2, "speedup": 2.2}]
+    assert serial_share([Row(devices=1, speedup=0.9), Row(devices=2)]) is None
+    more_than_linear = [Row(devices=2, speedup=2.2)]
     found = serial_share(more_than_linear)
     assert found is not None and (found.share, found.low, found.high) == (0.0, None, None)
-    one_launch = [row | {"speedup_ci_low": float("nan")} for row in _amdahl(0.1, (2, 4))]
+    one_launch = [replace(row, speedup_ci_low=float("nan")) for row in _amdahl(0.1, (2, 4))]
     assert serial_share(one_launch).low is None  # type: ignore[union-attr]
 
 
@@ -93,7 +93,7 @@ def test_the_answer_is_over_all_numbers_of_devices() -> None:
     assert "Its serial share, Amdahl's, is " in scalings[0].headline.support[-1]
     assert scalings[0].best_devices == 4
     series = {one.name: one for one in scalings[0].series}
-    assert [row["devices"] for row in series["pytorch data"].rows] == [2, 4]
+    assert [row.devices for row in series["pytorch data"].rows] == [2, 4]
     assert series["tensorflow data"].left_out == {2: "not comparable"}
     assert series["tensorflow intra_layer"].left_out == {2: "timeout"}
     answers = build_answers(grids, scalings)
@@ -116,8 +116,8 @@ def test_one_number_of_devices_has_no_scaling() -> None:
 def test_oversubscribed_counts_are_left_out_and_named() -> None:
     rows = small_run((2, 4)).rows()
     for row in rows:
-        if row["devices"] == 4:
-            row |= {"speedup": None, "warnings": [warn("oversubscribed", what="core")]}
+        if row.devices == 4:
+            row.speedup, row.warnings = None, [warn("oversubscribed", what="core")]
     found = build_scalings(rows)[0].series[0]
     assert found.left_out == {4: "oversubscribed"} and len(found.rows) == 1
     console = Console(width=100, file=io.StringIO(), record=True)
@@ -128,7 +128,7 @@ def test_oversubscribed_counts_are_left_out_and_named() -> None:
 @pytest.mark.parametrize("counts", [(2, 4, 8), (2, 4, 8, 16, 32, 64)])
 @pytest.mark.parametrize("width", [80, 160])
 def test_the_table_fits(width: int, counts: tuple[int, ...]) -> None:
-    rows = [row for row in small_run(counts).rows() if row["framework"] != "tensorflow"]
+    rows = [row for row in small_run(counts).rows() if row.framework != "tensorflow"]
     console = Console(width=width, file=io.StringIO(), record=True)
     console.print(*comparison(rows, width))
     text = console.export_text()
@@ -136,10 +136,21 @@ def test_the_table_fits(width: int, counts: tuple[int, ...]) -> None:
     assert max(map(len, text.splitlines())) <= width
 
 
+@dataclass(slots=True, kw_only=True)
+class RoundsRow(Row):
+    """A row with a column that the suite does not have."""
+
+    rounds: int = 0
+
+
+def _with_rounds(row: Row, rounds: int) -> RoundsRow:
+    return RoundsRow(**row.as_dict(), rounds=rounds)
+
+
 def test_an_axis_is_a_name_in_one_list(monkeypatch: pytest.MonkeyPatch) -> None:
     """A column that others add parts matrices, is named where it differs, and told once else."""
-    rows = [row for row in small_run().rows() if row["workload"] == "gpt"]
-    twice = [row | {"dtype": dtype, "rounds": 3, "case_id": f"{row['case_id']}.{dtype}"}
+    rows = [_with_rounds(row, 3) for row in small_run().rows() if row.workload == "gpt"]
+    twice = [replace(row, dtype=dtype, case_id=f"{row.case_id}.{dtype}")
              for dtype in ("float32", "bfloat16") for row in rows]
     monkeypatch.setitem(axes.AXES, "rounds", "{} rounds".format)
     assert axes.differing(twice) == ["dtype"]
@@ -149,7 +160,7 @@ def test_an_axis_is_a_name_in_one_list(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     assert names_in(twice)(twice[0]) == "pytorch single (float32)"
     assert names_in(rows)(rows[1]) == "pytorch data"
-    other = [row | {"rounds": rounds, "case_id": f"{row['case_id']}.{rounds}"}
+    other = [replace(row, rounds=rounds, case_id=f"{row.case_id}.{rounds}")
              for rounds in (1, 2) for row in rows]
     assert [grid.title.rpartition(", ")[2] for grid in build_grids(other)] == [
         "1 rounds", "2 rounds"]

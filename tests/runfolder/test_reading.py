@@ -15,6 +15,7 @@ import pytest
 from suite.cli.report import report
 from suite.contract.case import SCHEMA_VERSION
 from suite.contract.errors import UsageError
+from suite.contract.row import Row
 from suite.runfolder.reading import read_run
 from suite.runfolder.samples import FILE
 from tests.synthetic import DATA, SINGLE, Planted, make_run, start_run
@@ -46,7 +47,7 @@ def test_version_1_gives_the_figures_of_its_own_table() -> None:
     assert len(rows) == len(before) == 4
     for row, old in zip(rows, before, strict=True):
         for name in SAME_IN_V1:
-            found, was = row.get(name), old[name]
+            found, was = row.value(name), old[name]
             if isinstance(found, float):
                 assert found == pytest.approx(float(was)), name
             else:
@@ -54,16 +55,16 @@ def test_version_1_gives_the_figures_of_its_own_table() -> None:
 
 
 def test_version_1_makes_nothing_up() -> None:
-    rows = {row["case_id"]: row for row in read_run(RUNS / "v1").rows()}
+    rows = {row.case_id: row for row in read_run(RUNS / "v1").rows()}
     # When compute ran was not recorded, nor when a sender was ready.
-    assert not any(row.get("t_comm_exposed_s") or row.get("bubble") for row in rows.values())
+    assert not any(row.t_comm_exposed_s or row.bubble for row in rows.values())
     pipeline = rows["pytorch.inter_layer-gpipe.mlp-tiny.cpu2"]
-    assert "t_comm_wait_s" not in pipeline and pipeline["t_comm_s"] > 0
+    assert pipeline.t_comm_wait_s is None and pipeline.t_comm_s > 0
     data = rows["pytorch.data.mlp-tiny.cpu2"]
-    assert data["t_comm_wait_s"] == pytest.approx(2.805699978125631e-05)
-    assert data["ledger"]["threads_per_device"] == "1" and data["ledger"]["tf32"] == "off"
+    assert data.t_comm_wait_s == pytest.approx(2.805699978125631e-05)
+    assert data.ledger["threads_per_device"] == "1" and data.ledger["tf32"] == "off"
     # What cores were asked for was not recorded either, so none is called wrong.
-    assert "not_pinned" not in {warning.code for warning in data["warnings"]}
+    assert "not_pinned" not in {warning.code for warning in data.warnings}
 
 
 def test_version_1_cut_off_and_with_files_missing(tmp_path: Path) -> None:
@@ -73,10 +74,10 @@ def test_version_1_cut_off_and_with_files_missing(tmp_path: Path) -> None:
     for name in ("results.csv", "losses.csv"):
         (folder / name).unlink()
     shutil.rmtree(folder / "cases" / "tensorflow.data.mlp-tiny.cpu2" / "launch-0")
-    rows = {row["case_id"]: row for row in read_run(folder).rows()}
-    assert rows["pytorch.data.mlp-tiny.cpu2"]["repeats"] == 2
-    assert rows["tensorflow.data.mlp-tiny.cpu2"]["repeats"] == 2
-    assert {row["parity"] for row in rows.values()} == {"skipped"}
+    rows = {row.case_id: row for row in read_run(folder).rows()}
+    assert rows["pytorch.data.mlp-tiny.cpu2"].repeats == 2
+    assert rows["tensorflow.data.mlp-tiny.cpu2"].repeats == 2
+    assert {row.parity for row in rows.values()} == {"skipped"}
     assert report(folder, False, None) == 0 and (folder / "report.html").exists()
 
 
@@ -115,14 +116,14 @@ def test_report_leaves_the_raw_records_alone(tmp_path: Path) -> None:
     assert len(_table(folder / "losses.csv")) == 40
 
 
-def _comparable(rows: list[dict[str, Any]]) -> str:
-    return json.dumps(rows, default=str)
+def _comparable(rows: list[Row]) -> str:
+    return json.dumps([row.as_dict() for row in rows], default=str)
 
 
 def test_storage_and_records_give_the_rows_of_the_run(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     rows = make_run(folder, {DATA.case_id: 0.006})
-    assert rows[1]["t_comm_s"] and rows[1]["launch_samples"]["t_comm_s"][:3] == [
+    assert rows[1].t_comm_s and rows[1].launch_samples["t_comm_s"][:3] == [
         pytest.approx(1e-3), pytest.approx(1e-3), None
     ]
     assert _comparable(read_run(folder).rows()) == _comparable(rows)
@@ -162,8 +163,8 @@ def test_a_killed_run_is_read_up_to_its_last_launch(tmp_path: Path) -> None:
     runner = start_run(folder, launcher)
     with pytest.raises(KeyboardInterrupt):
         runner.execute()  # no finish: as after SIGKILL
-    rows = {row["case_id"]: row for row in read_run(folder).rows()}
-    assert sum(row["repeats"] for row in rows.values()) == 3
+    rows = {row.case_id: row for row in read_run(folder).rows()}
+    assert sum(row.repeats for row in rows.values()) == 3
 
 
 def test_failures_and_unsupported_cases_keep_their_reasons(tmp_path: Path) -> None:
@@ -174,7 +175,7 @@ def test_failures_and_unsupported_cases_keep_their_reasons(tmp_path: Path) -> No
     runner.results[0].status, runner.results[0].reason = "unsupported", "by design"
     runner.execute()
     runner.finish("complete")
-    found = {row["case_id"]: (row["status"], row["reason"]) for row in read_run(folder).rows()}
+    found = {row.case_id: (row.status, row.reason) for row in read_run(folder).rows()}
     assert found == {SINGLE.case_id: ("unsupported", "by design"),
                      DATA.case_id: ("failed", "planted")}
 

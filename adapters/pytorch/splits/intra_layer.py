@@ -144,7 +144,7 @@ def _identity(tensor: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tens
 def _replaced(replacement: Callable[[str, Collective], Collective]) -> Iterator[None]:
     """DTensor issues the all-reduces of these styles through one function of this module."""
     original = funcol.all_reduce
-    funcol.all_reduce = replacement("all_reduce", original)  # type: ignore[assignment]
+    funcol.all_reduce = replacement("all_reduce", original)
     try:
         yield
     finally:

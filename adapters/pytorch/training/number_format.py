@@ -45,7 +45,7 @@ def autocast(model: nn.Module, device: str, leaves: bool = False) -> None:
             result = forward(*arguments, **named)
         return result.to(LOW) if leaves else result
 
-    model.forward = lowered  # type: ignore[method-assign, assignment]
+    model.forward = lowered
 
 
 def in_float32(loss: Loss) -> Loss:

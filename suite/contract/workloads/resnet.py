@@ -74,7 +74,7 @@ class ResNetSpec(ImageClassifier):
     @property
     def leaving(self) -> int:
         """Channels that the classifier reads, means over the image."""
-        return self.width * 2 ** (len(self.blocks) - 1) * (4 if self.bottleneck else 1)
+        return int(self.width * 2 ** (len(self.blocks) - 1) * (4 if self.bottleneck else 1))
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """``norm1`` is behind ``conv1``, and so on; all convolutions are without bias."""

@@ -1,28 +1,53 @@
 "use strict";
-// The same formats as suite/contract/metrics.py, so that a figure reads alike everywhere.
-const scaled = steps => value => {
-  const [size, unit] = steps.find(step => Math.abs(value) >= step[0]) || steps[steps.length - 1];
-  return `${Number((value / size).toPrecision(3))} ${unit}`;
+// FORMAT_TABLE is written before this file: the units and digits of suite/contract/formats.py, so
+// that a figure reads alike in a terminal and on the page. Each rule here has its twin there.
+const kept = value => Number(value.toPrecision(FORMAT_TABLE.keptDigits));
+const digits = value => Number(value.toPrecision(FORMAT_TABLE.digits));
+
+/** `places` decimals, halves away from zero, with commas between thousands. */
+function fixed(value, places) {
+  const [whole, rest] = value.toFixed(places).split(".");
+  const grouped = whole.replace(/\B(?=(\d{3})+$)/g, ",");
+  return rest ? `${grouped}.${rest}` : grouped;
+}
+
+/** Three significant digits: `1.23`, `0.0012`, `3.1e-5`; whole from 1,000 on. */
+function number(value) {
+  const rounded = digits(kept(value)), size = Math.abs(rounded);
+  if (size === 0) return "0";
+  if (size >= 1000) return fixed(kept(value), 0);
+  return size < FORMAT_TABLE.smallestPlain ? rounded.toExponential() : String(rounded);
+}
+
+/** The largest unit in which the rounded value is at least 1, else the smallest; 0 has size 1. */
+function unitOf(kind, value) {
+  const units = FORMAT_TABLE.units[kind];
+  if (value === 0) return units.find(([size]) => size === 1);
+  return units.find(([size]) => Math.abs(digits(kept(value) / size)) >= 1) || units[units.length - 1];
+}
+
+const withUnit = kind => value => {
+  const [size, unit] = unitOf(kind, value);
+  return `${number(kept(value) / size)} ${unit}`;
 };
-const seconds = scaled([[1, "s"], [1e-3, "ms"], [1e-6, "µs"], [1e-9, "ns"], [1e-12, "ps"]]);
+const seconds = withUnit("seconds");
+
 const FORMATS = {
-  seconds,
-  bytes: scaled([[1e9, "GB"], [1e6, "MB"], [1e3, "kB"], [1, "B"]]),
-  rate: scaled([[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"], [1, ""]]),
-  times: value => Math.abs(value) < 100 ? `${value.toFixed(2)}×` : `${Math.round(value).toLocaleString("en")}×`,
-  ratio: value => String(Number(value.toPrecision(3))),
-  percent: value => `${(100 * value).toFixed(1)} %`,
-  alpha: value => `${seconds(value)}/B`,
   text: value => String(value),
+  seconds,
+  bytes: withUnit("bytes"),
+  rate: withUnit("rate"),
+  times: value => `${fixed(kept(value), Math.abs(Number(kept(value).toFixed(2))) < FORMAT_TABLE.wholeTimesFrom ? 2 : 0)}×`,
+  ratio: number,
+  percent: value => `${fixed(100 * kept(value), 1)} %`,
+  alpha: value => `${seconds(value)}/B`,
 };
 
-/** An interval in the unit of its estimate: `164 ms [161, 167]`. */
+/** `164 ms [161, 167]`: the bounds in the unit of the value; no bounds from one launch. */
 function withInterval(value, low, high) {
-  if (low === null) return seconds(value);
-  const text = seconds(value);
-  const size = { s: 1, ms: 1e-3, "µs": 1e-6, ns: 1e-9, ps: 1e-12 }[text.split(" ")[1]];
-  const bound = number => Number((number / size).toPrecision(3));
-  return `${text} [${bound(low)}, ${bound(high)}]`;
+  if (low === null || high === null) return seconds(value);
+  const [size] = unitOf("seconds", value);
+  return `${seconds(value)} [${number(kept(low) / size)}, ${number(kept(high) / size)}]`;
 }
 
 /** An element with properties and children; text is never read as HTML. */

@@ -1,0 +1,123 @@
+"""How a figure is written for a reader: one set of rules for terminal, page and Markdown.
+
+The page draws its figures in JavaScript. ``TABLE`` is therefore plain data that the page gets as it
+is, and ``suite/report/page/format.js`` applies the same few rules to it; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from decimal import ROUND_HALF_UP, Context, Decimal
+from typing import Any
+
+DIGITS = 3  # of a figure that a reader sees
+KEPT_DIGITS = 5  # of a figure in the page's data, which is rounded to this before it is written
+# Below this a number without a unit is written with a power of ten.
+SMALLEST_PLAIN = 0.001
+# From here on a ratio loses its decimals.
+WHOLE_TIMES_FROM = 100
+UNITS: dict[str, list[tuple[float, str]]] = {
+    "seconds": [(1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"), (1e-12, "ps")],
+    "bytes": [(1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")],
+    "rate": [(1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")],
+}
+# What the page is given.
+TABLE: dict[str, Any] = {
+    "digits": DIGITS, "keptDigits": KEPT_DIGITS, "smallestPlain": SMALLEST_PLAIN,
+    "wholeTimesFrom": WHOLE_TIMES_FROM, "units": UNITS,
+}
+_SHOWN = Context(prec=DIGITS, rounding=ROUND_HALF_UP)
+
+
+def to_digits(value: float) -> Decimal:
+    """Rounds to the digits shown, halves away from zero, as JavaScript's ``toPrecision`` does."""
+    return _SHOWN.create_decimal_from_float(float(value))
+
+
+def kept(value: float) -> float:
+    """The value as the page's data holds it. Every text starts from this, so that both agree."""
+    return float(f"{value:.{KEPT_DIGITS}g}")
+
+
+def _fixed(value: float, places: int) -> str:
+    """``places`` decimals, halves away from zero, with commas between thousands."""
+    return f"{Decimal(value).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP):,}"
+
+
+def number(value: float) -> str:
+    """Three significant digits: ``1.23``, ``0.0012``, ``3.1e-5``; whole from 1,000 on."""
+    rounded = to_digits(kept(value))
+    size = abs(float(rounded))
+    if size == 0:
+        return "0"
+    if size >= 1000:
+        return _fixed(kept(value), 0)
+    if size < SMALLEST_PLAIN:
+        digits, exponent = f"{rounded.normalize():e}".split("e")
+        return f"{digits}e{int(exponent)}"
+    text = f"{rounded:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def unit_of(kind: str, value: float) -> tuple[float, str]:
+    """The largest unit in which the rounded value is at least 1, else the smallest; 0 has size 1.
+
+    Returns:
+        How many seconds, bytes or units a second the unit is, and its name.
+    """
+    units = UNITS[kind]
+    if value == 0:
+        return next(unit for unit in units if unit[0] == 1.0)
+    return next((unit for unit in units if abs(to_digits(kept(value) / unit[0])) >= 1), units[-1])
+
+
+def _with_unit(kind: str) -> Callable[[Any], str]:
+    def show(value: Any) -> str:
+        size, unit = unit_of(kind, value)
+        return f"{number(kept(value) / size)} {unit}"
+
+    return show
+
+
+seconds = _with_unit("seconds")
+size_bytes = _with_unit("bytes")
+rate = _with_unit("rate")
+
+
+def times(value: Any) -> str:
+    """``1.95×``, from a hundred on ``123×``."""
+    exact = kept(value)
+    few = abs(Decimal(exact).quantize(Decimal("0.01"), ROUND_HALF_UP)) < WHOLE_TIMES_FROM
+    return f"{_fixed(exact, 2 if few else 0)}×"
+
+
+def ratio(value: Any) -> str:
+    """A number without a unit: a count, or a share of something that is named beside it."""
+    return number(value)
+
+
+def percent(value: Any) -> str:
+    """A share with one decimal: 0.123 is ``12.3 %``."""
+    return f"{_fixed(100 * kept(value), 1)} %"
+
+
+def alpha(value: Any) -> str:
+    """Seconds that a byte costs."""
+    return f"{seconds(value)}/B"
+
+
+# The name of a metric's format -> the function that writes a present value.
+FORMATS: dict[str, Callable[[Any], str]] = {
+    "text": str, "seconds": seconds, "bytes": size_bytes, "rate": rate, "times": times,
+    "ratio": ratio, "percent": percent, "alpha": alpha,
+}
+
+
+def seconds_interval(value: float, low: float | None, high: float | None) -> str:
+    """``164 ms [161, 167]``: the bounds in the unit of the value; no bounds from one launch."""
+    if low is None or high is None or math.isnan(low):
+        return seconds(value)
+    size, _ = unit_of("seconds", value)
+    bounds = ", ".join(number(kept(bound) / size) for bound in (low, high))
+    return f"{seconds(value)} [{bounds}]"
