@@ -125,7 +125,8 @@ def _points(members: list[tuple[str, dict[str, Any], Row]]) -> list[Point]:
             verdict, change = found.verdict, found.change
         points.append(Point(
             run_id=row.run_id, time=when, step_time_s=row.step_seconds,
-            low_s=row.step_time_ci_low_s, high_s=row.step_time_ci_high_s, verdict=verdict, change=change,
+            low_s=row.step_time_ci_low_s, high_s=row.step_time_ci_high_s, verdict=verdict,
+            change=change,
             versions=_versions(before[0] if before else run, run), new_level=number in levels,
         ))
         before = run, row
