@@ -9,14 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from suite.analysis.statistics import union, union_length
-from suite.contract.records import CommEvent, Launch, RankRecord, StepTrace
+from suite.analysis.steps import (
+    PASSES,
+    DeviceStep,
+    Interval,
+    Pass,
+    Step,
+    steps_of,
+    traces_of,
+)
+from suite.contract.records import CommEvent, Launch
 
-Interval = tuple[float, float]
 KIND_COLUMNS = {
     "all_reduce": "t_comm_all_reduce_s",
     "all_gather": "t_comm_all_gather_s",
@@ -26,17 +33,6 @@ KIND_COLUMNS = {
 }
 # Between the kind of a collective and how many of a step's devices take part.
 AMONG = "@"
-# The passes that leave traces: with the suite's own probes, and under the framework's profiler.
-Pass = Literal["traces", "profiles"]
-PASSES: tuple[Pass, ...] = ("traces", "profiles")
-
-
-@dataclass(frozen=True)
-class DeviceStep:
-    """One device in one step: its events, and its compute clock as (time, busy) points."""
-
-    events: list[CommEvent]
-    clock: Sequence[Interval]
 
 
 @dataclass(frozen=True)
@@ -51,34 +47,6 @@ class Communication:
     last_ready_s: float
     end_s: float
     members: int = 0
-
-
-Step = list[DeviceStep]
-
-
-def steps_of(records: Launch, name: Pass) -> list[Step]:
-    """[step][device] of the pass ``traces`` or ``profiles``, ranks in order; [] without one."""
-    passes = [_traces(record, name) for record in records]
-    if not all(passes) or not passes:
-        return []
-    count = min(map(len, passes))
-    return [
-        [device for traces in passes for device in _devices(traces[step])]
-        for step in range(count)
-    ]
-
-
-def _traces(record: RankRecord, name: Pass) -> list[StepTrace]:
-    return record.traces if name == "traces" else record.profiles
-
-
-def _devices(trace: StepTrace) -> list[DeviceStep]:
-    count = max([len(trace.busy), *(event.device + 1 for event in trace.events), 1])
-    clocks = [*trace.busy, *([[]] * (count - len(trace.busy)))]
-    return [
-        DeviceStep([e for e in trace.events if e.device == number], clocks[number])
-        for number in range(count)
-    ]
 
 
 def communication(records: Launch) -> dict[str, float]:
@@ -302,7 +270,7 @@ def missing_reason(records: Launch) -> str:
     clocked = bool(_clocked(records))
     reasons = {
         trace.missing for record in records for name in PASSES
-        for trace in _traces(record, name)
+        for trace in traces_of(record, name)
     }
     return "; ".join(
         sorted(one for one in reasons - {""} if not (clocked and one.startswith("T_i")))

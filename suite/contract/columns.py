@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from suite.contract.formats import FORMATS
 
@@ -14,6 +15,11 @@ Better = Literal["lower", "higher", ""]
 # launches.
 FromRanks = Literal["", "largest", "median", "sum"]
 METADATA = "metric"
+# How the two kinds of interval are made.
+MEDIAN = ("order statistics, exact for the median, from 6 launches on; Student's t on logarithms "
+          "below.")
+RATIO = ("signed-rank test over blocks, exact under their random order, from 6 pairs on; "
+         "Student's t on logarithms below.")
 
 
 @dataclass(frozen=True)
@@ -72,3 +78,34 @@ def figure(unit: str, label: str, better: Better, kind: str, definition: str, *,
     """A column of numbers that may be missing."""
     return _column(None, unit=unit, label=label, better=better, kind=kind, definition=definition,
                    from_ranks=from_ranks)
+
+
+class NamedFields:
+    """A dataclass whose fields are also reached by names that are data; unknown ones are errors."""
+
+    __slots__ = ()
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def value(self, name: str) -> Any:
+        """The field of that name, for code to which the name is data.
+
+        Raises:
+            KeyError: for a name that is no field of a row.
+        """
+        if name not in self.__dataclass_fields__:
+            raise KeyError(f"a row has no {name!r}")
+        return getattr(self, name)
+
+    def put(self, figures: Mapping[str, Any]) -> None:
+        """Sets the fields of those names.
+
+        Raises:
+            KeyError: for a name that is no field of a row.
+        """
+        for name, value in figures.items():
+            self.value(name)
+            setattr(self, name, value)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every field by name, not copied: for what writes a file."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}

@@ -8,23 +8,17 @@ and for the JSON output, and are no columns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
 
-from suite.contract.columns import figure, seconds, text
+from suite.contract.columns import MEDIAN, RATIO, NamedFields, figure, seconds, text
 from suite.contract.records import FrontierProbe
 from suite.contract.warnings import Warning
 
-MEDIAN = ("order statistics, exact for the median, from 6 launches on; Student's t on logarithms "
-          "below.")
-RATIO = ("signed-rank test over blocks, exact under their random order, from 6 pairs on; "
-         "Student's t on logarithms below.")
 Samples = dict[str, list[float | None]]
 
 
 @dataclass(slots=True, kw_only=True)
-class Row:
+class Row(NamedFields):
     """A case in a run. Seconds and bytes; None where a figure does not exist.
 
     ``launch_step_s`` is the median step of each block, None where the launch failed, and
@@ -48,8 +42,7 @@ class Row:
     device: str = text("device", "cpu (one core is one device) or cuda.")
     devices: int = text("devices", "How many devices share the step.", default=0)
     dtype: str = text(
-        "dtype",
-        "Number format of the timed run: float32, tf32 or bf16; proven in float32 first."
+        "dtype", "Number format of the timed run: float32, tf32 or bf16; proven in float32 first."
     )
     mode: str = text("mode", "eager or compiled.")
     global_batch: int = text("global batch", "Samples a step, over all devices.", default=0)
@@ -60,21 +53,17 @@ class Row:
         "Median over launches of the median of steps; a step is as long as its slowest rank's."
     )
     step_time_ci_low_s: float | None = seconds(
-        "step time, low",
-        f"95 % interval over launches: {MEDIAN}"
+        "step time, low", f"95 % interval over launches: {MEDIAN}"
     )
     step_time_ci_high_s: float | None = seconds(
-        "step time, high",
-        f"95 % interval over launches: {MEDIAN}"
+        "step time, high", f"95 % interval over launches: {MEDIAN}"
     )
     time_s: float | None = seconds("time", "Wall time of a launch's measured steps.")
     throughput_samples_s: float | None = figure(
-        "1/s", "samples/s", "higher", "rate",
-        "Samples of all measured steps over their total time."
+        "1/s", "samples/s", "higher", "rate", "Samples of all measured steps over their total time."
     )
     throughput_tokens_s: float | None = figure(
-        "1/s", "tokens/s", "higher", "rate",
-        "Tokens of all measured steps over their total time."
+        "1/s", "tokens/s", "higher", "rate", "Tokens of all measured steps over their total time."
     )
     speedup: float | None = figure(
         "", "speedup", "higher", "times",
@@ -82,24 +71,19 @@ class Row:
         "block: Hodges-Lehmann estimate of the ratio."
     )
     speedup_ci_low: float | None = figure(
-        "", "speedup, low", "higher", "times",
-        f"95 % interval: {RATIO}"
+        "", "speedup, low", "higher", "times", f"95 % interval: {RATIO}"
     )
     speedup_ci_high: float | None = figure(
-        "", "speedup, high", "higher", "times",
-        f"95 % interval: {RATIO}"
+        "", "speedup, high", "higher", "times", f"95 % interval: {RATIO}"
     )
     efficiency: float | None = figure(
-        "", "efficiency", "higher", "percent",
-        "Speedup over devices."
+        "", "efficiency", "higher", "percent", "Speedup over devices."
     )
     t_comm_s: float | None = seconds(
-        "T_comm",
-        "Union of a device's communication intervals in a step, mean over devices."
+        "T_comm", "Union of a device's communication intervals in a step, mean over devices."
     )
     t_comm_exposed_s: float | None = seconds(
-        "T_comm exposed",
-        "The part of T_comm during which the device's compute clock stands still."
+        "T_comm exposed", "The part of T_comm during which the device's compute clock stands still."
     )
     t_comm_wait_s: float | None = seconds(
         "T_comm wait",
@@ -123,8 +107,7 @@ class Row:
         "alpha·B·N; of hops over devices, since each is in flight for its receiver alone.", ""
     )
     load_balance: float | None = figure(
-        "", "L", "lower", "ratio",
-        "max(T_i) / avg(T_i) of busy compute time."
+        "", "L", "lower", "ratio", "max(T_i) / avg(T_i) of busy compute time."
     )
     compute_max_s: float | None = seconds("max T_i", "Busy compute time of the busiest device.")
     compute_avg_s: float | None = seconds("avg T_i", "Busy compute time, mean over devices.")
@@ -134,8 +117,7 @@ class Row:
         " probes.", from_ranks="largest"
     )
     flops_per_s: float | None = figure(
-        "1/s", "model FLOP/s", "higher", "rate",
-        "FLOPs by the workload's formula over time."
+        "1/s", "model FLOP/s", "higher", "rate", "FLOPs by the workload's formula over time."
     )
     mfu: float | None = figure(
         "", "MFU", "higher", "percent",
@@ -147,8 +129,7 @@ class Row:
         "Step time with probes over clean step time, minus one."
     )
     noise_cv: float | None = figure(
-        "", "noise", "lower", "percent",
-        "Deviation of steps over their mean."
+        "", "noise", "lower", "percent", "Deviation of steps over their mean."
     )
     parity: str = text("parity", "ok, reference, failed or skipped.")
     parity_error: float | None = figure(
@@ -156,13 +137,11 @@ class Row:
         "Largest difference from the reference, as a share of its gate."
     )
     warnings: list[Warning] = text(
-        "warnings",
-        "What to doubt, and what to do about it.", default=list
+        "warnings", "What to doubt, and what to do about it.", default=list
     )
     t_comm_all_reduce_s: float | None = seconds("T_comm all-reduce", "T_comm of all-reduces alone.")
     t_comm_all_gather_s: float | None = seconds(
-        "T_comm all-gather",
-        "T_comm of all-gathers, reduce-scatters and broadcasts alone."
+        "T_comm all-gather", "T_comm of all-gathers, reduce-scatters and broadcasts alone."
     )
     t_comm_send_recv_s: float | None = seconds("T_comm point-to-point", "T_comm of hops alone.")
     comm_bytes_logical: float | None = figure(
@@ -210,8 +189,7 @@ class Row:
         " the ledger forbids it; empty without an interval."
     )
     stopped: str = text(
-        "stopped by",
-        "precision, budget or repeats: why no more launches were made."
+        "stopped by", "precision, budget or repeats: why no more launches were made."
     )
     contention: float | None = figure(
         "", "contention", "lower", "times",
@@ -219,8 +197,7 @@ class Row:
     )
     comm_verdict: str = text("is this normal?", "T_comm transfer against the link's prediction.")
     ledger: dict[str, str] = text(
-        "ledger",
-        "Fairness ledger as JSON: rows that differ in it are not compared.", default=dict
+        "ledger", "Fairness ledger as JSON: rows that differ in it are not compared.", default=dict
     )
     mesh: str = text("mesh", "Devices along each axis of a combined strategy.")
     accumulate: int = text(
@@ -245,8 +222,7 @@ class Row:
         "Smallest global batch that was tried and did not fit."
     )
     failed_batch_reason: str = text(
-        "why it failed",
-        "oom, timeout or failed, and the reason in words."
+        "why it failed", "oom, timeout or failed, and the reason in words."
     )
     memory_limit_bytes: int | None = figure(
         "B", "memory limit", "", "bytes",
@@ -280,31 +256,6 @@ class Row:
     device_compute_s: list[float] = field(default_factory=list)
     clocked_step_s: float | None = None
     frontier: list[FrontierProbe] = field(default_factory=list)
-
-    def value(self, name: str) -> Any:
-        """The field of that name, for code to which the name is data.
-
-        Raises:
-            KeyError: for a name that is no field of a row.
-        """
-        if name not in self.__dataclass_fields__:
-            raise KeyError(f"a row has no {name!r}")
-        return getattr(self, name)
-
-    def put(self, figures: Mapping[str, Any]) -> None:
-        """Sets the fields of those names.
-
-        Raises:
-            KeyError: for a name that is no field of a row.
-        """
-        for name, value in figures.items():
-            if name not in self.__dataclass_fields__:
-                raise KeyError(f"a row has no {name!r}")
-            setattr(self, name, value)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Every field by name, not copied: for what writes a file."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @property
     def timed(self) -> bool:
