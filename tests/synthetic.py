@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.config.options import RunConfig
+from suite.config.model import RunConfig
 from suite.contract.case import Case
 from suite.contract.row import Row
 from suite.launch.group import LaunchRequest, Outcome

@@ -1,125 +1,94 @@
-"""``python -m suite``: options in, exit code out. Heavy imports wait until a command needs them."""
+"""``python -m suite``: which command there is, and with which exit code it ends."""
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from suite.cli.completion import complete_runs, completer
+from suite.cli.parameters import (
+    File,
+    Json,
+    Out,
+    PrintJson,
+    Quiet,
+    Run,
+    given_options,
+    shape_of,
+    split,
+    with_options,
+)
+from suite.config.model import LinkConfig, RunConfig
 from suite.contract.errors import UsageError
 
+CLOSED_PIPE = 128 + 13  # as a shell reports SIGPIPE
+
+
+class Commands(TyperGroup):
+    """Commands that end quietly when the reader of their output has gone, as ``head`` does."""
+
+    def invoke(self, context: typer.Context) -> Any:  # type: ignore[override]
+        """Runs the command that was named."""
+        try:
+            return super().invoke(context)
+        except BrokenPipeError:
+            # Whatever is still buffered has nowhere to go.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(CLOSED_PIPE)
+
+
 app = typer.Typer(
-    no_args_is_help=True, pretty_exceptions_enable=False,
+    cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False,
     help="Which framework, and which way of splitting training, is fastest on these devices?",
 )
 
 
-def _texts(what: str) -> Any:
-    return typer.Option(help="comma-separated or repeated", autocompletion=completer(what))
+class Settings:
+    """Set once, before a command starts."""
+
+    debug = False
 
 
-Run = Annotated[Path, typer.Argument(help="run folder", autocompletion=complete_runs)]
-File = Annotated[Path | None, typer.Option(dir_okay=False)]
-Quiet = Annotated[bool, typer.Option("--quiet", help="only the answer and the path")]
-Json = Annotated[bool, typer.Option("--json", help="rows as JSON on standard output")]
+# A command's own module is imported when it is called: --help loads none of them.
 
 
 @app.command()
+@with_options(RunConfig, after="config")
 def run(
     context: typer.Context,
-    preset: Annotated[str, typer.Option(autocompletion=completer("preset"))] = "quick",
-    config: Annotated[Path | None, typer.Option(help="TOML file of the same options")] = None,
-    framework: Annotated[list[str] | None, _texts("framework")] = None,
-    strategy: Annotated[list[str] | None, _texts("strategy")] = None,
-    variant: Annotated[
-        list[str] | None,
-        typer.Option(help="of data: default, fsdp, fp16, bf16, multi_worker; "
-                          "of inter_layer: gpipe, 1f1b, naive, interleaved",
-                     autocompletion=completer("variant")),
+    preset: Annotated[
+        str, typer.Option(autocompletion=completer("preset"), envvar="SUITE_PRESET",
+                          show_envvar=False)
+    ] = "quick",
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file of the same options", envvar="SUITE_CONFIG",
+                                  show_envvar=False)
     ] = None,
-    workload: Annotated[list[str] | None, _texts("workload")] = None,
-    size: Annotated[str | None, typer.Option(autocompletion=completer("size"))] = None,
-    data: Annotated[str | None, typer.Option(help="real, synthetic or FILE.npz")] = None,
-    mesh: Annotated[
-        list[str] | None,
-        typer.Option(help="axes of a combined strategy: data=2,intra_layer=2; repeated"),
-    ] = None,
-    batch: Annotated[int | None, typer.Option(help="samples a step, over all devices")] = None,
-    devices: Annotated[
-        list[str] | None, typer.Option(help="how many share a step: 2, or a list: 2,4,8")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or auto")] = None,
-    dtype: Annotated[list[str] | None, _texts("dtype")] = None,
-    mode: Annotated[list[str] | None, _texts("mode")] = None,
-    oversubscribe: Annotated[
-        bool, typer.Option("--oversubscribe", help="let ranks share a GPU, over gloo")
-    ] = False,
-    accumulate: Annotated[
-        list[str] | None, typer.Option(help="micro-batches a device adds up before an update")
-    ] = None,
-    steps: int | None = None,
-    warmup: Annotated[int | None, typer.Option(help="most steps before measuring")] = None,
-    repeats: Annotated[int | None, typer.Option(help="launches a case, at most")] = None,
-    precision: Annotated[str | None, typer.Option(help="half-width to stop at: 3%")] = None,
-    budget: Annotated[str | None, typer.Option(help="time for all blocks: 90s, 20m, 1.5h")] = None,
-    probes: Annotated[int | None, typer.Option(help="launches of a case with probes")] = None,
-    probe_steps: Annotated[int | None, typer.Option(help="steps of each probing pass")] = None,
-    timeline: Annotated[bool, typer.Option("--timeline", help="keep a profiler's trace")] = False,
-    seed: int | None = None,
-    timeout: Annotated[float | None, typer.Option(help="seconds a launch may take")] = None,
-    python: Annotated[list[str] | None, typer.Option(help="FRAMEWORK=INTERPRETER")] = None,
-    link: Annotated[
-        bool | None, typer.Option(help="sweep the links first, so that T_comm has a prediction")
-    ] = None,
-    find_max_batch: Annotated[
-        bool, typer.Option("--find-max-batch", help="then search each cell's largest batch")
-    ] = False,
-    memory_limit: Annotated[
-        str | None, typer.Option(help="a device's, in that search: 512MiB, 2GiB")
-    ] = None,
-    batch_resolution: Annotated[
-        str | None, typer.Option(help="where that search ends: 5%")
-    ] = None,
-    device_speeds: Annotated[
-        str | None, typer.Option(help="plan shares by them: 1,0.5 or measured")
-    ] = None,
-    out: Path = Path("results"),
+    out: Out = Path("results"),
     resume: Annotated[
         Path | None, typer.Option(help="go on with this run", autocompletion=complete_runs)
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the matrix only")] = False,
     quiet: Quiet = False,
     json: Json = False,
+    **options: Any,
 ) -> None:
     """Run the matrix, print the comparison table, write the run folder."""
-    from suite.cli.commands import resume_matrix, run_matrix
+    from suite.cli.run import resume_matrix, run_matrix
 
-    options: dict[str, Any] = {
-        "framework": _split(framework), "strategy": _split(strategy), "variant": _split(variant),
-        "workload": _split(workload), "size": size, "data": data, "batch": batch,
-        "mesh": mesh, "devices": _split(devices), "device": device, "dtype": _split(dtype),
-        "mode": _split(mode), "oversubscribe": oversubscribe or None,
-        "accumulate": _split(accumulate), "steps": steps, "warmup": warmup, "repeats": repeats,
-        "precision": precision, "budget": budget, "probes": probes,
-        "probe_steps": probe_steps, "timeline": timeline or None, "seed": seed,
-        "timeout": timeout, "python": _pairs(python), "link": link,
-        "find_max_batch": find_max_batch or None, "memory_limit": memory_limit,
-        "batch_resolution": batch_resolution, "device_speeds": device_speeds,
-    }
+    given, shape = given_options(RunConfig, options), shape_of(quiet, json)
     if resume:
         _refuse_beside_resume(context)
-        raise typer.Exit(resume_matrix(resume, options, _shape(quiet, json)))
-    raise typer.Exit(run_matrix(preset, config, options, out, _shape(quiet, json), dry_run))
-
-
-def _shape(quiet: bool, json: bool) -> Literal["table", "quiet", "json"]:
-    return "json" if json else "quiet" if quiet else "table"
+        raise typer.Exit(resume_matrix(resume, given, shape))
+    raise typer.Exit(run_matrix(preset, config, given, out, shape, dry=dry_run))
 
 
 def _refuse_beside_resume(context: typer.Context) -> None:
@@ -144,7 +113,7 @@ def report(
     """Render a run folder again, also one of an older version."""
     from suite.cli.report import report as render
 
-    shape = _shape(quiet, json)
+    shape = shape_of(quiet, json)
     raise typer.Exit(render(run, from_records, export_pytest_benchmark, shape))
 
 
@@ -166,7 +135,7 @@ def compare(
     each_alone: Annotated[
         bool, typer.Option("--each-alone", help="95 % for each verdict, not for all together")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    json: PrintJson = False,
     markdown: File = None,
     html: File = None,
 ) -> None:
@@ -175,14 +144,13 @@ def compare(
     from suite.cli.compare import compare as compare_paths
 
     outputs = Outputs(json, markdown, html)
-    code = compare_paths(runs, _split(metric), _split(fail_on), each_alone, outputs)
-    raise typer.Exit(code)
+    raise typer.Exit(compare_paths(runs, split(metric), split(fail_on), each_alone, outputs))
 
 
 @app.command()
 def history(
     folder: Annotated[Path, typer.Argument(help="folder of run folders")] = Path("results"),
-    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    json: PrintJson = False,
     html: File = None,
 ) -> None:
     """Show each case over the runs of a folder, and where its level changed."""
@@ -191,66 +159,29 @@ def history(
     raise typer.Exit(show(folder, json, html))
 
 
-@app.command("link")
-def link_(
-    framework: Annotated[list[str] | None, _texts("framework")] = None,
-    collective: Annotated[list[str] | None, _texts("collective")] = None,
-    devices: int | None = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or auto")] = None,
-    bytes_min: Annotated[str | None, typer.Option(help="smallest payload, for example 4")] = None,
-    bytes_max: Annotated[str | None, typer.Option(help="largest payload: 16MiB")] = None,
-    repetitions: Annotated[int | None, typer.Option(help="at most, of every size")] = None,
-    timeout: Annotated[float | None, typer.Option(help="seconds a sweep may take")] = None,
-    python: Annotated[list[str] | None, typer.Option(help="FRAMEWORK=INTERPRETER")] = None,
-    interface: Annotated[str | None, typer.Option(help="network interface of gloo")] = None,
-    out: Path = Path("results"),
-) -> None:
+@app.command()
+@with_options(LinkConfig, after="out")
+def link(out: Out = Path("results"), **options: Any) -> None:
     """Measure the links between devices: alpha, latency, bandwidth, and where they hold."""
     from suite.cli.link import sweep_links
 
-    options: dict[str, Any] = {
-        "framework": _split(framework), "collective": _split(collective), "devices": devices,
-        "device": device, "bytes_min": bytes_min, "bytes_max": bytes_max,
-        "repetitions": repetitions, "timeout": timeout, "python": _pairs(python),
-        "interface": interface,
-    }
-    raise typer.Exit(sweep_links(options, out))
+    raise typer.Exit(sweep_links(given_options(LinkConfig, options), out))
 
 
 @app.command("list")
 def list_() -> None:
     """Frameworks, strategies, workloads and presets, and what is missing here."""
-    from suite.cli.commands import list_everything
+    from suite.cli.listing import list_everything
 
     list_everything()
 
 
 @app.command()
-def doctor(json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
+def doctor(json: PrintJson = False) -> None:
     """Check machine, frameworks, transports and devices, with a fix for what is missing."""
     from suite.cli.doctor import diagnose
 
     raise typer.Exit(diagnose(json))
-
-
-def _split(values: list[str] | None) -> list[str]:
-    """Names of a list; one that is given and empty is a mistake, such as an unset variable."""
-    parts = [part.strip() for value in values or [] for part in value.split(",") if part.strip()]
-    if values and not parts:
-        fix = "name one or more, or leave the option out"
-        raise UsageError("a list option", ",".join(values), "comma-separated names", fix)
-    return parts
-
-
-def _pairs(values: list[str] | None) -> dict[str, str]:
-    pairs = {}
-    for value in values or []:
-        name, found, path = value.partition("=")
-        if not found or not Path(path).exists():
-            fix = "for example --python horovod=/opt/hvd/bin/python"
-            raise UsageError("--python", value, "FRAMEWORK=existing interpreter", fix)
-        pairs[name] = path
-    return pairs
 
 
 @app.callback()
@@ -261,16 +192,12 @@ def common(
     Settings.debug = debug
 
 
-class Settings:
-    """Set once, before a command starts."""
-
-    debug = False
-
-
 def main() -> None:
-    """Exit codes: 0, 1, 2, 3, 4 as documented, 130 when interrupted."""
-    # A batch system ends a job with SIGTERM: leave as on Ctrl-C, with the workers ended.
-    signal.signal(signal.SIGTERM, _interrupt)
+    """Exit codes: 0, 1, 2, 3, 4 as documented, 130 when interrupted, 141 for a closed pipe."""
+    _bend_output()
+    # A batch system ends a job with SIGTERM, a closed terminal with SIGHUP: leave as on Ctrl-C.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     try:
         app(prog_name=_program())
     except UsageError as error:
@@ -279,6 +206,13 @@ def main() -> None:
         _end("interrupted", 130)
     except Exception as error:
         _end(f"error: {type(error).__name__}: {error} (--debug shows where)", 1)
+
+
+def _bend_output() -> None:
+    """A terminal that lacks a character shows a replacement instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _program() -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from suite.analysis.comparison import COMPARED, compare_runs, regressions
 from suite.cli.console import printer
-from suite.config.options import parse_share
+from suite.config.values import parse_share
 from suite.contract.errors import UsageError
 from suite.contract.row import Row
 from suite.report import compared

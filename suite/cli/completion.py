@@ -19,7 +19,8 @@ def completer(what: str) -> Callable[[str], list[str]]:
 def names(what: str) -> list[str]:
     """Every name a user may give for ``what``."""
     from suite.analysis.comparison import COMPARED
-    from suite.config.options import DEFAULT, PRESETS, variant_names
+    from suite.config.matrix import DEFAULT, variant_names
+    from suite.config.resolution import PRESETS
     from suite.contract.case import DTYPES, MODES
     from suite.contract.plugins import named
     from suite.contract.registry import engines

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -64,8 +64,10 @@ def live(console: Console) -> Iterator[Callable[[Progress], None]]:
         def show(event: Progress) -> None:
             left = "" if event.left_s is None else f"about {duration(event.left_s)} left"
             if not console.is_terminal and not console.quiet:
-                print(f"[{event.done}/{event.total}] {event.text} {left}".rstrip(),
-                      file=sys.stderr, flush=True)
+                # Nobody may be left to read it; the run goes on.
+                with suppress(OSError):
+                    print(f"[{event.done}/{event.total}] {event.text} {left}".rstrip(),
+                          file=sys.stderr, flush=True)
             bar.update(
                 task, description=event.text, completed=event.done, total=event.total, left=left
             )

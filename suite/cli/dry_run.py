@@ -12,9 +12,10 @@ from rich.table import Table
 
 from suite.analysis.doubts import FEW_LAUNCHES
 from suite.cli.console import duration, printer
-from suite.config.options import RunConfig
+from suite.config.model import RunConfig
 from suite.contract.case import Case
 from suite.measure.availability import unsupported_reason
+from suite.runfolder.files import check_out
 from suite.runfolder.samples import FILE, SampleStore, open_read_only
 
 RUNS_LOOKED_AT = 50
@@ -23,7 +24,8 @@ WHERE case_id = ? AND json_extract(content, '$.outcome.status') = 'ok'"""
 
 
 def show_plan(config: RunConfig, cases: list[Case], out: Path) -> int:
-    """Prints a line a case and the sum; always 0, since nothing is run."""
+    """Prints a line for each case and the sum; always 0, since nothing is run."""
+    check_out(out)
     known = earlier_seconds(cases, out)
     table = Table("case", "launches", "seconds a launch", "as in", "why not")
     for case in cases:
@@ -80,12 +82,12 @@ def earlier_seconds(cases: list[Case], out: Path) -> dict[str, tuple[float, str]
 
 
 def _settings_of_run(file: Path) -> dict[str, dict[str, Any]]:
+    """Case id -> settings; empty for a run that another release wrote in a way not known here."""
     try:
-        entries = json.loads(file.read_text()).get("cases", [])
-    except ValueError:
+        entries = json.loads(file.read_text(encoding="utf-8")).get("cases", [])
+        cases = [Case.stored(entry["case"]) for entry in entries]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
-    # Through Case: fields that an older run did not write have their defaults.
-    cases = [Case(**entry["case"]) for entry in entries]
     return {case.case_id: _settings(asdict(case)) for case in cases}
 
 

@@ -5,22 +5,17 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 
 from suite.analysis.link_fit import LinkFit
 from suite.cli.console import live, printer
-from suite.config.options import (
-    Interpreters,
-    choose_device,
-    known,
-    parse_bytes,
-    validate,
-)
-from suite.contract import registry
+from suite.config.matrix import choose_device, known
+from suite.config.model import LinkConfig
+from suite.config.validation import from_environment, validate
 from suite.contract.case import SCHEMA_VERSION
 from suite.contract.errors import UsageError
 from suite.contract.registry import engines, traits_of
@@ -34,32 +29,14 @@ from suite.runfolder import files
 SECONDS_A_COLLECTIVE = 4.0
 
 
-class LinkConfig(BaseModel):
-    """What to sweep. Payloads are bytes, or end in KiB, MiB or GiB."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    framework: list[str] = Field(default_factory=lambda: list(registry.own()), min_length=1)
-    collective: list[str] = Field(default_factory=lambda: list(COLLECTIVES), min_length=1)
-    devices: int = Field(default=2, ge=2)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    bytes_min: str = "4"
-    bytes_max: str = ""
-    repetitions: int = Field(default=30, ge=Sweep.FEWEST)
-    timeout: float = Field(default=120.0, gt=0)
-    python: Interpreters
-    interface: str = "lo"
-
-
 def sweep_links(options: dict[str, Any], out: Path) -> int:
     """Validates everything before the first file is written; returns the exit code."""
-    given = {key: value for key, value in options.items() if value not in (None, [], {})}
-    config = validate(LinkConfig, given)
+    config = validate(LinkConfig, from_environment(LinkConfig) | options)
     plans, refused = build_plans(config, devices.gpu_count())
     folder = files.create_run_folder(out, new_run_id())
     run = {
         "run_id": folder.name, "schema_version": SCHEMA_VERSION,
-        "environment": description.describe(), "configuration": config.model_dump(),
+        "environment": description.describe(), "configuration": asdict(config),
         "command_line": ["suite", *sys.argv[1:]], "state": "running",
     }
     files.write_json(folder / "run.json", run)
@@ -121,16 +98,8 @@ def _range(config: LinkConfig, device: str) -> tuple[int, int]:
     if config.interface not in {name for _, name in socket.if_nameindex()}:
         names = ", ".join(name for _, name in socket.if_nameindex())
         raise UsageError("--interface", config.interface, f"one of {names}", "pick one of these")
-    low = _bytes("--bytes-min", config.bytes_min)
-    high = _bytes("--bytes-max", config.bytes_max) if config.bytes_max else LARGEST_BYTES[device]
+    low, high = config.bytes_min, config.bytes_max or LARGEST_BYTES[device]
     if low >= high:
         expected = f"more than --bytes-min, {low}"
         raise UsageError("--bytes-max", high, expected, "widen the range")
     return low, high
-
-
-def _bytes(option: str, text: str) -> int:
-    try:
-        return parse_bytes(text)
-    except ValueError as error:
-        raise UsageError(option, text, str(error), "correct it") from None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from suite.contract.registry import label, traits_of
 from suite.contract.splits.batches import statistics_groups
@@ -158,11 +160,22 @@ class Case:
         return f"{self.workload_id}{parts}"
 
     def write(self, path: Path) -> None:
-        path.write_text(json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1))
+        """Writes the case as JSON, for the workers."""
+        content = {"schema_version": SCHEMA_VERSION, **asdict(self)}
+        path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+    @classmethod
+    def stored(cls, values: Mapping[str, Any]) -> Case:
+        """A case that another release may have written.
+
+        Fields that are not known here are left out; fields that are missing keep their defaults.
+        """
+        known = {one.name for one in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
 
     @classmethod
     def read(cls, path: Path) -> Case:
-        fields = json.loads(path.read_text())
+        fields = json.loads(path.read_text(encoding="utf-8"))
         fields.pop("schema_version")
         return cls(**fields)  # fields an older version did not write keep their defaults
 

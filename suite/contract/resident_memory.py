@@ -16,7 +16,7 @@ def reset_peak_resident() -> None:
     https://docs.kernel.org/filesystems/proc.html, ``/proc/PID/clear_refs``
     """
     with suppress(OSError):
-        CLEAR.write_text("5")
+        CLEAR.write_text("5", encoding="utf-8")
 
 
 def peak_resident_bytes() -> int:
@@ -26,7 +26,7 @@ def peak_resident_bytes() -> int:
     the harness, which it was forked from, had held before it.
     """
     if STATUS.exists():
-        found = re.search(r"VmHWM:\s*(\d+) kB", STATUS.read_text())
+        found = re.search(r"VmHWM:\s*(\d+) kB", STATUS.read_text(encoding="utf-8"))
         if found:
             return int(found[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from suite.config.options import RunConfig
+from suite.config.model import RunConfig
 from suite.contract.case import Case
 from suite.launch.group import TRAIN, Guard, Launcher, LaunchRequest, Outcome, launch
 from suite.launch.inputs import load_data

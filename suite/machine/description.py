@@ -38,7 +38,7 @@ def describe() -> dict[str, Any]:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo") as stream:  # noqa: PTH123
+        with open("/proc/cpuinfo", encoding="utf-8") as stream:  # noqa: PTH123
             return next(line.split(":", 1)[1].strip() for line in stream if "model name" in line)
     except (OSError, StopIteration):
         return platform.processor()

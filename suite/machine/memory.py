@@ -33,7 +33,7 @@ def _rooms(own: Path, mounted: Path) -> Iterator[int]:
     Inside a container the mount shows the container's group as its root; files that the kernel can
     drop at once do not count as used.
     """
-    for line in own.read_text().splitlines() if own.exists() else ():
+    for line in own.read_text(encoding="utf-8").splitlines() if own.exists() else ():
         _, controllers, path = line.split(":", 2)
         names = ("memory.max", "memory.current", "inactive_file")
         root = mounted

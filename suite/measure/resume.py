@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from suite.analysis.memory_frontier import FAILED as FAILED_PROBE
-from suite.config.options import RunConfig, validate
+from suite.config.model import RunConfig
+from suite.config.resolution import given
+from suite.config.validation import validate
 from suite.contract.case import SCHEMA_VERSION
 from suite.contract.errors import UsageError
 from suite.machine import description
@@ -47,10 +50,9 @@ def reopen(folder: Path, options: dict[str, Any]) -> tuple[RunConfig, StoredRun]
 
 
 def _refuse_other_options(config: RunConfig, options: dict[str, Any]) -> None:
-    given = {key: value for key, value in options.items() if value not in (None, [], {})}
-    before = config.model_dump()
-    asked = validate(RunConfig, before | given).model_dump()
-    for key in given:
+    before = asdict(config)
+    asked = asdict(validate(RunConfig, before | options))
+    for key in given(options):
         if asked[key] != before[key]:
             fix = "drop the option, or start a new run"
             expected = f"{before[key]!r}, as the run was started with"

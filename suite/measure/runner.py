@@ -19,11 +19,13 @@ from suite.analysis.memory_frontier import FAILED
 from suite.analysis.parity import Evidence, Verdict
 from suite.analysis.rows import CaseResult, build_rows
 from suite.analysis.traced import reduce_launch
-from suite.config.options import RunConfig
+from suite.config.model import RunConfig
 from suite.contract.case import SCHEMA_VERSION, Case
 from suite.contract.files import TableRow
 from suite.contract.records import read_records
+from suite.contract.registry import traits_of
 from suite.contract.row import Row
+from suite.launch.environment import dropped_variables
 from suite.launch.group import Launcher, launch
 from suite.launch.starter import Starter
 from suite.machine import calibration, description
@@ -81,11 +83,12 @@ class Runner:
             "run_id": folder.name,
             "schema_version": SCHEMA_VERSION,
             "environment": description.describe(),
-            "configuration": config.model_dump(),
+            "configuration": asdict(config),
             "command_line": ["suite", *(command_line or sys.argv[1:])],
             "started": files.utc_now(),
             "state": "running",
             "plan": [],
+            "dropped_environment": dropped_variables(map(traits_of, config.framework)),
         }
         if earlier:
             self._restore(earlier)

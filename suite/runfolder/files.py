@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -25,6 +26,13 @@ from suite.contract.records import FrontierProbe, Launch
 from suite.contract.row import Row
 from suite.contract.warnings import flatten
 from suite.runfolder.samples import SampleStore, StepRow, StoredLaunch, step_rows
+
+
+def check_out(out: Path) -> None:
+    """Raises :class:`UsageError` where run folders cannot be made; makes nothing."""
+    existing = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise UsageError("--out", str(out), "a writable folder", f"{existing} is none")
 
 
 def create_run_folder(out: Path, run_id: str) -> Path:
@@ -91,7 +99,7 @@ def write_table(path: Path, columns: list[str], rows: Sequence[TableRow]) -> Non
 
 def append_steps(path: Path, rows: Iterable[StepRow]) -> int:
     """Adds rows to steps.csv, with its head where it is new; returns its size in bytes."""
-    with path.open("a", newline="") as stream:
+    with path.open("a", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         if stream.tell() == 0:
             writer.writerow(STEP_COLUMNS)

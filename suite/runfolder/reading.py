@@ -90,7 +90,7 @@ def _id_on_disk(run: dict[str, Any], case: Case) -> str:
 def read_json(path: Path, what: str) -> dict[str, Any]:
     """The object in a file; raises :class:`UsageError`."""
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         reason = error.strerror or str(error)
         fix = f"name a folder under results/ ({reason})"
@@ -121,7 +121,7 @@ def _results(folder: Path, run: dict[str, Any]) -> list[CaseResult]:
     if "cases" in run:
         known = {one.name for one in fields(CaseResult)} - {"case"}
         return [
-            CaseResult(_case(entry["case"]), **{k: v for k, v in entry.items() if k in known})
+            CaseResult(Case.stored(entry["case"]), **{k: v for k, v in entry.items() if k in known})
             for entry in run["cases"]
         ]
     cores = run["environment"].get("cores", 0)
@@ -132,25 +132,19 @@ def _results(folder: Path, run: dict[str, Any]) -> list[CaseResult]:
     return found
 
 
-def _case(values: dict[str, Any]) -> Case:
-    """Fields of other versions are left out; those they lacked keep their defaults."""
-    known = {one.name for one in fields(Case)}
-    return Case(**{name: value for name, value in values.items() if name in known})
-
-
 def _cases_on_disk(folder: Path) -> Iterator[Case]:
     order = {row["case_id"]: index for index, row in enumerate(_table(folder / "results.csv"))}
     names = [path.name for path in (folder / "cases").glob("*") if path.is_dir()]
     for name in sorted(names, key=lambda one: (order.get(one, len(order)), one)):
         files = sorted((folder / "cases" / name).glob("**/case.json"))
         if files and not name.startswith(("reference.", "link.", PROOF)):
-            yield _case(read_json(files[0], "case"))
+            yield Case.stored(read_json(files[0], "case"))
 
 
 def _table(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
-    with path.open(newline="") as stream:
+    with path.open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from suite.analysis.rows import step_seconds
 from suite.analysis.statistics import ratio_interval
 from suite.analysis.verdict import Comparison, compare_cases
-from suite.config.options import resolve
+from suite.config.resolution import resolve
 from suite.contract.case import Case
 from suite.contract.records import read_records
 from suite.launch.group import LaunchRequest, Outcome, launch

@@ -11,7 +11,7 @@ import pytest
 from adapters import horovod, pytorch, tensorflow
 from adapters.pytorch import build as torch_build
 from scripts.build_horovod import flags
-from suite.config.options import resolve
+from suite.config.resolution import resolve
 from suite.contract import packages
 from suite.contract.case import Case
 from suite.machine.software import interpreters

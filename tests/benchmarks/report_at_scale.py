@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from suite.analysis.traced import Reduced
-from suite.config.options import RunConfig
+from suite.config.model import RunConfig
 from suite.contract.case import SCHEMA_VERSION, Case
 from suite.contract.records import RankRecord
 from suite.machine import description
@@ -64,7 +64,7 @@ def generate(folder: Path, cases: int, steps: int) -> None:
              "seconds": 1.0, "steal_share": 0.0, "load": 0.0, "frequency_mhz": None, "gpus": []}
     files.write_json(folder / "run.json", {
         "run_id": folder.name, "schema_version": SCHEMA_VERSION, "cases": entries,
-        "environment": description.describe(), "configuration": RunConfig().model_dump(),
+        "environment": description.describe(), "configuration": asdict(RunConfig()),
         "plan": [],
         "blocks": [block | {"block": number} for number in range(LAUNCHES)], "state": "complete",
     })

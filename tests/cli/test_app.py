@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -185,11 +186,11 @@ def test_bad_usage_is_one_clear_line(tmp_path: Path, arguments: list[str], words
         ("stepz = 3", "'stepz', expected one of framework"),
         ('steps = "many"', "option steps: got 'many'"),
         ("steps = = 3", "valid TOML"),
-        ("\ufeff\udcff", "valid TOML"),
+        ("\ufeff\udcff", "UTF-8 text"),
         ("devices = []", "option devices"),
         ("devices = [2, 0]", "option devices: got 0"),
         ("[python]\nhorovod = 3", "option python.horovod: got 3"),
-        ('framework = "pytorch"', "option framework"),
+        ('framework = {a = "pytorch"}', "option framework"),
     ],
 )
 def test_bad_configuration(tmp_path: Path, text: str, words: str) -> None:
@@ -288,3 +289,70 @@ def test_an_interrupted_run_can_be_read(tmp_path: Path, number: signal.Signals) 
     assert json.loads((folder / "run.json").read_text())["state"] == "interrupted"
     mine = [p for p in psutil.process_iter(["cmdline"]) if str(folder) in str(p.info["cmdline"])]
     assert not mine
+
+
+def _run_with(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "suite", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False,
+                          env=os.environ | environment)
+
+
+def test_a_terminal_without_our_characters_still_shows_the_table() -> None:
+    for encoding in ("ascii", "latin-1"):
+        done = _run_with({"PYTHONIOENCODING": encoding}, "list")
+        assert done.returncode == 0 and "pytorch" in done.stdout, done.stderr
+
+
+def test_files_are_utf_8_whatever_the_locale(tmp_path: Path) -> None:
+    shutil.copytree(SAMPLE, tmp_path / "sample")
+    done = _run_with({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+                     "report", str(tmp_path / "sample"))
+    assert done.returncode == 0, done.stderr
+    assert "\u00b7" in (tmp_path / "sample" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_reader_that_goes_ends_a_command_as_tools_end(tmp_path: Path) -> None:
+    shutil.copytree(SAMPLE, tmp_path / "sample")
+    report = f"{sys.executable} -m suite report {tmp_path / 'sample'}"
+    command = f"{report} | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] in ("141", "0") and "rror" not in done.stderr, done
+
+
+def test_an_empty_folder_name_is_refused() -> None:
+    done = _suite("run", "--out", "", "--dry-run")
+    assert done.returncode == 2 and "--out" in done.stderr and "Fix:" in done.stderr
+
+
+def test_a_plan_refuses_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = suite_command("run", "--dry-run", "--out", str(tmp_path / "file" / "runs"))
+    assert done.returncode == 2 and "--out" in done.stderr and "writable folder" in done.stderr
+
+
+@pytest.mark.parametrize("content", [
+    "no json", "[]", '{"cases": 3}', '{"cases": [{"case": {"framework": "x"}}]}',
+    '{"cases": [{"case": {"of_a_later_release": 1}}]}', '{"cases": [{}]}',
+])
+def test_a_plan_passes_over_run_folders_of_other_releases(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text(content)
+    done = suite_command("run", "--dry-run", "--framework", "pytorch", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+
+
+def test_sighup_ends_a_run_in_order(tmp_path: Path) -> None:
+    """A closed terminal: what had finished stays, and the way to go on is said."""
+    command = [sys.executable, "-m", "tests.fake_harness", "run", "--workload", "mlp", "--size",
+               "tiny", "--data", "synthetic", "--strategy", "single,data", "--repeats", "30",
+               "--steps", "3", "--warmup", "20", "--no-link", "--out", str(tmp_path)]
+    harness = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("*/results.csv")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.0)
+    harness.send_signal(signal.SIGHUP)
+    _, error = harness.communicate(timeout=60)
+    assert harness.returncode == 130 and "--resume" in error, error
+    (run,) = tmp_path.glob("*/run.json")
+    assert json.loads(run.read_text())["state"] == "interrupted"

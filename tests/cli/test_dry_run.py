@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from suite.cli.dry_run import earlier_seconds, estimate
-from suite.config.options import RunConfig
+from suite.config.model import RunConfig
 from tests.command import suite_command
 from tests.synthetic import DATA, SINGLE, make_run
 

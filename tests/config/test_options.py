@@ -6,14 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from suite.config.options import (
-    REPEATS_OF_A_RULE,
-    build_matrix,
-    choose_device,
-    parse_duration,
-    parse_share,
-    resolve,
-)
+from suite.config.matrix import build_matrix, choose_device
+from suite.config.resolution import REPEATS_OF_A_RULE, resolve
+from suite.config.values import parse_duration, parse_share
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.machine.devices import visible_gpus

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from suite.config.options import build_matrix, resolve
+from suite.config.matrix import build_matrix
+from suite.config.resolution import resolve
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.splits.division import check_divides, division_problem

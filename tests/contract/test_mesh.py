@@ -16,7 +16,8 @@ from adapters.horovod.training.common import shared_by
 from suite.analysis.comm_model import model_columns
 from suite.analysis.communication import payloads
 from suite.analysis.link_fit import LinkFit
-from suite.config.options import build_matrix, resolve
+from suite.config.matrix import build_matrix
+from suite.config.resolution import resolve
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.records import CommEvent, RankRecord, StepTrace

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from suite.config.options import RunConfig, build_matrix
+from suite.config.matrix import build_matrix
+from suite.config.model import RunConfig
 from suite.contract import registry
 from suite.contract.errors import UsageError
 from suite.contract.manifests import manifest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from itertools import accumulate, combinations, pairwise, product
 from pathlib import Path
 
@@ -9,9 +10,12 @@ import numpy as np
 import pytest
 
 from suite.analysis.ledger import build_ledger
-from suite.cli import commands
-from suite.cli.commands import with_measured_speeds
-from suite.config.options import RunConfig, build_matrix, resolve
+from suite.cli import run as commands
+from suite.cli.run import with_measured_speeds
+from suite.config.matrix import build_matrix
+from suite.config.model import RunConfig
+from suite.config.resolution import resolve
+from suite.config.validation import validate
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.planned_loss import share_weighted
@@ -86,7 +90,7 @@ def test_weighted_shares_have_the_mean_of_the_batch() -> None:
 
 def _config(**options: object) -> RunConfig:
     base = {"framework": ["pytorch"], "workload": ["mlp"], "size": "tiny"}
-    return RunConfig.model_validate(base | {"device_speeds": "1,0.5"} | options)
+    return validate(RunConfig, base | {"device_speeds": "1,0.5"} | options)
 
 
 def test_the_matrix_is_planned_by_speed() -> None:
@@ -129,7 +133,7 @@ def test_measured_speeds_are_the_cores_rates(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(commands, "measure_cores", lambda cores: rates)
     config = with_measured_speeds(_config(device_speeds="measured", device="cpu"))
     assert build_matrix(config, 0)[1].device_speeds == (0.75, 1.0)
-    assert "--device-speeds 0.75,1.0" in shared_options(config.model_dump())
+    assert "--device-speeds 0.75,1.0" in shared_options(asdict(config))
     with pytest.raises(UsageError, match="a core for each CPU device"):
         with_measured_speeds(_config(device_speeds="measured", device="cpu", devices=[3]))
 

@@ -25,7 +25,9 @@ from suite.analysis.link_fit import (
     fit_links,
 )
 from suite.analysis.rows import CaseResult, build_rows
-from suite.cli.link import LinkConfig, build_plans, sweep_links
+from suite.cli.link import build_plans, sweep_links
+from suite.config.model import LinkConfig
+from suite.config.validation import validate
 from suite.contract import registry
 from suite.contract.adapter import CommEvent, RankRecord, StepTrace
 from suite.contract.case import Case
@@ -363,9 +365,9 @@ def test_what_a_framework_does_not_offer_is_a_row() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"bytes_max": "16mb"}, "--bytes-max"),
+        ({"bytes_max": "16 bananas"}, "option bytes_max"),
         ({"bytes_max": "2"}, "more than --bytes-min, 4"),
-        ({"bytes_min": "-4"}, "--bytes-min"),
+        ({"bytes_min": "-4"}, "option bytes_min"),
         ({"interface": "no0"}, "--interface"),
         ({"collective": ["all_to_all"]}, "'all_to_all', expected one of all_reduce"),
         ({"framework": ["jax"]}, "'jax', expected one of pytorch"),
@@ -374,14 +376,14 @@ def test_what_a_framework_does_not_offer_is_a_row() -> None:
 )
 def test_bad_options_say_what_and_how_to_mend_it(options: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match="Fix:") as error:
-        build_plans(LinkConfig(**options), 0)
+        build_plans(validate(LinkConfig, options), 0)
     assert words in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [(["--devices", "1"], "option devices"), (["--repetitions", "2"], "option repetitions"),
-     (["--timeout", "0"], "option timeout"), (["--bytes-max", "x"], "--bytes-max")],
+     (["--timeout", "0"], "option timeout"), (["--bytes-max", "x"], "option bytes_max")],
 )
 def test_bad_usage_is_one_line_and_writes_nothing(
     tmp_path: Path, arguments: list[str], words: str

@@ -15,7 +15,10 @@ import pytest
 from rich.console import Console
 
 from suite.analysis.memory_frontier import FrontierProbe, frontier_columns
-from suite.config.options import RunConfig, build_matrix, parse_bytes, resolve
+from suite.config.matrix import build_matrix
+from suite.config.model import RunConfig
+from suite.config.resolution import resolve
+from suite.config.values import parse_bytes
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.resident_memory import peak_resident_bytes
@@ -280,7 +283,7 @@ def test_a_batch_of_ones_own() -> None:
     assert {case.spec.global_batch for case in cases} == {96}
     assert {case.reference_id for case in cases} == {"mlp-tiny-batch96"}
     assert all("mlp-tiny-batch96" in case.case_id for case in cases)
-    own = build_matrix(config.model_copy(update={"batch": 64}), 0)
+    own = build_matrix(replace(config, batch=64), 0)
     assert own[0].case_id == "pytorch.single.mlp-tiny.cpu1"
     with pytest.raises(UsageError, match=r"divisor of the global batch 97.*--batch"):
-        build_matrix(config.model_copy(update={"batch": 97}), 0)
+        build_matrix(replace(config, batch=97), 0)

@@ -15,7 +15,7 @@ from adapters.pytorch import build as torch_build
 from adapters.tensorflow import build as tensorflow_build
 from suite.analysis.doubts import Conditions
 from suite.analysis.rows import build_rows
-from suite.config.options import RunConfig
+from suite.config.model import RunConfig
 from suite.contract.case import Case
 from suite.contract.metrics import COLUMNS
 from suite.launch.group import LaunchRequest, Outcome

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from suite.analysis.memory_frontier import frontier_columns
-from suite.config.options import RunConfig
+from suite.config.model import RunConfig
 from suite.contract.case import Case
 from suite.machine.software import installed_version
 from suite.measure.memory_frontier import find_frontiers

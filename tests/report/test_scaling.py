@@ -10,7 +10,10 @@ import pytest
 from rich.console import Console
 
 from suite.analysis.scaling import serial_share
-from suite.config.options import RunConfig, build_matrix, resolve, validate
+from suite.config.matrix import build_matrix
+from suite.config.model import RunConfig
+from suite.config.resolution import resolve
+from suite.config.validation import validate
 from suite.contract.errors import UsageError
 from suite.contract.row import Row
 from suite.contract.splits.division import division_problem

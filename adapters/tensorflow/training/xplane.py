@@ -193,7 +193,8 @@ def write_timeline(
         for pid, tid in sorted({(one["pid"], one["tid"]) for one in slices})
         for what, name in (("process", f"device {pid}"), ("thread", _row_name(tid)))
     ]
-    path.write_text(json.dumps({"traceEvents": labels + slices, "displayTimeUnit": "ms"}))
+    content = {"traceEvents": labels + slices, "displayTimeUnit": "ms"}
+    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def _row_name(row: int) -> str:

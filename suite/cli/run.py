@@ -1,34 +1,25 @@
-"""What each command does, once its options are parsed."""
+"""``python -m suite run``: from options to a run folder and an exit code."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from suite.analysis.link_fit import LinkFit
-from suite.cli.console import Shape, live, print_rows, printer
-from suite.config.options import (
-    DEFAULT,
-    MEASURED,
-    PRESETS,
-    RunConfig,
-    build_matrix,
-    choose_device,
-    resolve,
-)
+from suite.cli.console import Shape, live, print_rows
+from suite.config.matrix import build_matrix, choose_device
+from suite.config.model import RunConfig
+from suite.config.resolution import resolve
+from suite.config.values import MEASURED
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
-from suite.contract.plugins import named
-from suite.contract.registry import adapters, traits_of
-from suite.contract.splits.strategies import COMBINED, VARIANTS
-from suite.contract.workloads import GROUP, WORKLOADS, parameter_count, sizes_of
 from suite.launch.inputs import load_data
-from suite.machine import devices, software
+from suite.machine import devices
 from suite.machine.calibration import measure_cores, relative_speeds
 from suite.measure.links import LinkResults, measure_all, plans_for_run
 from suite.measure.memory_frontier import find_frontiers
@@ -63,7 +54,7 @@ def with_measured_speeds(config: RunConfig) -> RunConfig:
     if device != "cpu" or len(cores) < count:
         raise UsageError("--device-speeds", MEASURED, "a core for each CPU device",
                          "give them as numbers, such as 1,0.5")
-    return config.model_copy(update={"device_speeds": relative_speeds(measure_cores(cores))})
+    return replace(config, device_speeds=relative_speeds(measure_cores(cores)))
 
 
 def resume_matrix(folder: Path, options: dict[str, Any], shape: Shape = "table") -> int:
@@ -85,6 +76,7 @@ def _execute(
     interrupted = False
     with live(Console(stderr=True, quiet=shape == "quiet")) as show:
         runner = make(show)
+        _tell_dropped(runner.run.get("dropped_environment", []))
         try:
             if runner.config.link and not runner.run.get("links_measured"):
                 runner.keep_links(sweep_for_run(runner, show))
@@ -100,6 +92,13 @@ def _execute(
         print(f"interrupted: what had finished is in {folder}; {again}", file=sys.stderr)
         return 130
     return exit_code(rows)
+
+
+def _tell_dropped(names: list[str]) -> None:
+    """Says once which of the user's variables have no effect on what is measured."""
+    if names:
+        print(f"not passed on to the workers: {', '.join(names)} (SUITE_PASS_ENV=NAME,… passes "
+              "them on)", file=sys.stderr)
 
 
 def sweep_for_run(runner: Runner, show: Callable[[Progress], None]) -> list[LinkFit]:
@@ -119,31 +118,3 @@ def check_data(config: RunConfig, cases: list[Case]) -> None:
         return
     for spec in dict.fromkeys(case.spec for case in cases):
         load_data(spec, config.data, config.seed)
-
-
-def _state(framework: str) -> str:
-    own = software.interpreters([framework])
-    if own:
-        return f"in {own[framework]}"
-    version = software.installed_version(traits_of(framework).distributions)
-    return version or "not installed: run `make run`, or give --python"
-
-
-def list_everything() -> None:
-    console = printer()
-    frameworks = Table("framework", "engines", "here", title="Frameworks")
-    for name, adapter in adapters().items():
-        frameworks.add_row(name, ", ".join(adapter.traits.engines), adapter.problem or _state(name))
-    strategies = Table("strategy", "variants", title="Strategies")
-    for name, variants in (VARIANTS | COMBINED).items():
-        strategies.add_row(name, ", ".join(variant or DEFAULT for variant in variants))
-    workloads = Table("workload", "size", "parameters", "global batch", "data", title="Workloads")
-    for name in [*WORKLOADS, *named(GROUP)]:
-        for size, spec in sizes_of(name).items():
-            count = f"{parameter_count(spec):,}"
-            workloads.add_row(name, size, count, str(spec.global_batch), spec.dataset)
-    presets = Table("preset", "settings", title="Presets")
-    for name, settings in PRESETS.items():
-        presets.add_row(name, ", ".join(f"{key}={value}" for key, value in settings.items()))
-    for table in (frameworks, strategies, workloads, presets):
-        console.print(table)

@@ -1,0 +1,157 @@
+"""From a configuration to the cases of the matrix; what can never run is refused here."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from suite.config.model import RunConfig
+from suite.contract.case import Case
+from suite.contract.errors import UsageError
+from suite.contract.registry import adapters
+from suite.contract.splits.division import check_divides, division_problem
+from suite.contract.splits.mesh import balances, mesh_of, mesh_text, parse_mesh, parts_of
+from suite.contract.splits.strategies import COMBINED, STRATEGIES, VARIANTS
+from suite.contract.workloads import DEFAULT_SIZES, find_workload, sized_workload
+
+# What users call the variant of a strategy that has no name.
+DEFAULT = "default"
+
+
+def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
+    """Every case of the matrix; raises :class:`UsageError` for what can never run."""
+    # One kind for all numbers of devices: they share their bases.
+    device = choose_device(config.device, max(config.devices), gpus, config.oversubscribe)
+    # An adapter that cannot be loaded may be asked for: its rows say why it cannot.
+    offered = {name: adapter.traits.engines for name, adapter in adapters().items()}
+    known("framework", config.framework, offered)
+    known("strategy", config.strategy, [*STRATEGIES, *COMBINED])
+    known("python", list(config.python), offered)
+    known("variant", config.variant, [DEFAULT, *variant_names()])
+    ways = [
+        (strategy, variant, count, mesh) for strategy in config.strategy
+        for variant in _variants(strategy, config.variant)
+        for count, mesh in _devices(strategy, config)
+    ]
+    _check_meshes_used(config)
+    speeds = _planned_speeds(config)
+    cases = []
+    for workload in config.workload:
+        size = find_workload(workload, config.size or DEFAULT_SIZES.get(workload, "")).size
+        sized_workload(workload, size, config.batch or 0)
+        cases += [
+            Case(
+                framework=framework, engine=engine, strategy=strategy, variant=variant,
+                workload=workload, size=size, data=config.data, device=device, devices=count,
+                dtype=dtype, mode=mode, steps=config.steps, seed=config.seed,
+                probe_steps=config.probe_steps, warmup_limit=config.warmup,
+                mesh=mesh, global_batch=config.batch or 0, device_speeds=_unequal(speeds, count),
+                oversubscribe=device == "cuda" and count > gpus, accumulate=accumulate,
+            )
+            for framework in config.framework for engine in offered[framework]
+            for strategy, variant, count, mesh in ways
+            for dtype in config.dtype for mode in config.mode for accumulate in config.accumulate
+        ]
+    _check_splits(cases)
+    return cases
+
+
+def _devices(strategy: str, config: RunConfig) -> list[tuple[int, str]]:
+    """How many devices, and as which mesh.
+
+    A single device is one, the base of every number of devices. Of a combined strategy the meshes
+    that were asked for, and balanced ones for the other numbers that have enough factors.
+    """
+    parts = parts_of(strategy)
+    if len(parts) < 2:
+        return [(count, "") for count in (config.devices if parts else [1])]
+    meshes = []
+    for text in config.mesh:
+        if set(sizes := parse_mesh(text)) == set(parts):
+            count = prod(sizes.values())
+            asked = count if count in config.devices else max(config.devices)
+            meshes.append(mesh_of(strategy, asked, text))
+    given = {mesh.devices for mesh in meshes}
+    meshes += [mesh_of(strategy, count) for count in config.devices
+               if count not in given and balances(strategy, count)]
+    if not meshes:
+        mesh_of(strategy, config.devices[0])
+    found = [(mesh.devices, mesh_text(strategy, mesh)) for mesh in meshes]
+    return sorted(dict.fromkeys(found), key=lambda one: config.devices.index(one[0]))
+
+
+def _check_meshes_used(config: RunConfig) -> None:
+    """Raises :class:`UsageError` for a mesh that none of the strategies has."""
+    axes = [set(parts_of(strategy)) for strategy in config.strategy if "+" in strategy]
+    for text in config.mesh:
+        if set(parse_mesh(text)) not in axes:
+            expected = f"the axes of {', '.join(s for s in config.strategy if '+' in s)}"
+            if not axes:
+                expected = f"a combined strategy: {', '.join(COMBINED)}"
+            raise UsageError("--mesh", text, expected, "name the axes of a --strategy")
+
+
+def _planned_speeds(config: RunConfig) -> list[float]:
+    """One a device of the largest count; fewer devices are the first of them."""
+    speeds = config.device_speeds
+    if isinstance(speeds, str):
+        raise UsageError("--device-speeds", speeds, "numbers, once they are measured",
+                         "give them as numbers")
+    if speeds and len(speeds) != max(config.devices):
+        shown = ",".join(f"{speed:g}" for speed in speeds)
+        raise UsageError("--device-speeds", shown, f"one for each of {max(config.devices)} devices",
+                         "correct it, or --devices")
+    return speeds
+
+
+def _unequal(speeds: list[float], count: int) -> tuple[float, ...]:
+    """Those of the first ``count`` devices; empty where they are alike."""
+    return tuple(speeds[:count]) if len(set(speeds[:count])) > 1 else ()
+
+
+def _check_splits(cases: list[Case]) -> None:
+    """Raises :class:`UsageError` where no number of devices that was asked for splits evenly.
+
+    Of several numbers one that does not is a row without figures, which says why.
+    """
+    ways: dict[tuple[str, str, str], list[Case]] = {}
+    for case in cases:
+        ways.setdefault((case.workload, case.strategy, case.variant), []).append(case)
+    for group in ways.values():
+        if all(map(division_problem, group)):
+            check_divides(group[0])
+
+
+def variant_names() -> list[str]:
+    return [name for names in VARIANTS.values() for name in names if name]
+
+
+def _variants(strategy: str, asked: list[str]) -> list[str]:
+    """Those of a strategy that were asked for, else its first; ``default`` is the unnamed one."""
+    offered = (VARIANTS | COMBINED)[strategy]
+    found = [name for name in offered if (name or DEFAULT) in asked]
+    return found or [offered[0]]
+
+
+def known(what: str, asked: list[str], allowed: Any) -> None:
+    """Raises :class:`UsageError` for a name that is not allowed."""
+    for name in asked:
+        if name not in allowed:
+            expected = f"one of {', '.join(allowed)}"
+            raise UsageError(f"--{what}", name, expected, "pick one of these")
+
+
+def choose_device(asked: str, devices: int, gpus: int, oversubscribe: bool = False) -> str:
+    """``auto`` takes GPUs where there are enough; raises :class:`UsageError` without.
+
+    ``gpus`` are those that CUDA_VISIBLE_DEVICES leaves; ``oversubscribe`` lets ranks share them.
+    """
+    if asked == "cuda" and gpus < 1:
+        raise UsageError("--device", "cuda", "a machine with a GPU", "use --device cpu")
+    if asked == "cuda" and gpus < devices and not oversubscribe:
+        expected = f"{devices} GPUs, of which {gpus} can be seen"
+        fix = "ask for fewer --devices, or let ranks share one over gloo with --oversubscribe"
+        raise UsageError("--device", "cuda", expected, fix)
+    if asked != "auto":
+        return asked
+    return "cuda" if gpus >= devices or (gpus and oversubscribe) else "cpu"

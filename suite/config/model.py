@@ -1,0 +1,186 @@
+"""Every option of ``run`` and ``link``: its type, bounds, default and meaning, declared once.
+
+The command line, TOML files, environment variables and docs/options.md are made from these classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Lt, MinLen
+
+from suite.config.option import Option
+from suite.config.values import (
+    check_speeds,
+    parse_bytes,
+    parse_duration,
+    parse_share,
+    parse_speeds,
+)
+
+# A proof takes ten steps, and a verdict on steadiness two windows of ten.
+LEAST_WARMUP = 20
+INTERPRETERS = ("interpreter of a framework that has an environment of its own: "
+                "FRAMEWORK=INTERPRETER; .venv-FRAMEWORK beside this one is found")
+
+
+def _own_frameworks() -> list[str]:
+    """The project's own adapters; asked when a configuration is made, not when it is described."""
+    from suite.contract import registry
+
+    return list(registry.own())
+
+
+def _collectives() -> list[str]:
+    from suite.contract.sweep import COLLECTIVES
+
+    return list(COLLECTIVES)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """The matrix of a run, and how it is measured."""
+
+    framework: Annotated[
+        list[str], MinLen(1),
+        Option("frameworks of the matrix", names="framework", heading="What is trained, and where"),
+    ] = field(default_factory=_own_frameworks)
+    strategy: Annotated[
+        list[str], MinLen(1),
+        Option("ways of splitting; + combines them on a mesh: data+intra_layer", names="strategy"),
+    ] = field(default_factory=lambda: ["single", "data", "intra_layer", "inter_layer"])
+    variant: Annotated[
+        list[str],
+        Option("of data: default, fsdp, fp16, bf16, multi_worker; of inter_layer: gpipe, 1f1b, "
+               "naive, interleaved", names="variant"),
+    ] = field(default_factory=list)
+    workload: Annotated[
+        list[str], MinLen(1),
+        Option("mlp, gpt, bert, xlnet, resnet, efficientnet, or package.module:object",
+               names="workload"),
+    ] = field(default_factory=lambda: ["mlp"])
+    size: Annotated[
+        str, Option("size of the workloads; without one small, and of mlp wide", names="size")
+    ] = ""
+    data: Annotated[
+        str, Option("real, synthetic, or FILE.npz with arrays features and targets")
+    ] = "real"
+    mesh: Annotated[
+        list[str],
+        Option("sizes of a combined strategy's axes: data=2,intra_layer=2; repeated for several, "
+               "balanced without", commas=False),
+    ] = field(default_factory=list)
+    batch: Annotated[
+        Annotated[int, Ge(1)] | None,
+        Option("samples a step over all devices; the workload's own by default", example="256"),
+    ] = None
+    devices: Annotated[
+        list[Annotated[int, Ge(1)]], MinLen(1),
+        Option("how many devices share a step: 2, or a list: 2,4,8"),
+    ] = field(default_factory=lambda: [2])
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"],
+        Option("auto, cpu or cuda; auto takes GPUs where there are enough"),
+    ] = "auto"
+    dtype: Annotated[
+        list[Literal["float32", "tf32", "bf16"]], MinLen(1),
+        Option("number formats: float32, bf16, tf32 (GPUs); each is proven in float32 first",
+               names="dtype"),
+    ] = field(default_factory=lambda: ["float32"])
+    mode: Annotated[
+        list[Literal["eager", "compiled"]], MinLen(1),
+        Option("eager, compiled (torch.compile, XLA)", names="mode"),
+    ] = field(default_factory=lambda: ["eager"])
+    oversubscribe: Annotated[
+        bool, Option("let ranks share a GPU, over gloo; such rows get no speedup")
+    ] = False
+    accumulate: Annotated[
+        list[Annotated[int, Ge(1)]], MinLen(1),
+        Option("micro-batches whose gradients a device adds up before an update"),
+    ] = field(default_factory=lambda: [1])
+    device_speeds: Annotated[
+        Literal["measured"] | list[float],
+        Option("relative speeds that shares and cuts are planned by: 1,0.5 or measured",
+               parse=parse_speeds, check=check_speeds),
+    ] = field(default_factory=list)
+    steps: Annotated[
+        int, Ge(1), Option("measured steps of a launch", heading="How long")
+    ] = 20
+    warmup: Annotated[
+        int, Ge(LEAST_WARMUP), Option("most steps before the measured ones, 20 or more")
+    ] = 50
+    repeats: Annotated[
+        int, Ge(1),
+        Option("launches of a case, at most; 30 where precision or budget is given"),
+    ] = 3
+    precision: Annotated[
+        Annotated[float, Gt(0), Lt(1)] | None,
+        Option("stop a case once its intervals are within this half-width: 3%", parse=parse_share,
+               example='"3%"'),
+    ] = None
+    budget: Annotated[
+        Annotated[float, Gt(0)] | None,
+        Option("start no block that would end past it: 90s, 20m, 1.5h", parse=parse_duration,
+               example='"20m"'),
+    ] = None
+    timeout: Annotated[float, Gt(0), Option("seconds a launch may take")] = 120.0
+    probes: Annotated[
+        int, Ge(0),
+        Option("launches of a case with probes", heading="What probes see"),
+    ] = 2
+    probe_steps: Annotated[int, Ge(1), Option("steps of each pass with probes")] = 5
+    timeline: Annotated[bool, Option("keep the profiler's trace of the first launch")] = False
+    link: Annotated[
+        bool, Option("sweep the links first, so that T_comm has a prediction")
+    ] = True
+    find_max_batch: Annotated[
+        bool,
+        Option("then search each cell's largest batch", heading="The largest batch that fits"),
+    ] = False
+    memory_limit: Annotated[
+        Annotated[int, Ge(1)] | None,
+        Option("what a device may hold in that search: 512MiB, 2GiB; the machine's room without",
+               parse=parse_bytes, example='"2GiB"'),
+    ] = None
+    batch_resolution: Annotated[
+        float, Gt(0), Lt(1),
+        Option("where that search ends, as a share of the batch: 5%", parse=parse_share),
+    ] = 0.05
+    seed: Annotated[
+        int, Ge(0),
+        Option("seed of weights, batches and the order within a block", heading="The rest"),
+    ] = 0
+    python: Annotated[
+        dict[str, str], Option(INTERPRETERS, example='{horovod = "/opt/hvd/bin/python"}')
+    ] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LinkConfig:
+    """What ``link`` sweeps."""
+
+    framework: Annotated[
+        list[str], MinLen(1),
+        Option("frameworks whose transports are swept", names="framework"),
+    ] = field(default_factory=_own_frameworks)
+    collective: Annotated[
+        list[str], MinLen(1),
+        Option("collectives to sweep", names="collective"),
+    ] = field(default_factory=_collectives)
+    devices: Annotated[int, Ge(2), Option("how many take part")] = 2
+    device: Annotated[Literal["auto", "cpu", "cuda"], Option("cpu, cuda or auto")] = "auto"
+    bytes_min: Annotated[
+        int, Ge(1), Option("smallest payload, for example 4", parse=parse_bytes)
+    ] = 4
+    bytes_max: Annotated[
+        Annotated[int, Ge(1)] | None,
+        Option("largest payload: 16MiB", parse=parse_bytes, example='"16MiB"'),
+    ] = None
+    repetitions: Annotated[int, Ge(3), Option("of every size, at most")] = 30
+    timeout: Annotated[float, Gt(0), Option("seconds a sweep may take")] = 120.0
+    python: Annotated[dict[str, str], Option(INTERPRETERS)] = field(default_factory=dict)
+    interface: Annotated[str, Option("network interface of gloo")] = "lo"
+
+
+MODELS = (RunConfig, LinkConfig)

@@ -1,0 +1,83 @@
+"""Presets and files, and which of them wins: command line, environment, file, preset, default."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+from suite.config.model import RunConfig
+from suite.config.validation import from_environment, validate
+from suite.contract.errors import UsageError
+
+# Launches at most where a rule asks for as many as it takes.
+REPEATS_OF_A_RULE = 30
+# A configuration is a page of text; whatever is longer is some other file.
+LONGEST_FILE_BYTES = 1 << 20
+
+
+def resolve(preset: str, file: Path | None, options: dict[str, Any]) -> RunConfig:
+    """The configuration of a run.
+
+    Args:
+        preset: Name of a preset, which everything else overrides.
+        file: TOML file of options, or None.
+        options: What the command line gave; None and empty values count as not given.
+
+    Raises:
+        UsageError: The first thing that is wrong, with the name of its option.
+    """
+    if preset not in PRESETS:
+        raise UsageError("--preset", preset, f"one of {', '.join(PRESETS)}", "pick one of these")
+    asked = read_toml(file) | from_environment(RunConfig) | given(options)
+    merged = PRESETS[preset] | asked
+    # A size belongs to one workload: a preset's does not carry over to another workload.
+    of_all = merged.get("size") == "tiny"
+    if merged.get("workload") != PRESETS[preset]["workload"] and not (asked.get("size") or of_all):
+        merged["size"] = ""
+    if {"precision", "budget"} & merged.keys() and "repeats" not in asked:
+        merged["repeats"] = REPEATS_OF_A_RULE
+    config = validate(RunConfig, merged)
+    if config.memory_limit and not config.find_max_batch:
+        expected = "--find-max-batch beside it, the search that it limits"
+        fix = "add --find-max-batch, or drop it"
+        raise UsageError("--memory-limit", config.memory_limit, expected, fix)
+    return config
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """Options without those that a command line did not name."""
+    return {name: value for name, value in options.items() if value not in (None, [], {})}
+
+
+def read_toml(file: Path | None) -> dict[str, Any]:
+    """The tables of a file; empty without one.
+
+    Raises:
+        UsageError: It cannot be read, is no UTF-8 text, no TOML, or far too long.
+    """
+    if file is None:
+        return {}
+    try:
+        if file.stat().st_size > LONGEST_FILE_BYTES:
+            raise UsageError("--config", str(file), "a file of options, at most 1 MiB",
+                             "name the right file")
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError("--config", str(file), "a readable file", str(error)) from None
+    except UnicodeDecodeError as error:
+        raise UsageError("--config", str(file), "UTF-8 text", f"save it so ({error})") from None
+    except ValueError as error:
+        raise UsageError("--config", str(file), "valid TOML", str(error)) from None
+
+
+# Files of the same options as a user's own configuration, from small to large.
+PRESETS: dict[str, dict[str, Any]] = {
+    name: read_toml(Path(__file__).parent / "presets" / f"{name}.toml")
+    for name in ("smoke", "quick", "standard", "coverage", "meshes")
+}

@@ -1,0 +1,56 @@
+"""Text that users write for shares, durations, sizes and speeds, as numbers."""
+
+from __future__ import annotations
+
+import re
+
+MEASURED = "measured"
+SPEEDS = "a positive number for each device, such as 1,0.5, or measured"
+
+
+def parse_share(text: str) -> float:
+    """``3%`` or ``0.03`` -> 0.03; raises ValueError."""
+    match = re.fullmatch(r"\s*(\d*\.?\d+)\s*(%?)\s*", text)
+    if not match:
+        raise ValueError("a share such as 3% or 0.03")
+    return float(match[1]) / (100 if match[2] else 1)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of ``90s``, ``20m`` or ``1.5h``; a bare number is seconds. Raises ValueError."""
+    match = re.fullmatch(r"\s*(\d*\.?\d+)\s*([smh]?)\s*", text)
+    if not match:
+        raise ValueError("a duration such as 90s, 20m or 1.5h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes of ``1048576``, ``512KiB`` or ``1.5GiB``, as pydantic reads them; else ValueError."""
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
+    try:
+        size = int(TypeAdapter(ByteSize).validate_python(text.strip()))
+    except ValidationError:
+        size = 0
+    if size < 1:
+        raise ValueError("bytes, or a number of KiB, MiB or GiB such as 16MiB")
+    return size
+
+
+def parse_speeds(text: str) -> str | list[float]:
+    """``measured``, or ``1,0.5``: a relative speed for each device. Raises ValueError."""
+    if text == MEASURED:
+        return text
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(SPEEDS) from None
+
+
+def check_speeds(speeds: str | list[float]) -> str:
+    """What is wrong with speeds, in words; empty if nothing is."""
+    if isinstance(speeds, list) and all(
+        isinstance(speed, int | float) and 0 < speed < float("inf") for speed in speeds
+    ):
+        return ""
+    return "" if speeds == MEASURED else SPEEDS
