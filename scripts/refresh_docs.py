@@ -42,7 +42,8 @@ lists in a file. `--preset`, `--config` and `--out` have variables too: `SUITE_P
 A worker process does not inherit your environment: it gets a list of harmless variables and what
 its framework needs. `SUITE_PASS_ENV=NAME,PREFIX_*` passes others on; a run says which it dropped.
 """
-EXAMPLE_HEAD = """# Every option of `python -m suite run --config FILE`, with the value it has without one.
+EXAMPLE_HEAD = """\
+# Every option of `python -m suite run --config FILE`, with the value it has without one.
 # A value here overrides the preset's; the environment and the command line override both."""
 BLOCK = re.compile(r"(?<=^```text\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
 # Too large for a repository, and made again from the records by any command that reads the run.

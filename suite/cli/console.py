@@ -36,13 +36,21 @@ def print_rows(rows: list[Row], folder: Path, shape: Shape = "table") -> None:
     console.print(page, soft_wrap=True)
 
 
+class Printer(Console):
+    """A console that says when its reader has gone; rich would end with the code of a failure."""
+
+    def on_broken_pipe(self) -> None:
+        """Ends the command as tools end that a closed pipe stops."""
+        raise BrokenPipeError
+
+
 def printer() -> Console:
     """Standard output, where text is text: nothing a user named is read as markup.
 
     A pipe or a file has no width of its own; tables cut to 80 columns help nobody there.
     """
     width = None if sys.stdout.isatty() else 160
-    return Console(width=width, markup=False, emoji=False, highlight=False)
+    return Printer(width=width, markup=False, emoji=False, highlight=False)
 
 
 def duration(seconds: float) -> str:

@@ -104,7 +104,7 @@ def load_average() -> Check:
 def governor(cpus: Path = CPUS) -> Check:
     """Frequency scaling; a virtual machine shows none."""
     files = sorted(cpus.glob("cpu[0-9]*/cpufreq/scaling_governor"))
-    names = {file.read_text().strip() for file in files}
+    names = {file.read_text(encoding="utf-8").strip() for file in files}
     if not names:
         return Check("frequency governor", OK, "not shown by this system")
     found = ", ".join(sorted(names))
@@ -116,7 +116,7 @@ def governor(cpus: Path = CPUS) -> Check:
 
 def throttling(cpus: Path = CPUS) -> Check:
     files = sorted(cpus.glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))
-    count = sum(int(file.read_text()) for file in files)
+    count = sum(int(file.read_text(encoding="utf-8")) for file in files)
     if not files:
         return Check("throttling", OK, "not shown by this system")
     if count:

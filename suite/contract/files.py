@@ -12,5 +12,5 @@ TableRow = dict[str, Any]
 def write_atomically(path: Path, text: str) -> None:
     """The file is either whole or absent, whenever the process dies."""
     part = path.with_suffix(path.suffix + ".part")
-    part.write_text(text)
+    part.write_text(text, encoding="utf-8")
     part.replace(path)

@@ -45,14 +45,14 @@ def _rooms(own: Path, mounted: Path) -> Iterator[int]:
         place = root / path.lstrip("/")
         for folder in (place, *place.parents):
             with suppress(OSError, ValueError):
-                limit, used = (int((folder / name).read_text()) for name in names[:2])
+                limit, used = (int((folder / name).read_text(encoding="utf-8")) for name in names[:2])
                 yield limit - used + _dropped(folder, names[2])
             if folder == root:
                 break
 
 
 def _dropped(folder: Path, name: str) -> int:
-    for line in (folder / "memory.stat").read_text().splitlines():
+    for line in (folder / "memory.stat").read_text(encoding="utf-8").splitlines():
         if line.startswith(f"{name} "):
             return int(line.split()[1])
     return 0

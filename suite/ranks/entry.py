@@ -39,7 +39,7 @@ def arrive() -> tuple[Case, Path, Rank]:
     rank = Rank(int(index), int(processes), Path(folder))
     enter(rank, IMPORT)
     # A file a rank: stacks of several ranks in one log would run into each other. It stays open.
-    stacks = (rank.folder / f"stack-{rank.index}.txt").open("w")
+    stacks = (rank.folder / f"stack-{rank.index}.txt").open("w", encoding="utf-8")
     faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)
     return Case.read(Path(case_path)), Path(inputs_path), rank
 

@@ -179,7 +179,7 @@ def read_fits(folder: Path) -> list[LinkFit]:
     path = folder / "link_fit.csv"
     if not path.exists():
         return []
-    with path.open(newline="") as stream:
+    with path.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     return TypeAdapter(list[LinkFit]).validate_python(
         [{name: value for name, value in row.items() if value != ""}
@@ -192,7 +192,7 @@ def read_probes(folder: Path) -> list[FrontierProbe]:
     path = folder / "frontier.csv"
     if not path.exists():
         return []
-    with path.open(newline="") as stream:
+    with path.open(newline="", encoding="utf-8") as stream:
         rows = [{name: value or None for name, value in row.items()} | {"reason": row["reason"]}
                 for row in csv.DictReader(stream)]
     return TypeAdapter(list[FrontierProbe]).validate_python(rows)

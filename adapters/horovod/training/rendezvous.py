@@ -32,7 +32,7 @@ def main() -> None:
         SPARE_PORTS: ",".join(spare),
     }
     part = output.with_suffix(".part")
-    part.write_text(json.dumps(where))
+    part.write_text(json.dumps(where), encoding="utf-8")
     part.replace(output)
     while os.getppid() == parent:  # a harness that was killed must leave nothing behind
         time.sleep(0.5)

@@ -73,7 +73,9 @@ class DataSession(HorovodSession):
         with recorded(hvd, path):
             trace = super().traced_step(index, timeline)
         # Rank 0's timeline tells of all ranks; what kernels tell besides are the same operations.
-        return replace(trace, events=() if self.rank.index else fused_operations(path.read_text()))
+        if self.rank.index:
+            return replace(trace, events=())
+        return replace(trace, events=fused_operations(path.read_text(encoding="utf-8")))
 
     def silent_step(self, index: int) -> None:
         if self._has_timeline:
