@@ -75,7 +75,8 @@ def _misfit(case: Case) -> str:
     if _library(case.engine) is None:
         return (f"this Horovod was built without the {case.engine} engine: with "
                 f"HOROVOD_GPU_OPERATIONS= in its environment {BUILD} builds both")
-    built = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))[BUILT_AGAINST[case.engine]]
+    written = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
+    built = written[BUILT_AGAINST[case.engine]]
     here = VERSIONS[case.engine]()
     if built != here:
         return (f"Horovod was built against {case.engine} {built}, and {here or 'none'} is "

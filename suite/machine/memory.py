@@ -45,7 +45,7 @@ def _rooms(own: Path, mounted: Path) -> Iterator[int]:
         place = root / path.lstrip("/")
         for folder in (place, *place.parents):
             with suppress(OSError, ValueError):
-                limit, used = (int((folder / name).read_text(encoding="utf-8")) for name in names[:2])
+                limit, used = (int((folder / name).read_text("utf-8")) for name in names[:2])
                 yield limit - used + _dropped(folder, names[2])
             if folder == root:
                 break
