@@ -21,6 +21,7 @@ TRAITS = Traits(
     recorded=("horovod",),
     order=2,
     dtypes=("float32", "tf32", "bf16"),
+    variants={"data": ("", "fp16"), "inter_layer": ("gpipe", "1f1b", "naive", "interleaved")},
     # Horovod has no send/recv: a hop is a broadcast over two ranks. It has no bfloat16 either.
     hop="broadcast",
     low_activations=(),

@@ -16,6 +16,10 @@ TRAITS = Traits(
     recorded=("torch",),
     order=0,
     dtypes=("float32", "tf32", "bf16"),
+    variants={
+        "data": ("", "fsdp", "fp16", "bf16"),
+        "inter_layer": ("gpipe", "1f1b", "naive", "interleaved"),
+    },
     low_activations=("bf16",),
     collectives={
         "data": ("all_reduce",),

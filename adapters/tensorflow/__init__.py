@@ -20,6 +20,10 @@ TRAITS = Traits(
     recorded=("tensorflow", "tensorflow-cpu", "keras"),
     order=1,
     placement=LOGICAL_DEVICES,
+    variants={
+        "data": ("", MULTI_WORKER),
+        "inter_layer": ("gpipe", "1f1b", "naive", "interleaved"),
+    },
     low_activations=("bf16",),
     collectives={
         "data": ("all_reduce",), "intra_layer": ("send_recv",), "inter_layer": ("send_recv",),

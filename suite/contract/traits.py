@@ -21,6 +21,9 @@ class Traits:
         recorded: Distributions whose versions ``run.json`` records.
         order: Place of the adapter among others: in tables, and when a reference is chosen.
         dtypes: Number formats in which it trains.
+        variants: Axis of a mesh -> variants of it that the adapter trains; ``""`` is the plain one.
+            An axis that is not named here has its first variant alone. What is not offered is
+            refused: an adapter would train it as something else without a word.
         placement: ``processes`` if each device has a process of its own; ``logical_devices`` if
             one process drives all devices, so that intra-layer and inter-layer exchanges are
             copies between devices and tied parameters exist once.
@@ -42,6 +45,7 @@ class Traits:
     recorded: tuple[str, ...] = ()
     order: int = 100
     dtypes: tuple[str, ...] = ("float32",)
+    variants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     placement: Literal["processes", "logical_devices"] = PROCESSES
     hop: str = "send_recv"
     low_activations: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from suite.contract.manifests import manifest
 from suite.contract.registry import load, traits_of
 from suite.contract.splits.division import division_problem
 from suite.contract.splits.shares import unplannable
+from suite.contract.splits.strategies import VARIANTS
 from suite.machine import software
 
 
@@ -31,7 +32,19 @@ def adapter_problem(case: Case, python: Mapping[str, str]) -> str:
         if problem:
             return problem
     refused = unplannable(case.spec, case.strategy) if case.device_speeds else ""
-    return refused or _no_such_format(case) or adapter.unsupported_reason(case)
+    return (refused or _no_such_format(case) or adapter.unsupported_reason(case)
+            or _no_such_variant(case))
+
+
+def _no_such_variant(case: Case) -> str:
+    """An adapter that does not know a variant must not quietly train another."""
+    for axis in case.axes.names:
+        own, chosen = VARIANTS[axis], case.variant if case.variant in VARIANTS[axis] else ""
+        offered = traits_of(case.framework).variants.get(axis, own[:1])
+        if chosen in own and chosen not in offered:
+            names = ", ".join(name or "the plain one" for name in offered)
+            return f"{case.framework} offers of {axis}: {names}"
+    return ""
 
 
 def _no_such_format(case: Case) -> str:

@@ -16,6 +16,7 @@ TRAITS = Traits(
         "data": ("all_reduce",), "intra_layer": ("all_reduce",), "inter_layer": ("send_recv",),
     },
     unswept=dict.fromkeys(("all_gather", "reduce_scatter", "broadcast"), "not on paper"),
+    variants={"inter_layer": ("gpipe", "1f1b", "naive", "interleaved")},
     references=("numpy",),
 )
 
