@@ -11,7 +11,7 @@ from suite.config.model import RunConfig
 from suite.contract.case import Case
 from suite.launch.group import TRAIN, Guard, Launcher, LaunchRequest, Outcome, launch
 from suite.launch.inputs import load_data
-from suite.machine import devices
+from suite.machine import devices, limits
 
 
 class Starter:
@@ -20,6 +20,7 @@ class Starter:
     def __init__(self, config: RunConfig, folder: Path, launcher: Launcher = launch) -> None:
         self.config, self.folder, self.launcher = config, folder, launcher
         self.cores = devices.allowed_cores()
+        self.usable_cores = min(len(self.cores), limits.usable_cores())
         self._inputs: dict[str, Path] = {}
 
     def start(

@@ -7,8 +7,10 @@ import platform
 from typing import Any
 
 from suite.contract.registry import adapters
-from suite.machine.devices import allowed_cores, gpu_count, gpu_names
+from suite.machine.devices import allowed_cores, gpu_names
 from suite.machine.gpu_peaks import datasheet_flops
+from suite.machine.limits import cpu_quota
+from suite.machine.probe import known
 from suite.machine.software import installed_version
 
 
@@ -16,19 +18,20 @@ def describe() -> dict[str, Any]:
     """Facts for ``run.json``; memory in bytes."""
     import psutil
 
+    gpus = gpu_names()
     recorded = [name for adapter in adapters().values() for name in adapter.traits.recorded]
     return {
         "platform": platform.platform(),
         "python": platform.python_version(),
         "processor": _processor(),
         "cores": len(allowed_cores()),
+        "cpu_quota": cpu_quota(),
         "memory_bytes": psutil.virtual_memory().total,
-        "gpus": gpu_count(),
+        "gpus": len(gpus),
         "gpu_models": [
-            {"name": name, "datasheet_flops_s": datasheet_flops(name)}
-            for name in gpu_names()
+            {"name": name, "datasheet_flops_s": datasheet_flops(name)} for name in gpus
         ],
-        "load_average": list(os.getloadavg()),
+        "load_average": known(lambda: list(os.getloadavg()), list[float]()),
         "versions": {
             name: installed_version((name,))
             for name in (*recorded, "numpy")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-# Part of the name that nvidia-smi shows -> dense FLOP/s from NVIDIA's datasheets: float32 without
+# Part of the name that the driver shows -> dense FLOP/s from NVIDIA's datasheets: float32 without
 # tensor cores (TF32 is off there), TF32, bfloat16. The more exact name comes first.
 FLOPS: dict[str, tuple[float, ...]] = {
     "H100 NVL": (60e12, 417.5e12, 835.5e12), "H100 PCIe": (51e12, 378e12, 756e12),
-    "H100": (67e12, 494.7e12, 989.4e12), "H200": (67e12, 494.7e12, 989.4e12),
+    "H100": (67e12, 494.7e12, 989.4e12), "H200 NVL": (60e12, 417.5e12, 835.5e12),
+    "H200": (67e12, 494.7e12, 989.4e12),
     "A100": (19.5e12, 156e12, 312e12),
     "V100-SXM2": (15.7e12,), "V100-PCIE": (14e12,), "T4": (8.1e12,),
     "L40S": (91.6e12, 183e12, 362e12), "L4": (30.3e12, 60e12, 121e12),
@@ -14,8 +15,8 @@ FLOPS: dict[str, tuple[float, ...]] = {
 }
 
 
-# Of the same number, with other clocks and units.
-OTHERS = {"Laptop", "Max", "D"}
+# Of the same number, with other clocks and units; a MIG slice has a share of them.
+OTHERS = {"Laptop", "Max", "D", "MIG"}
 
 
 FORMATS = ("float32", "tf32", "bf16")

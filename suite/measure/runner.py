@@ -232,7 +232,7 @@ class Runner:
             if reason:
                 result.status, result.reason = "unsupported", reason
             result.oversubscribed = result.case.oversubscribe or (
-                result.case.device == "cpu" and result.case.devices > len(self.starter.cores)
+                result.case.device == "cpu" and result.case.devices > self.starter.usable_cores
             )
 
     def _show(self, text: str, certain: int) -> None:

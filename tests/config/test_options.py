@@ -11,7 +11,6 @@ from suite.config.resolution import REPEATS_OF_A_RULE, resolve
 from suite.config.values import parse_duration, parse_share
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
-from suite.machine.devices import visible_gpus
 from suite.measure.availability import unsupported_reason
 
 
@@ -101,12 +100,3 @@ def test_gpus_are_shared_only_where_that_is_asked_for() -> None:
     assert not any(case.oversubscribe for case in cases if case.devices == 1)
     reasons = {case.strategy: unsupported_reason(case, {"pytorch": ""}) for case in cases}
     assert reasons["data"] == "" and "gloo" in reasons["intra_layer"]
-
-
-@pytest.mark.parametrize(("chosen", "names"), [
-    (None, ["A", "B"]), ("1", ["B"]), ("1,0", ["B", "A"]), ("", []), ("0,7,1", ["A"]),
-    ("GPU-b", ["B"]), ("-1", []),
-])
-def test_gpus_that_can_be_seen(chosen: str | None, names: list[str]) -> None:
-    lines = ["GPU 0: A (UUID: GPU-aaaa)", "GPU 1: B (UUID: GPU-bbbb)"]
-    assert visible_gpus(lines, chosen) == names

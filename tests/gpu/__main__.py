@@ -24,6 +24,7 @@ import numpy as np
 from suite.contract import gpus
 from suite.contract.case import Case
 from suite.machine.devices import gpu_count, gpu_names
+from suite.machine.gpu_peaks import datasheet_flops
 from tests.conftest import launch_case
 from tests.reference.__main__ import compare
 
@@ -89,7 +90,7 @@ def _prove(title: str, options: list[str], device: str) -> bool:
 
 
 def _beside(device: str) -> None:
-    printed = gpus.datasheet_flops(gpu_names()[0]) if device == "cuda" else {}
+    printed = datasheet_flops(gpu_names()[0]) if device == "cuda" else {}
     print(f"\nbeside a plain loop, bf16, compiled\n{'model':16}{'samples/s':>11}{'tokens/s':>11}"
           f"{'MFU':>7}{'of datasheet':>14}{'ratio':>8}   low to high")
     for workload, size, batch in PAIRS[device]:

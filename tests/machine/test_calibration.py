@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 import pytest
 
+from suite.machine import calibration
 from suite.machine.calibration import (
     Block,
     Calibration,
     CoreRate,
     core_times,
-    gpu_counters,
-    gpu_states,
+    load_average,
     measure_cores,
-    parse_gpu,
     steal_share,
 )
 from suite.machine.devices import allowed_cores
+from suite.machine.gpus import Gpu
 
 
 def test_every_core_in_about_a_second() -> None:
@@ -50,57 +51,59 @@ def test_a_block_of_this_machine() -> None:
     assert core_times(allowed_cores()[:1])[0]["user"] > 0
 
 
-def test_gpu_line() -> None:
-    found = parse_gpu("0, NVIDIA H100 80GB HBM3, 1980, 0x0000000000000024")
-    assert found == {"index": "0", "name": "NVIDIA H100 80GB HBM3", "sm_clock_mhz": "1980",
-                     "throttle": "power cap, software thermal"}
-    # Idle (0x1) and clocks that were asked for (0x2) are no throttling; nor is what is not told.
-    assert parse_gpu("1, Card, 210, 0x0000000000000003")["throttle"] == ""
-    assert parse_gpu("1, Card, 210, [N/A]")["throttle"] == ""
-
-
-SMI = """#!/bin/sh
-case "$*" in *clocks_event_reasons.active*) {new} ;; esac
-case "$*" in
-  *counters*) {counters} ;;
-  *) echo "0, Card, 210, 0x8" ;;
-esac
-"""
-
-
-def _tool(folder: Path, monkeypatch: pytest.MonkeyPatch, new: str = "", counters: str = "") -> None:
-    """A tool with the driver's words; ``new`` and ``counters`` are what it does when asked."""
-    path = folder / "nvidia-smi"
-    path.write_text(SMI.format(new=new or ":", counters=counters or "exit 2"))
-    path.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-
-
-def test_older_drivers_have_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _tool(tmp_path, monkeypatch, new="echo 'not a valid field'; exit 2")
-    assert [gpu["throttle"] for gpu in gpu_states()] == ["hardware slowdown"]
-    assert gpu_counters() == {}
-
-
-def test_a_gpu_that_slowed_within_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its state afterwards is not what is told, where the driver counts."""
-    count = tmp_path / "count"
-    count.write_text("7")
-    _tool(tmp_path, monkeypatch, counters=f"echo 0, $(cat {count}), 0, [N/A], 0")
-    calibration = Calibration(allowed_cores()[:1])
-    quiet = calibration.begin(1)
-    calibration.end(quiet)
+def test_a_gpu_that_slowed_within_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its state afterwards, when it is idle again, is not what is told where the driver counts."""
+    counted = {"thermal": 7, "power": 0}
+    monkeypatch.setattr(
+        calibration, "usable_gpus", lambda: [Gpu(0, "Card", slowed_ns=dict(counted), reasons=0x8)]
+    )
+    machine = Calibration(allowed_cores()[:1])
+    quiet = machine.begin(1)
+    machine.end(quiet)
     assert quiet.gpus[0]["throttle"] == ""
-    busy = calibration.begin(2)
-    count.write_text("50000007")
-    calibration.end(busy)
-    assert busy.gpus[0]["throttle"] == "power cap"
+    busy = machine.begin(2)
+    counted |= {"thermal": 5_000_000_007, "power": 9_000_000_000}
+    machine.end(busy)
+    assert busy.gpus[0]["throttle"] == "thermal"
+    monkeypatch.setattr(calibration, "usable_gpus", lambda: [Gpu(0, "Card", reasons=0x8)])
+    uncounted = machine.begin(3)
+    machine.end(uncounted)
+    assert uncounted.gpus[0]["throttle"] == "hardware slowdown"
 
 
 def test_rows_of_a_block() -> None:
     block = Block(1, [CoreRate("cpu0", 2e9, 3e9)], steal_share=0.1, load=0.5)
-    block.gpus = [parse_gpu("0, Card, 210, 0x8")]
+    block.gpus = [Gpu(0, "Card", reasons=0x8).state()]
     core, gpu = block.rows()
     assert core == {"block": 1, "device": "cpu0", "matmul_flops_s": 2e9, "copy_bytes_s": 3e9,
                     "steal_share": 0.1, "load": 0.5, "throttle": ""}
     assert gpu["device"] == "gpu0" and gpu["throttle"] == "hardware slowdown"
+
+
+def test_a_site_hook_that_prints_does_not_garble_the_rates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('hello from the site')\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    assert len(measure_cores(allowed_cores()[:1])) == 1
+
+
+def test_a_machine_that_lists_fewer_cores_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in some containers, whose /proc/stat is not the host's."""
+    assert core_times([0, 4096]) == []
+    machine = Calibration(allowed_cores()[:1])
+    monkeypatch.setattr(calibration, "core_times", lambda cores: [])
+    block = machine.begin(1)
+    machine.end(block)
+    assert block.steal_share is None
+
+
+def test_what_cannot_be_measured_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "PROCESS_SECONDS", 0.01)
+    assert measure_cores(allowed_cores()) == []
+
+    def broken() -> tuple[float, float, float]:
+        raise OSError("planted")
+
+    monkeypatch.setattr(os, "getloadavg", broken)
+    assert load_average() == 0.0

@@ -1,0 +1,215 @@
+"""What a run needs of this machine, each with its fix; frameworks are looked at elsewhere."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from suite.machine import devices, gpus, limits, software
+from suite.machine.probe import Unknown, run_tool
+
+OK, WARNING, PROBLEM = "ok", "warning", "problem"
+GIB = 2**30
+BUSY_SHARE, LITTLE_MEMORY, LITTLE_DISK = 0.3, 2 * GIB, GIB
+LITTLE_SHARED_MEMORY = GIB // 2
+CPUS = Path("/sys/devices/system/cpu")
+
+
+@dataclass(frozen=True)
+class Check:
+    """``state`` is ok, warning or problem; ``fix`` is empty where nothing is to be done."""
+
+    name: str
+    state: str
+    found: str
+    fix: str = ""
+
+
+def machine_checks(out: Path) -> Iterator[Check]:
+    """Every check, in the order of the table; one that breaks down is a row "unknown"."""
+    for name, check in CHECKS.items():
+        yield _bounded(name, check)
+    yield _bounded("disk", lambda: disk(out))
+
+
+def _bounded(name: str, check: Callable[[], Check]) -> Check:
+    try:
+        return check()
+    except Exception as error:  # whatever this machine does not show ends no command
+        return Check(name, WARNING, f"unknown: {type(error).__name__}: {error}", "nothing to do")
+
+
+def cores() -> Check:
+    """Cores that can be busy at once: a container's quota counts beside the affinity."""
+    count, quota = limits.usable_cores(), limits.cpu_quota()
+    limited = "" if quota is None else f" (a quota of {quota:g} on {len(devices.allowed_cores())})"
+    if count < 2:
+        fix = "a strategy needs two: raise the container's CPU limit"
+        return Check("cores", WARNING, f"{count}{limited}", fix)
+    return Check("cores", OK, f"{count}{limited}, so up to {count} CPU devices")
+
+
+def affinity() -> Check:
+    """Whether processes can be pinned."""
+    if not hasattr(os, "sched_setaffinity"):
+        fix = "run on Linux for steadier times"
+        return Check("affinity", WARNING, "processes cannot be pinned here", fix)
+    mine = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(mine)})
+    except OSError as error:
+        return Check("affinity", WARNING, str(error), "allow sched_setaffinity in the container")
+    finally:
+        os.sched_setaffinity(0, mine)
+    return Check("affinity", OK, f"processes can be pinned; {len(mine)} of {os.cpu_count()} cores")
+
+
+def memory() -> Check:
+    """Room for the ranks."""
+    import psutil
+
+    free = psutil.virtual_memory().available
+    found = f"{free / GIB:.1f} GiB available"
+    if free < LITTLE_MEMORY:
+        return Check("memory", WARNING, found, "close other programs: a rank takes about 0.6 GiB")
+    return Check("memory", OK, found)
+
+
+def load() -> Check:
+    """Load by other programs."""
+    count, now = limits.usable_cores(), os.getloadavg()[0]
+    found = f"{now:.2f} over the last minute on {count} cores"
+    if now > BUSY_SHARE * count:
+        return Check("load", WARNING, found, "end what runs: it takes cores from the measurement")
+    return Check("load", OK, found)
+
+
+def governor(cpus: Path = CPUS) -> Check:
+    """Frequency scaling; a virtual machine shows none."""
+    files = sorted(cpus.glob("cpu[0-9]*/cpufreq/scaling_governor"))
+    names = {file.read_text(encoding="utf-8").strip() for file in files}
+    if not names:
+        return Check("frequency governor", OK, "not shown by this system")
+    found = ", ".join(sorted(names))
+    if names != {"performance"}:
+        fix = "cpupower frequency-set -g performance"
+        return Check("frequency governor", WARNING, found, fix)
+    return Check("frequency governor", OK, found)
+
+
+def throttling(cpus: Path = CPUS) -> Check:
+    """Cores that were too hot."""
+    files = sorted(cpus.glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))
+    count = sum(int(file.read_text(encoding="utf-8")) for file in files)
+    if not files:
+        return Check("throttling", OK, "not shown by this system")
+    if count:
+        return Check("throttling", WARNING, f"{count} times since boot", "cool the machine")
+    return Check("throttling", OK, "none since boot")
+
+
+def gpu() -> Check:
+    """The driver's word on the GPUs that this process may use."""
+    if not gpus.driver_present():
+        return Check("GPU driver", OK, "none: CPU devices only")
+    _, problem = gpus.ask_driver()
+    usable = gpus.usable_gpus()
+    if problem or not usable:
+        found = problem or "the driver lists no GPU that this process may use"
+        return Check("GPU driver", WARNING, found, "load the driver, or see CUDA_VISIBLE_DEVICES")
+    found = f"{len(usable)} x {usable[0].name}, driver {usable[0].driver}"
+    slowed = [f"{each.name} ({each.throttle})" for each in usable if each.throttle]
+    if slowed:
+        return Check("GPU driver", WARNING, f"{found}; slowed: {', '.join(slowed)}", "cool it")
+    return Check("GPU driver", OK, found)
+
+
+def shared_memory(folder: Path = Path("/dev/shm")) -> Check:
+    """NCCL moves data between the ranks of a host through shared memory."""
+    if not gpus.usable_gpus():
+        return Check("shared memory", OK, "not needed: no GPU")
+    size = shutil.disk_usage(folder).total
+    found = f"{size / GIB:.2f} GiB in {folder}"
+    if size < LITTLE_SHARED_MEMORY:
+        return Check("shared memory", WARNING, found, "docker run --shm-size=1g, or --ipc=host")
+    return Check("shared memory", OK, found)
+
+
+def locked_memory() -> Check:
+    """RDMA registers memory, which counts against this limit."""
+    if not gpus.usable_gpus():
+        return Check("locked memory", OK, "not needed: no GPU")
+    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    if soft != resource.RLIM_INFINITY:
+        found = f"{soft >> 10} KiB may be locked"
+        return Check("locked memory", WARNING, found, "docker run --ulimit memlock=-1")
+    return Check("locked memory", OK, "no limit")
+
+
+def host_name(resolve: Callable[..., Any] = socket.getaddrinfo) -> Check:
+    """gloo looks the host's own name up; an IPv6 address alone is enough for it."""
+    name = socket.gethostname()
+    try:
+        addresses = {entry[4][0] for entry in resolve(name, None)}
+        return Check("host name", OK, f"{name} is {', '.join(sorted(addresses))}")
+    except OSError:
+        fix = f"add '127.0.0.1 {name}' to /etc/hosts"
+        return Check("host name", PROBLEM, f"{name} does not resolve: gloo cannot start", fix)
+
+
+def loopback() -> Check:
+    """Whether processes of this host can connect."""
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname()[:2], timeout=1).close()
+    except OSError as error:
+        return Check("gloo on loopback", PROBLEM, str(error), "bring the lo interface up")
+    return Check("gloo on loopback", OK, "processes can connect")
+
+
+def nccl() -> Check:
+    """What carries tensors between GPUs."""
+    if devices.gpu_count() < 2:
+        return Check("NCCL", OK, "not needed: fewer than two GPUs")
+    names = ("nvidia-nccl-cu13", "nvidia-nccl-cu12", "nvidia-nccl-cu11")
+    version = software.installed_version(names)
+    if not version:
+        fix = "install a CUDA build of torch, which brings it"
+        return Check("NCCL", WARNING, "no distribution found", fix)
+    return Check("NCCL", OK, version)
+
+
+def namespaces() -> Check:
+    """Network namespaces give links of a chosen speed to the tests; a run does without."""
+    try:
+        run_tool(["unshare", "--user", "--map-root-user", "--net", "true"])
+    except Unknown as error:
+        fix = "only tests with shaped links need them: allow user namespaces"
+        return Check("namespaces", WARNING, f"no network namespaces: {error}", fix)
+    return Check("namespaces", OK, "network namespaces can be made")
+
+
+def disk(out: Path) -> Check:
+    """Room and permission for run folders."""
+    place = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    found = f"{free / GIB:.1f} GiB free in {place}"
+    if not os.access(place, os.W_OK):
+        return Check("disk", PROBLEM, f"{place} cannot be written", "choose another --out")
+    if free < LITTLE_DISK:
+        return Check("disk", WARNING, found, "make room, or choose another --out")
+    return Check("disk", OK, found)
+
+
+CHECKS: dict[str, Callable[[], Check]] = {
+    "cores": cores, "affinity": affinity, "memory": memory, "load": load,
+    "frequency governor": governor, "throttling": throttling, "GPU driver": gpu,
+    "shared memory": shared_memory, "locked memory": locked_memory, "host name": host_name,
+    "gloo on loopback": loopback, "NCCL": nccl, "namespaces": namespaces,
+}

@@ -1,0 +1,99 @@
+"""Asks the machine in a process of its own, which is ended at a time limit.
+
+A driver may hang, a library may crash its process, and a site hook may print a line. So whatever
+is risky is asked by a child process, which answers in JSON through a pipe of its own: standard
+output is anybody's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+Value = TypeVar("Value")
+
+
+class Unknown(Exception):
+    """The machine did not answer; the text says why."""
+
+
+def ask(module: str, *arguments: str, seconds: float, extra: dict[str, str] | None = None) -> Any:
+    """What ``python -m MODULE PIPE ARGUMENTS`` answers.
+
+    Args:
+        module: Calls :func:`answer` with what it found.
+        arguments: Of the module, after the number of the pipe.
+        seconds: When the process is ended.
+        extra: Variables of its environment beside ours.
+
+    Raises:
+        Unknown: It did not answer in time, failed, or answered no JSON.
+    """
+    reading, writing = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, str(writing), *arguments], pass_fds=(writing,),
+            env=os.environ | (extra or {}), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(writing)
+        return _answer_of(process, reading, module, seconds)
+    finally:
+        os.close(reading)
+
+
+def _answer_of(
+    process: subprocess.Popen[bytes], reading: int, module: str, seconds: float
+) -> Any:
+    try:
+        code = process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise Unknown(f"{module} did not answer in {seconds:g} s") from None
+    with os.fdopen(os.dup(reading), encoding="utf-8") as stream:
+        text = stream.read()
+    if code != 0 or not text:
+        raise Unknown(f"{module} ended with code {code}")
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise Unknown(f"{module} answered no JSON") from None
+
+
+def answer(found: Any) -> None:
+    """Sends what a probe found to who asked; at most what fits a pipe, 64 KiB."""
+    with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as stream:
+        json.dump(found, stream)
+
+
+def run_tool(command: Sequence[str], seconds: float = 5.0) -> str:
+    """Standard output of a tool of the system.
+
+    Raises:
+        Unknown: It is not there, fails, or does not end in time.
+    """
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False,
+                              timeout=seconds, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        raise Unknown(f"{command[0]} did not end in {seconds:g} s") from None
+    except OSError as error:
+        raise Unknown(f"{command[0]}: {error.strerror or error}") from None
+    if done.returncode != 0:
+        raise Unknown(f"{command[0]} ended with code {done.returncode}")
+    return done.stdout
+
+
+def known(look: Callable[[], Value], otherwise: Value) -> Value:
+    """What ``look`` sees, or ``otherwise`` where the system does not show it.
+
+    Files of ``/proc`` and ``/sys`` may be missing, unreadable or of another form than expected.
+    """
+    try:
+        return look()
+    except Exception:  # whatever it is, a fact about the machine ends no command
+        return otherwise
