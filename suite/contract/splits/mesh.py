@@ -83,7 +83,7 @@ class Mesh:
         return f".group{first}" if len(self.groups(axis)) > 1 else ""
 
     def name(self, rank: int) -> str:
-        """Names a rank in messages: ``device 1``, ``stage 1``, ``device 3 (replica 1, shard 1)``."""
+        """Names a rank for people: ``device 1``, ``stage 1``, ``device 3 (replica 1, shard 1)``."""
         if self.names == ("inter_layer",):
             return f"stage {rank}"
         places = ", ".join(f"{PLACES[axis]} {self.place(axis, rank)}" for axis in self.names)
