@@ -1,4 +1,4 @@
-"""The network in TensorFlow; what may be split is a branch, handed to ``apply``."""
+"""The network in TensorFlow; ``apply`` computes the branches, which may be sharded."""
 
 import tensorflow as tf
 
@@ -7,12 +7,14 @@ from adapters.tensorflow.models.losses import cross_entropy
 
 
 def norm(weights, name, x):
+    """Normalises (batch, width) over the last axis."""
     mean, variance = tf.nn.moments(x, axes=[-1], keepdims=True)
     scale, bias = weights[f"{name}.scale"], weights[f"{name}.bias"]
     return tf.nn.batch_normalization(x, mean, variance, bias, scale, 1e-5)
 
 
 def forward(spec, weights, x, units, apply):
+    """Maps (batch, columns) to logits (batch, classes); stages exchange (batch, width)."""
     if 0 in units:
         x = linear(weights, "embed", x)
     for block in (f"block{index}" for index in units):
@@ -29,4 +31,5 @@ def forward(spec, weights, x, units, apply):
 
 
 def loss(spec):
+    """Returns the cross-entropy."""
     return cross_entropy

@@ -1,12 +1,19 @@
-"""Errors a user can mend."""
+"""The exceptions that tell a user what is wrong, or why a case does not run."""
 
 
 class UsageError(Exception):
-    """Bad input: says what, what was got, what was expected, and the fix (exit code 2)."""
+    """Bad input, which ends the command with exit code 2.
+
+    Args:
+        what: The option, file or value that is wrong.
+        got: What the user gave.
+        expected: What would be right.
+        fix: What the user can do.
+    """
 
     def __init__(self, what: str, got: object, expected: str, fix: str) -> None:
         super().__init__(f"{what}: got {got!r}, expected {expected}. Fix: {fix}")
 
 
 class Unsupported(Exception):
-    """A cell that this framework or machine cannot run by design; the text is the reason."""
+    """A case that this framework or machine cannot run by design; the text is the reason."""

@@ -1,4 +1,4 @@
-"""The loss of replicas whose shares of the global batch are unequal."""
+"""How the loss is weighted when replicas have unequal shares of the global batch."""
 
 from __future__ import annotations
 
@@ -9,16 +9,24 @@ if TYPE_CHECKING:
     from suite.contract.case import Case
 
 
+# Mean loss over the samples of (outputs, targets).
 Loss = Callable[[Any, Any], Any]
 
 
 def share_weighted(loss: Loss, devices: int, global_batch: int) -> Loss:
-    """A device's mean loss, weighted so that the devices' mean is the global batch's.
+    """Weights the mean loss of a replica so that the average over replicas is the true mean.
 
-    Where gradients accumulate it is of one micro-batch of each device, ``global_batch`` of all.
+    Frameworks average gradients over replicas as if all had equally many samples. For a replica
+    with n of N samples and gradient g, mean(n · devices / N · g) = sum(n / N · g).
 
-    Frameworks average gradients over devices, as if each had the same share: with n of N samples,
-    mean(n · devices / N · g) = sum(n / N · g).
+    Args:
+        loss: Mean loss over the samples that a replica passes through the model.
+        devices: Number of replicas.
+        global_batch: Samples that all replicas together pass through the model at a time, N. With
+            gradient accumulation these are the samples of a micro-batch of every replica.
+
+    Returns:
+        The weighted loss; it reads n from the first axis of the targets.
     """
 
     def weighted(outputs: Any, targets: Any) -> Any:
@@ -28,7 +36,7 @@ def share_weighted(loss: Loss, devices: int, global_batch: int) -> Loss:
 
 
 def planned_loss(loss: Loss, case: Case) -> Loss:
-    """``loss``, weighted where replicas have shares by their speeds."""
+    """Returns ``loss``, weighted if the case gives replicas shares by their speed."""
     if case.strategy == "data" and case.device_speeds:
         return share_weighted(loss, case.devices, case.pass_batch)
     return loss

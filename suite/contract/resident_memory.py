@@ -1,4 +1,4 @@
-"""How much memory a process has held."""
+"""The peak of the resident memory of this process."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def reset_peak_resident() -> None:
-    """Lets ``peak_resident_bytes`` start anew from what is held now, where the kernel does that.
+    """Resets the peak that ``peak_resident_bytes`` reports to the memory in use now.
 
-    https://docs.kernel.org/filesystems/proc.html, ``/proc/PID/clear_refs``
+    Does nothing if the kernel cannot do that. Source:
+    https://docs.kernel.org/filesystems/proc.html, ``/proc/PID/clear_refs``.
     """
     with suppress(OSError):
         CLEAR.write_text("5", encoding="utf-8")
 
 
 def peak_resident_bytes() -> int:
-    """Largest resident set of this program.
+    """Returns the largest resident set of this process so far, in bytes.
 
-    Linux's ``VmHWM``, not ``ru_maxrss``: that one survives an exec, so a worker would report what
-    the harness, which it was forked from, had held before it.
+    It reads Linux's ``VmHWM`` rather than ``ru_maxrss``, because ``ru_maxrss`` survives an exec: a
+    worker would report the memory of the harness that it was forked from.
     """
     if STATUS.exists():
-        found = re.search(r"VmHWM:\s*(\d+) kB", STATUS.read_text(encoding="utf-8"))
-        if found:
-            return int(found[1]) * 1024
+        peak = re.search(r"VmHWM:\s*(\d+) kB", STATUS.read_text(encoding="utf-8"))
+        if peak:
+            return int(peak[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

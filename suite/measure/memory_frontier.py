@@ -1,4 +1,7 @@
-"""``run --find-max-batch``: the largest global batch of each proven cell that memory holds."""
+"""``run --find-max-batch``: searches the largest global batch that fits in memory, per case.
+
+Only cases that passed their proof are searched.
+"""
 
 from __future__ import annotations
 
@@ -21,29 +24,36 @@ from suite.machine.memory import Guard, available_bytes, margin_bytes
 from suite.measure.runner import Progress, Runner
 from suite.runfolder import files
 
-LARGEST = 1 << 24  # samples: where a search ends that nothing else ends
+LARGEST = 1 << 24  # samples: a search that no lack of memory ends stops here
 FILE = "frontier.csv"
 
 
 class Search:
-    """Doubling until a batch does not fit, then bisection; all batches are multiples of ``unit``.
+    """Searches the largest batch that fits: doubles until a batch fails, then bisects.
 
-    It ends once the smallest that failed is within ``unit`` or ``resolution`` (a share) of the
-    largest that fits; downwards from ``start`` where that does not fit itself.
+    If the first batch already fails, the bisection runs downwards from it. The search ends once the
+    smallest batch that failed is close enough to the largest batch that fits.
+
+    Args:
+        start: The first batch to try, in samples.
+        unit: All batches are multiples of it, in samples.
+        resolution: How close is close enough, as a share of the largest batch that fits; a gap of
+            ``unit`` always is.
     """
 
     def __init__(self, start: int, unit: int, resolution: float) -> None:
         self.start, self.unit, self.resolution = start, unit, resolution
-        self.fits = self.fails = 0  # 0: none yet
+        self.fits = self.fails = 0  # samples; 0 while no batch did
 
     def record(self, batch: int, fits: bool) -> None:
+        """Takes note of whether ``batch`` samples fit in memory."""
         if fits:
             self.fits = max(self.fits, batch)
         else:
             self.fails = min(self.fails or batch, batch)
 
     def next(self) -> int:
-        """The batch to try, 0 when the frontier is known."""
+        """Returns the batch to try next, in samples; 0 once the search is over."""
         if not self.fails:
             batch = 2 * self.fits or self.start
             return batch if batch <= LARGEST else 0
@@ -54,12 +64,22 @@ class Search:
 
 
 def batch_unit(case: Case) -> int:
-    """The smallest global batch that the case's split divides."""
+    """Finds the smallest global batch that the case's strategy can divide.
+
+    Args:
+        case: The case to search; its own global batch is known to divide.
+
+    Returns:
+        Samples; every global batch of the search is a multiple of it.
+
+    Raises:
+        UsageError: The case does not divide for a reason other than its batch.
+    """
     for batch in count(1):
         try:
             check_divides(replace(case, global_batch=batch))
         except UsageError:
-            if batch >= case.spec.global_batch:  # refused for another reason
+            if batch >= case.spec.global_batch:  # not because of the batch
                 raise
         else:
             return batch
@@ -67,26 +87,43 @@ def batch_unit(case: Case) -> int:
 
 
 def find_frontiers(runner: Runner) -> None:
-    """Searches each cell that is proven and ok; writes ``frontier.csv`` after every probe."""
-    known = runner.run.setdefault("frontier", {"memory_bytes": None})
-    if known["memory_bytes"] is None:
-        known["memory_bytes"] = max(0, available_bytes() - margin_bytes())
-    open_ones = [r for r in runner.results if r.status == "ok" and r.good]
-    for number, result in enumerate(open_ones):
-        guard = cell_guard(result.case, runner.config.memory_limit, known["memory_bytes"])
+    """Searches every case that ran and passed its proof; ``frontier.csv`` grows probe by probe.
+
+    The memory that the machine can spare is measured once and stored in the run's facts, so that a
+    resumed run goes on with the same limit.
+
+    Args:
+        runner: The run, with the results of its cases.
+    """
+    facts = runner.run.setdefault("frontier", {"memory_bytes": None})
+    if facts["memory_bytes"] is None:
+        facts["memory_bytes"] = max(0, available_bytes() - margin_bytes())
+    proven = [r for r in runner.results if r.status == "ok" and r.good]
+    for number, result in enumerate(proven):
+        guard = cell_guard(result.case, runner.config.memory_limit, facts["memory_bytes"])
 
         def tell(batch: int, done: int = number, name: str = result.case.case_id) -> None:
             text = f"frontier: {name}, batch {batch}"
-            runner.show(Progress(text, done, len(open_ones), None))
+            runner.show(Progress(text, done, len(proven), None))
 
         search_cell(runner, result, guard, tell)
         runner.save()
 
 
 def cell_guard(case: Case, asked: int | None, machine: int) -> Guard:
-    """A CPU device's limit is the user's, else its share of what the machine can spare.
+    """Makes the guard that ends a probe before it takes more memory than it may.
 
-    A GPU's allocator holds its own limit; the guard then looks after the host alone.
+    A GPU's allocator enforces the limit of its device by itself, so for a GPU the guard watches
+    only the memory of the host.
+
+    Args:
+        case: The case to search.
+        asked: The user's limit for a device in bytes, if there is one.
+        machine: Bytes of memory that the machine can spare. Without a limit from the user they
+            are divided evenly over the CPU devices.
+
+    Returns:
+        The guard.
     """
     limit = (asked or machine // case.devices) if case.device == "cpu" else 0
     return Guard(limit, case.devices, margin_bytes())
@@ -95,7 +132,14 @@ def cell_guard(case: Case, asked: int | None, machine: int) -> Guard:
 def search_cell(
     runner: Runner, result: CaseResult, guard: Guard, tell: Callable[[int], None]
 ) -> None:
-    """Goes on from the probes that the result has."""
+    """Searches the largest batch of a case, continuing from the probes that it already has.
+
+    Args:
+        runner: The run; it launches the probes.
+        result: The case's result; each probe is appended to it.
+        guard: Limits the memory of the probes.
+        tell: Called with each batch, in samples, before it is tried.
+    """
     case = result.case
     search = Search(case.spec.global_batch, batch_unit(case), runner.config.batch_resolution)
     for probe in result.probes:
@@ -109,6 +153,7 @@ def search_cell(
 
 
 def _probe(runner: Runner, case: Case, batch: int, guard: Guard) -> FrontierProbe:
+    """Launches the case with a global batch of ``batch`` samples and judges whether it fits."""
     limit = guard.limit_bytes or runner.config.memory_limit or 0
     probed = replace(case, global_batch=batch, memory_limit_bytes=limit, probe_steps=0)
     folder = runner.folder / "cases" / case.case_id / f"probe-{batch}"
@@ -120,9 +165,19 @@ def _probe(runner: Runner, case: Case, batch: int, guard: Guard) -> FrontierProb
 
 
 def judge_probe(case_id: str, batch: int, outcome: Outcome, allowed: int) -> FrontierProbe:
-    """What ended well but above the limit between two looks of the guard did not fit either.
+    """Decides whether a probe fitted in memory.
 
-    ``allowed`` is a process's limit in bytes, 0 for none.
+    A probe that ended well but exceeded the limit between two checks of the guard did not fit
+    either, and a SIGKILL counts as the kernel's answer to a lack of memory.
+
+    Args:
+        case_id: Name of the case.
+        batch: Global batch in samples.
+        outcome: How the launch ended, with the records of its ranks.
+        allowed: Limit of each process in bytes; 0 for no limit.
+
+    Returns:
+        The probe, with the peak of its largest process in bytes and its median step in seconds.
     """
     status, reason = outcome.status, outcome.reason
     records = read_records(outcome.records)
@@ -140,5 +195,6 @@ def judge_probe(case_id: str, batch: int, outcome: Outcome, allowed: int) -> Fro
 
 
 def write_probes(folder: Path, results: Sequence[CaseResult]) -> None:
+    """Writes the probes of all cases to ``frontier.csv`` in the run folder."""
     rows = [asdict(probe) for result in results for probe in result.probes]
     files.write_table(folder / FILE, COLUMNS, rows)

@@ -36,4 +36,5 @@ def test_every_strategy_is_proven(tmp_path: Path) -> None:
 
 def test_it_is_short() -> None:
     files = (EXAMPLES / "tabular_resnet").glob("*.py")
-    assert sum(len(file.read_text().splitlines()) for file in files) < 150
+    lines = [line for file in files for line in file.read_text().splitlines() if line.strip()]
+    assert len(lines) < 150

@@ -1,4 +1,4 @@
-"""Self-attention, as decoders and encoders share it."""
+"""Self-attention for decoders (causal) and encoders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from torch import nn
 
 
 class Attention(nn.Module):
-    """Scaled dot products of heads (Vaswani et al. 2017); (batch, sequence, width) both ways."""
+    """Multi-head scaled dot-product attention (Vaswani et al. 2017).
+
+    Args:
+        width: Width of input and output.
+        heads: Number of heads; ``width`` is a multiple of it.
+        causal: Whether a position sees only itself and the positions before it.
+    """
 
     def __init__(self, width: int, heads: int, causal: bool) -> None:
         super().__init__()
@@ -16,7 +22,8 @@ class Attention(nn.Module):
         self.project = nn.Linear(width, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        # The number of heads comes from the tensor: a column shard holds only its own.
+        """Mixes positions; input and output are (batch, sequence, width)."""
+        # The number of heads is taken from the tensor: a column-parallel shard has only some heads.
         query, key, value = (
             linear(x).unflatten(-1, (-1, self.head_width)).transpose(1, 2)
             for linear in (self.query, self.key, self.value)

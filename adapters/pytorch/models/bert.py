@@ -1,4 +1,4 @@
-"""Bidirectional transformer that predicts masked tokens, post-norm (Devlin et al. 2019)."""
+"""BERT (Devlin et al. 2019): a post-norm transformer that predicts masked tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from suite.contract.workloads.bert import LAYER_NORM_EPSILON, SEGMENTS, BertSpec
 
 
 class Block(nn.Module):
-    """norm(x + attention(x)), then norm(x + mlp(x)); (batch, sequence, width) both ways."""
+    """A transformer block: norm(x + attention(x)), then norm(x + mlp(x))."""
 
     def __init__(self, spec: BertSpec) -> None:
         super().__init__()
@@ -24,12 +24,19 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(d, eps=LAYER_NORM_EPSILON)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Input and output are (batch, sequence, width)."""
         x = self.norm1(x + self.attention(x))
         return self.norm2(x + self.contract(gelu(self.expand(x))))
 
 
 class Embed(nn.Module):
-    """The token table, which both ends of the model use, and the rest, which the first does."""
+    """The embeddings.
+
+    Args:
+        spec: The workload.
+        begins: Whether this is the first stage, which looks tokens up. The last stage needs only
+            the token table, to compute logits.
+    """
 
     def __init__(self, spec: BertSpec, begins: bool) -> None:
         super().__init__()
@@ -40,13 +47,13 @@ class Embed(nn.Module):
             self.norm = nn.LayerNorm(spec.width, eps=LAYER_NORM_EPSILON)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """(batch, sequence) -> (batch, sequence, width); all tokens are of segment 0."""
+        """Embeds tokens (batch, sequence) as (batch, sequence, width); all are in segment 0."""
         places = self.position.weight[: tokens.shape[1]] + self.segment.weight[0]
         return self.norm(self.token(tokens) + places)
 
 
 class Head(nn.Module):
-    """(batch, sequence, width) -> logits over the rows of the token table."""
+    """Turns activations into logits over the rows of the token table."""
 
     def __init__(self, spec: BertSpec) -> None:
         super().__init__()
@@ -55,14 +62,25 @@ class Head(nn.Module):
         self.bias = nn.Parameter(torch.zeros(spec.vocabulary))
 
     def forward(self, x: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        """Computes logits (batch, sequence, vocabulary).
+
+        Args:
+            x: Activations, (batch, sequence, width).
+            table: The token table, (vocabulary, width).
+        """
         return linear(self.norm(gelu(self.dense(x))), table, self.bias)
 
 
 class Bert(nn.Module):
-    """Tokens -> logits (batch, sequence, vocabulary)."""
+    """BERT, or a pipeline stage of it.
+
+    Args:
+        spec: The workload.
+        units: Contiguous blocks of the stage; None builds the whole model. The first stage also has
+            the embeddings, the last stage the head.
+    """
 
     def __init__(self, spec: BertSpec, units: range | None = None) -> None:
-        """``units`` keeps a contiguous part of the blocks; embed and head ride with the ends."""
         super().__init__()
         chosen = range(spec.blocks) if units is None else units
         self.begins, ends_here = 0 in chosen, spec.blocks - 1 in chosen
@@ -71,6 +89,10 @@ class Bert(nn.Module):
         self.head = Head(spec) if ends_here else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps tokens (batch, sequence) to logits (batch, sequence, vocabulary).
+
+        A stage that is not the first or the last takes or returns (batch, sequence, width) instead.
+        """
         if self.embed is not None and self.begins:
             x = self.embed(x)
         for block in self.units.values():
@@ -84,4 +106,5 @@ build = Bert
 
 
 def loss(spec: BertSpec) -> Loss:
+    """Returns the cross-entropy over the predicted positions."""
     return predicted_cross_entropy(spec.predictions)

@@ -24,19 +24,28 @@ from suite.contract.workloads.efficientnet import (
 
 
 class Squeeze(nn.Module):
-    """Scales each channel by a gate of all channels' means (Hu et al. 2018)."""
+    """Squeeze-and-excitation: scales channels by gates computed from their means (Hu et al. 2018).
+
+    Args:
+        channels: Channels of input and output.
+        squeezed: Channels between the two matrices.
+    """
 
     def __init__(self, channels: int, squeezed: int) -> None:
         super().__init__()
         self.reduce, self.expand = nn.Linear(channels, squeezed), nn.Linear(squeezed, channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Input and output are (batch, channels, height, width)."""
         gate = self.expand(silu(self.reduce(pixel_mean(x)))).sigmoid()
         return x * gate[:, :, None, None]
 
 
 class Block(nn.Module):
-    """x + project(squeeze(spatial(expand(x)))), or without x where the shape changes."""
+    """An inverted bottleneck: x + project(squeeze(spatial(expand(x)))).
+
+    Without ``x +`` if the block changes the shape, and without ``expand`` if it does not widen.
+    """
 
     expand: nn.Module
     norm1: nn.Module
@@ -48,13 +57,14 @@ class Block(nn.Module):
     def __init__(self, facts: InvertedBottleneck) -> None:
         super().__init__()
         self.residual = facts.residual
-        for name, (behind, layer) in facts.convolutions().items():
+        for name, (norm_name, layer) in facts.convolutions().items():
             self.add_module(name, convolution(layer))
-            self.add_module(behind, norm(layer.leaving, BATCH_NORM_EPSILON))
+            self.add_module(norm_name, norm(layer.leaving, BATCH_NORM_EPSILON))
         self.widens = facts.expand is not None
         self.squeeze = Squeeze(facts.spatial.leaving, facts.squeezed)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps (batch, channels, height, width) to the shape that the block puts out."""
         entering = x
         if self.widens:
             x = silu(self.norm1(self.expand(x)))
@@ -66,10 +76,15 @@ class Block(nn.Module):
 
 
 class EfficientNet(nn.Module):
-    """(batch, height, width, 3) -> (batch, classes) logits."""
+    """EfficientNet, or a pipeline stage of it.
+
+    Args:
+        spec: The workload.
+        units: Contiguous blocks of the stage; None builds the whole model. The first stage also has
+            the stem, the last stage the final convolution and the classifier.
+    """
 
     def __init__(self, spec: EfficientNetSpec, units: range | None = None) -> None:
-        """``units`` keeps a contiguous part of the blocks; the rest is at the ends."""
         super().__init__()
         blocks = spec.blocks()
         chosen = range(len(blocks)) if units is None else units
@@ -81,6 +96,10 @@ class EfficientNet(nn.Module):
             self.classifier = nn.Linear(spec.head().leaving, spec.classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps images (batch, height, width, 3) to logits (batch, classes).
+
+        A stage that is not the first or the last takes or returns activations in that axis order.
+        """
         x = channels_first(x)
         if self.stem is not None:
             x = silu(self.stem(x))
@@ -92,9 +111,10 @@ class EfficientNet(nn.Module):
 
 
 def build(spec: EfficientNetSpec, units: range | None) -> nn.Module:
+    """Builds the model or a stage of it, with kernels stored channels-last."""
     return laid_out(EfficientNet(spec, units), torch.channels_last)
 
 
 def loss(spec: EfficientNetSpec) -> Loss:
-    """Cross-entropy."""
+    """Returns the cross-entropy over the classes."""
     return nn.functional.cross_entropy

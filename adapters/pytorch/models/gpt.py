@@ -1,4 +1,4 @@
-"""Decoder-only transformer, pre-norm (Radford et al. 2019)."""
+"""GPT-2 (Radford et al. 2019): a pre-norm decoder-only transformer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from suite.contract.workloads.gpt import LAYER_NORM_EPSILON, GptSpec
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)); (batch, sequence, width) both ways."""
+    """A transformer block: x + attention(norm(x)), then x + mlp(norm(x))."""
 
     def __init__(self, spec: GptSpec) -> None:
         super().__init__()
@@ -23,13 +23,20 @@ class Block(nn.Module):
         self.expand, self.contract = nn.Linear(d, 4 * d), nn.Linear(4 * d, d)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Input and output are (batch, sequence, width)."""
         x = x + self.attention(self.norm1(x))
         hidden = nn.functional.gelu(self.expand(self.norm2(x)), approximate="tanh")
         return x + self.contract(hidden)
 
 
 class Embed(nn.Module):
-    """The token table, which both ends of the model use, and the positions, which one does."""
+    """The embeddings.
+
+    Args:
+        spec: The workload.
+        positions: Whether this is the first stage, which adds positions. The last stage needs only
+            the token table, to compute logits.
+    """
 
     def __init__(self, spec: GptSpec, positions: bool) -> None:
         super().__init__()
@@ -37,20 +44,25 @@ class Embed(nn.Module):
         self.position = nn.Embedding(spec.sequence, spec.width) if positions else None
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """(batch, sequence) -> (batch, sequence, width), learned positions added."""
+        """Embeds tokens (batch, sequence) as (batch, sequence, width), with learned positions."""
         x = self.token(tokens)
         return x if self.position is None else x + self.position.weight[: tokens.shape[1]]
 
     def logits(self, x: torch.Tensor) -> torch.Tensor:
-        """(batch, sequence, width) -> (batch, sequence, vocabulary)."""
+        """Maps (batch, sequence, width) to logits (batch, sequence, vocabulary)."""
         return nn.functional.linear(x, self.token.weight)
 
 
 class Gpt(nn.Module):
-    """Tokens -> logits (batch, sequence, vocabulary)."""
+    """GPT, or a pipeline stage of it.
+
+    Args:
+        spec: The workload.
+        units: Contiguous blocks of the stage; None builds the whole model. The first stage also has
+            the embeddings, the last stage the token table and the final norm.
+    """
 
     def __init__(self, spec: GptSpec, units: range | None = None) -> None:
-        """``units`` keeps a contiguous part of the blocks; embed and output ride with the ends."""
         super().__init__()
         chosen = range(spec.blocks) if units is None else units
         self.begins, ends_here = 0 in chosen, spec.blocks - 1 in chosen
@@ -59,6 +71,10 @@ class Gpt(nn.Module):
         self.norm = nn.LayerNorm(spec.width, eps=LAYER_NORM_EPSILON) if ends_here else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps tokens (batch, sequence) to logits (batch, sequence, vocabulary).
+
+        A stage that is not the first or the last takes or returns (batch, sequence, width) instead.
+        """
         if self.embed is not None and self.begins:
             x = self.embed(x)
         for block in self.units.values():
@@ -72,4 +88,5 @@ build = Gpt
 
 
 def loss(spec: GptSpec) -> Loss:
+    """Returns the cross-entropy over all tokens."""
     return token_cross_entropy

@@ -1,4 +1,4 @@
-"""Losses over tokens."""
+"""The losses of models that predict tokens."""
 
 from __future__ import annotations
 
@@ -10,12 +10,28 @@ from suite.contract.workloads.transformer import NOT_PREDICTED
 
 
 def token_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Mean over all tokens."""
+    """Computes the mean cross-entropy over all tokens.
+
+    Args:
+        logits: (batch, sequence, vocabulary).
+        targets: int64 (batch, sequence).
+
+    Returns:
+        A scalar.
+    """
     return cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
 def predicted_cross_entropy(predictions: int) -> Loss:
-    """Mean over the predicted positions, ``predictions`` of each sample."""
+    """Makes the cross-entropy that averages over the predicted positions only.
+
+    Args:
+        predictions: Predicted positions in every sample.
+
+    Returns:
+        A function of logits (batch, sequence, vocabulary) and targets (batch, sequence), where
+        ``NOT_PREDICTED`` marks the other positions.
+    """
 
     def mean(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         total = cross_entropy(

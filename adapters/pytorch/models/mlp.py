@@ -1,4 +1,4 @@
-"""Dense classifier."""
+"""MLP: a classifier of dense layers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from suite.contract.workloads.mlp import MlpSpec
 
 
 class Mlp(nn.Module):
-    """Activations between linear layers; (batch, in) -> (batch, out) logits."""
+    """Linear layers with an activation between them, or a pipeline stage of them.
+
+    Args:
+        spec: The workload.
+        units: Contiguous layers of the stage, under their numbers in the whole model; None builds
+            all layers.
+    """
 
     def __init__(self, spec: MlpSpec, units: range | None = None) -> None:
-        """``units`` keeps a contiguous part of the layers, under their numbers in the whole."""
         super().__init__()
         chosen = range(spec.layers) if units is None else units
         self.last = spec.layers - 1
@@ -23,6 +28,7 @@ class Mlp(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps (batch, in) to (batch, out): logits, or what the stage's last layer puts out."""
         for name, layer in self.units.items():
             x = layer(x)
             if int(name) != self.last:
@@ -34,9 +40,10 @@ build = Mlp
 
 
 def loss(spec: MlpSpec) -> Loss:
-    """Cross-entropy, binary where there is one output."""
+    """Returns the cross-entropy; the binary form if the model has a single output."""
     return _binary if spec.binary else nn.functional.cross_entropy
 
 
 def _binary(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Computes the mean over logits (batch, 1) and targets (batch,) of 0 and 1."""
     return nn.functional.binary_cross_entropy_with_logits(logits.squeeze(-1), targets)

@@ -1,4 +1,4 @@
-"""Residual networks (He et al. 2016), the stride on the 3x3 convolution."""
+"""ResNet (He et al. 2016), with the stride on the 3x3 convolution."""
 
 from __future__ import annotations
 
@@ -21,34 +21,44 @@ from suite.contract.workloads.resnet import BATCH_NORM_EPSILON, POOL_KERNEL, POO
 
 
 class Block(nn.Module):
-    """relu(x + convolutions(x)); what enters is projected where the shape changes."""
+    """A residual block: relu(x + convolutions(x)); x is projected if the shape changes.
+
+    Args:
+        layers: The block's convolutions by name, as ``ResNetSpec.convolutions`` lists them.
+    """
 
     def __init__(self, layers: dict[str, Convolution]) -> None:
         super().__init__()
-        around = layers.get("downsample.conv")
-        self.depth = len(layers) - (around is not None)
+        shortcut = layers.get("downsample.conv")
+        self.depth = len(layers) - (shortcut is not None)
         for number in range(1, self.depth + 1):
             layer = layers[f"conv{number}"]
             self.add_module(f"conv{number}", convolution(layer))
             self.add_module(f"norm{number}", norm(layer.leaving, BATCH_NORM_EPSILON))
-        self.downsample = convolution_norm(around, BATCH_NORM_EPSILON) if around else None
+        self.downsample = convolution_norm(shortcut, BATCH_NORM_EPSILON) if shortcut else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        around = x if self.downsample is None else self.downsample(x)
+        """Maps (batch, channels, height, width) to the shape that the block puts out."""
+        shortcut = x if self.downsample is None else self.downsample(x)
         for number in range(1, self.depth + 1):
             x = self.get_submodule(f"conv{number}")(x)
             x = self.get_submodule(f"norm{number}")(x)
             if number == self.depth:
-                x += around
+                x += shortcut
             x = relu(x, inplace=True)
         return x
 
 
 class ResNet(nn.Module):
-    """(batch, height, width, 3) -> (batch, classes) logits."""
+    """ResNet, or a pipeline stage of it.
+
+    Args:
+        spec: The workload.
+        units: Contiguous blocks of the stage; None builds the whole model. The first stage also has
+            the stem, the last stage the classifier.
+    """
 
     def __init__(self, spec: ResNetSpec, units: range | None = None) -> None:
-        """``units`` keeps a contiguous part of the blocks; stem and classifier are at the ends."""
         super().__init__()
         blocks = spec.convolutions()
         chosen = range(len(blocks)) if units is None else units
@@ -58,6 +68,10 @@ class ResNet(nn.Module):
         self.classifier = nn.Linear(spec.leaving, spec.classes) if ends_here else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps images (batch, height, width, 3) to logits (batch, classes).
+
+        A stage that is not the first or the last takes or returns activations in that axis order.
+        """
         x = channels_first(x)
         if self.stem is not None:
             x = relu(self.stem(x), inplace=True)
@@ -68,9 +82,10 @@ class ResNet(nn.Module):
 
 
 def build(spec: ResNetSpec, units: range | None) -> nn.Module:
+    """Builds the model or a stage of it, with kernels stored channels-last."""
     return laid_out(ResNet(spec, units), torch.channels_last)
 
 
 def loss(spec: ResNetSpec) -> Loss:
-    """Cross-entropy."""
+    """Returns the cross-entropy over the classes."""
     return nn.functional.cross_entropy

@@ -1,4 +1,4 @@
-"""Two-stream transformer that predicts tokens in a random order (Yang et al. 2019)."""
+"""XLNet (Yang et al. 2019): a two-stream transformer that predicts tokens in a random order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from suite.contract.workloads.xlnet import LAYER_NORM_EPSILON, SEGMENTS, STREAMS
 
 
 class Bias(nn.Module):
-    """What is added to the queries of one kind of score, a vector a head."""
+    """A vector per head that is added to the queries for a kind of score, stored as (width,)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class Bias(nn.Module):
 
 
 class SegmentBias(Bias):
-    """The same, and the keys: same half of the sequence, other half."""
+    """The bias for segment scores, plus their two keys: same half of the sequence, other half."""
 
     def __init__(self, width: int) -> None:
         super().__init__(width)
@@ -30,7 +30,13 @@ class SegmentBias(Bias):
 
 
 class Facts(nn.Module):
-    """What scores need besides the streams; (sequence, …) constants of the workload."""
+    """Constants of the workload that attention scores need.
+
+    Attributes:
+        encodings: Encodings of all distances, (2 · sequence, width).
+        same_half: Whether two positions are in the same half of the sequence, (2 · sequence,
+            sequence).
+    """
 
     encodings: torch.Tensor
     same_half: torch.Tensor
@@ -44,18 +50,31 @@ class Facts(nn.Module):
         self.register_buffer("same_half", same_half, persistent=False)
 
     def unseen(self, order: torch.Tensor) -> torch.Tensor:
-        """(batch, sequence) -> (batch, 1, 2 · sequence, sequence): what streams must not see.
+        """Makes the attention mask of both streams, which is added to the scores.
 
-        Minus infinity there, since a sum's gradient costs nothing and that of a fill a pass.
+        It is added instead of filled in, because the gradient of a sum costs nothing while that of
+        a fill costs a pass over the scores.
+
+        Args:
+            order: Order of prediction, (batch, sequence).
+
+        Returns:
+            0 where a position may look and minus infinity where not, (batch, 1, 2 · sequence,
+            sequence); the rows of the content stream come first.
         """
-        mine, others = order[:, :, None], order[:, None, :]
-        hidden = torch.cat([others > mine, others >= mine.clamp(min=1)], 1)[:, None]
+        own, others = order[:, :, None], order[:, None, :]
+        hidden = torch.cat([others > own, others >= own.clamp(min=1)], 1)[:, None]
         seen = torch.zeros(hidden.shape, dtype=self.encodings.dtype, device=order.device)
         return seen.masked_fill(hidden, -math.inf)
 
 
 class Attention(nn.Module):
-    """Both streams' queries on the content's keys; (batch, 2, sequence, width) both ways."""
+    """Relative attention: the queries of both streams on the keys of the content stream.
+
+    Args:
+        width: Width of input and output.
+        heads: Number of heads; ``width`` is a multiple of it.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -67,16 +86,29 @@ class Attention(nn.Module):
         self.segment = SegmentBias(width)
 
     def forward(self, x: torch.Tensor, facts: Facts, unseen: torch.Tensor) -> torch.Tensor:
-        """The streams' queries one behind the other, all but the content's scores as a bias."""
+        """Mixes positions of both streams.
+
+        The queries of the two streams are concatenated. The scores by position and segment, and the
+        mask, go into PyTorch's attention as a bias; it computes the scores by content itself.
+
+        Args:
+            x: Content and query stream, (batch, 2, sequence, width).
+            facts: Constants of the workload.
+            unseen: The mask, (batch, 1, 2 · sequence, sequence).
+
+        Returns:
+            Both streams, (batch, 2, sequence, width).
+        """
         content = x[:, 0]
-        query, key, value, near = (
+        query, key, value, relative = (
             self._heads(part) for part in (
                 self.query(x.flatten(1, 2)), self.key(content), self.value(content),
                 self.relative(facts.encodings),
             )
         )
-        scaled = query * self.head_width**-0.5  # queries are fewer than scores
-        bias = _by_distance(self._scores(scaled, self.position, near))
+        # There are fewer queries than scores, so it is cheaper to scale the queries.
+        scaled = query * self.head_width**-0.5
+        bias = _by_distance(self._scores(scaled, self.position, relative))
         segments = self._heads(self.segment.weight)
         same, other = self._scores(scaled, self.segment, segments).split(1, -1)
         bias = bias + torch.where(facts.same_half, same, other) + unseen
@@ -86,20 +118,30 @@ class Attention(nn.Module):
         return self.project(mixed.transpose(1, 2).flatten(2)).view_as(x)
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
-        """(…, length, width) -> (…, heads, length, head width); a shard holds its own heads."""
+        """Splits (…, length, width) into (…, heads, length, head width), for this shard's heads."""
         return x.unflatten(-1, (-1, self.head_width)).transpose(-3, -2)
 
     def _vector(self, kind: Bias) -> torch.Tensor:
+        """Returns a bias as (heads, 1, head width)."""
         return kind.bias.view(-1, 1, self.head_width)
 
     def _scores(self, scaled: torch.Tensor, kind: Bias, keys: torch.Tensor) -> torch.Tensor:
+        """Computes (scaled queries + scaled bias) · keys, (batch, heads, 2 · sequence, keys)."""
         return (scaled + self._vector(kind) * self.head_width**-0.5) @ keys.transpose(-2, -1)
 
 
 def _by_distance(scores: torch.Tensor) -> torch.Tensor:
-    """(…, 2 · sequence, row) -> (…, 2 · sequence, j): at position i row ``sequence - i + j``.
+    """Reorders scores by encoding into scores by position.
 
-    In memory that is rows of one entry less.
+    The score of position i on position j is at entry ``sequence - i + j`` of row i. Reading the
+    same memory as rows that are an entry shorter shifts row i by i, so the scores line up without
+    an index.
+
+    Args:
+        scores: Scores on every encoding, (…, 2 · sequence, 2 · sequence).
+
+    Returns:
+        Scores on every position, (…, 2 · sequence, sequence).
     """
     sequence = scores.shape[-2] // STREAMS
     streams = scores.unflatten(-2, (STREAMS, sequence)).flatten(-2)[..., sequence:]
@@ -108,7 +150,7 @@ def _by_distance(scores: torch.Tensor) -> torch.Tensor:
 
 
 class Block(nn.Module):
-    """norm(x + attention(x)), then norm(x + mlp(x)), of both streams."""
+    """A block for both streams: norm(x + attention(x)), then norm(x + mlp(x))."""
 
     def __init__(self, spec: XLNetSpec) -> None:
         super().__init__()
@@ -119,12 +161,19 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(d, eps=LAYER_NORM_EPSILON)
 
     def forward(self, x: torch.Tensor, facts: Facts, unseen: torch.Tensor) -> torch.Tensor:
+        """Input and output are (batch, 2, sequence, width); ``unseen`` is the attention mask."""
         x = self.norm1(x + self.attention(x, facts, unseen))
         return self.norm2(x + self.contract(gelu(self.expand(x))))
 
 
 class Embed(nn.Module):
-    """The token table, which both ends of the model use, and the query stream's one row."""
+    """The embeddings.
+
+    Args:
+        spec: The workload.
+        begins: Whether this is the first stage, which also has the row that the query stream starts
+            from. The last stage needs only the token table, to compute logits.
+    """
 
     def __init__(self, spec: XLNetSpec, begins: bool) -> None:
         super().__init__()
@@ -132,17 +181,22 @@ class Embed(nn.Module):
         self.mask = nn.Embedding(1, spec.width) if begins else None
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """(batch, sequence) -> (batch, 2, sequence, width)."""
+        """Embeds tokens (batch, sequence) as both streams, (batch, 2, sequence, width)."""
         content = self.token(tokens)
         assert self.mask is not None
         return torch.stack([content, self.mask.weight.expand_as(content)], 1)
 
 
 class XLNet(nn.Module):
-    """(batch, 2, sequence) tokens and order -> logits (batch, sequence, vocabulary)."""
+    """XLNet, or a pipeline stage of it.
+
+    Args:
+        spec: The workload.
+        units: Contiguous blocks of the stage; None builds the whole model. The first stage also has
+            the embeddings, the last stage the token table and the output bias.
+    """
 
     def __init__(self, spec: XLNetSpec, units: range | None = None) -> None:
-        """``units`` keeps a contiguous part of the blocks; embed and head ride with the ends."""
         super().__init__()
         chosen = range(spec.blocks) if units is None else units
         self.begins, self.ends_here = 0 in chosen, spec.blocks - 1 in chosen
@@ -152,7 +206,16 @@ class XLNet(nn.Module):
         self.head = Bias(spec.vocabulary) if self.ends_here else None
 
     def forward(self, x: torch.Tensor, features: torch.Tensor | None = None) -> torch.Tensor:
-        """``features`` are what the first stage reads, for a stage behind it."""
+        """Maps tokens and order to logits (batch, sequence, vocabulary).
+
+        Args:
+            x: Tokens and order, (batch, 2, sequence); for a later stage the streams that the stage
+                before it put out, (batch, 2, sequence, width).
+            features: Tokens and order for a later stage; the first stage leaves it out.
+
+        Returns:
+            Logits; for a stage that is not the last, both streams, (batch, 2, sequence, width).
+        """
         features = x if features is None else features
         if self.embed is not None and self.begins:
             x = self.embed(features[:, 0])
@@ -168,4 +231,5 @@ build = XLNet
 
 
 def loss(spec: XLNetSpec) -> Loss:
+    """Returns the cross-entropy over the predicted positions."""
     return predicted_cross_entropy(spec.predictions)

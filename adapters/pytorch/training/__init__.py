@@ -1,1 +1,1 @@
-"""Training on one device, its number formats and its probes."""
+"""Training on a single device in PyTorch: the session, its number formats and its probes."""

@@ -1,4 +1,4 @@
-"""A device's matrix-product rate in a case's number format: what MFU is a share of."""
+"""The matrix-product rate of a device in a case's number format: the peak that MFU divides by."""
 
 from __future__ import annotations
 
@@ -7,13 +7,22 @@ from torch.utils.benchmark import Timer
 
 from adapters.pytorch.training.number_format import LOW
 
-# Large enough that launching a product costs nothing beside it.
+# Rows and columns of the matrices: so large that the cost of launching a product vanishes.
 MATRIX = {"cpu": 768, "cuda": 8192}
+# How long to measure, by type of device.
 SECONDS = {"cpu": 0.1, "cuda": 0.3}
 
 
 def matmul_flops_s(device: torch.device, dtype: str) -> float:
-    """FLOP/s of square products on ``device``, as ``set_products`` allows them; median of calls."""
+    """Measures how fast a device multiplies square matrices.
+
+    Args:
+        device: The device to measure.
+        dtype: Number format of the case. ``set_products`` must have been called with it.
+
+    Returns:
+        FLOP/s, from the median time of a product.
+    """
     size = MATRIX[device.type]
     kind = LOW if dtype == "bf16" else torch.float32
     a, b = (torch.randn(size, size, device=device, dtype=kind) for _ in range(2))

@@ -1,9 +1,9 @@
-"""Number formats: strict float32, TF32 products, or bfloat16 by ``torch.autocast``.
+"""Number formats: strict float32, TF32 products, or bfloat16 through ``torch.autocast``.
 
-bf16 keeps parameters, their gradients and the optimiser in float32. ``torch.autocast`` computes
-matrix products, convolutions and attention in bfloat16; normalisations take their statistics and
-the loss is computed in float32; what stages and shards exchange is bfloat16. It has float32's
-exponents, so losses need no scaling.
+In bf16 the parameters, their gradients and the optimiser stay in float32. ``torch.autocast``
+computes matrix products, convolutions and attention in bfloat16; the statistics of normalisations
+and the loss are computed in float32. Stages and shards exchange their activations in bfloat16. The
+exponents of bfloat16 reach as far as those of float32, so the loss needs no scaling.
 """
 
 from __future__ import annotations
@@ -20,23 +20,35 @@ LOW = torch.bfloat16
 
 
 def parameter_type(dtype: str) -> torch.dtype:
-    """What parameters, gradients and moments of a case of that dtype are held in."""
+    """Returns the type of parameters, gradients and Adam's moments for a case's dtype."""
     return torch.float64 if dtype == "float64" else torch.float32
 
 
 def set_products(dtype: str) -> None:
-    """TF32 in matrix products and convolutions of a GPU, or nowhere; call before the first one."""
+    """Allows TF32 in the products and convolutions of a GPU, or forbids it.
+
+    Call it before the first product.
+
+    Args:
+        dtype: Number format of the case; only ``tf32`` allows TF32.
+    """
     allowed = dtype == "tf32"
     torch.set_float32_matmul_precision("high" if allowed else "highest")
     torch.backends.cudnn.allow_tf32 = allowed
-    # Searching for an algorithm may find one with larger errors: not where proof is strict.
+    # cuDNN's search may pick an algorithm with larger errors, so it is off where parity is strict.
     torch.backends.cudnn.benchmark = dtype in ("tf32", "bf16")
 
 
 def autocast(model: nn.Module, device: str, leaves: bool = False) -> None:
-    """Makes the forward pass of ``model`` bfloat16; ``leaves`` lowers what it returns too.
+    """Makes a model compute its forward pass in bfloat16.
 
-    In the forward pass and not around it, so that each way of splitting can call it as it likes.
+    It wraps the model's own ``forward`` rather than the call to it, so that every strategy can call
+    the model in its own way.
+
+    Args:
+        model: The model; it is changed in place.
+        device: Type of device, ``cpu`` or ``cuda``.
+        leaves: Whether the output is turned into bfloat16 too, because another rank receives it.
     """
     forward: Callable[..., torch.Tensor] = model.forward
 
@@ -49,19 +61,19 @@ def autocast(model: nn.Module, device: str, leaves: bool = False) -> None:
 
 
 def in_float32(loss: Loss) -> Loss:
-    """A loss of logits in any format, computed in float32."""
+    """Wraps a loss so that it converts the logits to float32 first."""
     return lambda logits, targets: loss(logits.float(), targets)
 
 
 def lower_input(module: nn.Module) -> None:
-    """The first input becomes bfloat16, as its products take it, before ranks exchange it."""
+    """Makes a module convert its first input to bfloat16 before ranks exchange it."""
     module.register_forward_pre_hook(
         lambda _module, inputs: (inputs[0].to(LOW), *inputs[1:])
     )
 
 
 def describe(dtype: str) -> dict[str, str]:
-    """For the ledger: what is computed in which format."""
+    """Says for the fairness ledger what is computed and communicated in which format."""
     if dtype != "bf16":
         return {}
     return {

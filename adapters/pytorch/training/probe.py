@@ -1,9 +1,9 @@
-"""Marks taken in a timed step: when things happened, and how far computing had come by then.
+"""The probe of a timed step: it marks when things happen and how long the device has computed.
 
-On a CPU device a mark is a pair of clocks: the host's, and the CPU time of the thread that trains.
-That thread does not run while it waits, so its CPU time is the compute clock; it can be read from
-any other thread, such as one that completes a collective. On a GPU a mark is a CUDA event on the
-current stream, placed on the host's clock by one event recorded at a known time.
+On a CPU a mark reads two clocks: the host's clock, and the CPU time of the thread that trains. That
+thread does not run while it waits, so its CPU time serves as the compute clock, and any other
+thread can read it, such as the thread that completes a collective. On a GPU a mark is a CUDA event
+on the current stream; an event recorded at a known time places all of them on the host's clock.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ NO_CLOCK = "T_i and exposed T_comm: this system has no CPU clock of a single thr
 
 @dataclass(frozen=True)
 class _Interval:
+    """A communication between two marks."""
+
     kind: str
     payload_bytes: int
     start: Any
@@ -31,7 +33,13 @@ class _Interval:
 
 
 class Probe:
-    """One timed step of this rank. Made in the thread that trains; marks may come from any."""
+    """Records the communications of a timed step of this rank.
+
+    Create it in the thread that trains; any thread may add marks.
+
+    Args:
+        device: The rank's device.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._gpu = device if device.type == "cuda" else None
@@ -46,16 +54,21 @@ class Probe:
         self._base, self._began = self.mark(), time.perf_counter()
 
     def mark(self) -> Any:
-        """Now: seconds on the host's clock, or a CUDA event on the current stream."""
+        """Marks this moment: host seconds on a CPU, a CUDA event on the current stream on a GPU."""
         if self._gpu:
             event = torch.cuda.Event(enable_timing=True)
-            # Not of the current device: a thread that completes collectives has its own.
+            # The device is named because the thread that completes collectives has a current
+            # device of its own.
             event.record(torch.cuda.current_stream(self._gpu))
             return event
         return self.now()
 
     def now(self) -> float:
-        """What the host sees now, on its clock, such as that a polled operation has ended."""
+        """Marks this moment on the host's clock, such as when polling shows an operation ended.
+
+        Returns:
+            Seconds of ``time.perf_counter``.
+        """
         now = time.perf_counter()
         if self._thread is not None:
             cpu = time.clock_gettime(self._thread) if self._paused is None else self._paused
@@ -63,36 +76,52 @@ class Probe:
         return now
 
     def pause(self) -> None:
-        """Stops the compute clock: a wait that spins burns CPU time and computes nothing."""
+        """Stops the compute clock while the thread spins: that burns CPU time without computing."""
         if self._thread is not None and self._paused is None:
             self._paused = time.clock_gettime(self._thread)
 
     def resume(self) -> None:
-        """The wait is over."""
+        """Lets the compute clock run again after ``pause``."""
         if self._thread is not None and self._paused is not None:
             self._spun += time.clock_gettime(self._thread) - self._paused
             self._paused = None
 
     def number(self, name: str) -> str:
-        """``name#0``, ``name#1``, … : communications that every device issues in one order."""
+        """Returns ``name#0``, ``name#1`` and so on, one number more at each call.
+
+        All ranks issue such communications in the same order, so the keys agree between them.
+        """
         count = self._numbers[name] = self._numbers.get(name, -1) + 1
         return f"{name}#{count}"
 
     def add(
         self, kind: str, tensor: torch.Tensor, start: Any, end: Any, key: str, role: str = "member"
     ) -> None:
-        """A communication of ``tensor`` between two marks."""
+        """Records a communication.
+
+        Args:
+            kind: all_reduce, all_gather, reduce_scatter, broadcast or send_recv.
+            tensor: The tensor that is communicated; its bytes are the payload.
+            start: The mark when this rank was ready for it.
+            end: The mark when the result could be used.
+            key: Name of the communication, the same on all ranks that take part.
+            role: ``member`` of a collective, ``send`` or ``recv``.
+        """
         size = tensor.numel() * tensor.element_size()
         self._intervals.append(_Interval(kind, size, start, end, key, role))
 
     def finish(self) -> StepTrace:
-        """Call when the step's work is finished."""
+        """Ends the recording; call it once the step's work is finished.
+
+        Returns:
+            The communications and the compute clock, in seconds.
+        """
         self.mark()
         seconds = time.perf_counter() - self._began
         events = tuple(
-            CommEvent(one.kind, one.payload_bytes, self._seconds(one.start),
-                      self._seconds(one.end), key=one.key, role=one.role)
-            for one in self._intervals
+            CommEvent(interval.kind, interval.payload_bytes, self._seconds(interval.start),
+                      self._seconds(interval.end), key=interval.key, role=interval.role)
+            for interval in self._intervals
         )
         if self._gpu:
             return StepTrace(events, seconds=seconds)
@@ -101,12 +130,14 @@ class Probe:
         return StepTrace(events, (tuple(sorted(self._points)),), seconds=seconds)
 
     def _seconds(self, mark: Any) -> float:
+        """Places a mark on the host's clock."""
         if isinstance(mark, float):
             return mark
         return self._began + float(self._base.elapsed_time(mark)) * 1e-3
 
 
 def _cpu_clock() -> int | None:
+    """Returns the CPU clock of this thread, or None on a system without such clocks."""
     if not hasattr(time, "pthread_getcpuclockid"):
         return None
     return time.pthread_getcpuclockid(threading.get_ident())

@@ -1,4 +1,4 @@
-"""The traced pass: ``torch.profiler``, and what its GPU kernels say."""
+"""The traced step: ``torch.profiler``, and how its GPU kernels become a step trace."""
 
 from __future__ import annotations
 
@@ -12,18 +12,27 @@ from torch.profiler import ProfilerActivity
 
 from suite.contract.adapter import CommEvent, StepTrace
 
+# How NCCL names the kernels of each kind of communication.
 NCCL_KINDS = {
     "AllReduce": "all_reduce", "AllGather": "all_gather", "ReduceScatter": "reduce_scatter",
     "Broadcast": "broadcast", "SendRecv": "send_recv",
 }
-# Where ranks share a GPU these are gloo's, which reduces in the host's memory.
+# If ranks share a GPU, these copies belong to gloo, which reduces in the host's memory.
 HOST_COPIES = ("Memcpy HtoD", "Memcpy DtoH")
 NO_KERNELS = "T_i: the profiler saw no kernel of the GPU"
 
 
 @dataclass(frozen=True)
 class Activity:
-    """What the profiler saw on a GPU's stream: a kernel or copy, or an annotation around some."""
+    """Something that the profiler saw on a GPU's stream.
+
+    Attributes:
+        name: Name of the kernel, copy or annotation.
+        start_s: Start, in seconds of ``time.perf_counter``.
+        end_s: End, in seconds of ``time.perf_counter``.
+        stream: Number of the CUDA stream.
+        annotation: Whether this is an annotation around kernels instead of a kernel or copy.
+    """
 
     name: str
     start_s: float
@@ -33,7 +42,7 @@ class Activity:
 
 
 def profile(device: torch.device) -> torch.profiler.profile:
-    """A profiler of the host's operations and, on a GPU, of its kernels."""
+    """Makes a profiler that records the host's operations and, on a GPU, its kernels."""
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
@@ -41,60 +50,83 @@ def profile(device: torch.device) -> torch.profiler.profile:
 
 
 def gpu_trace(profiler: torch.profiler.profile, began_s: float, ended_s: float) -> StepTrace:
-    """Kernels of one step, which took from ``began_s`` to ``ended_s`` of ``time.perf_counter``.
+    """Reads the trace of a step from the profiler.
 
-    The profiler counts nanoseconds since the epoch, of which a float holds every 256th.
+    The profiler counts nanoseconds since the epoch, which a float can hold only to the nearest 256.
+    They are therefore moved to the host's clock as whole numbers, before they become seconds.
+
+    Args:
+        profiler: The profiler, after the step.
+        began_s: Start of the step, in seconds of ``time.perf_counter``.
+        ended_s: End of the step, in seconds of ``time.perf_counter``.
+
+    Returns:
+        The communications and the compute clock of the GPU.
     """
-    behind_ns = time.time_ns() - time.perf_counter_ns()
-    found = [
+    epoch_offset_ns = time.time_ns() - time.perf_counter_ns()
+    activities = [
         Activity(
-            event.name(), (event.start_ns() - behind_ns) * 1e-9,
-            (event.start_ns() + event.duration_ns() - behind_ns) * 1e-9,
+            event.name(), (event.start_ns() - epoch_offset_ns) * 1e-9,
+            (event.start_ns() + event.duration_ns() - epoch_offset_ns) * 1e-9,
             event.device_resource_id(), event.is_user_annotation(),
         )
         for event in profiler.profiler.kineto_results.events()  # type: ignore[union-attr]
         if event.device_type() == DeviceType.CUDA
     ]
-    return kernel_trace(found, began_s, ended_s)
+    return kernel_trace(activities, began_s, ended_s)
 
 
-def kernel_trace(found: Sequence[Activity], began_s: float, ended_s: float) -> StepTrace:
-    """NCCL's kernels are communication, the union of all others is the compute clock.
+def kernel_trace(activities: Sequence[Activity], began_s: float, ended_s: float) -> StepTrace:
+    """Turns GPU kernels into a step trace.
 
-    A step has nothing of its own to sum payloads from here, so sizes are 0: B and N come from the
-    timed pass.
+    NCCL's kernels count as communication; the time in which at least one other kernel runs is the
+    compute clock. Kernels do not tell how many bytes they move, so all payloads are 0 here: the
+    bytes and the number of communications come from the timed step.
+
+    Args:
+        activities: What the profiler saw on the GPU.
+        began_s: Start of the step, in seconds of ``time.perf_counter``.
+        ended_s: End of the step, in seconds of ``time.perf_counter``.
+
+    Returns:
+        The communications and the compute clock of the GPU.
     """
-    kernels = sorted((one for one in found if not one.annotation), key=lambda one: one.start_s)
+    kernels = sorted(
+        (activity for activity in activities if not activity.annotation),
+        key=lambda activity: activity.start_s,
+    )
     if not kernels:
         return StepTrace(missing=NO_KERNELS)
     events, numbers = [], dict.fromkeys(NCCL_KINDS.values(), 0)
     clock = [(began_s, 0.0)]
     busy, reach = 0.0, began_s
-    for one in kernels:
-        kind = next((k for part, k in NCCL_KINDS.items() if f"_{part}" in one.name), None)
-        if one.name.startswith("nccl"):
+    for kernel in kernels:
+        kind = next((k for part, k in NCCL_KINDS.items() if f"_{part}" in kernel.name), None)
+        if kernel.name.startswith("nccl"):
             if kind:
                 key = f"{kind}#{numbers[kind]}"
                 numbers[kind] += 1
-                events.append(CommEvent(
-                    kind, 0, one.start_s, one.end_s, key=key, role=_role(one, kind, found)
-                ))
-        elif one.end_s > reach and not one.name.startswith(HOST_COPIES):
-            start = max(one.start_s, reach)
+                role = _role(kernel, kind, activities)
+                events.append(
+                    CommEvent(kind, 0, kernel.start_s, kernel.end_s, key=key, role=role)
+                )
+        elif kernel.end_s > reach and not kernel.name.startswith(HOST_COPIES):
+            start = max(kernel.start_s, reach)
             clock.append((start, busy))
-            busy, reach = busy + one.end_s - start, one.end_s
+            busy, reach = busy + kernel.end_s - start, kernel.end_s
             clock.append((reach, busy))
     clock.append((max(ended_s, reach), busy))
     return StepTrace(tuple(events), (tuple(clock),))
 
 
-def _role(kernel: Activity, kind: str, found: Sequence[Activity]) -> str:
-    """Sends and receives are kernels of one name: the call's annotation on their stream tells."""
+def _role(kernel: Activity, kind: str, activities: Sequence[Activity]) -> str:
+    """Tells sends from receives by the annotation around them: their kernels have the same name."""
     if kind != "send_recv":
         return "member"
     sends = any(
-        one.annotation and one.name.startswith("nccl:send") and one.stream == kernel.stream
-        and one.start_s <= kernel.start_s and kernel.end_s <= one.end_s
-        for one in found
+        activity.annotation and activity.name.startswith("nccl:send")
+        and activity.stream == kernel.stream
+        and activity.start_s <= kernel.start_s and kernel.end_s <= activity.end_s
+        for activity in activities
     )
     return "send" if sends else "recv"

@@ -1,39 +1,43 @@
-"""Training a workload in one process on one device; strategies override the pieces that differ."""
+"""The session that trains a workload on a single device.
+
+Every other strategy derives from it and overrides what it does differently.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 
 from adapters.pytorch.models import build_model, loss_function, to_canonical, torch_name
-from adapters.pytorch.training.matmul_rate import matmul_flops_s
+from adapters.pytorch.training.measured import Measured
 from adapters.pytorch.training.number_format import (
     autocast,
     in_float32,
     parameter_type,
     set_products,
 )
-from adapters.pytorch.training.number_format import describe as describe_precision
-from adapters.pytorch.training.probe import Probe
-from adapters.pytorch.training.profile import gpu_trace, profile
-from suite.contract.adapter import Inputs, StepTrace, switch
+from suite.contract.adapter import Inputs
 from suite.contract.case import Case, Rank
 from suite.contract.planned_loss import planned_loss
-from suite.contract.resident_memory import peak_resident_bytes, reset_peak_resident
 from suite.contract.workloads import Weights
 
 
 def open_device(case: Case, rank: Rank) -> torch.device:
-    """This rank's device, with one thread and the arithmetic of the case; GPUs may be shared.
+    """Prepares this rank's device: a single thread, the case's number format, its memory limit.
 
-    A GPU's number counts those that CUDA_VISIBLE_DEVICES leaves.
+    Args:
+        case: The case.
+        rank: This worker. If there are more ranks than GPUs, ranks share them.
+
+    Returns:
+        The device; a GPU's number counts only the GPUs that CUDA_VISIBLE_DEVICES shows.
+
+    Raises:
+        RuntimeError: The case wants a GPU and PyTorch cannot use any.
     """
     torch.set_num_threads(1)
     set_products(case.dtype)
@@ -51,12 +55,19 @@ def open_device(case: Case, rank: Rank) -> torch.device:
     return device
 
 
-class Training:
-    """A whole session of the single strategy."""
+class Training(Measured):
+    """Trains on a single device: implements ``suite.contract.adapter.Session``.
 
-    silent = False
-    leaves = False  # whether what the model returns goes to another rank in its low format
-    units: range | None = None  # of the workload that the model here has; None is all of them
+    Args:
+        case: The case.
+        rank: This worker.
+        weights: Initial weights in canonical layout.
+        inputs: The global batches.
+        device: The device from ``open_device``.
+    """
+
+    leaves = False  # whether another rank receives the model's output, in bfloat16 if case is bf16
+    units: range | None = None  # the units of this stage; None is the whole model
 
     def __init__(
         self, case: Case, rank: Rank, weights: Weights, inputs: Inputs, device: torch.device
@@ -72,19 +83,20 @@ class Training:
             tuple(self._tensor(part) for part in self.local_batch(*inputs.at(index)))
             for index in range(inputs.count)
         ]
-        self.probe: Probe | None = None
         self.model = self.build(weights)
         self.optimizer: Any = self.make_optimizer()
 
     def _tensor(self, array: Any) -> torch.Tensor:
+        """Copies an array to the device; whole numbers become int64."""
         tensor = torch.from_numpy(array)
         return tensor.to(self.device, self.dtype if tensor.is_floating_point() else torch.long)
 
     def local_batch(self, features: Any, targets: Any) -> tuple[Any, Any]:
-        """The part of the global batch that this rank computes on."""
+        """Returns the samples of a global batch that this rank trains on; all of them here."""
         return features, targets
 
     def build(self, weights: Weights) -> nn.Module:
+        """Builds the model, in the number format and mode (eager or compiled) of the case."""
         model = build_model(self.spec, weights, self.units).to(self.built_on, self.dtype)
         if self.low:
             autocast(model, self.device.type, self.leaves)
@@ -94,11 +106,11 @@ class Training:
 
     @property
     def built_on(self) -> torch.device:
-        """Where the model is before a strategy splits it."""
+        """The device on which the model is built, before a strategy splits it."""
         return self.device
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        """torch's Adam is the written formula: epsilon is added after bias correction."""
+        """Makes PyTorch's Adam, which adds epsilon after bias correction, as the formula does."""
         adam = self.spec.optimizer
         return torch.optim.Adam(
             self.trained(),
@@ -109,11 +121,18 @@ class Training:
         )
 
     def trained(self) -> Iterable[nn.Parameter] | list[dict[str, Any]]:
-        """What the optimiser updates, or groups of it."""
+        """Returns the parameters that the optimiser updates, or groups of them."""
         return self.model.parameters()
 
     def forward_backward(self, index: int) -> torch.Tensor:
-        """Gradients of the batch into ``.grad``; the loss, detached."""
+        """Runs the forward and backward pass; gradients go into ``.grad``.
+
+        Args:
+            index: Number of the global batch.
+
+        Returns:
+            The mean loss of this rank's samples, detached.
+        """
         features, targets = self.batches[index % len(self.batches)]
         parts = max(self.case.accumulate, self.case.statistics_groups)
         if parts > 1:
@@ -125,7 +144,7 @@ class Training:
     def _accumulate(
         self, features: torch.Tensor, targets: torch.Tensor, parts: int
     ) -> torch.Tensor:
-        """Equal contiguous micro-batches one by one, each with its share of the mean loss."""
+        """Accumulates gradients over ``parts`` equal micro-batches; returns their mean loss."""
         total = torch.zeros((), dtype=self.dtype, device=self.device)
         micro = zip(features.chunk(parts), targets.chunk(parts), strict=True)
         for number, (x, y) in enumerate(micro, start=1):
@@ -136,128 +155,61 @@ class Training:
         return total
 
     def gradients_stay(self, here: bool) -> AbstractContextManager[None]:
-        """Where a backward pass leaves gradients on their device if ``here``: more follow."""
+        """Context in which a backward pass does not communicate gradients if ``here`` is true.
+
+        That is so while more micro-batches follow; a strategy that communicates overrides it.
+        """
         return nullcontext()
 
     def step(self, index: int) -> torch.Tensor:
+        """Trains on global batch ``index``; returns the loss without waiting for it."""
         self.optimizer.zero_grad()
         loss = self.forward_backward(index)
         self.optimizer.step()
         return loss
 
-    def synchronize(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
     def loss(self, handle: torch.Tensor) -> float:
+        """Returns the mean loss of the global batch from what ``step`` returned."""
         return float(handle)
 
     def gradients(self) -> Weights:
-        held = self.named_parameters().items()
-        return self.full({name: p.grad for name, p in held if p.grad is not None})
+        """Returns the whole gradients of the last step, in canonical layout."""
+        named = self.named_parameters().items()
+        return self.full({name: p.grad for name, p in named if p.grad is not None})
 
     def parameters(self) -> Weights:
+        """Returns the whole parameters, in canonical layout."""
         return self.full(self.named_parameters())
 
     def named_parameters(self) -> dict[str, torch.Tensor]:
-        """Canonical name -> what this rank holds of it."""
-        held = {name: p for module in self.modules() for name, p in module.named_parameters()}
-        return {name: held[torch_name(name)] for name in self.names if torch_name(name) in held}
+        """Returns canonical name to the parameter, or the shard of it, that this rank holds."""
+        local = {name: p for module in self.modules() for name, p in module.named_parameters()}
+        return {name: local[torch_name(name)] for name in self.names if torch_name(name) in local}
 
     def modules(self) -> Sequence[nn.Module]:
-        """Where parameters' names start; a device of an interleaved pipeline has several."""
+        """Returns the models of this rank; a rank of an interleaved pipeline has several."""
         return [self.model]
 
     def full(self, tensors: dict[str, torch.Tensor]) -> Weights:
-        """Whole arrays in canonical layout, one by one: a GPU need not hold all of them."""
-        return {name: to_canonical(name, self.whole(name, one)) for name, one in tensors.items()}
+        """Gathers whole tensors and copies them to arrays in canonical layout.
+
+        It goes tensor by tensor, so that a GPU never has to hold all of them at once.
+
+        Args:
+            tensors: Canonical name to this rank's tensor or shard.
+
+        Returns:
+            Canonical name to the whole array.
+        """
+        return {name: to_canonical(name, self.whole(name, t)) for name, t in tensors.items()}
 
     def whole(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
-        """Of what this rank holds of a tensor; strategies that split tensors gather here."""
+        """Returns the whole tensor; strategies that shard tensors gather the shards here."""
         return tensor
 
-    def timed_step(self, index: int) -> StepTrace:
-        with self.watched():
-            probe = self.probe = Probe(self.device)
-            self.step(index)
-            self.synchronize()
-        self.probe = None
-        return probe.finish()
-
-    def watched(self) -> AbstractContextManager[None]:
-        """Where ``self.probe`` sees every communication; a strategy attaches its probes here."""
-        return nullcontext()
-
-    def traced_step(self, index: int, timeline: Path | None) -> StepTrace:
-        with profile(self.device) as profiler:
-            began = time.perf_counter()
-            self.step(index)
-            self.synchronize()
-            ended = time.perf_counter()
-        on_gpu = self.device.type == "cuda"
-        trace = gpu_trace(profiler, began, ended) if on_gpu else StepTrace()
-        if timeline:
-            profiler.export_chrome_trace(str(timeline))
-        return replace(trace, seconds=ended - began)
-
-    def silent_step(self, index: int) -> None:
-        with self.silenced():
-            self.step(index)
-            self.synchronize()
-
-    def silenced(self) -> AbstractContextManager[None]:
-        """Where no communication happens: what issues one looks at ``silent``."""
-        return _silent(self)
-
     def agree(self, ready: bool) -> bool:
+        """Whether all ranks are ready; there is only this rank."""
         return ready
 
-    def reset_peak_memory(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
-        else:
-            reset_peak_resident()
-
-    def peak_memory_bytes(self) -> int:
-        if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device)
-        return peak_resident_bytes()
-
-    def device_memory_bytes(self) -> int:
-        if self.device.type != "cuda":
-            return 0
-        free, total = torch.cuda.mem_get_info(self.device)
-        return total - free
-
-    def matmul_flops_s(self) -> float:
-        try:
-            return matmul_flops_s(self.device, self.case.dtype)
-        except torch.OutOfMemoryError:  # the model fits, and three matrices beside it do not
-            return 0.0
-
-    def describe(self) -> dict[str, str]:
-        return {
-            "torch": torch.__version__,
-            "backend": "none",
-            "threads_per_device": str(torch.get_num_threads()),
-            "onednn": switch(torch.backends.mkldnn.is_available()),
-            # A CPU has no TF32, whatever the switch says.
-            "tf32": switch(
-                self.device.type == "cuda" and torch.get_float32_matmul_precision() != "highest"
-            ),
-            "determinism": switch(torch.are_deterministic_algorithms_enabled()),
-            "dtype": self.case.dtype,
-            "mode": self.case.mode,
-        } | describe_precision(self.case.dtype)
-
     def close(self) -> None:
-        """Nothing is shared with another process."""
-
-
-@contextmanager
-def _silent(session: Training) -> Iterator[None]:
-    session.silent = True
-    try:
-        yield
-    finally:
-        session.silent = False
+        """Does nothing: there is no process group to leave."""

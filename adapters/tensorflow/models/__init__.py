@@ -1,10 +1,11 @@
-"""The workloads written natively in TensorFlow: functions of a mapping of weights.
+"""The workloads written natively in TensorFlow, as functions of a mapping of weights.
 
-A model's module has ``forward(spec, weights, x, units, apply)``, logits or what leaves the
-contiguous ``units`` of a pipeline's stage, and ``loss(spec)``, a mean over logits and targets.
-Between stages tensors are ``(batch, *spec.boundary(unit))``. A side input is among the weights,
-under ``SIDE_INPUT``. Models hand their branches to ``apply``; who splits them replaces it, and the
-models know nothing of devices.
+The module of a workload has two functions. ``forward(spec, weights, x, units, apply)`` computes the
+logits, or what leaves the contiguous ``units`` of a pipeline stage; between stages tensors are
+``(batch, *spec.boundary(unit))``. ``loss(spec)`` returns a function of logits and targets that
+computes the mean loss. A side input is passed among the weights, under ``SIDE_INPUT``. A model
+calls ``apply`` on each of its branches; a strategy that shards branches passes another ``apply``,
+so the models know nothing of devices.
 """
 
 from __future__ import annotations
@@ -27,7 +28,19 @@ def forward(
     apply: Apply | None = None,
     features: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Logits of a batch; ``units`` computes a stage, on ``features`` beside its input."""
+    """Computes the forward pass of a model, or of a pipeline stage.
+
+    Args:
+        spec: The workload.
+        weights: Canonical name to variable.
+        x: The features of a batch; for a later stage, what the stage before it put out.
+        units: Contiguous units of the stage; None computes the whole model.
+        apply: Computes a branch; None computes it on the given weights, unsharded.
+        features: The features of the batch for a later stage, if the workload has a side input.
+
+    Returns:
+        Logits; for a stage that is not the last, its activations.
+    """
     chosen = range(len(spec.units())) if units is None else units
     weights = held(spec, weights, x if features is None else features)
     module = import_module(spec.tensorflow_module)
@@ -35,7 +48,7 @@ def forward(
 
 
 def loss_function(spec: Workload) -> Loss:
-    """Mean loss over samples (and tokens) of logits against targets."""
+    """Returns the workload's loss: (logits, targets) to the mean over samples and tokens."""
     loss: Loss = import_module(spec.tensorflow_module).loss(spec)
     return loss
 
@@ -43,5 +56,5 @@ def loss_function(spec: Workload) -> Loss:
 def dense_gradients(
     gradients: Mapping[str, tf.Tensor | tf.IndexedSlices],
 ) -> dict[str, tf.Tensor]:
-    """Embedding gradients come as slices; the written optimiser updates every row."""
+    """Makes the sparse gradients of embedding tables dense, since Adam updates every row."""
     return {name: tf.convert_to_tensor(gradient) for name, gradient in gradients.items()}

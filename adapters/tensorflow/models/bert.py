@@ -1,4 +1,4 @@
-"""Bidirectional transformer that predicts masked tokens, post-norm (Devlin et al. 2019)."""
+"""BERT (Devlin et al. 2019): a post-norm transformer that predicts masked tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from suite.contract.workloads.bert import LAYER_NORM_EPSILON, BertSpec
 def forward(
     spec: BertSpec, weights: Tensors, x: tf.Tensor, units: range, apply: Apply
 ) -> tf.Tensor:
-    """Tokens (batch, sequence) -> logits (batch · sequence, vocabulary)."""
+    """Maps tokens (batch, sequence) to logits (batch · sequence, vocabulary).
+
+    A stage that is not the first or the last takes or returns (batch, sequence, width) instead.
+    """
     if 0 in units:
         x = _embed(weights, x)
     x = tf.reshape(x, (-1, spec.width))
@@ -25,19 +28,19 @@ def forward(
 
 
 def loss(spec: BertSpec) -> Loss:
-    """Cross-entropy at predicted positions."""
+    """Returns the cross-entropy over the predicted positions."""
     return predicted_cross_entropy(spec.predictions)
 
 
 def _embed(weights: Tensors, tokens: tf.Tensor) -> tf.Tensor:
-    """(batch, sequence) -> (batch, sequence, width); all tokens are of segment 0."""
+    """Embeds tokens (batch, sequence) as (batch, sequence, width); all are in segment 0."""
     places = weights["embed.position.table"] + weights["embed.segment.table"][0]
     x = tf.gather(weights["embed.token.table"], tokens) + places
     return layer_norm(weights, "embed.norm", x, LAYER_NORM_EPSILON)
 
 
 def _block(spec: BertSpec, weights: Tensors, name: str, x: tf.Tensor, apply: Apply) -> tf.Tensor:
-    """norm(x + attention(x)), then norm(x + mlp(x))."""
+    """Computes norm(x + attention(x)), then norm(x + mlp(x)) of x (batch · sequence, width)."""
     heads = attention(f"{name}.attention", spec.sequence, spec.width // spec.heads, causal=False)
     x = layer_norm(weights, f"{name}.norm1", x + apply(heads, x), LAYER_NORM_EPSILON)
     inner = apply(feed_forward(name, tanh=False), x)
@@ -45,7 +48,7 @@ def _block(spec: BertSpec, weights: Tensors, name: str, x: tf.Tensor, apply: App
 
 
 def _head(weights: Tensors, x: tf.Tensor) -> tf.Tensor:
-    """Dense, gelu, normalised; then products with the token table."""
+    """Turns (batch · sequence, width) into logits: dense, gelu, norm, product with the table."""
     hidden = tf.nn.gelu(linear(weights, "head.dense", x), approximate=False)
     normed = layer_norm(weights, "head.norm", hidden, LAYER_NORM_EPSILON)
     logits = tf.matmul(normed, weights["embed.token.table"], transpose_b=True)

@@ -1,8 +1,10 @@
-"""Branches: the parts of a model that may be computed in shards.
+"""Branches: the parts of a model that may be computed in shards on several devices.
 
-A branch is a generator on one device's weights. It yields its share of a sum over the devices, and
-what is made of the total once, on unsplit weights; that enters it again, or leaves it if it was the
-last. Who drives it advances all devices side by side::
+A branch is a generator that computes on the weights of one device. Whenever the devices have to add
+something up, it yields this device's partial result, and a function that finishes the total, such
+as by adding a bias that is not sharded. The finished total is sent back into the generator, or is
+the result of the branch if it was the last. The caller advances the generators of all devices side
+by side::
 
     def branch(weights, x):
         total = yield tf.matmul(x, weights["row.weight"]), add_bias("row")
@@ -19,23 +21,42 @@ import tensorflow as tf
 from suite.contract.workloads import Branch as Plan
 from suite.contract.workloads import Workload
 
+# Canonical name to the variable on a device.
 Tensors = Mapping[str, tf.Variable]
 SIDE_INPUT = "features"
+# (unsharded weights, total) to the finished total.
 Finish = Callable[[Tensors, tf.Tensor], tf.Tensor]
 Partial = tuple[tf.Tensor, Finish]
 Branch = Callable[[Tensors, tf.Tensor], Generator[Partial, tf.Tensor, None]]
+# Computes a branch on its input, with whatever sharding a strategy wants.
 Apply = Callable[[Branch, tf.Tensor], tf.Tensor]
 
 
 class Share:
-    """A branch in progress on one device."""
+    """A branch that is being computed on a device.
+
+    Args:
+        branch: The branch.
+        weights: The weights, or shards of them, of this device.
+    """
 
     def __init__(self, branch: Branch, weights: Tensors) -> None:
         self.branch, self._weights = branch, weights
         self._running: Generator[Partial, tf.Tensor, None] | None = None
 
     def advance(self, entering: tf.Tensor) -> Partial:
-        """The next partial result, from what enters: the branch's input, then each total."""
+        """Computes up to the next sum over the devices.
+
+        Args:
+            entering: The input of the branch in the first call, then the finished total of the
+                sum before.
+
+        Returns:
+            This device's partial result, and the function that finishes the total.
+
+        Raises:
+            StopIteration: ``entering`` was the last total, which is the result of the branch.
+        """
         if self._running is None:
             self._running = self.branch(self._weights, entering)
             return next(self._running)
@@ -43,17 +64,17 @@ class Share:
 
 
 def sums(plan: Plan) -> int:
-    """How many totals a branch has, the one that leaves it included."""
+    """Counts the sums over devices in a branch, including the sum that is its result."""
     return 1 if plan.middle is None else 2
 
 
 def held(spec: Workload, weights: Tensors, features: tf.Tensor) -> Tensors:
-    """A device's weights and, where they are a side input, its copy of the features."""
+    """Adds the features to the weights of a device if the workload has a side input."""
     return {**weights, SIDE_INPUT: features} if spec.side_input else weights
 
 
 def whole(weights: Tensors) -> Apply:
-    """A branch on unsplit weights: every partial result is the total."""
+    """Makes the ``apply`` for a single device, whose partial results are the totals already."""
 
     def apply(branch: Branch, x: tf.Tensor) -> tf.Tensor:
         share = Share(branch, weights)
@@ -67,10 +88,10 @@ def whole(weights: Tensors) -> Apply:
 
 
 def linear(weights: Tensors, name: str, x: tf.Tensor) -> tf.Tensor:
-    """(batch, in) -> (batch, out), with bias."""
+    """Computes a linear layer with bias: (batch, in) to (batch, out)."""
     return tf.nn.bias_add(tf.matmul(x, weights[f"{name}.weight"]), weights[f"{name}.bias"])
 
 
 def add_bias(name: str) -> Finish:
-    """Of a total: the bias of the layer that was split along its inputs."""
+    """Makes the function that adds the bias of a row-parallel layer to the total, once."""
     return lambda weights, total: tf.nn.bias_add(total, weights[f"{name}.bias"])

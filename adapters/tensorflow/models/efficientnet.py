@@ -20,15 +20,18 @@ from suite.contract.workloads.images import Convolution
 def forward(
     spec: EfficientNetSpec, weights: Tensors, x: tf.Tensor, units: range, apply: Apply
 ) -> tf.Tensor:
-    """(batch, height, width, 3) -> (batch, classes) logits."""
+    """Maps images (batch, height, width, 3) to logits (batch, classes).
+
+    A stage that is not the first or the last takes or returns activations in that axis order.
+    """
     blocks = spec.blocks()
     if 0 in units:
         x = _activated(weights, "stem.conv", "stem.norm", spec.stem(), x)
     for index in units:
         facts = blocks[index]
-        # The plan splits widening blocks alone.
-        drive = apply if facts.expand else whole(weights)
-        inside = drive(_branch(f"block{index}", facts), x)
+        # Only blocks that widen are branches of the plan; every device computes the others whole.
+        compute = apply if facts.expand else whole(weights)
+        inside = compute(_branch(f"block{index}", facts), x)
         x = x + inside if facts.residual else inside
     if len(blocks) - 1 not in units:
         return x
@@ -37,26 +40,26 @@ def forward(
 
 
 def loss(spec: EfficientNetSpec) -> Loss:
-    """Cross-entropy."""
+    """Returns the cross-entropy over the classes."""
     return cross_entropy
 
 
 def _branch(name: str, facts: InvertedBottleneck) -> Branch:
-    """Widen, filter each channel, scale it by a gate of all channels' means, narrow."""
+    """An inverted bottleneck: widen, depthwise convolution, squeeze-and-excitation, narrow."""
     squeeze = f"{name}.squeeze"
 
-    def squeezed(weights: Tensors, total: tf.Tensor) -> tf.Tensor:
+    def activate(weights: Tensors, total: tf.Tensor) -> tf.Tensor:
         return tf.nn.silu(tf.nn.bias_add(total, weights[f"{squeeze}.reduce.bias"]))
 
     def branch(weights: Tensors, x: tf.Tensor) -> Generator[Partial, tf.Tensor, None]:
         if facts.expand:
             x = _activated(weights, f"{name}.expand", f"{name}.norm1", facts.expand, x)
         x = _activated(weights, f"{name}.spatial", f"{name}.norm2", facts.spatial, x)
-        means = yield tf.matmul(pixel_mean(x), weights[f"{squeeze}.reduce.weight"]), squeezed
+        means = yield tf.matmul(pixel_mean(x), weights[f"{squeeze}.reduce.weight"]), activate
         gate = tf.sigmoid(linear(weights, f"{squeeze}.expand", means))
         x = x * gate[:, None, None, :]
-        behind = normalised(f"{name}.norm3", BATCH_NORM_EPSILON)
-        yield convolution(weights, f"{name}.project", facts.project, x), behind
+        normalise = normalised(f"{name}.norm3", BATCH_NORM_EPSILON)
+        yield convolution(weights, f"{name}.project", facts.project, x), normalise
 
     return branch
 
@@ -64,6 +67,6 @@ def _branch(name: str, facts: InvertedBottleneck) -> Branch:
 def _activated(
     weights: Tensors, name: str, norm: str, facts: Convolution, x: tf.Tensor
 ) -> tf.Tensor:
-    """A convolution, the normalisation behind it, silu."""
+    """Computes a convolution, the normalisation that follows it, and silu."""
     x = convolution(weights, name, facts, x)
     return tf.nn.silu(batch_norm(weights, norm, x, BATCH_NORM_EPSILON))

@@ -1,4 +1,4 @@
-"""Decoder-only transformer, pre-norm (Radford et al. 2019)."""
+"""GPT-2 (Radford et al. 2019): a pre-norm decoder-only transformer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from suite.contract.workloads.gpt import LAYER_NORM_EPSILON, GptSpec
 def forward(
     spec: GptSpec, weights: Tensors, x: tf.Tensor, units: range, apply: Apply
 ) -> tf.Tensor:
-    """Tokens (batch, sequence) -> logits (batch · sequence, vocabulary)."""
+    """Maps tokens (batch, sequence) to logits (batch · sequence, vocabulary).
+
+    A stage that is not the first or the last takes or returns (batch, sequence, width) instead.
+    """
     if 0 in units:
         x = tf.gather(weights["embed.token.table"], x) + weights["embed.position.table"]
     x = tf.reshape(x, (-1, spec.width))
@@ -26,12 +29,12 @@ def forward(
 
 
 def loss(spec: GptSpec) -> Loss:
-    """Cross-entropy over all tokens."""
+    """Returns the cross-entropy over all tokens."""
     return cross_entropy
 
 
 def _block(spec: GptSpec, weights: Tensors, name: str, x: tf.Tensor, apply: Apply) -> tf.Tensor:
-    """x + attention(norm(x)), then x + mlp(norm(x))."""
+    """Computes x + attention(norm(x)), then x + mlp(norm(x)) of x (batch · sequence, width)."""
     heads = attention(f"{name}.attention", spec.sequence, spec.width // spec.heads, causal=True)
     x = x + apply(heads, layer_norm(weights, f"{name}.norm1", x, LAYER_NORM_EPSILON))
     inner = feed_forward(name, tanh=True)

@@ -1,4 +1,4 @@
-"""Losses, each a mean over the samples of a batch."""
+"""The losses; each is a mean over the samples of a batch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def binary_cross_entropy(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Logits (batch, 1), targets (batch,) of 0 and 1."""
+    """Computes the mean over logits (batch, 1) and targets (batch,) of 0 and 1."""
     losses = tf.nn.sigmoid_cross_entropy_with_logits(
         labels=tf.cast(targets, logits.dtype), logits=tf.squeeze(logits, -1)
     )
@@ -20,14 +20,22 @@ def binary_cross_entropy(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
 
 
 def cross_entropy(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Logits (rows, classes); targets of any shape with as many entries as rows."""
+    """Computes the mean over logits (rows, classes) and as many targets, of any shape."""
     labels = tf.reshape(targets, (-1,))
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
     return tf.reduce_mean(losses)
 
 
 def predicted_cross_entropy(predictions: int) -> Loss:
-    """Mean over the positions that are predicted, of which every sample has ``predictions``."""
+    """Makes the cross-entropy that averages over the predicted positions only.
+
+    Args:
+        predictions: Predicted positions in every sample.
+
+    Returns:
+        A function of logits (batch · sequence, vocabulary) and targets (batch, sequence), where
+        ``NOT_PREDICTED`` marks the other positions.
+    """
 
     def mean(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         labels = tf.reshape(targets, (-1,))

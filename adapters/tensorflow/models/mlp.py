@@ -1,4 +1,4 @@
-"""Dense classifier."""
+"""MLP: a classifier of dense layers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Activation = Callable[[tf.Tensor], tf.Tensor]
 def forward(
     spec: MlpSpec, weights: Tensors, x: tf.Tensor, units: range, apply: Apply
 ) -> tf.Tensor:
-    """Activations between linear layers; (batch, in) -> (batch, out) logits."""
+    """Maps (batch, in) to (batch, out): logits, or what the stage's last layer puts out."""
     activate = _activation(spec)
     layer = units.start
     while layer in units:
@@ -29,18 +29,19 @@ def forward(
 
 
 def loss(spec: MlpSpec) -> Loss:
-    """Cross-entropy, binary where there is one output."""
+    """Returns the cross-entropy; the binary form if the model has a single output."""
     return binary_cross_entropy if spec.binary else cross_entropy
 
 
 def _activation(spec: MlpSpec) -> Activation:
+    """Returns the activation between the layers."""
     if spec.activation == "gelu":
         return lambda x: tf.nn.gelu(x, approximate=True)
     return tf.nn.relu
 
 
 def _pair(layer: int, activate: Activation) -> Branch:
-    """Layers ``layer`` and ``layer + 1``, without an activation behind."""
+    """The branch of ``layer`` and ``layer + 1``, without the activation that follows them."""
 
     def branch(weights: Tensors, x: tf.Tensor) -> Generator[Partial, tf.Tensor, None]:
         hidden = activate(linear(weights, f"layer{layer}", x))

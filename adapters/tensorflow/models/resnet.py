@@ -1,4 +1,4 @@
-"""Residual networks (He et al. 2016), the stride on the 3x3 convolution."""
+"""ResNet (He et al. 2016), with the stride on the 3x3 convolution."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ Layers = dict[str, Convolution]
 def forward(
     spec: ResNetSpec, weights: Tensors, x: tf.Tensor, units: range, apply: Apply
 ) -> tf.Tensor:
-    """(batch, height, width, 3) -> (batch, classes) logits."""
+    """Maps images (batch, height, width, 3) to logits (batch, classes).
+
+    A stage that is not the first or the last takes or returns activations in that axis order.
+    """
     blocks = spec.convolutions()
     if 0 in units:
         x = tf.nn.relu(_normed(weights, "stem.", "conv", spec.stem(), x))
@@ -37,28 +40,28 @@ def forward(
 
 
 def loss(spec: ResNetSpec) -> Loss:
-    """Cross-entropy."""
+    """Returns the cross-entropy over the classes."""
     return cross_entropy
 
 
 def _block(weights: Tensors, name: str, layers: Layers, x: tf.Tensor, apply: Apply) -> tf.Tensor:
-    """relu(x + convolutions(x)); what enters is projected where the shape changes."""
-    around = x
+    """Computes relu(x + convolutions(x)); x is projected if the block changes the shape."""
+    shortcut = x
     if "downsample.conv" in layers:
-        around = _normed(weights, name, "downsample.conv", layers["downsample.conv"], x)
+        shortcut = _normed(weights, name, "downsample.conv", layers["downsample.conv"], x)
     if "conv3" in layers:
         x = tf.nn.relu(_normed(weights, name, "conv1", layers["conv1"], x))
-        return tf.nn.relu(apply(_pair(name, "conv2", "conv3", layers), x) + around)
-    return tf.nn.relu(apply(_pair(name, "conv1", "conv2", layers), x) + around)
+        return tf.nn.relu(apply(_pair(name, "conv2", "conv3", layers), x) + shortcut)
+    return tf.nn.relu(apply(_pair(name, "conv1", "conv2", layers), x) + shortcut)
 
 
 def _pair(name: str, first: str, second: str, layers: Layers) -> Branch:
-    """Two convolutions, a normalisation behind each and relu between them."""
+    """The branch of two convolutions, each followed by a normalisation, with relu in between."""
 
     def branch(weights: Tensors, x: tf.Tensor) -> Generator[Partial, tf.Tensor, None]:
         hidden = tf.nn.relu(_normed(weights, name, first, layers[first], x))
-        behind = normalised(name + second.replace("conv", "norm"), BATCH_NORM_EPSILON)
-        yield convolution(weights, name + second, layers[second], hidden), behind
+        normalise = normalised(name + second.replace("conv", "norm"), BATCH_NORM_EPSILON)
+        yield convolution(weights, name + second, layers[second], hidden), normalise
 
     return branch
 
@@ -66,6 +69,6 @@ def _pair(name: str, first: str, second: str, layers: Layers) -> Branch:
 def _normed(
     weights: Tensors, name: str, layer: str, facts: Convolution, x: tf.Tensor
 ) -> tf.Tensor:
-    """A convolution and the normalisation behind it."""
+    """Computes a convolution and the normalisation that follows it."""
     x = convolution(weights, name + layer, facts, x)
     return batch_norm(weights, name + layer.replace("conv", "norm"), x, BATCH_NORM_EPSILON)

@@ -1,6 +1,6 @@
-"""What transformers share; activations are ``(batch · sequence, width)``.
+"""Layers that the transformers share; activations are ``(batch · sequence, width)``.
 
-So every product with a matrix of weights is one plain matrix product.
+With batch and sequence in the same axis every product with weights is a plain matrix product.
 """
 
 from __future__ import annotations
@@ -14,7 +14,18 @@ from adapters.tensorflow.models.branch import Branch, Partial, Tensors, add_bias
 
 
 def attention(name: str, sequence: int, head_width: int, causal: bool) -> Branch:
-    """Scaled dot products of heads (Vaswani et al. 2017), as many as the weights hold."""
+    """Makes the branch of multi-head scaled dot-product attention (Vaswani et al. 2017).
+
+    Args:
+        name: Canonical name of the attention part.
+        sequence: Tokens per sample.
+        head_width: Width of a head. The number of heads follows from the weights, as a shard has
+            only some of them.
+        causal: Whether a position sees only itself and the positions before it.
+
+    Returns:
+        The branch; its input and its total are (batch · sequence, width).
+    """
     mask = np.triu(np.full((sequence, sequence), -np.inf, np.float32), 1) if causal else None
 
     def heads(weights: Tensors, part: str, x: tf.Tensor) -> tf.Tensor:
@@ -31,19 +42,27 @@ def attention(name: str, sequence: int, head_width: int, causal: bool) -> Branch
 
 
 def split_heads(flat: tf.Tensor, sequence: int, head_width: int) -> tf.Tensor:
-    """(batch · sequence, heads · head width) -> (batch, heads, sequence, head width)."""
+    """Turns (batch · sequence, heads · head width) into (batch, heads, sequence, head width)."""
     count = flat.shape[-1] // head_width
     return tf.transpose(tf.reshape(flat, (-1, sequence, count, head_width)), (0, 2, 1, 3))
 
 
 def merge_heads(mixed: tf.Tensor) -> tf.Tensor:
-    """(batch, heads, sequence, head width) -> (batch · sequence, heads · head width)."""
+    """Turns (batch, heads, sequence, head width) into (batch · sequence, heads · head width)."""
     _, heads, _, head_width = mixed.shape
     return tf.reshape(tf.transpose(mixed, (0, 2, 1, 3)), (-1, heads * head_width))
 
 
 def feed_forward(name: str, tanh: bool) -> Branch:
-    """Expand, gelu (in its ``tanh`` form or with the error function), contract."""
+    """Makes the branch of a feed-forward part: expand, gelu, contract.
+
+    Args:
+        name: Canonical name of the block.
+        tanh: Whether gelu is the tanh approximation; otherwise it uses the error function.
+
+    Returns:
+        The branch; its input and its total are (batch · sequence, width).
+    """
 
     def branch(weights: Tensors, x: tf.Tensor) -> Generator[Partial, tf.Tensor, None]:
         hidden = tf.nn.gelu(linear(weights, f"{name}.expand", x), approximate=tanh)
@@ -53,7 +72,7 @@ def feed_forward(name: str, tanh: bool) -> Branch:
 
 
 def layer_norm(weights: Tensors, name: str, x: tf.Tensor, epsilon: float) -> tf.Tensor:
-    """Over the last axis."""
+    """Normalises over the last axis."""
     mean, variance = tf.nn.moments(x, axes=[-1], keepdims=True)
     return tf.nn.batch_normalization(
         x, mean, variance, weights[f"{name}.bias"], weights[f"{name}.scale"], epsilon

@@ -1,6 +1,7 @@
-"""Two-stream transformer that predicts tokens in a random order (Yang et al. 2019).
+"""XLNet (Yang et al. 2019): a two-stream transformer that predicts tokens in a random order.
 
-Rows of activations are ``(batch, stream, position)``: one axis in every product with a matrix.
+Activations are ``(batch · 2 · sequence, width)``: batch, stream and position share an axis, so that
+every product with weights is a plain matrix product.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from suite.contract.workloads.xlnet import LAYER_NORM_EPSILON, SEGMENTS, STREAMS
 def forward(
     spec: XLNetSpec, weights: Tensors, x: tf.Tensor, units: range, apply: Apply
 ) -> tf.Tensor:
-    """Tokens and order (batch, 2, sequence) -> logits (batch · sequence, vocabulary)."""
+    """Maps tokens and order (batch, 2, sequence) to logits (batch · sequence, vocabulary).
+
+    A stage that is not the first or the last takes or returns (batch, 2, sequence, width) instead.
+    """
     if 0 in units:
         x = _embed(weights, x[:, 0])
     x = tf.reshape(x, (-1, spec.width))
@@ -39,25 +43,25 @@ def forward(
 
 
 def loss(spec: XLNetSpec) -> Loss:
-    """Cross-entropy at predicted positions."""
+    """Returns the cross-entropy over the predicted positions."""
     return predicted_cross_entropy(spec.predictions)
 
 
 def _embed(weights: Tensors, tokens: tf.Tensor) -> tf.Tensor:
-    """(batch, sequence) -> (batch, 2, sequence, width)."""
+    """Embeds tokens (batch, sequence) as both streams, (batch, 2, sequence, width)."""
     content = tf.gather(weights["embed.token.table"], tokens)
     query = tf.broadcast_to(weights["embed.mask.table"], content.shape)
     return tf.stack([content, query], 1)
 
 
 def _stream(spec: XLNetSpec, x: tf.Tensor, number: int) -> tf.Tensor:
-    """(batch · 2 · sequence, width) -> (batch · sequence, width)."""
+    """Takes a stream out of (batch · 2 · sequence, width), as (batch · sequence, width)."""
     streams = tf.reshape(x, (-1, STREAMS, spec.sequence, spec.width))
     return tf.reshape(streams[:, number], (-1, spec.width))
 
 
 def _block(spec: XLNetSpec, weights: Tensors, name: str, x: tf.Tensor, apply: Apply) -> tf.Tensor:
-    """norm(x + attention(x)), then norm(x + mlp(x)), of both streams."""
+    """Computes norm(x + attention(x)), then norm(x + mlp(x)), for both streams."""
     mixed = apply(_attention(spec, f"{name}.attention"), x)
     x = layer_norm(weights, f"{name}.norm1", x + mixed, LAYER_NORM_EPSILON)
     inner = apply(feed_forward(name, tanh=False), x)
@@ -65,7 +69,7 @@ def _block(spec: XLNetSpec, weights: Tensors, name: str, x: tf.Tensor, apply: Ap
 
 
 def _attention(spec: XLNetSpec, name: str) -> Branch:
-    """Both streams' queries, one behind the other, on the content's keys."""
+    """The branch of attention: the queries of both streams, concatenated, on the content's keys."""
     head_width, tokens = spec.width // spec.heads, spec.sequence
 
     def heads(weights: Tensors, part: str, x: tf.Tensor, length: int) -> tf.Tensor:
@@ -76,7 +80,7 @@ def _attention(spec: XLNetSpec, name: str) -> Branch:
         content = _stream(spec, x, 0)
         query = heads(weights, "query", x, STREAMS * tokens)
         key, value = (heads(weights, part, content, tokens) for part in ("key", "value"))
-        near = heads(weights, "relative", encodings, 2 * tokens)
+        relative = heads(weights, "relative", encodings, 2 * tokens)
         segments = split_heads(weights[f"{name}.segment.table"], SEGMENTS, head_width)
 
         def scores(kind: str, keys: tf.Tensor) -> tf.Tensor:
@@ -84,7 +88,7 @@ def _attention(spec: XLNetSpec, name: str) -> Branch:
             return tf.matmul((query + bias) * head_width**-0.5, keys, transpose_b=True)
 
         same, other = tf.split(scores("segment", segments), SEGMENTS, -1)
-        total = scores("content", key) + _by_distance(scores("position", near), tokens)
+        total = scores("content", key) + _by_distance(scores("position", relative), tokens)
         total += tf.where(same_half, same, other) + _unseen(weights[SIDE_INPUT][:, 1], x.dtype)
         mixed = merge_heads(tf.matmul(tf.nn.softmax(total), value))
         yield tf.matmul(mixed, weights[f"{name}.project.weight"]), _as_it_is
@@ -92,14 +96,25 @@ def _attention(spec: XLNetSpec, name: str) -> Branch:
     return branch
 
 
+# The output projection has no bias to add to the total.
 _as_it_is: Finish = lambda weights, total: total  # noqa: E731
 
 
 @lru_cache
 def _facts(spec: XLNetSpec, dtype: tf.DType, device: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """Encodings (2 · sequence, width), and whether both positions are in the same half.
+    """Returns the constants that attention scores need.
 
-    Made outside of graphs, once a device: a graph would hold them for every block and micro-batch.
+    They are made outside of graphs, once per device; inside, every block and micro-batch would add
+    a copy of them to the graph.
+
+    Args:
+        spec: The workload.
+        dtype: Type of the encodings.
+        device: Where the constants are placed.
+
+    Returns:
+        The encodings of all distances, (2 · sequence, width), and whether two positions are in the
+        same half of the sequence, (2 · sequence, sequence).
     """
     half = np.arange(spec.sequence) >= spec.sequence // 2
     same = np.tile(half[:, None] == half, (STREAMS, 1))
@@ -108,18 +123,30 @@ def _facts(spec: XLNetSpec, dtype: tf.DType, device: str) -> tuple[tf.Tensor, tf
 
 
 def _unseen(order: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """(batch, sequence) -> (batch, 1, 2 · sequence, sequence): minus infinity where not seen."""
-    mine, others = order[:, :, None], order[:, None, :]
-    hidden = tf.concat([others > mine, others >= tf.maximum(mine, 1)], 1)
+    """Makes the mask that is added to the scores, from the order (batch, sequence).
+
+    It is (batch, 1, 2 · sequence, sequence): 0 where a position may look, minus infinity where not.
+    """
+    own, others = order[:, :, None], order[:, None, :]
+    hidden = tf.concat([others > own, others >= tf.maximum(own, 1)], 1)
     never, always = tf.constant(-np.inf, dtype), tf.constant(0.0, dtype)
     return tf.where(hidden, never, always)[:, None]
 
 
 def _by_distance(scores: tf.Tensor, tokens: int) -> tf.Tensor:
-    """(…, 2 · sequence, row) -> (…, 2 · sequence, j): at position i row ``sequence - i + j``.
+    """Reorders scores by encoding into scores by position.
 
-    In memory that is rows of one entry less. An index's gradient, StridedSliceGrad, takes thirty
-    times as long as a slice's.
+    The score of position i on position j is at entry ``sequence - i + j`` of row i. Reading the
+    same memory as rows that are an entry shorter shifts row i by i, so the scores line up without
+    an index. ``tf.slice`` is used instead of indexing, because the gradient of indexing
+    (StridedSliceGrad) takes thirty times as long.
+
+    Args:
+        scores: Scores on every encoding, (batch, heads, 2 · sequence, 2 · sequence).
+        tokens: Tokens per sample.
+
+    Returns:
+        Scores on every position, (batch, heads, 2 · sequence, sequence).
     """
     batch, heads = scores.shape[:2]
     whole = tf.reshape(scores, (batch, heads, STREAMS, 2 * tokens**2))

@@ -1,1 +1,1 @@
-"""Training on one device, its optimiser and its probes."""
+"""Training in TensorFlow in a single process: the session, its optimiser and its probes."""

@@ -1,4 +1,4 @@
-"""A device's float32 matrix-product rate: what MFU is a share of."""
+"""The float32 matrix-product rate of a device: the peak that MFU divides by."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+# Rows and columns of the matrices, products per round, and rounds.
 MATRIX, PRODUCTS, ROUNDS = {"CPU": 768, "GPU": 8192}, {"CPU": 1, "GPU": 4}, 5
 
 
 def matmul_flops_s(device: str, synchronize: Callable[[], None]) -> float:
-    """FLOP/s of square products on ``device``; the fastest round counts, after one to warm up."""
+    """Measures how fast a device multiplies square float32 matrices.
+
+    Args:
+        device: Name of the device, such as ``/CPU:0``.
+        synchronize: Waits until the device has finished its work.
+
+    Returns:
+        FLOP/s of the fastest round; a round to warm up does not count.
+    """
     kind = tf.DeviceSpec.from_string(device).device_type
     size, products = MATRIX[kind], PRODUCTS[kind]
     with tf.device(device):

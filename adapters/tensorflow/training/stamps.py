@@ -1,8 +1,8 @@
-"""Times taken inside a graph: when tensors are ready on a device.
+"""Time stamps taken inside a graph: when tensors are ready on a device.
 
-``tf.timestamp`` is a stateful operation, and automatic control dependencies run such operations one
-after another, which serialises replicas. Inside a nested function that assigns a variable of its
-own, a stamp is ordered by that variable alone.
+``tf.timestamp`` is a stateful operation. Automatic control dependencies run stateful operations one
+after another, which would serialise the replicas. Each stamp is therefore taken in a nested
+function that assigns a variable of its own, so that only this variable orders it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from suite.contract.adapter import CommEvent
 
 @tf.function(autograph=False)
 def _stamp(slot: tf.Variable, device: str) -> None:
+    """Stores the time at which ``device`` runs this operation, in seconds since the epoch."""
     with tf.device(device):
         slot.assign(tf.timestamp())
 
 
 @dataclass(frozen=True)
 class _Interval:
+    """A communication as a device sees it; its stamps hold the times of the last step."""
+
     kind: str
     key: str
     role: str
@@ -33,7 +36,13 @@ class _Interval:
 
 
 class Stamps:
-    """Off while the clean graph is traced; then every interval becomes a communication event."""
+    """The stamps of all devices that a process drives, and the communications between them.
+
+    Stamps are off while the clean graph is traced. Graphs traced after ``enable`` contain them.
+
+    Args:
+        devices: Names of the devices.
+    """
 
     def __init__(self, devices: Sequence[str]) -> None:
         self.on = False
@@ -42,9 +51,13 @@ class Stamps:
         self._intervals: list[_Interval] = []
 
     def enable(self, capacity: int) -> None:
-        """From here on graphs are traced with stamps, at most ``capacity`` a device.
+        """Turns stamps on for the graphs that are traced from now on.
 
-        Their variables are made now: inside a graph, a strategy would mirror them.
+        The variables are made here, because a distribution strategy would mirror variables that
+        are made inside a graph.
+
+        Args:
+            capacity: How many stamps each device can take in a step.
         """
         self.on = True
         for device in self._devices:
@@ -54,9 +67,14 @@ class Stamps:
                 ])
 
     def mark(self, device: int, tensors: Sequence[tf.Tensor] = ()) -> tf.Variable:
-        """A variable of ``device`` that will hold when all of ``tensors`` were ready, seconds.
+        """Takes a stamp when all of ``tensors`` are ready.
 
-        Without tensors: when the device began the step.
+        Args:
+            device: Number of the device.
+            tensors: What to wait for; without tensors, the stamp is the start of the step.
+
+        Returns:
+            A variable on the device that will hold the time in seconds since the epoch.
         """
         slot = self._free[device].pop()
         with tf.control_dependencies(tensors):
@@ -67,14 +85,23 @@ class Stamps:
         self, kind: str, key: str, device: int, payload_bytes: int, start: tf.Variable,
         end: tf.Variable,
     ) -> None:
-        """A device's part in the collective ``key``: from its arrival to its result."""
+        """Records a device's part in a collective.
+
+        Args:
+            kind: all_reduce, all_gather, reduce_scatter or broadcast.
+            key: Name of the collective, the same on all devices that take part.
+            device: Number of the device.
+            payload_bytes: Bytes of the tensor that the device contributes.
+            start: Stamp of when the device arrived.
+            end: Stamp of when it had the result.
+        """
         self._intervals.append(_Interval(
             kind=kind, key=key, role="member", device=device, payload_bytes=payload_bytes,
             start=start, end=end,
         ))
 
     def sent(self, key: str, device: int, payload_bytes: int, ready: tf.Variable) -> None:
-        """The source of the hop ``key`` has its tensor."""
+        """Records the sender of the hop ``key``; ``ready`` stamps when it had the tensor."""
         self._intervals.append(_Interval(
             kind="send_recv", key=key, role="send", device=device, payload_bytes=payload_bytes,
             start=ready, end=ready,
@@ -83,30 +110,48 @@ class Stamps:
     def received(
         self, key: str, device: int, payload_bytes: int, idle: tf.Variable, arrived: tf.Variable
     ) -> None:
-        """The destination of the hop ``key``: its previous work was done, the tensor is there."""
+        """Records the receiver of the hop ``key``.
+
+        Args:
+            key: Name of the hop, the same for its sender.
+            device: Number of the device.
+            payload_bytes: Bytes of the tensor.
+            idle: Stamp of when the device had finished its previous work.
+            arrived: Stamp of when the tensor was there.
+        """
         self._intervals.append(_Interval(
             kind="send_recv", key=key, role="recv", device=device, payload_bytes=payload_bytes,
             start=idle, end=arrived,
         ))
 
     def events(self) -> list[CommEvent]:
-        """The last step's communications.
+        """Reads the communications of the last step.
 
-        A stamp runs when an executor's thread takes it, which may be after the operation it ought
-        to precede; but nobody was ready later than the first who had the result. So what arrives
-        while its receiver works has no length. Of a hop to another process only the send is here.
+        TensorFlow runs a stamp when a thread of its executor is free, which may be after the
+        operation that the stamp should precede. But no device can have been ready later than the
+        first device had the result, so starts are bounded by the earliest end. A tensor that
+        arrives while its receiver still works therefore has no length. For a hop to another
+        process only the send is recorded here.
+
+        Returns:
+            An event per device and communication, in seconds since the epoch.
         """
         ends = {
-            one.key: min(float(o.end) for o in self._intervals if o.key == one.key)
-            for one in self._intervals if one.role != "send"
+            interval.key: min(float(i.end) for i in self._intervals if i.key == interval.key)
+            for interval in self._intervals if interval.role != "send"
         }
-        return [_event(one, ends.get(one.key, float("inf"))) for one in self._intervals]
+        return [
+            _event(interval, ends.get(interval.key, float("inf"))) for interval in self._intervals
+        ]
 
 
 class TowerStamps(Stamps):
-    """A tower's view of the stamps of all devices: its devices are some of them.
+    """The stamps as a tower sees them; a tower is a replica that is split over some devices.
 
-    ``suffix`` tells its communications from those of the other towers.
+    Args:
+        whole: The stamps of all devices.
+        devices: Numbers of the tower's devices among all devices.
+        suffix: Added to every key, so that keys of different towers differ.
     """
 
     def __init__(self, whole: Stamps, devices: Sequence[int], suffix: str) -> None:
@@ -114,29 +159,35 @@ class TowerStamps(Stamps):
 
     @property
     def on(self) -> bool:  # type: ignore[override]
+        """Whether graphs are traced with stamps."""
         return self._whole.on
 
     def mark(self, device: int, tensors: Sequence[tf.Tensor] = ()) -> tf.Variable:
+        """Takes a stamp on the tower's device of that number."""
         return self._whole.mark(self._numbers[device], tensors)
 
     def member(
         self, kind: str, key: str, device: int, payload_bytes: int, start: tf.Variable,
         end: tf.Variable,
     ) -> None:
+        """Records a part in a collective between devices of the tower."""
         key, device = key + self._suffix, self._numbers[device]
         self._whole.member(kind, key, device, payload_bytes, start, end)
 
     def sent(self, key: str, device: int, payload_bytes: int, ready: tf.Variable) -> None:
+        """Records the sender of a hop between devices of the tower."""
         self._whole.sent(key + self._suffix, self._numbers[device], payload_bytes, ready)
 
     def received(
         self, key: str, device: int, payload_bytes: int, idle: tf.Variable, arrived: tf.Variable
     ) -> None:
+        """Records the receiver of a hop between devices of the tower."""
         number = self._numbers[device]
         self._whole.received(key + self._suffix, number, payload_bytes, idle, arrived)
 
 
 def _event(interval: _Interval, first_end_s: float) -> CommEvent:
+    """Reads the stamps of a communication, whose start cannot be later than ``first_end_s``."""
     start, end = float(interval.start), float(interval.end)
     return CommEvent(
         kind=interval.kind, payload_bytes=interval.payload_bytes,
@@ -146,5 +197,5 @@ def _event(interval: _Interval, first_end_s: float) -> CommEvent:
 
 
 def size_bytes(tensor: tf.Tensor) -> int:
-    """Bytes of a tensor whose shape is known when the graph is traced."""
+    """Returns the bytes of a tensor whose shape is known when the graph is traced."""
     return int(tensor.shape.num_elements() * tensor.dtype.size)

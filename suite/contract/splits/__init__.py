@@ -1,1 +1,4 @@
-"""How training is split over devices, as data: plans, stages, schedules, meshes."""
+"""How training is split over devices: strategies, meshes, stages, schedules, shards, shares.
+
+Everything here is plain data and arithmetic; the adapters carry the plans out.
+"""

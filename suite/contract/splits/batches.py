@@ -1,4 +1,4 @@
-"""Data-parallel splits as data: which samples of the global batch each device takes."""
+"""Data-parallel plans: which samples of the global batch each device takes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,18 @@ from suite.contract.workloads.workload import Workload
 def batch_slice(
     global_batch: int, devices: int, rank: int, speeds: Sequence[float] = ()
 ) -> slice:
-    """The contiguous samples of ``rank``: in proportion to its speed where ``speeds`` are given."""
+    """Says which samples of a global batch one replica trains on.
+
+    Args:
+        global_batch: Samples in the global batch.
+        devices: Number of replicas. The global batch must be a multiple of it unless ``speeds``
+            are given.
+        rank: The replica whose samples are asked for, from 0.
+        speeds: Relative speed of each replica. When given, shares are in proportion to speed.
+
+    Returns:
+        A contiguous range of sample indices; the ranges of all ranks together cover the batch.
+    """
     if speeds:
         shares = proportional_shares(global_batch, speeds)
         return slice(sum(shares[:rank]), sum(shares[: rank + 1]))
@@ -25,9 +36,21 @@ def statistics_groups(
     workload: Workload, strategy: str, variant: str, devices: int, mesh: str = "",
     accumulate: int = 1,
 ) -> int:
-    """Equal contiguous parts of a global batch that pass through the model on their own.
+    """Counts the parts of a global batch over which batch statistics are taken separately.
 
-    1 where samples do not see each other: then parts change nothing.
+    Each replica, and each micro-batch within it, normalises with its own statistics, so the
+    reference on one device has to cut its batch into as many equal contiguous parts.
+
+    Args:
+        workload: The workload; only one with batch normalisation depends on the split.
+        strategy: Strategy name, such as ``data`` or ``data+inter_layer``.
+        variant: Variant of the strategy, such as ``gpipe``.
+        devices: Number of devices in all.
+        mesh: Sizes of a combined strategy's axes, ``data=2,inter_layer=2``; empty for balanced.
+        accumulate: Micro-batches whose gradients are accumulated before an update.
+
+    Returns:
+        Replicas times micro-batches per replica; 1 for a workload without batch statistics.
     """
     if not workload.batch_statistics:
         return 1

@@ -1,4 +1,4 @@
-"""Whether a split comes out even: shares of a batch, shards, stages, micro-batches."""
+"""Checks that a case divides evenly: the batch, the shards, the stages and the micro-batches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ OR_MESH = "choose another --devices or --mesh"
 
 
 def check_divides(case: Case) -> None:
-    """Raises :class:`UsageError` where the split does not come out even, or a share empty."""
+    """Checks that the batch and the model can be divided as the case's strategy asks.
+
+    Args:
+        case: The case to check.
+
+    Raises:
+        UsageError: Something does not divide evenly, or a device would get no sample or no unit.
+    """
     spec, mesh = case.spec, case.axes
     label = f"{spec.name} {spec.size}, {case.strategy}"
     replicas = mesh.size("data")
@@ -31,7 +38,7 @@ def check_divides(case: Case) -> None:
 
 
 def division_problem(case: Case) -> str:
-    """The same in words; empty where it comes out even."""
+    """Returns why the case does not divide evenly, without the fix; empty if it does."""
     try:
         check_divides(case)
     except UsageError as error:
@@ -40,6 +47,7 @@ def division_problem(case: Case) -> str:
 
 
 def _check_replicas(case: Case, label: str, replicas: int) -> None:
+    """Every replica must get the same number of samples, or at least one if planned by speed."""
     batch = case.spec.global_batch
     if case.strategy == "data" and case.device_speeds:
         if not min(proportional_shares(batch, case.device_speeds)):
@@ -50,6 +58,7 @@ def _check_replicas(case: Case, label: str, replicas: int) -> None:
 
 
 def _check_shards(workload: Workload, label: str, devices: int) -> None:
+    """Every sharded axis, and every count such as attention heads, must divide by the shards."""
     for name, axis in shard_axes(workload).items():
         if workload.shapes()[name][axis] % devices:
             _refuse(label, devices, f"a divisor of {name}'s {workload.shapes()[name][axis]}")
@@ -59,10 +68,11 @@ def _check_shards(workload: Workload, label: str, devices: int) -> None:
 
 
 def _check_stages(case: Case, label: str, stages: int, samples: int) -> None:
+    """Every stage needs a unit, and a replica's ``samples`` must divide into micro-batches."""
     if case.variant == "interleaved":
         _check_interleaves(case, f"{label} {case.variant}", stages)
     elif len(case.spec.units()) < stages:
-        _refuse(label, stages, f"at most {len(case.spec.units())}, one a stage")
+        _refuse(label, stages, f"at most {len(case.spec.units())}, a unit for each stage")
     parts = micro_batches(case.variant, stages)
     if samples % parts:
         of_what = "the global batch" if samples == case.spec.global_batch else "a replica's share,"
@@ -71,7 +81,7 @@ def _check_stages(case: Case, label: str, stages: int, samples: int) -> None:
 
 
 def _check_uncut(case: Case, label: str) -> None:
-    """Layers that devices share between two sums belong to one stage."""
+    """No stage may end inside a branch: its layers are sharded together, within a stage."""
     holders = stages_of_weights(case.spec, case.stages, case.stage_speeds)
     for branch in case.spec.branches():
         if len({holders[name] for name in branch_parameters(case.spec, branch)}) > 1:
@@ -84,6 +94,7 @@ def _check_uncut(case: Case, label: str) -> None:
 
 
 def _check_interleaves(case: Case, label: str, devices: int) -> None:
+    """An interleaved pipeline needs two devices, and a unit for each virtual stage."""
     units = len(case.spec.units())
     if devices < 2:
         _refuse(label, devices, "2 or more: one device has nobody to take turns with")
@@ -95,7 +106,7 @@ def _check_interleaves(case: Case, label: str, devices: int) -> None:
 
 
 def _check_accumulates(case: Case, label: str) -> None:
-    """A share has to come apart into equal micro-batches: their mean is then the share's."""
+    """Micro-batches must be of equal size, so that the mean of their losses is the share's mean."""
     if case.accumulate == 1:
         return
     what = f"accumulate for {label} {case.variant}".rstrip()
@@ -110,7 +121,7 @@ def _check_accumulates(case: Case, label: str) -> None:
 
 
 def _shares(case: Case) -> list[tuple[int, str]]:
-    """(samples, of what) that come apart further."""
+    """Returns (samples, whose they are) of every share that accumulation divides further."""
     batch, mesh = case.spec.global_batch, case.axes
     if "inter_layer" in mesh.names:
         parts = micro_batches(case.variant, mesh.size("inter_layer"))

@@ -1,18 +1,26 @@
-"""Intra-layer splits as data: which axis of which parameter is divided over the devices."""
+"""Intra-layer (tensor-parallel) plans: which axis of which parameter is sharded."""
 
 from __future__ import annotations
 
 from suite.contract.workloads.workload import Branch, Workload
 
-# Axis of the channels in what acts on each channel alone.
+# The channel axis of each kind of parameter that acts on every channel separately.
 CHANNEL_AXES = {"scale": 0, "bias": 0, "depthwise": 2, "table": 1}
 
 
 def shard_axes(workload: Workload) -> dict[str, int]:
-    """Parameter name -> axis split over the devices; a name that is absent is replicated.
+    """Says along which axis each parameter is sharded.
 
-    Column split (last axis, bias axis 0) feeds a row split (the axis before it, bias replicated),
-    so that a branch needs one all-reduce forward and one backward (Shoeybi et al. 2019).
+    A column-parallel layer (its weight is split along the last axis, its bias along axis 0) feeds a
+    row-parallel layer (its weight is split along the second to last axis, its bias is replicated).
+    A branch built like that needs a single all-reduce in the forward pass and a single one in the
+    backward pass (Shoeybi et al. 2019).
+
+    Args:
+        workload: The workload whose branches are sharded.
+
+    Returns:
+        Canonical parameter name to axis. A parameter that is absent is replicated on all devices.
     """
     shapes = workload.shapes()
     axes: dict[str, int] = {}
@@ -31,7 +39,7 @@ def shard_axes(workload: Workload) -> dict[str, int]:
 
 
 def branch_parameters(workload: Workload, branch: Branch) -> list[str]:
-    """The parameters that the devices of a branch hold shards of."""
+    """Returns the canonical names of the sharded parameters of a branch."""
     middle = (branch.middle.row, branch.middle.column) if branch.middle else ()
     layers = (*branch.columns, *branch.channels, *middle, branch.row)
     return [name for name in shard_axes(workload) if name.rpartition(".")[0] in layers]

@@ -1,7 +1,7 @@
-"""Plans for devices of unequal speed: whose share of the work takes as long as the others'.
+"""Plans for devices of unequal speed: shares of the work that all devices finish together.
 
-Speeds are relative: a device of speed 0.5 takes twice as long for the same work. No speeds mean
-equal ones, and then every plan is the even one.
+Speeds are relative: a device of speed 0.5 takes twice as long for the same work. When no speeds are
+given the devices count as equally fast, and every plan divides the work evenly.
 """
 
 from __future__ import annotations
@@ -12,11 +12,18 @@ from suite.contract.workloads.workload import Workload
 
 
 def proportional_shares(total: int, speeds: Sequence[float]) -> list[int]:
-    """Whole numbers that add up to ``total`` and make the largest share over speed the smallest.
+    """Divides equal pieces of work so that the slowest device finishes as early as possible.
 
-    Everybody gets the whole part of the ideal share; each that is left goes where it is done
-    soonest, which is the best of all plans for equal pieces of work (uniform machines: Pinedo,
-    Scheduling, 5.1).
+    Every device gets its ideal share rounded down; each remaining piece goes to the device that
+    would finish it soonest. For equal pieces of work no other plan finishes earlier (uniform
+    machines: Pinedo, Scheduling, section 5.1).
+
+    Args:
+        total: Number of pieces, such as samples of a batch.
+        speeds: Relative speed of each device, above 0.
+
+    Returns:
+        The number of pieces of each device; they add up to ``total``.
     """
     whole = sum(speeds)
     shares = [int(total * speed / whole) for speed in speeds]
@@ -27,7 +34,15 @@ def proportional_shares(total: int, speeds: Sequence[float]) -> list[int]:
 
 
 def unplannable(workload: Workload, strategy: str) -> str:
-    """Why devices of unequal speed cannot share this work unevenly, or empty."""
+    """Says why a case cannot be planned by the speeds of its devices.
+
+    Args:
+        workload: The workload to train.
+        strategy: Strategy name.
+
+    Returns:
+        The reason, or an empty text if unequal shares can be planned.
+    """
     if strategy in ("single", "inter_layer"):
         return ""
     if strategy != "data":

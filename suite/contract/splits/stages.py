@@ -1,4 +1,4 @@
-"""Inter-layer splits as data: which units of a model form the stages of a pipeline."""
+"""Inter-layer (pipeline) plans: which units of a model form each stage of a pipeline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from suite.contract.workloads.workload import Workload
 def stage_units(
     workload: Workload, stages: int, speeds: Sequence[float] = ()
 ) -> list[list[str]]:
-    """Contiguous groups of units, one a stage, whose largest FLOPs over speed are the smallest."""
+    """Cuts a model into stages so that the slowest stage takes as little time as possible.
+
+    Args:
+        workload: The workload; its units are what a cut may fall between.
+        stages: Number of stages.
+        speeds: Relative speed of each stage's device; empty for equal speeds.
+
+    Returns:
+        The names of the units of each stage, in forward order.
+    """
     costs = workload.unit_flops()
     groups = balanced_cuts(list(costs.values()), stages, speeds)
     names = iter(costs)
@@ -20,7 +29,7 @@ def stage_units(
 
 
 def unit_ranges(workload: Workload, stages: int, speeds: Sequence[float] = ()) -> list[range]:
-    """The numbers of each stage's units."""
+    """Returns the same cut as ``stage_units``, as ranges of unit numbers."""
     ends = [0, *accumulate(len(group) for group in stage_units(workload, stages, speeds))]
     return [range(*pair) for pair in pairwise(ends)]
 
@@ -28,11 +37,20 @@ def unit_ranges(workload: Workload, stages: int, speeds: Sequence[float] = ()) -
 def balanced_cuts(
     costs: Sequence[float], stages: int, speeds: Sequence[float] = ()
 ) -> list[int]:
-    """Lengths of ``stages`` contiguous groups that make the largest sum over speed the smallest.
+    """Cuts a row of costs into contiguous groups and minimises the largest cost over speed.
 
-    Dynamic programming over the first cut, from the back (linear partitioning: Skiena, The
-    Algorithm Design Manual, 10.7). Of equal plans the one with longer first groups is taken; groups
-    beyond the units stay empty.
+    This is linear partitioning by dynamic programming over the first cut, from the last group
+    backwards (Skiena, The Algorithm Design Manual, section 10.7). Of equally good plans the plan
+    with longer first groups is taken.
+
+    Args:
+        costs: Cost of each unit, such as FLOPs per sample, in order.
+        stages: Number of groups.
+        speeds: Relative speed at which each group is worked off; empty for equal speeds.
+
+    Returns:
+        The number of units in each group. If there are fewer units than groups, the last groups
+        are empty.
     """
     before = [0.0, *accumulate(costs)]
     units = len(costs)
@@ -59,9 +77,18 @@ def balanced_cuts(
 def stages_of_weights(
     workload: Workload, stages: int, speeds: Sequence[float] = ()
 ) -> dict[str, tuple[int, ...]]:
-    """Parameter name -> the stages that hold it; what belongs to no unit rides with its end.
+    """Says which stages hold each parameter.
 
-    What both ends hold they hold as equal copies; the first stage's is the one reported.
+    Parameters outside the units, such as embeddings, are held by the first stage, by the last, or
+    by both. Both then hold equal copies, and the first stage reports its copy.
+
+    Args:
+        workload: The workload that is cut.
+        stages: Number of stages.
+        speeds: Relative speed of each stage's device; empty for equal speeds.
+
+    Returns:
+        Canonical parameter name to the numbers of the stages that hold it.
     """
     stage: dict[str, tuple[int, ...]] = {
         unit: (index,) for index, group in enumerate(stage_units(workload, stages, speeds))
@@ -77,18 +104,27 @@ def stages_of_weights(
 
 
 def tied_weights(workload: Workload, stages: int) -> list[str]:
-    """Parameters on both end stages: once a step their two gradients are summed there.
+    """Lists the parameters that the first and the last stage both hold.
 
-    Megatron-LM's embedding group (Narayanan et al. 2021). Empty on one stage.
+    Once a step the two stages add up their gradients of these parameters, as Megatron-LM's
+    embedding group does (Narayanan et al. 2021).
+
+    Args:
+        workload: The workload that is cut.
+        stages: Number of stages.
+
+    Returns:
+        Canonical parameter names; none if there is only one stage.
     """
-    return [name for name, held in stages_of_weights(workload, stages).items() if len(held) > 1]
+    holders = stages_of_weights(workload, stages)
+    return [name for name, stages_of_name in holders.items() if len(stages_of_name) > 1]
 
 
 def stage_count(variant: str, devices: int) -> int:
-    """Stages of a pipeline: one a device, several of an interleaved one."""
+    """Returns the number of stages: one per device, or several if the pipeline is interleaved."""
     return devices * (VIRTUAL_STAGES if variant == "interleaved" else 1)
 
 
 def stages_of(variant: str, devices: int, device: int) -> range:
-    """The stages of a device: every ``devices``-th, so that it is passed once a round."""
+    """Returns the stages of a device: every ``devices``-th stage, starting with its own number."""
     return range(device, stage_count(variant, devices), devices)

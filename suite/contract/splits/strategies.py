@@ -1,9 +1,9 @@
-"""Plans as data: contiguous batch shards, column and row splits, stage cuts, micro-batches."""
+"""The names of the strategies, of their variants and of the combinations of strategies."""
 
 from __future__ import annotations
 
 STRATEGIES = ("single", "data", "intra_layer", "inter_layer")
-# A process for each device where the plain variant has one for all.
+# A worker process for each device, where the plain variant drives all devices from one process.
 MULTI_WORKER = "multi_worker"
 VARIANTS: dict[str, tuple[str, ...]] = {
     "single": ("",),
@@ -11,14 +11,15 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "intra_layer": ("",),
     "inter_layer": ("gpipe", "1f1b", "naive", "interleaved"),
 }
-# Formats that gradients travel in; they are computed and applied in float32.
+# 16-bit formats in which gradients are communicated; they are computed and applied in float32.
 COMPRESSIONS = ("fp16", "bf16")
-# On a mesh of devices with an axis for each part; asked for by name, in no default matrix.
+# Strategies combined on a mesh, with an axis for each. Users ask for them by name; no default
+# matrix of cases contains them.
 COMBINED: dict[str, tuple[str, ...]] = {
     "data+intra_layer": ("",),
     "data+inter_layer": VARIANTS["inter_layer"],
     "intra_layer+inter_layer": VARIANTS["inter_layer"],
     "data+intra_layer+inter_layer": VARIANTS["inter_layer"],
 }
-# Stages that a device of an interleaved pipeline takes in turns.
+# Stages that each device of an interleaved pipeline holds.
 VIRTUAL_STAGES = 2

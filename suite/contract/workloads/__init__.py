@@ -1,4 +1,4 @@
-"""The workloads, by name and size, and the weights they begin with."""
+"""The workloads by name and size, and the initial weights that every framework starts from."""
 
 from __future__ import annotations
 
@@ -44,10 +44,18 @@ DEFAULT_SIZES: Mapping[str, str] = {
 
 
 def find_workload(name: str, size: str) -> Workload:
-    """The workload of that name and size; raises :class:`UsageError` naming what exists.
+    """Looks up a workload.
 
-    A name is one of the suite's own, of an installed package (entry points ``suite.workloads``) or
-    ``package.module:object``. An empty size is the only one there is.
+    Args:
+        name: A workload of the suite, of an installed package (entry points ``suite.workloads``),
+            or ``package.module:object``.
+        size: Size of the workload; it may be empty if the workload has a single size.
+
+    Returns:
+        The workload with its own global batch.
+
+    Raises:
+        UsageError: There is no such workload or size; the text lists those that exist.
     """
     sizes = sizes_of(name)
     if not size and len(sizes) == 1:
@@ -59,16 +67,26 @@ def find_workload(name: str, size: str) -> Workload:
 
 @cache
 def sized_workload(name: str, size: str, global_batch: int = 0) -> Workload:
-    """The workload with a global batch of the user's choice; 0 keeps its own.
+    """Looks up a workload and sets its global batch.
 
-    Raises :class:`UsageError` where the workload cannot be given another one.
+    Args:
+        name: Name of the workload, as for ``find_workload``.
+        size: Size of the workload.
+        global_batch: Samples per step over all devices; 0 leaves the workload's own.
+
+    Returns:
+        The workload, or a copy of it with the other global batch.
+
+    Raises:
+        UsageError: The workload is unknown, or its class does not let the batch be set.
     """
     own = find_workload(name, size)
     if global_batch in (0, own.global_batch):
         return own
     sized = copy(own)
     try:
-        # Past a frozen dataclass; a copy, since the workload itself is shared.
+        # object.__setattr__ gets past a frozen dataclass. The workload itself is shared by all
+        # cases, so only the copy is changed.
         object.__setattr__(sized, "global_batch", global_batch)
     except AttributeError as error:
         raise UsageError(f"global batch of {name}", global_batch, f"{own.global_batch}, its own",
@@ -78,27 +96,48 @@ def sized_workload(name: str, size: str, global_batch: int = 0) -> Workload:
 
 @cache
 def sizes_of(name: str) -> Mapping[str, Workload]:
-    """Size -> workload; a workload from elsewhere is checked against the contract once."""
+    """Finds all sizes of a workload; checks a workload from outside against the contract once.
+
+    Args:
+        name: Name of the workload, as for ``find_workload``.
+
+    Returns:
+        Size to workload.
+
+    Raises:
+        UsageError: There is no such workload, or it breaks the contract.
+    """
     if name in WORKLOADS:
         return WORKLOADS[name]
     if ":" not in name and name not in named(GROUP):
         own = ", ".join([*WORKLOADS, *named(GROUP)])
         raise UsageError("workload", name, f"one of {own}, or package.module:object",
                          "pick one of these")
-    found = load_named(GROUP, name, "workload")
-    several = list(found) if isinstance(found, list | tuple) else [found]
-    for spec in several:
+    loaded = load_named(GROUP, name, "workload")
+    specs = list(loaded) if isinstance(loaded, list | tuple) else [loaded]
+    for spec in specs:
         check_workload(name, spec)
-    return {spec.size: spec for spec in several}
+    return {spec.size: spec for spec in specs}
 
 
 def parameter_count(workload: Workload) -> int:
-    """Number of trained scalars."""
+    """Counts the trained scalars of a workload."""
     return sum(int(np.prod(shape)) for shape in workload.shapes().values())
 
 
 def initial_weights(workload: Workload, seed: int) -> Weights:
-    """float32 from one seed: weights N(0, 1/fan_in), tables 0.02, unit scales, zero biases."""
+    """Draws the initial weights, the same for every framework.
+
+    Weights are normal with variance 1 / fan_in, embedding tables normal with deviation 0.02,
+    normalisation scales 1 and biases 0.
+
+    Args:
+        workload: The workload whose parameters are drawn.
+        seed: Seed of the run.
+
+    Returns:
+        Canonical parameter name to a float32 array of the shape in ``workload.shapes()``.
+    """
     generator = np.random.default_rng([seed, 1])
     return {name: _initial(name, shape, generator) for name, shape in workload.shapes().items()}
 

@@ -1,4 +1,4 @@
-"""Bidirectional transformer that predicts masked tokens."""
+"""BERT: a bidirectional transformer that predicts masked tokens."""
 
 from __future__ import annotations
 
@@ -19,17 +19,21 @@ from suite.contract.workloads.workload import Adam, Arrays, Field, linear_shapes
 
 LAYER_NORM_EPSILON = 1e-12
 SEGMENTS = 2
+# Shares of the predicted tokens that are masked or replaced by a random token.
 MASKED, RANDOM = 0.8, 0.1
 
 
 @dataclass(frozen=True)
 class BertSpec(Transformer):
-    """Devlin et al. 2019: post-norm, gelu (erf form), learned positions, a normalised embedding.
+    """BERT (Devlin et al. 2019): post-norm, gelu in its erf form, learned positions.
 
-    All tokens are of segment 0. A predicted position goes through a dense layer, gelu and a
-    normalisation; the token table is the output matrix too, with a bias of its own. The loss is the
-    sum over predicted positions divided by samples times ``predictions``, so the mean over equal
-    shards is that of the batch.
+    The sum of the embeddings is normalised, and all tokens belong to segment 0. The head is a dense
+    layer, gelu and a normalisation, then a product with the token table, which serves as the output
+    matrix too, plus a bias. The loss is the sum over the predicted positions divided by samples
+    times ``predictions``, so that the mean over equal shares of a batch is the loss of the batch.
+
+    Attributes:
+        mask: Number of the [MASK] token.
     """
 
     mask: int
@@ -39,15 +43,20 @@ class BertSpec(Transformer):
 
     @property
     def predictions(self) -> int:
+        """The number of predicted positions in each sample."""
         return predictions(self.sequence)
 
     @property
     def targets(self) -> Field:
-        """The true tokens at predicted positions, -1 elsewhere."""
+        """The true token at each predicted position, -1 at all other positions."""
         return Field((self.sequence,), "int32", self.vocabulary, NOT_PREDICTED)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """``norm1`` is behind attention and its residual, ``norm2`` behind the feed-forward one."""
+        """Canonical name to shape; the norms follow the residual sums.
+
+        ``norm1`` normalises attention plus its residual, ``norm2`` the feed-forward part plus its
+        residual.
+        """
         d = self.width
         result: dict[str, tuple[int, ...]] = {
             "embed.token.table": (self.vocabulary, d),
@@ -64,17 +73,26 @@ class BertSpec(Transformer):
         return result | {"head.bias": (self.vocabulary,)}
 
     def ends(self) -> dict[str, tuple[str, ...]]:
+        """Both ends hold the token table: the last stage multiplies with it to get logits."""
         ends = {"embed": ("first",), "head": ("last",)}
         return ends | {"embed.token.table": ("first", "last")}
 
     def head_flops(self) -> float:
-        """The dense layer too, at every position."""
+        """Forward FLOPs per sample of the dense layer and the logits, at every position."""
         return 2.0 * self.width**2 * self.sequence + super().head_flops()
 
     def examples(self, tokens: np.ndarray, generator: np.random.Generator) -> Arrays:
-        """Of the predicted tokens 80 % are masked, 10 % are random, the rest stay (appendix A.1).
+        """Masks tokens and takes what they were as targets (Devlin et al. 2019, appendix A.1).
 
-        No token is [MASK] by itself: those from its number on move up by one.
+        Of the predicted tokens 80 % become [MASK], 10 % a random token, and the rest stay. No token
+        of the data is [MASK] itself: tokens from its number upwards move up by one.
+
+        Args:
+            tokens: int (n,), a long row of tokens.
+            generator: Draws the predicted positions and the random tokens.
+
+        Returns:
+            Features and targets, both int32 (samples, sequence).
         """
         whole = self._unmasked(sequences(tokens, self.sequence))
         places, targets = choose_targets(whole, self.predictions, generator)
@@ -85,6 +103,7 @@ class BertSpec(Transformer):
         return whole, targets
 
     def _unmasked(self, tokens: np.ndarray) -> np.ndarray:
+        """Renumbers tokens so that none of them is [MASK]."""
         below = tokens % (self.vocabulary - 1)
         return below + (below >= self.mask).astype(np.int32)
 

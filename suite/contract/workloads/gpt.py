@@ -1,4 +1,4 @@
-"""Decoder-only transformer."""
+"""GPT: a decoder-only transformer that predicts the next token."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LAYER_NORM_EPSILON = 1e-5
 
 @dataclass(frozen=True)
 class GptSpec(Transformer):
-    """Pre-norm decoder-only transformer over tokens with learned positions (Radford et al. 2019).
+    """GPT-2 (Radford et al. 2019): a pre-norm decoder with learned positions.
 
     The token table is the output matrix too, so its gradient is the sum of both uses.
     """
@@ -30,9 +30,11 @@ class GptSpec(Transformer):
 
     @property
     def targets(self) -> Field:
+        """The next token at every position."""
         return self.features
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Canonical name to shape; the norms come before attention and the feed-forward part."""
         d = self.width
         result: dict[str, tuple[int, ...]] = {
             "embed.token.table": (self.vocabulary, d),
@@ -46,12 +48,20 @@ class GptSpec(Transformer):
         return result | norm_shapes("norm", d)
 
     def ends(self) -> dict[str, tuple[str, ...]]:
-        """Both ends hold the token table: the last one's logits are products with it."""
+        """Both ends hold the token table: the last stage multiplies with it to get logits."""
         ends = {"embed": ("first",), "norm": ("last",)}
         return ends | {"embed.token.table": ("first", "last")}
 
     def examples(self, tokens: np.ndarray, generator: np.random.Generator) -> Arrays:
-        """The target of a token is the next one."""
+        """Cuts a row of tokens into samples; the target of every token is the token after it.
+
+        Args:
+            tokens: int (n,), a long row of tokens.
+            generator: Unused: nothing is random here.
+
+        Returns:
+            Features and targets, both int32 (samples, sequence).
+        """
         return sequences(tokens[:-1], self.sequence), sequences(tokens[1:], self.sequence)
 
 

@@ -1,4 +1,4 @@
-"""Facts that models of images share."""
+"""What the workloads on images have in common."""
 
 from __future__ import annotations
 
@@ -8,29 +8,43 @@ from suite.contract.workloads.workload import Field, Workload, norm_shapes
 
 
 class ImageClassifier(Workload):
-    """Square images of three channels into ``classes``, with batch normalisation."""
+    """Classifies square images of three channels, with batch normalisation.
+
+    Attributes:
+        image: Side of the images in pixels.
+        classes: Number of classes.
+    """
 
     image: int
     classes: int
 
     @property
     def features(self) -> Field:
+        """Images of (height, width, 3)."""
         return Field((self.image, self.image, 3))
 
     @property
     def targets(self) -> Field:
+        """The class of each image."""
         return Field((), "int32", self.classes)
 
     @property
     def batch_statistics(self) -> bool:
+        """True: batch normalisation makes the samples of a forward pass depend on each other."""
         return True
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """A square kernel without bias over a square image of ``side`` pixels, ``entering`` channels.
+    """A convolution without bias, with a square kernel, over a square image.
 
-    Padding is ``kernel // 2`` on every side. ``depthwise`` acts on each channel alone.
+    Attributes:
+        kernel: Side of the kernel in pixels; padding is ``kernel // 2`` on every side.
+        entering: Channels of the input.
+        leaving: Channels of the output.
+        side: Side of the input in pixels.
+        stride: Stride in pixels.
+        depthwise: Whether every channel is convolved separately.
     """
 
     kernel: int
@@ -42,19 +56,30 @@ class Convolution:
 
     @property
     def padding(self) -> int:
+        """Pixels of padding on every side."""
         return self.kernel // 2
 
     @property
     def side_after(self) -> int:
+        """Side of the output in pixels."""
         return shrunk(self.side, self.stride)
 
     @property
     def output(self) -> tuple[int, int, int]:
-        """(height, width, channels)."""
+        """(height, width, channels) of the output."""
         return self.side_after, self.side_after, self.leaving
 
     def shapes(self, name: str, norm: str) -> dict[str, tuple[int, ...]]:
-        """The kernel, and the normalisation behind it."""
+        """Names the parameters of the convolution and of the normalisation that follows it.
+
+        Args:
+            name: Canonical name of the convolution.
+            norm: Canonical name of the normalisation.
+
+        Returns:
+            Canonical name to shape: the kernel is (height, width, in, out), or (height, width,
+            channels, 1) if depthwise; scale and bias are (channels,).
+        """
         size = (self.kernel, self.kernel)
         if self.depthwise:
             kernel = {f"{name}.depthwise": (*size, self.entering, 1)}
@@ -64,11 +89,11 @@ class Convolution:
 
     @property
     def flops(self) -> float:
-        """Forward, a sample: a multiplication and an addition a weight and pixel of the output."""
+        """Forward FLOPs per sample: a multiply and an add per weight and output pixel."""
         inputs = 1 if self.depthwise else self.entering
         return 2.0 * self.kernel**2 * inputs * self.leaving * self.side_after**2
 
 
 def shrunk(side: int, stride: int) -> int:
-    """Pixels after an odd kernel with half of it as padding."""
+    """Returns the side in pixels after an odd kernel that is padded by half its size."""
     return (side - 1) // stride + 1

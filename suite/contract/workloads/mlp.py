@@ -1,4 +1,4 @@
-"""Dense classifier."""
+"""MLP: a classifier of dense layers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from suite.contract.workloads.workload import Adam, Branch, Field, Workload, lin
 
 @dataclass(frozen=True)
 class MlpSpec(Workload):
-    """One output means binary cross-entropy.
+    """Dense layers with an activation between them; a single output means binary cross-entropy.
 
-    ``activation`` between the layers is ``relu``, or ``gelu`` (tanh form). Of millions of relu
-    units rounding flips one at its kink now and then, and a gradient jumps by 1e-3 of its largest
-    entry; a smooth activation keeps the proof strict.
+    Among millions of relu units, rounding now and then puts a unit on the other side of its kink,
+    and a gradient then jumps by 1e-3 of its largest entry. A wide network therefore takes gelu,
+    which is smooth, so that parity can be proven within strict bounds.
+
+    Attributes:
+        widths: Width of the input, of every hidden layer and of the output.
+        activation: ``relu``, or ``gelu`` in its tanh form.
     """
 
     size: str
@@ -26,32 +30,38 @@ class MlpSpec(Workload):
 
     @property
     def layers(self) -> int:
+        """Number of dense layers."""
         return len(self.widths) - 1
 
     @property
     def binary(self) -> bool:
+        """Whether the network has a single output, for two classes."""
         return self.widths[-1] == 1
 
     @property
     def features(self) -> Field:
+        """A row of numbers."""
         return Field((self.widths[0],))
 
     @property
     def targets(self) -> Field:
+        """The class: 0.0 or 1.0 if binary, otherwise its number."""
         return Field((), "float32", 2) if self.binary else Field((), "int32", self.widths[-1])
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Canonical name to shape, layer by layer."""
         result: dict[str, tuple[int, ...]] = {}
         for index, (fan_in, fan_out) in enumerate(zip(self.widths, self.widths[1:], strict=False)):
             result |= linear_shapes(f"layer{index}", fan_in, fan_out)
         return result
 
     def unit_flops(self) -> dict[str, float]:
-        """2·in·out a layer."""
+        """Forward FLOPs per sample of each layer: 2 · in · out."""
         pairs = zip(self.widths, self.widths[1:], strict=False)
         return {f"layer{index}": 2.0 * a * b for index, (a, b) in enumerate(pairs)}
 
     def branches(self) -> list[Branch]:
+        """Pairs of layers: the first is split by its outputs, the second by its inputs."""
         return [
             Branch(
                 (f"layer{i}",), f"layer{i + 1}", f"layer{i}", self.widths[i], self.widths[i + 2],
@@ -61,6 +71,7 @@ class MlpSpec(Workload):
         ]
 
     def boundary(self, unit: int) -> tuple[int, ...]:
+        """(width,) of the tensor that enters layer ``unit``."""
         return (self.widths[unit],)
 
 

@@ -1,4 +1,4 @@
-"""Residual networks."""
+"""ResNet: residual networks of convolutions."""
 
 from __future__ import annotations
 
@@ -14,11 +14,18 @@ POOL_KERNEL, POOL_STRIDE = 3, 2
 
 @dataclass(frozen=True)
 class ResNetSpec(ImageClassifier):
-    """He et al. 2016 with the stride on the 3x3 convolution, as torchvision has it (v1.5).
+    """ResNet (He et al. 2016) with the stride on the 3x3 convolution, as torchvision has it (v1.5).
 
-    ``blocks`` are the residual blocks of each stage: two 3x3 convolutions, or ``bottleneck`` (1x1,
-    3x3, 1x1 to four times ``width``). Width doubles and the image halves from stage to stage.
-    The learning rate is small: Adam makes whole steps of what a relu's flipped kink changes.
+    The width doubles and the image halves from stage to stage. The learning rate is small because
+    rounding can put a relu on the other side of its kink, and Adam turns even such a tiny change of
+    a gradient into a whole step.
+
+    Attributes:
+        blocks: Number of residual blocks in each stage.
+        bottleneck: Whether a block is 1x1, 3x3, 1x1 to four times the width; otherwise it is two
+            3x3 convolutions.
+        image: Side of the square images in pixels.
+        width: Channels inside the blocks of the first stage.
     """
 
     size: str
@@ -33,23 +40,27 @@ class ResNetSpec(ImageClassifier):
     optimizer: Adam = Adam(learning_rate=3e-5)
 
     def stem(self) -> Convolution:
-        """Behind it: normalisation, relu, a 3x3 maximum with stride 2 and padding 1."""
+        """The first convolution; normalisation, relu and a 3x3 max-pool (stride 2) follow it."""
         return Convolution(7, 3, self.width, self.image, 2)
 
     def convolutions(self) -> list[dict[str, Convolution]]:
-        """Of each block by name, in forward order; ``downsample.conv`` is on the way around."""
-        found = []
+        """Returns the convolutions of each block by name, in forward order.
+
+        ``downsample.conv`` is on the shortcut of a block that changes the shape.
+        """
+        blocks = []
         side = shrunk(self.stem().side_after, POOL_STRIDE)
         entering = self.width
         for stage, count in enumerate(self.blocks):
             for index in range(count):
                 stride = 2 if stage and not index else 1
                 block = self._block(entering, self.width * 2**stage, side, stride)
-                found.append(block)
+                blocks.append(block)
                 side, _, entering = self._last(block).output
-        return found
+        return blocks
 
     def _block(self, entering: int, width: int, side: int, stride: int) -> dict[str, Convolution]:
+        """Builds a block for ``entering`` channels of ``side`` pixels."""
         after = shrunk(side, stride)
         if self.bottleneck:
             leaving = 4 * width
@@ -69,15 +80,16 @@ class ResNetSpec(ImageClassifier):
         return block
 
     def _last(self, block: dict[str, Convolution]) -> Convolution:
+        """Returns the last convolution of a block's main path."""
         return block["conv3" if self.bottleneck else "conv2"]
 
     @property
     def leaving(self) -> int:
-        """Channels that the classifier reads, means over the image."""
+        """Number of channels that the classifier reads, each a mean over the image."""
         return int(self.width * 2 ** (len(self.blocks) - 1) * (4 if self.bottleneck else 1))
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """``norm1`` is behind ``conv1``, and so on; all convolutions are without bias."""
+        """Canonical name to shape; ``norm1`` follows ``conv1``, convolutions have no bias."""
         result = self.stem().shapes("stem.conv", "stem.norm")
         for index, block in enumerate(self.convolutions()):
             for name, layer in block.items():
@@ -86,10 +98,14 @@ class ResNetSpec(ImageClassifier):
         return result | linear_shapes("classifier", self.leaving, self.classes)
 
     def ends(self) -> dict[str, tuple[str, ...]]:
+        """The stem belongs to the first stage, the classifier to the last."""
         return {"stem": ("first",), "classifier": ("last",)}
 
     def unit_flops(self) -> dict[str, float]:
-        """Convolutions and the classifier: twice the multiply-adds of He et al. 2016, table 1."""
+        """Forward FLOPs per sample of the convolutions and the classifier.
+
+        They are twice the multiply-adds of He et al. 2016, table 1.
+        """
         flops = {
             f"block{index}": sum(layer.flops for layer in block.values())
             for index, block in enumerate(self.convolutions())
@@ -99,7 +115,7 @@ class ResNetSpec(ImageClassifier):
         return flops
 
     def branches(self) -> list[Branch]:
-        """The last two convolutions of each block; what is before them every device computes."""
+        """The last two convolutions of each block; every device computes the others whole."""
         first = 2 if self.bottleneck else 1
         return [
             Branch(
@@ -112,6 +128,7 @@ class ResNetSpec(ImageClassifier):
         ]
 
     def boundary(self, unit: int) -> tuple[int, ...]:
+        """(height, width, channels) that the block before ``unit`` puts out."""
         return self._last(self.convolutions()[unit - 1]).output
 
 

@@ -1,4 +1,4 @@
-"""Facts that transformers share."""
+"""What the transformer workloads have in common."""
 
 from __future__ import annotations
 
@@ -8,18 +8,26 @@ import numpy as np
 
 from suite.contract.workloads.workload import Arrays, Branch, Field, Workload, linear_shapes
 
+# The target at positions that the model does not predict.
 NOT_PREDICTED = -1
 
 
 def predictions(sequence: int) -> int:
-    """Predicted positions a sample: 15 % of them (Devlin et al. 2019, section 3.1)."""
+    """Returns how many positions of a sample are predicted: 15 % (Devlin et al. 2019, 3.1)."""
     return max(1, round(0.15 * sequence))
 
 
 def choose_targets(tokens: np.ndarray, count: int, generator: np.random.Generator) -> Arrays:
-    """Of each sample ``count`` positions, in the order drawn, and targets of these alone.
+    """Draws the positions that a model has to predict in each sample.
 
-    int (samples, count), int32 (samples, sequence) with ``NOT_PREDICTED`` elsewhere.
+    Args:
+        tokens: int32 (samples, sequence).
+        count: Positions to draw per sample.
+        generator: Draws the positions.
+
+    Returns:
+        The positions, int (samples, count), in the order drawn, and the targets, int32 (samples,
+        sequence): the token at these positions and ``NOT_PREDICTED`` at all others.
     """
     places = np.argsort(generator.random(tokens.shape), axis=1)[:, :count]
     targets = np.full_like(tokens, NOT_PREDICTED)
@@ -28,13 +36,13 @@ def choose_targets(tokens: np.ndarray, count: int, generator: np.random.Generato
 
 
 def sequences(tokens: np.ndarray, length: int) -> np.ndarray:
-    """int32 (samples, length): a row of tokens, cut; what is left over is dropped."""
+    """Cuts a row of tokens (n,) into int32 (n // length, length) and drops the remainder."""
     count = len(tokens) // length
     return tokens[: count * length].reshape(count, length).astype(np.int32)
 
 
 def attention_shapes(name: str, width: int) -> dict[str, tuple[int, ...]]:
-    """Query, key, value and the projection behind them."""
+    """Returns canonical name to shape of query, key, value and the output projection."""
     shapes: dict[str, tuple[int, ...]] = {}
     for part in ("query", "key", "value", "project"):
         shapes |= linear_shapes(f"{name}.{part}", width, width)
@@ -42,14 +50,23 @@ def attention_shapes(name: str, width: int) -> dict[str, tuple[int, ...]]:
 
 
 def feed_forward_shapes(block: str, width: int) -> dict[str, tuple[int, ...]]:
-    """Four times as wide inside."""
+    """Returns canonical name to shape of a feed-forward part, four times as wide inside."""
     expand = linear_shapes(f"{block}.expand", width, 4 * width)
     return expand | linear_shapes(f"{block}.contract", 4 * width, width)
 
 
 @dataclass(frozen=True)
 class Transformer(Workload):
-    """Equal blocks of attention and a feed-forward part over sequences of tokens."""
+    """Equal blocks of attention and a feed-forward part, over sequences of tokens.
+
+    Attributes:
+        vocabulary: Number of different tokens.
+        sequence: Tokens per sample.
+        width: Width of the residual stream.
+        heads: Attention heads per block.
+        blocks: Number of blocks.
+        global_batch: Samples per step over all devices.
+    """
 
     size: str
     vocabulary: int
@@ -61,30 +78,36 @@ class Transformer(Workload):
 
     @property
     def tokens_per_sample(self) -> int:
+        """Tokens in a sample."""
         return self.sequence
 
     @property
     def features(self) -> Field:
-        """Tokens."""
+        """Tokens, (sequence,)."""
         return Field((self.sequence,), "int32", self.vocabulary)
 
     def block_names(self) -> list[str]:
+        """Returns the names of the blocks in forward order."""
         return [f"block{index}" for index in range(self.blocks)]
 
     def block_flops(self) -> float:
-        """2 a matrix entry and token, of 12 width², and two products of positions.
+        """Returns the forward FLOPs per sample of a block (Kaplan et al. 2020, equation 2.2).
 
-        Kaplan et al. 2020, eq. 2.2.
+        The matrices have 12 · width² entries, each worth 2 FLOPs per token; attention adds two
+        products between all pairs of positions.
         """
         d, tokens = self.width, self.sequence
         return 2.0 * 12 * d**2 * tokens + 4.0 * d * tokens**2
 
     def head_flops(self) -> float:
-        """Products with the token table; at the input it is a lookup."""
+        """Returns the forward FLOPs per sample of the product with the token table.
+
+        At the input the table is only looked up, which costs none.
+        """
         return 2.0 * self.width * self.vocabulary * self.sequence
 
     def unit_flops(self) -> dict[str, float]:
-        """Every block's, and the head's with the last."""
+        """Forward FLOPs per sample of each block; those of the head count with the last block."""
         flops = dict.fromkeys(self.block_names(), self.block_flops())
         flops[f"block{self.blocks - 1}"] += self.head_flops()
         return flops
@@ -92,23 +115,33 @@ class Transformer(Workload):
     def branches(self) -> list[Branch]:
         """Attention by heads, then the feed-forward layers by columns (Shoeybi et al. 2019)."""
         entering = int(np.prod(self.boundary(0)))
-        found = []
+        branches = []
         for block in self.block_names():
             columns, channels = self.attention_parts(f"{block}.attention")
-            found += [
+            branches += [
                 Branch(columns, f"{block}.attention.project", f"{block}.attention", entering,
                        entering, channels),
                 Branch((f"{block}.expand",), f"{block}.contract", f"{block}.expand", entering,
                        entering),
             ]
-        return found
+        return branches
 
     def attention_parts(self, attention: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """What is split by heads: matrices, and what acts on each head's channels alone."""
+        """Names what an intra-layer split divides by heads.
+
+        Args:
+            attention: Canonical name of the attention part.
+
+        Returns:
+            The matrices that are split by their outputs, and the parameters that act on the
+            channels of each head separately.
+        """
         return tuple(f"{attention}.{part}" for part in ("query", "key", "value")), ()
 
     def divisors(self) -> dict[str, int]:
+        """An intra-layer split must divide the heads."""
         return {"heads": self.heads}
 
     def boundary(self, unit: int) -> tuple[int, ...]:
+        """(sequence, width), the same between all blocks."""
         return (self.sequence, self.width)

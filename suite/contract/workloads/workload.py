@@ -1,4 +1,4 @@
-"""What a workload says of itself; everything that splits, proves or counts it reads only this."""
+"""The contract of a workload: all that plans, proofs and FLOP counts read about it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# Canonical parameter name to array.
 Weights = dict[str, np.ndarray]
+# Features and targets, the samples along the first axis of both.
 Arrays = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Adam:
-    """p -= lr * m_hat / (sqrt(v_hat) + epsilon): Kingma & Ba 2015, algorithm 1."""
+    """Adam: p -= lr * m_hat / (sqrt(v_hat) + epsilon) (Kingma & Ba 2015, algorithm 1)."""
 
     learning_rate: float = 1e-3
     beta1: float = 0.9
@@ -23,10 +25,15 @@ class Adam:
 
 @dataclass(frozen=True)
 class Middle:
-    """A narrow bottleneck inside a branch: split by inputs, added up, then split by outputs again.
+    """A second sum in the middle of a branch, such as squeeze-and-excitation.
 
-    Squeeze-and-excitation between two convolutions: ``row`` sees a device's own channels, its
-    output of ``elements`` a sample is summed, ``column`` gives each device its channels back.
+    The layer ``row`` reads only the channels that a device holds, the outputs of all devices are
+    added up, and the layer ``column`` computes from the total the channels of each device again.
+
+    Attributes:
+        row: Canonical name of the layer that is split along its inputs.
+        column: Canonical name of the layer that is split along its outputs.
+        elements: Elements per sample of the tensor that the devices add up.
     """
 
     row: str
@@ -36,13 +43,20 @@ class Middle:
 
 @dataclass(frozen=True)
 class Branch:
-    """Layers that devices can share: split by outputs, then by inputs, then added up.
+    """Consecutive layers that an intra-layer split shards together.
 
-    ``columns`` are split along their outputs, with their biases; ``channels`` act channel by
-    channel between them and ``row``, which is split along its inputs and whose bias is added once
-    (Shoeybi et al. 2019, section 3). ``module`` is the part whose input enters the branch.
-    ``entering`` and ``leaving`` are elements a sample of the two tensors that devices exchange;
-    an input that is data has no gradient to exchange. ``middle`` is a second sum in between.
+    The first layers are split along their outputs, the last layer along its inputs, and the devices
+    add up what comes out (Shoeybi et al. 2019, section 3).
+
+    Attributes:
+        columns: Layers that are split along their outputs, biases included.
+        row: The layer that is split along its inputs; its bias is added once, to the total.
+        module: The part of the model whose input enters the branch.
+        entering: Elements per sample of the input, whose gradient the devices add up.
+        leaving: Elements per sample of the output, which the devices add up.
+        channels: Layers between ``columns`` and ``row`` that act on every channel separately.
+        input_has_gradient: Whether the input has a gradient; data does not.
+        middle: A second sum between ``columns`` and ``row``, if there is one.
     """
 
     columns: tuple[str, ...]
@@ -57,9 +71,14 @@ class Branch:
 
 @dataclass(frozen=True)
 class Field:
-    """One array of the data: its shape a sample, its type, and how many whole numbers it may hold.
+    """An array of the data set.
 
-    ``classes`` 0 means any finite number; otherwise values are ``lowest`` to ``classes - 1``.
+    Attributes:
+        shape: Shape of a sample, without the batch axis.
+        dtype: NumPy name of the type.
+        classes: If not 0, values are whole numbers from ``lowest`` to ``classes - 1``; 0 allows any
+            finite number.
+        lowest: Smallest whole number allowed.
     """
 
     shape: tuple[int, ...]
@@ -69,13 +88,21 @@ class Field:
 
 
 class Workload(ABC):
-    """Dimensions, initial weights, optimiser, FLOPs: what must be equal in every framework.
+    """What must be equal in every framework: dimensions, initial weights, optimiser, FLOPs.
 
     Weights are NumPy float32 arrays under canonical names ``part.….leaf``. Leaves are ``weight``
     (matrices ``(in, out)``, kernels ``(height, width, in, out)``), ``depthwise`` (``(height,
-    width, channels, 1)``), ``table`` (embeddings), ``scale`` and ``bias``. An adapter transposes to
-    its framework's layout and nothing else. Parts named like units, ``block0``, can be stages of a
-    pipeline; others belong to one end or both.
+    width, channels, 1)``), ``table`` (embeddings), ``scale`` and ``bias``. An adapter may only
+    transpose them to the layout of its framework. Parts that are named like units, such as
+    ``block0``, can be placed on any stage of a pipeline; all other parts belong to the first stage,
+    to the last, or to both.
+
+    Attributes:
+        name: Name of the workload on the command line.
+        size: Name of its size on the command line.
+        dataset: Name of the suite's data set that it trains on.
+        global_batch: Samples per step over all devices.
+        optimizer: Hyperparameters of Adam.
     """
 
     name: str
@@ -86,17 +113,17 @@ class Workload(ABC):
 
     @property
     def tokens_per_sample(self) -> int:
-        """0 where samples are not sequences."""
+        """Tokens per sample; 0 if samples are not sequences."""
         return 0
 
     @property
     def torch_module(self) -> str:
-        """Module with ``build(spec, units)`` and ``loss(spec)``; empty if there is none."""
+        """Module with ``build(spec, units)`` and ``loss(spec)``; empty without a PyTorch model."""
         return f"adapters.pytorch.models.{self.name}"
 
     @property
     def tensorflow_module(self) -> str:
-        """Module with ``forward(…)`` and ``loss(spec)``; empty if there is none."""
+        """Module with ``forward(…)`` and ``loss(spec)``; empty without a TensorFlow model."""
         return f"adapters.tensorflow.models.{self.name}"
 
     @property
@@ -107,74 +134,94 @@ class Workload(ABC):
     @property
     @abstractmethod
     def targets(self) -> Field:
-        """What its loss compares with."""
+        """What the loss compares the model's output with."""
 
     @property
     def batch_statistics(self) -> bool:
-        """Whether samples of one forward pass see each other, as batch normalisation lets them.
+        """Whether the samples of a forward pass affect each other, as in batch normalisation.
 
-        Then each replica's share and each micro-batch is normalised by itself, as frameworks do,
-        and the reference computes the same groups. Running averages are not kept: nothing is
-        evaluated.
+        Each replica and each micro-batch is then normalised by its own statistics, as frameworks
+        do, and the reference cuts its batch into the same groups. There are no running averages,
+        since nothing is evaluated.
         """
         return False
 
     @property
     def side_input(self) -> bool:
-        """Whether every stage of a pipeline reads the features beside the stage before."""
+        """Whether every pipeline stage reads the features besides the previous stage's output."""
         return False
 
     @abstractmethod
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Canonical name -> shape, in forward order."""
+        """Returns canonical parameter name to shape, in forward order."""
 
     @abstractmethod
     def unit_flops(self) -> dict[str, float]:
-        """Forward FLOPs a sample of each unit, with the ends that ride with it, in forward order.
+        """Returns the forward FLOPs per sample of each unit, in forward order.
 
-        Units are what a pipeline may cut between, named ``word`` and position.
+        Units are the parts between which a pipeline may be cut; their names are a word and their
+        position, such as ``block0``. Parts outside the units count with the first or last unit.
         """
 
     @abstractmethod
     def branches(self) -> list[Branch]:
-        """What intra-layer splits, in forward order."""
+        """Returns the groups of layers that an intra-layer split shards, in forward order."""
 
     @abstractmethod
     def boundary(self, unit: int) -> tuple[int, ...]:
-        """Shape a sample of the tensor that enters ``unit`` from the one before."""
+        """Returns the shape, without the batch axis, of what enters unit number ``unit``."""
 
     def ends(self) -> dict[str, tuple[str, ...]]:
-        """Parameter outside the units, or its first word -> the ends it rides with.
+        """Says which pipeline stages hold the parameters outside the units.
 
-        ``first``, ``last`` or both; a full name goes before a first word.
+        Returns:
+            Full name of a parameter, or only its first word, to ``first``, ``last`` or both. The
+            full name wins if a parameter matches twice.
         """
         return {}
 
     def divisors(self) -> dict[str, int]:
-        """What else an intra-layer split must divide, such as the heads."""
+        """Returns other counts that an intra-layer split must divide, such as attention heads."""
         return {}
 
     def real_data(self, generator: np.random.Generator) -> Arrays | None:
-        """Features and targets, all samples; None takes the suite's data set named ``dataset``."""
+        """Loads a data set of the workload's own.
+
+        Args:
+            generator: Source of any randomness.
+
+        Returns:
+            Features and targets of all samples, or None to train on the suite's data set that
+            ``dataset`` names.
+        """
         return None
 
     def examples(self, tokens: np.ndarray, generator: np.random.Generator) -> Arrays:
-        """Features and targets of a long row of tokens, where samples are sequences."""
+        """Turns a long row of tokens into samples; only for workloads on sequences.
+
+        Args:
+            tokens: int (n,).
+            generator: Source of any randomness.
+
+        Returns:
+            Features and targets, the samples along the first axis.
+        """
         raise NotImplementedError
 
     def units(self) -> list[str]:
+        """Returns the names of the units in forward order."""
         return list(self.unit_flops())
 
     def flops_per_sample(self) -> float:
-        """Forward, and backward twice that."""
+        """Returns the FLOPs per sample of a training step: forward, and twice that backward."""
         return 3.0 * sum(self.unit_flops().values())
 
 
 def linear_shapes(name: str, fan_in: int, fan_out: int) -> dict[str, tuple[int, ...]]:
-    """A linear layer's weight and bias."""
+    """Returns canonical name to shape of a linear layer's weight (in, out) and bias (out,)."""
     return {f"{name}.weight": (fan_in, fan_out), f"{name}.bias": (fan_out,)}
 
 
 def norm_shapes(name: str, width: int) -> dict[str, tuple[int, ...]]:
-    """A normalisation's scale and bias."""
+    """Returns canonical name to shape of a normalisation's scale and bias, both (width,)."""
     return {f"{name}.scale": (width,), f"{name}.bias": (width,)}

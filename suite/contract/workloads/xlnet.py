@@ -1,4 +1,4 @@
-"""Two-stream transformer that predicts tokens in a random order."""
+"""XLNet: a two-stream transformer that predicts tokens in a random order."""
 
 from __future__ import annotations
 
@@ -21,17 +21,20 @@ STREAMS, SEGMENTS = 2, 2
 
 @dataclass(frozen=True)
 class XLNetSpec(Transformer):
-    """Yang et al. 2019, without memory: post-norm, gelu (erf form), relative positions, no dropout.
+    """XLNet (Yang et al. 2019) without memory: post-norm, gelu in its erf form, no dropout.
 
-    Features are tokens and the order in which they are predicted: 0 for what is given, 1, 2, … for
-    predicted ones. Position ``i`` sees ``j`` in the content stream where ``order[j] <= order[i]``,
-    in the query stream where ``order[j] < max(order[i], 1)``. The content stream begins as
-    the tokens, the query stream as the one row of ``embed.mask`` at every position; both go through
-    the same weights, keys and values are the content's. A score is, per head and over the
-    square root of its width, ``(q + content)·k + (q + position)·r + (q + segment)·s``: ``r`` is
-    ``relative`` of the encoding of ``i - j``, ``s`` row 0 of the segment table where both positions
-    are in the same half of the sequence, row 1 where not. Logits are products of the query stream
-    with the token table, plus a bias; the loss is BERT's.
+    Features are the tokens and the order in which they are predicted: 0 for a token that is given,
+    1, 2, … for predicted tokens. In the content stream position ``i`` sees position ``j`` if
+    ``order[j] <= order[i]``, in the query stream if ``order[j] < max(order[i], 1)``. The content
+    stream starts from the token embeddings, the query stream from the only row of ``embed.mask`` at
+    every position. Both streams go through the same weights; keys and values come from the content
+    stream only.
+
+    Positions are relative. An attention score of a head is ``(q + content)·k + (q + position)·r +
+    (q + segment)·s``, divided by the square root of the head's width. ``r`` is the layer
+    ``relative`` applied to the encoding of the distance ``i - j``; ``s`` is row 0 of the segment
+    table if both positions are in the same half of the sequence, and row 1 if not. Logits are the
+    product of the query stream with the token table, plus a bias; the loss is that of BERT.
     """
 
     name: str = "xlnet"
@@ -40,31 +43,37 @@ class XLNetSpec(Transformer):
 
     @property
     def predictions(self) -> int:
-        """The last sixth of the order (Yang et al. 2019, sections 2.3 and 3.1: K = 6)."""
+        """Predicted positions per sample: a sixth (Yang et al. 2019, 2.3 and 3.1: K = 6)."""
         return max(1, self.sequence // 6)
 
     @property
     def features(self) -> Field:
-        """Tokens, then their order."""
+        """Row 0 is the tokens, row 1 their order: (2, sequence)."""
         return Field((2, self.sequence), "int32", self.vocabulary)
 
     @property
     def targets(self) -> Field:
-        """The tokens at predicted positions, -1 elsewhere."""
+        """The true token at each predicted position, -1 at all other positions."""
         return Field((self.sequence,), "int32", self.vocabulary, NOT_PREDICTED)
 
     @property
     def side_input(self) -> bool:
+        """True: every block needs the order to know what a position may see."""
         return True
 
     def encodings(self) -> np.ndarray:
-        """float64 (2·sequence, width): sines, then cosines; row ``sequence - d`` is distance d."""
+        """Returns the sinusoidal encodings of all distances, float64 (2 · sequence, width).
+
+        Row ``sequence - d`` encodes distance ``d``; the first half of a row are sines, the second
+        half cosines.
+        """
         distances = np.arange(self.sequence, -self.sequence, -1.0)
         rates = 10000.0 ** -(np.arange(0, self.width, 2) / self.width)
         angles = np.outer(distances, rates)
         return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Canonical name to shape; the norms follow the residual sums."""
         d = self.width
         result: dict[str, tuple[int, ...]] = {
             "embed.token.table": (self.vocabulary, d), "embed.mask.table": (1, d),
@@ -75,32 +84,43 @@ class XLNetSpec(Transformer):
         return result | {"head.bias": (self.vocabulary,)}
 
     def ends(self) -> dict[str, tuple[str, ...]]:
+        """Both ends hold the token table: the last stage multiplies with it to get logits."""
         ends = {"embed": ("first",), "head": ("last",)}
         return ends | {"embed.token.table": ("first", "last")}
 
     def block_flops(self) -> float:
-        """Matrices, 2 a weight and token, and products of positions: content, distance, values.
+        """Returns the forward FLOPs per sample of a block.
 
-        Keys and values are the content stream's alone; the projected encodings are the same for
-        every sample and left out.
+        Every weight counts 2 FLOPs per token. Products between positions add the scores by content,
+        the scores by distance and the weighted values. Keys and values are computed for the content
+        stream only. The projected encodings are left out: they are the same for every sample.
         """
         d, tokens = self.width, self.sequence
         matrices = 6 * d**2 + STREAMS * 8 * d**2
         return 2.0 * matrices * tokens + STREAMS * (2 + 4 + 2) * d * tokens**2
 
     def attention_parts(self, attention: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Both streams at once."""
+        """Names what is split by heads; the same weights serve both streams."""
         return (
             _named(attention, "query", "key", "value", "relative"),
             _named(attention, "content", "position", "segment"),
         )
 
     def boundary(self, unit: int) -> tuple[int, ...]:
-        """Content stream, then query stream."""
+        """(2, sequence, width): the content stream, then the query stream."""
         return (STREAMS, self.sequence, self.width)
 
     def examples(self, tokens: np.ndarray, generator: np.random.Generator) -> Arrays:
-        """``predictions`` tokens of each sample, drawn at random and in that order."""
+        """Draws which tokens of each sample are predicted, and in which order.
+
+        Args:
+            tokens: int (n,), a long row of tokens.
+            generator: Draws the predicted positions.
+
+        Returns:
+            Features, int32 (samples, 2, sequence): tokens and order; targets, int32 (samples,
+            sequence).
+        """
         whole = sequences(tokens, self.sequence)
         places, targets = choose_targets(whole, self.predictions, generator)
         order = np.zeros_like(whole)
@@ -110,6 +130,7 @@ class XLNetSpec(Transformer):
 
 
 def _attention_shapes(name: str, width: int) -> dict[str, tuple[int, ...]]:
+    """Returns canonical name to shape of an attention part."""
     matrices = _named(name, "query", "key", "value", "relative", "project")
     biases = _named(name, "content", "position", "segment")
     return {

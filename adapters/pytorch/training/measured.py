@@ -1,0 +1,142 @@
+"""What the harness measures about a session: probed, traced and silent steps, memory, ledger."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adapters.pytorch.training.matmul_rate import matmul_flops_s
+from adapters.pytorch.training.number_format import describe as describe_precision
+from adapters.pytorch.training.probe import Probe
+from adapters.pytorch.training.profile import gpu_trace, profile
+from suite.contract.adapter import StepTrace, switch
+from suite.contract.case import Case
+from suite.contract.resident_memory import peak_resident_bytes, reset_peak_resident
+
+
+class Measured:
+    """The measuring half of a session; ``Training`` adds the training.
+
+    Attributes:
+        case: The case.
+        device: This rank's device.
+        probe: The probe of the step that runs now, if it is a timed step.
+        silent: Whether the step that runs now must not communicate.
+    """
+
+    case: Case
+    device: torch.device
+    probe: Probe | None = None
+    silent = False
+
+    def step(self, index: int) -> Any:
+        """Trains on global batch ``index``."""
+        raise NotImplementedError
+
+    def synchronize(self) -> None:
+        """Waits until the work queued on the device is done."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def timed_step(self, index: int) -> StepTrace:
+        """Runs a step with a probe that records every communication."""
+        with self.watched():
+            probe = self.probe = Probe(self.device)
+            self.step(index)
+            self.synchronize()
+        self.probe = None
+        return probe.finish()
+
+    def watched(self) -> AbstractContextManager[None]:
+        """Context in which ``self.probe`` sees communications; strategies attach probes here."""
+        return nullcontext()
+
+    def traced_step(self, index: int, timeline: Path | None) -> StepTrace:
+        """Runs a step under PyTorch's profiler.
+
+        Args:
+            index: Number of the global batch.
+            timeline: Where to write the profile as Chrome-trace JSON, if anywhere.
+
+        Returns:
+            On a GPU the communications and the compute clock, on a CPU only the step's seconds.
+        """
+        with profile(self.device) as profiler:
+            began = time.perf_counter()
+            self.step(index)
+            self.synchronize()
+            ended = time.perf_counter()
+        on_gpu = self.device.type == "cuda"
+        trace = gpu_trace(profiler, began, ended) if on_gpu else StepTrace()
+        if timeline:
+            profiler.export_chrome_trace(str(timeline))
+        return replace(trace, seconds=ended - began)
+
+    def silent_step(self, index: int) -> None:
+        """Runs a step without communication."""
+        with self.silenced():
+            self.step(index)
+            self.synchronize()
+
+    def silenced(self) -> AbstractContextManager[None]:
+        """Context without communication: whatever would communicate checks ``silent`` first."""
+        return _silent(self)
+
+    def reset_peak_memory(self) -> None:
+        """Starts the peak of memory anew."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        else:
+            reset_peak_resident()
+
+    def peak_memory_bytes(self) -> int:
+        """Returns the peak of PyTorch's allocator on a GPU, of the resident set on a CPU."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        return peak_resident_bytes()
+
+    def device_memory_bytes(self) -> int:
+        """Returns the bytes in use on the GPU by anybody; 0 on a CPU."""
+        if self.device.type != "cuda":
+            return 0
+        free, total = torch.cuda.mem_get_info(self.device)
+        return total - free
+
+    def matmul_flops_s(self) -> float:
+        """Returns the device's matrix-product rate in FLOP/s; 0.0 if memory is too short."""
+        try:
+            return matmul_flops_s(self.device, self.case.dtype)
+        except torch.OutOfMemoryError:  # three more matrices do not fit beside the model
+            return 0.0
+
+    def describe(self) -> dict[str, str]:
+        """Returns versions and switches for the fairness ledger."""
+        return {
+            "torch": torch.__version__,
+            "backend": "none",
+            "threads_per_device": str(torch.get_num_threads()),
+            "onednn": switch(torch.backends.mkldnn.is_available()),
+            # A CPU has no TF32, whatever PyTorch's switch says.
+            "tf32": switch(
+                self.device.type == "cuda" and torch.get_float32_matmul_precision() != "highest"
+            ),
+            "determinism": switch(torch.are_deterministic_algorithms_enabled()),
+            "dtype": self.case.dtype,
+            "mode": self.case.mode,
+        } | describe_precision(self.case.dtype)
+
+
+@contextmanager
+def _silent(session: Measured) -> Iterator[None]:
+    """Sets ``session.silent`` for as long as the context lasts."""
+    session.silent = True
+    try:
+        yield
+    finally:
+        session.silent = False
