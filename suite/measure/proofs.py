@@ -9,7 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from suite.analysis.parity import Drift, Evidence, Verdict, check, measure_drift
+from suite.analysis.parity import (
+    Drift,
+    Evidence,
+    Verdict,
+    check,
+    measure_drift,
+    unfit_reference,
+)
 from suite.analysis.rounding import ROUNDOFF, check_compression, check_precision
 from suite.contract.case import PARITY_STEPS, Case
 from suite.contract.records import read_launch
@@ -37,6 +44,7 @@ class Proofs:
         self.starter, self.tell = starter, tell
         self.references: dict[str, Evidence] = {}
         self._drifts: dict[str, Drift] = {}
+        self._unfit: dict[str, str] = {}  # reference -> why it proves nothing; empty if it does
 
     def refer(self, asked: Case) -> None:
         """Launches the single device in float64 that ``asked`` is held against."""
@@ -93,6 +101,8 @@ class Proofs:
         if reference is None:
             return None
         initial = initial_weights(case.spec, case.seed)
+        if problem := self._problem(case, reference, initial):
+            return Verdict("failed", float("inf"), problem)
         if case.dtype in ROUNDOFF:
             return check_precision(evidence, reference, initial, case.dtype)
         if case.compression:
@@ -102,6 +112,13 @@ class Proofs:
             drift = self._drift(case, reference, initial)
             verdict = check(evidence, reference, initial, drift)
         return verdict
+
+    def _problem(self, case: Case, reference: Evidence, initial: Weights) -> str:
+        """Why the reference of a case proves nothing, looked at once; empty if it is fit."""
+        name = case.reference_id
+        if name not in self._unfit:
+            self._unfit[name] = unfit_reference(reference, initial)
+        return self._unfit[name]
 
     def prove_strictly(self, strict: Case) -> dict[str, Any]:
         """A launch of its own in float32, which is no sample; how it ended, as run.json has it."""
