@@ -15,7 +15,10 @@ from adapters import horovod, pytorch
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
 
-TRAITS = replace(pytorch.TRAITS, engines=("torch", "horovod"), references=())
+# The variables of either adapter come with its launch plan: they exclude each other.
+TRAITS = replace(
+    pytorch.TRAITS, engines=("torch", "horovod"), references=(), environment={}
+)
 
 
 def unsupported_reason(case: Case) -> str:
@@ -27,5 +30,7 @@ def installation_problem(case: Case) -> str:
 
 
 def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
-    plan = horovod if case.engine == "horovod" else pytorch
-    return plan.launch_plan(case, folder, python)
+    adapter = horovod if case.engine == "horovod" else pytorch
+    plan = adapter.launch_plan(case, folder, python)
+    variables = dict(adapter.TRAITS.environment)
+    return replace(plan, environment=[variables | rank for rank in plan.environment])

@@ -14,7 +14,10 @@ from adapters import horovod, tensorflow
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
 
-TRAITS = replace(tensorflow.TRAITS, engines=("tensorflow", "horovod"), references=())
+# The variables of either adapter come with its launch plan: they exclude each other.
+TRAITS = replace(
+    tensorflow.TRAITS, engines=("tensorflow", "horovod"), references=(), environment={}
+)
 
 
 def unsupported_reason(case: Case) -> str:
@@ -26,5 +29,7 @@ def installation_problem(case: Case) -> str:
 
 
 def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
-    plan = horovod if case.engine == "horovod" else tensorflow
-    return plan.launch_plan(case, folder, python)
+    adapter = horovod if case.engine == "horovod" else tensorflow
+    plan = adapter.launch_plan(case, folder, python)
+    variables = dict(adapter.TRAITS.environment)
+    return replace(plan, environment=[variables | rank for rank in plan.environment])
