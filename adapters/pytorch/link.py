@@ -32,17 +32,21 @@ class TorchLink:
         self.buffers: dict[str, torch.Tensor] = {}
 
     def participants(self, kind: str) -> int:
+        """How many devices take part in a call of that collective."""
         return 2 if kind == "send_recv" else self.ranks
 
     def barrier(self) -> None:
+        """Returns when every rank is here."""
         dist.barrier()
 
     def agree(self, ready: bool) -> bool:
+        """Whether every rank says so; a collective call."""
         verdict = torch.tensor(int(ready), device=self.device)
         dist.all_reduce(verdict, dist.ReduceOp.MIN)
         return bool(verdict)
 
     def prepare(self, kind: str, payload_bytes: int) -> Call:
+        """A function that makes one call of that collective and payload, and times it."""
         if self.rank.index >= self.participants(kind):
             return lambda: ()
         issue = getattr(self, f"_{kind}")(payload_bytes // ELEMENT_BYTES)
@@ -93,5 +97,6 @@ class TorchLink:
         return lambda: dist.recv(tensor, 0)
 
     def close(self) -> None:
+        """Leaves the process group, once every rank is ready to."""
         dist.barrier()
         dist.destroy_process_group()

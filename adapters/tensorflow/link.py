@@ -27,16 +27,20 @@ class TensorFlowLink:
         self.strategy = tf.distribute.MirroredStrategy(devices, reduction)
 
     def participants(self, kind: str) -> int:
+        """How many devices take part in a call of that collective."""
         return 2 if kind == "send_recv" else len(self.devices)
 
     def barrier(self) -> None:
+        """Returns when every rank is here."""
         if self.case.device == "cuda":
             tf.test.experimental.sync_devices()
 
     def agree(self, ready: bool) -> bool:
+        """Whether every rank says so; a collective call."""
         return ready
 
     def prepare(self, kind: str, payload_bytes: int) -> Call:
+        """A function that makes one call of that collective and payload, and times it."""
         elements = payload_bytes // ELEMENT_BYTES
         return self._all_reduce(elements) if kind == "all_reduce" else self._send_recv(elements)
 

@@ -23,6 +23,7 @@ def _state(framework: str) -> str:
 
 
 def list_everything() -> None:
+    """Prints a table each of frameworks, strategies, workloads and presets."""
     console = printer()
     frameworks = Table("framework", "engines", "here", title="Frameworks")
     for name, adapter in adapters().items():

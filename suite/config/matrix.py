@@ -123,6 +123,7 @@ def _check_splits(cases: list[Case]) -> None:
 
 
 def variant_names() -> list[str]:
+    """Every named variant of every strategy."""
     return [name for names in VARIANTS.values() for name in names if name]
 
 

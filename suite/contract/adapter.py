@@ -61,6 +61,7 @@ class Inputs:
 
     @property
     def count(self) -> int:
+        """Number of whole global batches."""
         return len(self.features) // self.batch
 
     def at(self, index: int) -> tuple[np.ndarray, np.ndarray]:

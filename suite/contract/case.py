@@ -124,6 +124,7 @@ class Case:
 
     @property
     def spec(self) -> Workload:
+        """The workload with the global batch of the case."""
         return sized_workload(self.workload, self.size, self.global_batch)
 
     @property
@@ -175,6 +176,7 @@ class Case:
 
     @classmethod
     def read(cls, path: Path) -> Case:
+        """The case that ``write`` left in a file."""
         fields = json.loads(path.read_text(encoding="utf-8"))
         fields.pop("schema_version")
         return cls(**fields)  # fields an older version did not write keep their defaults

@@ -49,10 +49,12 @@ class Sweep:
         return random.Random(f"{self.seed}.{repetition}").sample(calls, len(calls))
 
     def write(self, path: Path) -> None:
+        """Writes the sweep as JSON, for the ranks."""
         path.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> Sweep:
+        """The sweep that ``write`` left in a file."""
         return cls(**json.loads(path.read_text(encoding="utf-8")))
 
 

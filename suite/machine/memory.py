@@ -71,6 +71,7 @@ class Guard:
     margin: int
 
     def process_limit(self, processes: int) -> int:
+        """Bytes that one of so many processes may hold."""
         return self.limit_bytes * self.devices // processes
 
     def __call__(self, pids: Sequence[int]) -> str:

@@ -44,6 +44,7 @@ class Plan:
 
     @property
     def name(self) -> str:
+        """Name of the sweep's folder and of its line in the progress."""
         case = self.case
         whose = label(case.framework, case.engine).replace("/", "-")
         return f"link.{whose}.{case.device}{case.devices}"

@@ -292,4 +292,5 @@ def exit_code(rows: list[Row]) -> int:
 
 
 def new_run_id(now: float | None = None) -> str:
+    """A run's name, from the local time at which it began."""
     return time.strftime("%Y%m%d-%H%M%S", time.localtime(now))

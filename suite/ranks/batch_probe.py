@@ -29,6 +29,7 @@ FIRST_STEPS, STEPS = 1, 3
 
 
 def main() -> None:
+    """Entry point of the process."""
     case, inputs_path, rank = arrive()
     with last_words(rank):
         with swift_start():

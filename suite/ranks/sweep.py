@@ -19,6 +19,7 @@ from suite.ranks.entry import arrive, last_words, leave, swift_start
 
 
 def main() -> None:
+    """Entry point of the process."""
     case, sweep_path, rank = arrive()
     with last_words(rank):
         with swift_start():

@@ -58,6 +58,7 @@ def _how(rows: Sequence[RowComparison]) -> str:
 
 
 def terminal(found: RunComparison) -> Table:
+    """The comparison as a table for a terminal."""
     table = Table(*HEAD)
     for column in table.columns[2:6]:
         column.no_wrap, column.justify = True, "right"

@@ -46,6 +46,7 @@ class Grid:
 
     @property
     def verdict(self) -> str:
+        """The answer in words."""
         return str(self.headline)
 
     @cached_property

@@ -33,6 +33,7 @@ def frontier_lines(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def headings() -> list[str]:
+    """Heads of the table."""
     return ["case", *(BY_NAME[key].label for key in SHOWN)]
 
 

@@ -78,10 +78,12 @@ class _Interned:
         self.numbers: dict[Any, int] = {}
 
     def add(self, value: Any) -> int:
+        """The number of a value, the same for equal values."""
         return self.numbers.setdefault(value, len(self.numbers))
 
     @property
     def values(self) -> list[Any]:
+        """Every value once, in the order of their numbers."""
         return list(self.numbers)
 
 

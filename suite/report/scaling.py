@@ -30,6 +30,7 @@ class Series:
 
     @property
     def name(self) -> str:
+        """The name that readers see."""
         return f"{self.framework} {self.column}"
 
 

@@ -78,6 +78,7 @@ def write_output(option: str, path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
+    """Writes an object as JSON, whole or not at all."""
     write_atomically(path, json.dumps(content, indent=1))
 
 
@@ -117,6 +118,7 @@ def keep_launch(
 
 
 def outcome_path(folder: Path, launch: StoredLaunch) -> Path:
+    """Where the outcome of a launch is written."""
     return folder / "cases" / launch.case_id / f"launch-{launch.block}" / "outcome.json"
 
 

@@ -39,6 +39,7 @@ class StoredRun:
     fits: list[LinkFit] = field(default_factory=list)
 
     def rows(self) -> list[Row]:
+        """One row a case, worked out from the launches that were read."""
         configuration = self.run.get("configuration", {})
         conditions = Conditions(
             self.run.get("blocks", []), configuration.get("precision"), self.fits,

@@ -106,6 +106,7 @@ class SampleStore:
             connection.close()
 
     def close(self) -> None:
+        """Leaves the process group, once every rank is ready to."""
         self.connection.close()
 
     def append(self, launch: StoredLaunch, raw: Launch, steps_bytes: int = 0) -> None:
@@ -133,6 +134,7 @@ class SampleStore:
         self.set_steps_bytes(-1)
 
     def set_steps_bytes(self, size: int) -> None:
+        """Remembers the size that steps.csv has with every launch."""
         with self.connection:
             self.connection.execute(
                 "INSERT OR REPLACE INTO meta VALUES ('steps_bytes', ?)", (size,)

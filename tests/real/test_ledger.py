@@ -8,6 +8,7 @@ import pytest
 
 from suite.analysis.ledger import MUST_EQUAL, build_ledger, obstacle
 from suite.contract.case import PARITY_STEPS, Case
+from suite.contract.records import RankRecord
 from tests.real.cells import COLUMNS, Find, name, records_of
 
 TERMS = {"dtype": "float32", "mode": "eager", "tf32": "off", "determinism": "off",
@@ -22,5 +23,6 @@ TERMS = {"dtype": "float32", "mode": "eager", "tf32": "off", "determinism": "off
 def test_a_single_device_is_comparable_with_any_other(case: Case, ran: Find) -> None:
     ledger = build_ledger(case, [records_of(ran(case))])
     other = replace(case, framework="another", engine="numpy")
-    assert obstacle(ledger, build_ledger(other, [[{"affinity": [0], "ledger": TERMS}]])) == ""
+    elsewhere = RankRecord(0, affinity=[0], ledger=TERMS)
+    assert obstacle(ledger, build_ledger(other, [[elsewhere]])) == ""
     assert set(MUST_EQUAL) <= set(ledger)

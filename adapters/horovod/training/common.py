@@ -180,6 +180,7 @@ class ComputeClock:
         self._communicating = {tid: 0.0 for tid in _threads() if tid not in self._before}
 
     def seconds(self) -> float:
+        """CPU seconds of the threads that compute, so far."""
         for tid in self._communicating:
             with suppress(OSError):  # ended since; what it had used stays
                 self._communicating[tid] = time.clock_gettime(~tid << 3 | 6)
@@ -198,4 +199,5 @@ class HorovodLink:
         self.transport = "cuda" if self.backend == "nccl" else f"tcp:{interface_of_host()}"
 
     def participants(self, kind: str) -> int:
+        """How many devices take part in a call of that collective."""
         return 2 if kind == "broadcast" else self.rank.processes

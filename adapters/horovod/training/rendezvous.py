@@ -23,6 +23,7 @@ from adapters.horovod.training.timeline import JOINS, SPARE_PORTS
 
 
 def main() -> None:
+    """Entry point of the process."""
     parent = os.getppid()
     processes, output = int(sys.argv[1]), Path(sys.argv[2])
     first, *spare = [str(_serve(processes)) for _ in range(JOINS)]

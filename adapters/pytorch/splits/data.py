@@ -30,6 +30,7 @@ class DataSession(DataParallelSession):
     """Gradients are averaged over ranks."""
 
     def build(self, weights: Weights) -> DistributedDataParallel:
+        """Builds what this rank holds of the model."""
         self.inner = super().build(weights)
         return self._wrap()
 
@@ -48,16 +49,19 @@ class DataSession(DataParallelSession):
         return wrapper
 
     def describe(self) -> dict[str, str]:
+        """The ledger of the session, with what this strategy adds to it."""
         sent_as = FORMATS.get(self.case.compression)
         return super().describe() | (
             {"gradient_communication": str(sent_as).removeprefix("torch.")} if sent_as else {}
         )
 
     def gradients_stay(self, here: bool) -> AbstractContextManager[None]:
+        """Keeps a backward pass from reducing where more passes follow."""
         wrapper = cast(DistributedDataParallel, self.model)
         return wrapper.no_sync() if here else nullcontext()
 
     def named_parameters(self) -> dict[str, torch.Tensor]:
+        """Parameters under the names of the model without the wrapper."""
         wrapped, self.model = self.model, self.inner
         try:
             return super().named_parameters()

@@ -30,6 +30,7 @@ class FullyShardedSession(DataParallelSession):
         return torch.device("cpu")
 
     def build(self, weights: Weights) -> nn.Module:
+        """Builds what this rank holds of the model."""
         model = super().build(weights)
         for parameter in model.parameters():  # FSDP refuses channels_last kernels
             parameter.data = parameter.data.contiguous()
@@ -51,11 +52,13 @@ class FullyShardedSession(DataParallelSession):
         return nullcontext()
 
     def describe(self) -> dict[str, str]:
+        """The ledger of the session, with what this strategy adds to it."""
         mixed = {"mixed_precision": "torch.autocast, MixedPrecisionPolicy",
                  "parameter_communication": "bfloat16"}
         return super().describe() | (mixed if self.low else {})
 
     def whole(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        """The whole tensor from the parts that the ranks hold."""
         return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 

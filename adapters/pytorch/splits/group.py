@@ -67,14 +67,17 @@ class GroupSession(Training):
             self.model = clean
 
     def describe(self) -> dict[str, str]:
+        """The ledger of the session, with what this strategy adds to it."""
         return super().describe() | {"backend": dist.get_backend()}
 
     def agree(self, ready: bool) -> bool:
+        """Whether every rank says so; a collective call."""
         verdict = torch.tensor(int(ready), device=self.device)
         dist.all_reduce(verdict, dist.ReduceOp.MIN)
         return bool(verdict)
 
     def close(self) -> None:
+        """Leaves the process group, once every rank is ready to."""
         # A rank that leaves early tears its sockets from under the others' last collective.
         dist.barrier()
         dist.destroy_process_group()
@@ -87,6 +90,7 @@ class DataParallelSession(GroupSession):
     """
 
     def local_batch(self, features: Any, targets: Any) -> tuple[Any, Any]:
+        """This rank's samples of the global batch."""
         share = batch_slice(
             len(features), self.case.axes.size("data"), self.position("data"),
             self.case.device_speeds,
@@ -94,6 +98,7 @@ class DataParallelSession(GroupSession):
         return features[share], targets[share]
 
     def loss(self, handle: torch.Tensor) -> float:
+        """Mean loss of the global batch, the same value on every rank."""
         total = handle.clone()
         dist.all_reduce(total, group=self.group("data"))
         return float(total) / self.case.axes.size("data")

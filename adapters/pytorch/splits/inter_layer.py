@@ -32,6 +32,7 @@ class InterLayerSession(GroupSession):
     """A contiguous group of layers a rank, or several; the last rank has the loss."""
 
     def build(self, weights: Weights) -> nn.Module:
+        """Builds what this rank holds of the model."""
         case, group = self.case, self.group("inter_layer")
         self.places, self.index = case.axes.size("inter_layer"), self.position("inter_layer")
         self.last = self.index == self.places - 1
@@ -55,6 +56,7 @@ class InterLayerSession(GroupSession):
         return kind(self.pipeline[0], parts, loss_fn=self.loss_function)
 
     def modules(self) -> Sequence[nn.Module]:
+        """The modules whose parameters this rank trains."""
         return self.chunks if len(self.chunks) > 1 else super().modules()
 
     def _join_ends(self) -> None:
@@ -75,6 +77,7 @@ class InterLayerSession(GroupSession):
         return {name: held[name] for name in names}
 
     def forward_backward(self, index: int) -> torch.Tensor:
+        """Leaves the gradients of a batch in ``.grad``; returns the loss, detached."""
         features, targets = self.batches[index % len(self.batches)]
         losses: list[torch.Tensor] = []
         arguments = (features,) if self.index == 0 else ()
@@ -101,11 +104,13 @@ class InterLayerSession(GroupSession):
                 self.probe.add("all_reduce", gradient, start, self.probe.mark(), key)
 
     def loss(self, handle: torch.Tensor) -> float:
+        """Mean loss of the global batch, the same value on every rank."""
         shared = torch.tensor(super().loss(handle), dtype=torch.float64, device=self.device)
         dist.broadcast(shared, group=self.group("inter_layer"), group_src=self.places - 1)
         return float(shared)
 
     def full(self, tensors: dict[str, torch.Tensor]) -> Weights:
+        """Whole arrays in canonical layout."""
         parts: list[Weights | None] = [None] * self.places
         dist.all_gather_object(parts, super().full(tensors), group=self.group("inter_layer"))
         # From the last stage to the first, whose copy of a tied parameter is the one reported.
@@ -115,6 +120,7 @@ class InterLayerSession(GroupSession):
 
     @contextmanager
     def watched(self) -> Iterator[None]:
+        """Attaches the probes that see every communication of a step, and detaches them again."""
         with super().watched(), _replaced_hops(self._stamped_hops(schedules._batch_p2p)):
             yield
 
@@ -175,6 +181,7 @@ class _StampedWork:
         self.work, self.hops, self.probe = work, hops, probe
 
     def wait(self) -> Any:
+        """Waits for an operation that was issued."""
         idle = self.probe.mark()
         result = self.work.wait()
         end = self.probe.mark()

@@ -34,6 +34,7 @@ class IntraLayerSession(GroupSession):
     """Every rank computes the whole batch on its columns; replicated parts are computed by all."""
 
     def build(self, weights: Weights) -> nn.Module:
+        """Builds what this rank holds of the model."""
         self.axes, self.shards = torch_axes(self.spec), self.mesh["intra_layer"]
         model = super().build(weights)
         for branch in self.spec.branches():
@@ -89,6 +90,7 @@ class IntraLayerSession(GroupSession):
         return tensor
 
     def whole(self, name: str, part: torch.Tensor) -> torch.Tensor:
+        """The whole tensor from the parts that the ranks hold."""
         path, _, leaf = torch_name(name).rpartition(".")
         axis = self.axes.get(path, {}).get(leaf)
         if axis is not None and not isinstance(part, DTensor):
@@ -98,11 +100,13 @@ class IntraLayerSession(GroupSession):
 
     @contextmanager
     def watched(self) -> Iterator[None]:
+        """Attaches the probes that see every communication of a step, and detaches them again."""
         with super().watched(), _replaced(self._stamped):
             yield
 
     @contextmanager
     def silenced(self) -> Iterator[None]:
+        """Switches every communication of a step off, and on again."""
         with super().silenced(), _replaced(lambda kind, original: _identity):
             yield
 

@@ -23,11 +23,13 @@ class Enter(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, x: torch.Tensor, reduce: Reduce) -> torch.Tensor:
+        """The forward pass; see the class for shapes."""
         context.reduce = reduce
         return x.view_as(x)
 
     @staticmethod
     def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """The gradient of ``forward``."""
         return _reduced(gradients[0], context.reduce), None
 
 
@@ -36,10 +38,12 @@ class Merge(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, part: torch.Tensor, reduce: Reduce) -> torch.Tensor:
+        """The forward pass; see the class for shapes."""
         return _reduced(part, reduce)
 
     @staticmethod
     def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """The gradient of ``forward``."""
         return gradients[0], None
 
 

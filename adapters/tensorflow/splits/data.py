@@ -34,12 +34,14 @@ class DataSession(Training):
             self.reduction.stamps = self.stamps
 
     def make_strategy(self, devices: list[str]) -> tf.distribute.Strategy:
+        """The strategy object of TensorFlow that this session trains under."""
         # On CPU devices the strategy would choose ring collectives, which take longer inside one
         # process; on GPUs the choice (NCCL) stays the strategy's.
         self.reduction = _StampedReduction() if self.case.device == "cpu" else None
         return tf.distribute.MirroredStrategy(devices, self.reduction)
 
     def describe(self) -> dict[str, str]:
+        """The ledger of the session, with what this strategy adds to it."""
         named = "ReductionToOneDevice" if self.reduction else "the strategy's default"
         return super().describe() | {"collectives": named}
 
@@ -54,6 +56,7 @@ class DataSession(Training):
         return super().graph_of(compute) if self.case.mode == "compiled" else compute
 
     def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
+        """Puts a batch on the devices that compute with it."""
         count, speeds = self.case.devices, self.case.device_speeds
 
         def shard(context: tf.distribute.ValueContext) -> tuple[tf.Tensor, tf.Tensor]:
@@ -67,10 +70,12 @@ class DataSession(Training):
         return self.strategy.experimental_distribute_values_from_function(shard)
 
     def build(self, weights: Weights) -> Tensors:
+        """Builds what this rank holds of the model."""
         with self.strategy.scope():
             return {name: tf.Variable(self.tensor(array)) for name, array in weights.items()}
 
     def make_optimizer(self) -> Adam:
+        """The optimiser of the parameters that this rank holds."""
         with self.strategy.scope():
             return super().make_optimizer()
 
@@ -94,6 +99,7 @@ class DataSession(Training):
         return dict(zip(local, mean, strict=True))
 
     def training_step(self, features: Any, targets: Any) -> tf.Tensor:
+        """The graph of one training step."""
         def replica_step(features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
             loss, gradients = self.replica_gradients(features, targets)
             self.optimizer.apply(gradients)

@@ -18,6 +18,7 @@ class InterLayerSession(PlacedSession):
     """A stage's work is chained in the schedule's order: a device does one thing at a time."""
 
     def build(self, weights: Weights) -> Tensors:
+        """Builds what this rank holds of the model."""
         stages, speeds = self.case.stages, self.case.stage_speeds
         self.parts = self.case.micro_batches
         self.units = unit_ranges(self.spec, stages, speeds)
@@ -35,15 +36,18 @@ class InterLayerSession(PlacedSession):
         return gradients
 
     def device_of(self, stage: int) -> str:
+        """The device of a stage; devices take stages in turns."""
         return self.devices[stage % len(self.devices)]
 
     def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
+        """Puts a batch on the devices that compute with it."""
         with tf.device(self.devices[-1]):
             return self.spread(features), self.tensor(targets)
 
     def batch_gradients(
         self, features: list[tf.Tensor], targets: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Gradients of a whole batch, by canonical name."""
         self.begin()
         flight = _Flight(self, features, targets)
         for stage, kind, part in pipeline_schedule(
@@ -80,6 +84,7 @@ class _Flight:
             self._received(f"tied.{name}", self.last)
 
     def forward(self, stage: int, part: int) -> None:
+        """The forward pass; see the class for shapes."""
         session = self.session
         self._received(f"forward.{stage - 1}.{part}", stage)
         with tf.control_dependencies(self.previous[self._place(stage)]):
@@ -105,6 +110,7 @@ class _Flight:
             )
 
     def backward(self, stage: int, part: int) -> None:
+        """The gradient of ``forward``."""
         weights = self.weights[stage]
         tape, x, y = self.tapes.pop((stage, part))
         arriving = tf.ones_like(y) if stage == self.last else self.arriving[stage, part]

@@ -19,6 +19,7 @@ class IntraLayerSession(PlacedSession):
     """Parts that no plan splits (norms, embeddings, the loss) live on the first device."""
 
     def build(self, weights: Weights) -> Tensors:
+        """Builds what this rank holds of the model."""
         axes = shard_axes(self.spec)
         with tf.device(self.devices[0]):
             self.whole = {
@@ -40,6 +41,7 @@ class IntraLayerSession(PlacedSession):
             }
 
     def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
+        """Puts a batch on the devices that compute with it."""
         with tf.device(self.devices[0]):
             return self.spread(features), self.tensor(targets)
 

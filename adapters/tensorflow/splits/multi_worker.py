@@ -25,10 +25,12 @@ class MultiWorkerSession(DataSession):
     no_clock = NO_CLOCK
 
     def make_strategy(self, devices: list[str]) -> tf.distribute.Strategy:
+        """The strategy object of TensorFlow that this session trains under."""
         return tf.distribute.MultiWorkerMirroredStrategy(communication_options=self.options)
 
     @property
     def options(self) -> tf.distribute.experimental.CommunicationOptions:
+        """What carries gradients between the workers: NCCL between GPUs."""
         kinds = tf.distribute.experimental.CommunicationImplementation
         kind = kinds.NCCL if self.case.device == "cuda" else kinds.AUTO
         return tf.distribute.experimental.CommunicationOptions(implementation=kind)
@@ -66,21 +68,26 @@ class MultiWorkerSession(DataSession):
         return self.local(losses)
 
     def loss(self, handle: tf.Tensor) -> float:
+        """Mean loss of the global batch, the same value on every rank."""
         return float(self.average(handle))
 
     def agree(self, ready: bool) -> bool:
+        """Whether every rank says so; a collective call."""
         return float(self.average(tf.constant(float(ready)))) == 1.0
 
     def clocked(self, run: Callable[[], None]) -> Sequence[Busy]:
+        """Runs a step and returns the compute clock of each device."""
         run()
         return ()
 
     def describe(self) -> dict[str, str]:
+        """The ledger of the session, with what this strategy adds to it."""
         return super().describe() | {
             "backend": "gRPC ring" if self.case.device == "cpu" else "NCCL",
             "collectives": self.options.implementation.value,
         }
 
     def close(self) -> None:
+        """Leaves the process group, once every rank is ready to."""
         # A worker that leaves takes the others' last collective with it.
         self.agree(True)

@@ -111,6 +111,7 @@ class PlacedSession(Training):
         )
 
     def silent_step(self, index: int) -> None:
+        """A step with communication switched off."""
         self.make_blanks()
         super().silent_step(index)
 
@@ -141,7 +142,9 @@ class PlacedSession(Training):
         return {name: arrays[name] for name in self.names}
 
     def gradients(self) -> Weights:
+        """Whole gradients of the first step under canonical names."""
         return self.gather(dict(super().gradients()))
 
     def parameters(self) -> Weights:
+        """Whole parameters under canonical names."""
         return self.gather(dict(super().parameters()))

@@ -45,6 +45,7 @@ class TowersSession(Training):
             tower.stamps = TowerStamps(self.stamps, ranks, f"@{number}")
 
     def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
+        """Puts a batch on the devices that compute with it."""
         shares = [batch_slice(len(features), len(self.towers), number)
                   for number in range(len(self.towers))]
         placed = [tower.place(features[share], targets[share])
@@ -56,6 +57,7 @@ class TowersSession(Training):
         return self.towers[0].variables
 
     def make_optimizer(self) -> Adam:
+        """The optimiser of the parameters that this rank holds."""
         return self.towers[0].optimizer
 
     def tower_gradients(
@@ -98,18 +100,22 @@ class TowersSession(Training):
         return [(device, [part]) for device, part in zip(devices, parts, strict=True)]
 
     def training_step(self, features: Any, targets: Any) -> tf.Tensor:
+        """The graph of one training step."""
         loss, gradients = self.tower_gradients(features, targets)
         for tower, mean in zip(self.towers, gradients, strict=True):
             tower.optimizer.apply(mean)
         return loss
 
     def gradients(self) -> Weights:
+        """Whole gradients of the first step under canonical names."""
         return self.towers[0].gather(dict(super().gradients()))
 
     def parameters(self) -> Weights:
+        """Whole parameters under canonical names."""
         return self.towers[0].gather(dict(super().parameters()))
 
     def silent_step(self, index: int) -> None:
+        """A step with communication switched off."""
         for tower in self.towers:
             tower.make_blanks()
         super().silent_step(index)

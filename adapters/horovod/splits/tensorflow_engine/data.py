@@ -21,9 +21,11 @@ class DataSession(HorovodSession):
 
     @property
     def compression(self) -> Any:
+        """How gradients travel."""
         return hvd.Compression.fp16 if self.case.compression else hvd.Compression.none
 
     def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
+        """Puts a batch on the devices that compute with it."""
         share = batch_slice(
             len(features), self.case.axes.size("data"), self.position("data"),
             self.case.device_speeds,
@@ -31,6 +33,7 @@ class DataSession(HorovodSession):
         return super().place(features[share], targets[share])
 
     def build(self, weights: Weights) -> Tensors:
+        """Builds what this rank holds of the model."""
         variables = super().build(weights)
         first = self.case.axes.group("data", self.rank.index)[0]
         hvd.broadcast_variables(
@@ -50,6 +53,7 @@ class DataSession(HorovodSession):
         return loss, gradients if self.case.accumulate == 1 else self.reduce_gradients(gradients)
 
     def tape_gradients(self, tape: tf.GradientTape, loss: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Gradients by a tape."""
         if self.case.accumulate > 1:
             return super().tape_gradients(tape, loss)
         if self.stamps.on or self.silent:
@@ -73,4 +77,5 @@ class DataSession(HorovodSession):
         return {name: mean(name, gradient) for name, gradient in gradients.items()}
 
     def loss(self, handle: tf.Tensor) -> float:
+        """Mean loss of the global batch, the same value on every rank."""
         return float(hvd.allreduce(handle, name="loss", process_set=self.process_set("data")))

@@ -35,6 +35,7 @@ class HorovodSession(OnMesh, Training):
         return None
 
     def mean_loss(self, features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        """Mean loss of this rank's samples."""
         if self.case.strategy == "single":
             return super().mean_loss(features, targets)
         apply = self.applied(self.variables, features, self.turn)
@@ -46,6 +47,7 @@ class HorovodSession(OnMesh, Training):
         return gradients
 
     def clocked(self, run: Callable[[], None]) -> Sequence[Busy]:
+        """Runs a step and returns the compute clock of each device."""
         if self.case.device == "cuda":
             return super().clocked(run)
         with SampledClock(self.clock) as sampled:
@@ -53,6 +55,7 @@ class HorovodSession(OnMesh, Training):
         return (sampled.points,)
 
     def agree(self, ready: bool) -> bool:
+        """Whether every rank says so; a collective call."""
         return bool(hvd.allreduce(tf.constant(int(ready)), op=hvd.Min, name="agree"))
 
     def sum(self, tensor: tf.Tensor, name: str, axis: str, over: Any = None) -> tf.Tensor:
@@ -78,18 +81,22 @@ class HorovodSession(OnMesh, Training):
         return gather_arrays(held, hvd.allgather_object, flat)
 
     def gradients(self) -> Weights:
+        """Whole gradients of the first step under canonical names."""
         return self._whole(super().gradients())
 
     def parameters(self) -> Weights:
+        """Whole parameters under canonical names."""
         return self._whole(super().parameters())
 
     def _whole(self, held: Weights) -> Weights:
         return whole_arrays(self.spec, self.case.axes, self.gather(held)) if self.split else held
 
     def describe(self) -> dict[str, str]:
+        """The ledger of the session, with what this strategy adds to it."""
         return super().describe() | ledger(self.case, hvd)
 
     def close(self) -> None:
+        """Leaves the process group, once every rank is ready to."""
         # A rank that shuts down takes the others' last collective with it.
         hvd.allgather_object(None)
         hvd.shutdown()

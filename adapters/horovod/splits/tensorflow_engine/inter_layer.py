@@ -20,6 +20,7 @@ class InterLayerSession(HorovodSession):
     """A rank's graph holds its stage's work, chained in the schedule's order."""
 
     def build(self, weights: Weights) -> Tensors:
+        """Builds what this rank holds of the model."""
         case, mesh = self.case, self.case.axes
         devices, mine = mesh.size("inter_layer"), self.position("inter_layer")
         self.parts, self.last = case.micro_batches, case.stages - 1
@@ -51,6 +52,7 @@ class InterLayerSession(HorovodSession):
     def batch_gradients(
         self, features: tf.Tensor, targets: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Gradients of a whole batch, by canonical name."""
         with self.compute_device():
             flight = _Flight(self, features, targets)
             for stage, kind, part in self.order:
@@ -74,6 +76,7 @@ class InterLayerSession(HorovodSession):
         return {**gradients, **sums}
 
     def loss(self, handle: tf.Tensor) -> float:
+        """Mean loss of the global batch, the same value on every rank."""
         mean = tf.constant(super().loss(handle), tf.float64)
         # The last rank has the last stage, of the last replica and shard.
         return float(hvd.broadcast(mean, self.rank.processes - 1, name="broadcast.loss"))
@@ -96,6 +99,7 @@ class _Flight:
         }
 
     def forward(self, stage: int, part: int) -> None:
+        """The forward pass; see the class for shapes."""
         session, work = self.session, (stage, "forward", part)
         x = self._receive(work) if stage else self.features[part]
         with tf.control_dependencies(self.previous):
@@ -117,6 +121,7 @@ class _Flight:
             self._send(work, y)
 
     def backward(self, stage: int, part: int) -> None:
+        """The gradient of ``forward``."""
         session, work = self.session, (stage, "backward", part)
         tape, x, y = self.tapes.pop((stage, part))
         last = stage == session.last

@@ -16,6 +16,7 @@ class IntraLayerSession(HorovodSession):
     """Every rank computes the whole batch on its columns; replicated parts are computed by all."""
 
     def build(self, weights: Weights) -> Tensors:
+        """Builds what this rank holds of the model."""
         shards = self.case.axes.size("intra_layer")
         part = {
             name: my_shard(self.spec, name, array, self.position("intra_layer"), shards)

@@ -30,12 +30,15 @@ class TensorFlowEngineLink(HorovodLink):
         self.device, self.pair = device, pair
 
     def barrier(self) -> None:
+        """Returns when every rank is here."""
         hvd.allreduce(tf.constant(0), op=hvd.Min, name="barrier")
 
     def agree(self, ready: bool) -> bool:
+        """Whether every rank says so; a collective call."""
         return bool(hvd.allreduce(tf.constant(int(ready)), op=hvd.Min, name="agree"))
 
     def prepare(self, kind: str, payload_bytes: int) -> Call:
+        """A function that makes one call of that collective and payload, and times it."""
         if self.rank.index >= self.participants(kind):
             return lambda: ()
         elements = payload_bytes // ELEMENT_BYTES
@@ -70,6 +73,7 @@ class TensorFlowEngineLink(HorovodLink):
         return operations[kind]
 
     def close(self) -> None:
+        """Leaves the process group, once every rank is ready to."""
         self.barrier()
         hvd.shutdown()
 

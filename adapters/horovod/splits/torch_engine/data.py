@@ -31,6 +31,7 @@ class DataSession(HorovodSession):
     _has_timeline = False
 
     def local_batch(self, features: Any, targets: Any) -> tuple[Any, Any]:
+        """This rank's samples of the global batch."""
         share = batch_slice(
             len(features), self.case.axes.size("data"), self.position("data"),
             self.case.device_speeds,
@@ -38,10 +39,12 @@ class DataSession(HorovodSession):
         return features[share], targets[share]
 
     def build(self, weights: Weights) -> nn.Module:
+        """Builds what this rank holds of the model."""
         # Horovod refuses tensors whose channels come last in memory.
         return laid_out(super().build(weights), torch.contiguous_format)
 
     def make_optimizer(self) -> Any:
+        """The optimiser of the parameters that this rank holds."""
         replicas = self.process_set("data")
         first = self.case.axes.group("data", self.rank.index)[0]
         # What hvd.broadcast_parameters does, which knows no process sets.
@@ -64,6 +67,7 @@ class DataSession(HorovodSession):
         return self.case.micro_batches if self.staged else self.case.accumulate
 
     def traced_step(self, index: int, timeline: Path | None) -> StepTrace:
+        """A step under the framework's profiler."""
         if len(self.case.axes.axes) > 1:  # rank 0 alone would tell, of its own group's operations
             return super().traced_step(index, timeline)
         if not self._has_timeline:
@@ -78,6 +82,7 @@ class DataSession(HorovodSession):
         return replace(trace, events=fused_operations(path.read_text(encoding="utf-8")))
 
     def silent_step(self, index: int) -> None:
+        """A step with communication switched off."""
         if self._has_timeline:
             self._join_again(timeline=False)
         super().silent_step(index)
@@ -87,9 +92,11 @@ class DataSession(HorovodSession):
         self._has_timeline = timeline
 
     def reduce_gradients(self) -> None:
+        """Averages the gradients over the replicas."""
         self.optimizer.synchronize()
 
     def step(self, index: int) -> torch.Tensor:
+        """One training step on global batch ``index``."""
         if not self.staged:
             return super().step(index)
         # The pipeline has synchronised, before its ends added up what they tie.
@@ -97,10 +104,12 @@ class DataSession(HorovodSession):
             return super().step(index)
 
     def loss(self, handle: torch.Tensor) -> float:
+        """Mean loss of the global batch, the same value on every rank."""
         return float(hvd.allreduce(handle, name="loss", process_set=self.process_set("data")))
 
     @contextmanager
     def watched(self) -> Iterator[None]:
+        """Attaches the probes that see every communication of a step, and detaches them again."""
         original, watch = hvd_optimizer.allreduce_async_, Watch(self)
 
         def issue(tensor: torch.Tensor, *arguments: Any, **named: Any) -> int:
@@ -114,6 +123,7 @@ class DataSession(HorovodSession):
 
     @contextmanager
     def silenced(self) -> Iterator[None]:
+        """Switches every communication of a step off, and on again."""
         local: list[torch.Tensor] = []
 
         def issue(tensor: torch.Tensor, *arguments: Any, **named: Any) -> int:

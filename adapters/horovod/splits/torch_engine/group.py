@@ -26,9 +26,11 @@ class HorovodSession(OnMesh, Training):
     """A rank of a Horovod job; by itself the single strategy."""
 
     def describe(self) -> dict[str, str]:
+        """The ledger of the session, with what this strategy adds to it."""
         return super().describe() | ledger(self.case, hvd)
 
     def full(self, tensors: dict[str, torch.Tensor]) -> Weights:
+        """Whole arrays in canonical layout."""
         held = super().full(tensors)
         return whole_arrays(self.spec, self.case.axes, self.gather(held)) if self.split else held
 
@@ -53,9 +55,11 @@ class HorovodSession(OnMesh, Training):
         return gather_arrays(held, hvd.allgather_object, flat)
 
     def agree(self, ready: bool) -> bool:
+        """Whether every rank says so; a collective call."""
         return bool(hvd.allreduce(torch.tensor(int(ready)), op=hvd.Min, name="agree"))
 
     def close(self) -> None:
+        """Leaves the process group, once every rank is ready to."""
         # A rank that shuts down takes the others' last collective with it.
         hvd.barrier()
         hvd.shutdown()

@@ -17,6 +17,7 @@ class InterLayerSession(HorovodSession):
     """Receives are posted at the start of a step, so that a hop needs no waiting sender."""
 
     def build(self, weights: Weights) -> nn.Module:
+        """Builds what this rank holds of the model."""
         case, mesh = self.case, self.case.axes
         devices, mine = mesh.size("inter_layer"), self.position("inter_layer")
         self.suffix = self.key("inter_layer", "")
@@ -45,6 +46,7 @@ class InterLayerSession(HorovodSession):
         }
 
     def modules(self) -> list[nn.Module]:
+        """The modules whose parameters this rank trains."""
         return list(self.stages.values())
 
     def _shape(self, unit: int) -> tuple[int, ...]:
@@ -52,6 +54,7 @@ class InterLayerSession(HorovodSession):
         return (samples, *self.spec.boundary(unit))
 
     def forward_backward(self, index: int) -> torch.Tensor:
+        """Leaves the gradients of a batch in ``.grad``; returns the loss, detached."""
         features, targets = self.batches[index % len(self.batches)]
         self.inputs, self.targets = features.chunk(self.parts), targets.chunk(self.parts)
         self.flying: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = {}
@@ -154,6 +157,7 @@ class InterLayerSession(HorovodSession):
                 self.probe.add("all_reduce", gradient, start, self.probe.mark(), key)
 
     def loss(self, handle: torch.Tensor) -> float:
+        """Mean loss of the global batch, the same value on every rank."""
         mean = torch.tensor(super().loss(handle), dtype=torch.float64)
         # The last rank has the last stage, of the last replica and shard.
         return float(hvd.broadcast(mean, self.rank.processes - 1, name="broadcast.loss"))

@@ -18,6 +18,7 @@ class IntraLayerSession(HorovodSession):
     """Every rank computes the whole batch on its columns; replicated parts are computed by all."""
 
     def build(self, weights: Weights) -> nn.Module:
+        """Builds what this rank holds of the model."""
         model = super().build(weights)
         shard, shards = self.position("intra_layer"), self.case.axes.size("intra_layer")
         here = {path for path, _ in model.named_modules()}

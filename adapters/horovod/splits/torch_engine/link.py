@@ -31,12 +31,15 @@ class TorchEngineLink(HorovodLink):
         self.device, self.pair = device, pair
 
     def barrier(self) -> None:
+        """Returns when every rank is here."""
         hvd.barrier()
 
     def agree(self, ready: bool) -> bool:
+        """Whether every rank says so; a collective call."""
         return bool(hvd.allreduce(torch.tensor(int(ready)), op=hvd.Min, name="agree"))
 
     def prepare(self, kind: str, payload_bytes: int) -> Call:
+        """A function that makes one call of that collective and payload, and times it."""
         if self.rank.index >= self.participants(kind):
             return lambda: ()
         elements = payload_bytes // ELEMENT_BYTES
@@ -65,5 +68,6 @@ class TorchEngineLink(HorovodLink):
             torch.cuda.synchronize(self.device)
 
     def close(self) -> None:
+        """Leaves the process group, once every rank is ready to."""
         hvd.barrier()
         hvd.shutdown()
