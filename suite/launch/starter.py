@@ -20,8 +20,12 @@ class Starter:
     def __init__(self, config: RunConfig, folder: Path, launcher: Launcher = launch) -> None:
         self.config, self.folder, self.launcher = config, folder, launcher
         self.cores = devices.allowed_cores()
-        self.usable_cores = min(len(self.cores), limits.usable_cores())
         self._inputs: dict[str, Path] = {}
+
+    @property
+    def usable_cores(self) -> int:
+        """How many of the run's cores can be busy at once under the container's quota."""
+        return min(len(self.cores), limits.usable_cores())
 
     def start(
         self, case: Case, folder: Path, block: int = 0, worker: str = TRAIN,

@@ -13,7 +13,6 @@ from suite.analysis.comm_model import model_columns
 from suite.analysis.communication import communication, payloads
 from suite.analysis.link_fit import LinkFit, fit_links
 from suite.contract.case import Case
-from suite.contract.manifests import manifest
 from suite.contract.records import RankRecord, read_records
 from suite.contract.registry import engines, traits_of
 from suite.contract.sweep import COLLECTIVES, Sweep, payload_sizes
@@ -104,7 +103,7 @@ def test_every_collective_of_every_transport(
 ) -> None:
     """All calls work, also between more ranks than cores, and cost what bytes cost."""
     _needs(column[0])
-    names = [name for name in COLLECTIVES if name not in manifest(column[0]).UNSWEPT]
+    names = [name for name in COLLECTIVES if name not in traits_of(column[0]).unswept]
     sizes = {name: payload_sizes(name, devices, 4, 4 * MIB, 16) for name in names}
     results = LinkResults(tmp_path)
     plan = Plan(link_case(*column, "cpu", devices), Sweep(sizes, 4, 15.0))
