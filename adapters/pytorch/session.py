@@ -7,6 +7,7 @@ from adapters.pytorch.training.single import Training, open_device
 from suite.contract.adapter import Inputs, Session
 from suite.contract.case import Case, Rank
 from suite.contract.session_table import combined_class, session_class
+from suite.contract.thread_clocks import native_threads
 from suite.contract.workloads import Weights
 
 SPLITS = "adapters.pytorch.splits"
@@ -26,8 +27,11 @@ def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Se
     device = open_device(case, rank)
     if case.strategy == "single":
         return Training(case, rank, weights, inputs, device)
+    before = native_threads()
     join_group(rank, device, case.oversubscribe)
-    return _class_of(case)(case, rank, weights, inputs, device)
+    session = _class_of(case)(case, rank, weights, inputs, device)
+    session.communicating = native_threads() - before
+    return session
 
 
 def _class_of(case: Case) -> type[GroupSession]:

@@ -45,7 +45,7 @@ def fits_by_kind(
     return found
 
 
-def _known(
+def links_of(
     fits: Iterable[LinkFit], framework: str, engine: str, devices: int, kinds: Iterable[str]
 ) -> dict[str, LinkFit]:
     """The fit of each kind of payloads: of as many devices as take part."""
@@ -58,13 +58,28 @@ def _known(
     return found
 
 
+def idle_seconds(
+    links: Mapping[str, LinkFit], payloads: Mapping[str, Sequence[int]], devices: int
+) -> float | None:
+    """Hockney's N·(a + alpha·B) of a step on the idle link, mean over devices.
+
+    None where a kind was not swept.
+    """
+    if not payloads or not set(payloads) <= set(links):
+        return None
+    return sum(
+        share_of(kind, devices) * links[kind].seconds(size)
+        for kind, sizes in payloads.items() for size in sizes
+    )
+
+
 def _members(kind: str, devices: int) -> tuple[str, int]:
     """``all_reduce@2`` -> all_reduce among 2; without a number among all devices."""
     collective, _, members = kind.partition(AMONG)
     return collective, int(members or devices)
 
 
-def _share(kind: str, devices: int) -> float:
+def share_of(kind: str, devices: int) -> float:
     """Share of the devices that a communication is in flight for: a hop's receiver alone."""
     collective, members = _members(kind, devices)
     return (1 if collective == "send_recv" else members) / devices
@@ -101,13 +116,13 @@ def model_columns(
     """
     if not fits or not payloads:
         return {}
-    known = _known(fits, framework, engine, devices, payloads)
+    known = links_of(fits, framework, engine, devices, payloads)
     mine = [f for f in fits if (f.framework, f.engine) == (framework, engine)]
     reason = _unusable(known, payloads, mine, devices)
     if reason:
         return {"comm_verdict": reason}
     total = [
-        predict_step(known, kind, size, _share(kind, devices))
+        predict_step(known, kind, size, share_of(kind, devices))
         for kind, sizes in payloads.items() for size in sizes
     ]
     model = sum(one.alpha_form_s for one in total)

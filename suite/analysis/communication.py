@@ -63,7 +63,7 @@ def communication(records: Launch) -> dict[str, float]:
 def waits(records: Launch) -> list[float]:
     """Seconds that each device waited for others, median over timed steps."""
     per_step = [
-        [union_length(device_waits) for device_waits in _waits(step, _matched(step))]
+        [union_length(device_waits) for device_waits in _waits(step, matched_events(step))]
         for step in steps_of(records, "traces")
     ]
     return [float(value) for value in np.median(per_step, axis=0)] if per_step else []
@@ -77,7 +77,7 @@ def payloads(records: Launch, name: Pass = "traces") -> dict[str, list[int]]:
     """
     steps = steps_of(records, name)
     found: dict[str, list[int]] = {}
-    for one in _matched(steps[0]).values() if steps else ():
+    for one in matched_events(steps[0]).values() if steps else ():
         if one.payload_bytes:
             kind = group_kind(one, steps[0])
             found.setdefault(kind, []).append(one.payload_bytes)
@@ -109,13 +109,13 @@ def _medians(found: Iterable[dict[str, float]]) -> dict[str, float]:
 
 
 def _one_step(step: Step) -> dict[str, float]:
-    matched = _matched(step)
+    matched = matched_events(step)
     if not matched:
         return {}
     result = {
         "t_comm_s": _mean_union(step, lambda event: True),
         "t_comm_wait_s": _mean(union_length(own) for own in _waits(step, matched)),
-        "t_comm_transfer_s": _mean(union_length(own) for own in _transfers(step, matched)),
+        "t_comm_transfer_s": _mean(union_length(own) for own in transfer_intervals(step, matched)),
     }
     for column in dict.fromkeys(KIND_COLUMNS[one.kind] for one in matched.values()):
         result[column] = _mean_union(step, _in_column(column))
@@ -124,7 +124,7 @@ def _one_step(step: Step) -> dict[str, float]:
 
 def _volume(steps: list[Step]) -> dict[str, float]:
     """N, and B such that B·N is what a step moves: steps of a pass may fuse differently."""
-    matched = [list(_matched(step).values()) for step in steps]
+    matched = [list(matched_events(step).values()) for step in steps]
     totals = [sum(one.payload_bytes for one in step) for step in matched]
     if not all(totals) or not totals:
         return {}
@@ -136,7 +136,7 @@ def _in_column(column: str) -> Callable[[CommEvent], bool]:
     return lambda event: KIND_COLUMNS[event.kind] == column
 
 
-def _matched(step: Step) -> dict[str, Communication]:
+def matched_events(step: Step) -> dict[str, Communication]:
     """Key -> the communication that the devices' events of that key are parts of."""
     groups: dict[str, list[CommEvent]] = {}
     for device in step:
@@ -164,25 +164,25 @@ def _waits(step: Step, matched: dict[str, Communication]) -> list[list[Interval]
     """Per device, from its own readiness to the last participant's."""
     return [
         [(e.start_s, max(e.start_s, matched[e.key].last_ready_s)) for e in own]
-        for own in map(_in_flight, step)
+        for own in map(in_flight, step)
     ]
 
 
-def _transfers(step: Step, matched: dict[str, Communication]) -> list[list[Interval]]:
+def transfer_intervals(step: Step, matched: dict[str, Communication]) -> list[list[Interval]]:
     """Per device, from the last participant's readiness until the last of them has the result."""
     return [
         [(matched[e.key].last_ready_s, matched[e.key].end_s) for e in own]
-        for own in map(_in_flight, step)
+        for own in map(in_flight, step)
     ]
 
 
-def _in_flight(device: DeviceStep) -> list[CommEvent]:
+def in_flight(device: DeviceStep) -> list[CommEvent]:
     """A hop is in flight for its receiver; sending is asynchronous."""
     return [event for event in device.events if event.role != "send"]
 
 
 def _spans(device: DeviceStep, chosen: Callable[[CommEvent], bool]) -> list[Interval]:
-    return [(e.start_s, e.end_s) for e in _in_flight(device) if chosen(e)]
+    return [(e.start_s, e.end_s) for e in in_flight(device) if chosen(e)]
 
 
 def _mean_union(step: Step, chosen: Callable[[CommEvent], bool]) -> float:
@@ -195,7 +195,7 @@ def _mean(values: Iterable[float]) -> float:
 
 def _exposure(step: Step) -> dict[str, float]:
     """Wall time of the union of communication less the compute that went on meanwhile."""
-    if not any(_in_flight(device) for device in step):
+    if not any(in_flight(device) for device in step):
         return {}
     return {"t_comm_exposed_s": _mean(map(_exposed, step))}
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from suite.analysis.comm_model import model_columns
+from suite.analysis.comm_model import links_of, model_columns
 from suite.analysis.doubts import Conditions, find_warnings
+from suite.analysis.in_run import in_run_columns
 from suite.analysis.launch_figures import (
     launch_samples,
     probe_samples,
@@ -234,10 +235,15 @@ def _modelled(result: CaseResult, row: Row, conditions: Conditions) -> dict[str,
     case, reduced = result.case, [one for one in result.reduced.values() if one]
     if not reduced:
         return {}
+    transfers = [one.transfers for one in reduced]
     if case.variant == MULTI_WORKER:
-        return {"comm_verdict": "not modelled: the sweep knows no transport between processes of "
-                                f"{case.framework}"} if conditions.fits else {}
-    return model_columns(
-        case.framework, case.engine, case.devices, reduced[0].payloads,
-        row.t_comm_transfer_s, conditions.fits,
+        unknown = ("not modelled: the sweep knows no transport between processes of "
+                   f"{case.framework}")
+        said = {"comm_verdict": unknown} if conditions.fits else {}
+        return said | in_run_columns(row, transfers, {})
+    whose = case.framework, case.engine, case.devices
+    payloads = reduced[0].payloads
+    links = links_of(conditions.fits, *whose, payloads)
+    return model_columns(*whose, payloads, row.t_comm_transfer_s, conditions.fits) | (
+        in_run_columns(row, transfers, links)
     )

@@ -16,10 +16,14 @@ PASSES: tuple[Pass, ...] = ("traces", "profiles")
 
 @dataclass(frozen=True)
 class DeviceStep:
-    """One device in one step: its events, and its compute clock as (time, busy) points."""
+    """One device in one step: its events, its compute clock as (time, busy) points.
+
+    ``queued`` is the clock of its process's communicating threads: (time, seconds without a core).
+    """
 
     events: list[CommEvent]
     clock: Sequence[Interval]
+    queued: Sequence[Interval] = ()
 
 
 Step = list[DeviceStep]
@@ -46,6 +50,7 @@ def _devices(trace: StepTrace) -> list[DeviceStep]:
     count = max([len(trace.busy), *(event.device + 1 for event in trace.events), 1])
     clocks = [*trace.busy, *([[]] * (count - len(trace.busy)))]
     return [
-        DeviceStep([e for e in trace.events if e.device == number], clocks[number])
+        DeviceStep([e for e in trace.events if e.device == number], clocks[number],
+                   trace.queued)
         for number in range(count)
     ]

@@ -16,6 +16,7 @@ from suite.analysis.communication import (
     payloads,
 )
 from suite.analysis.statistics import median
+from suite.analysis.transfers import Calls, handling_seconds, scheduling_seconds, transfers
 from suite.contract.case import Case
 from suite.contract.records import Launch
 from suite.contract.splits.schedule import ideal_bubble
@@ -24,11 +25,15 @@ from suite.contract.splits.volumes import logical_communications
 
 @dataclass(frozen=True)
 class Reduced:
-    """A probed launch: its columns, (steps, devices) busy compute seconds, payloads by kind."""
+    """A probed launch: its columns, (steps, devices) busy compute seconds, payloads by kind.
+
+    ``transfers`` has beside each payload the seconds that it took; {} of older releases.
+    """
 
     columns: dict[str, float]
     busy: np.ndarray
     payloads: dict[str, list[int]] = field(default_factory=dict)
+    transfers: Calls = field(default_factory=dict)
 
 
 def reduce_launch(case: Case, records: Launch) -> Reduced | None:
@@ -36,7 +41,9 @@ def reduce_launch(case: Case, records: Launch) -> Reduced | None:
     if not all(record.traces for record in records):
         return None
     happened = payloads(records, "profiles") or payloads(records)
-    return Reduced(_launch(case, records), compute_seconds(records), happened)
+    return Reduced(
+        _launch(case, records), compute_seconds(records), happened, transfers(records)
+    )
 
 
 def traced_columns(case: Case, probed: list[Reduced]) -> dict[str, Any]:
@@ -59,6 +66,10 @@ def _launch(case: Case, records: Launch) -> dict[str, float]:
             found[name] = _median_step(records, key) / clean - 1.0
     if case.devices > 1 and all(record.silent_step_seconds for record in records):
         found["t_comm_silent_check_s"] = clean - _median_step(records, "silent_step_seconds")
+    for name, seconds in (("t_comm_scheduling_s", scheduling_seconds(records)),
+                          ("t_comm_handling_s", handling_seconds(records))):
+        if seconds is not None:
+            found[name] = seconds
     length, idle = clocked_step_seconds(records), idle_share(records)
     if length is not None:
         found["clocked_step_s"] = length

@@ -42,19 +42,23 @@ class StepTrace:
     Time waited or spent communicating does not advance it; two threads of one device that compute
     at once advance it twice as fast. Empty where the framework gives no honest figure; ``missing``
     then says why, beginning with what is missing (``T_i: …``). ``seconds`` is the wall time of the
-    step itself, without attaching the probes and reading them.
+    step itself, without attaching the probes and reading them. ``queued`` are points of another
+    clock, (time, seconds so far) that this process's communicating threads were ready to run and
+    had no core; empty where the kernel does not tell or no thread of the process communicates.
     """
 
     events: Sequence[CommEvent] = ()
     busy: Sequence[Busy] = ()
     missing: str = ""
     seconds: float = 0.0
+    queued: Sequence[tuple[float, float]] = ()
 
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> StepTrace:
         """A trace as ``asdict`` wrote it."""
         events = [CommEvent(**event) for event in written["events"]]
-        return cls(events, written["busy"], written["missing"], written.get("seconds", 0.0))
+        return cls(events, written["busy"], written["missing"], written.get("seconds", 0.0),
+                   written.get("queued", ()))
 
 
 @dataclass

@@ -248,6 +248,38 @@ class Row(NamedFields):
         "Square matrix products of the framework itself, on one device in the case's format, at "
         "the end of its launches with probes: median.", from_ranks="median"
     )
+    alpha_run_s_per_byte: float | None = figure(
+        "s/B", "alpha in the run", "lower", "alpha",
+        "Seconds a payload byte costs inside a step: slope of the line fitted to the transfers of "
+        "the timed steps, not below the idle link's; of several kinds weighted by their bytes."
+    )
+    latency_run_s: float | None = seconds(
+        "latency in the run",
+        "Seconds that a communication costs inside a step before its bytes: the same line's "
+        "intercept, mean over communications."
+    )
+    t_comm_run_model_s: float | None = seconds(
+        "T_comm model in the run",
+        "N·(latency + alpha·B) with the run's own two; of hops over devices.", ""
+    )
+    run_model_error: float | None = figure(
+        "", "error of that model", "lower", "percent",
+        "T_comm transfer of a launch against the fit of all other launches, relative: median."
+    )
+    t_comm_scheduling_s: float | None = seconds(
+        "T_comm scheduling",
+        "The part of T_comm transfer in which a communicating thread was ready to run and had no "
+        "core (Linux's run-queue delay); of the processes the one that waited longest."
+    )
+    t_comm_handling_s: float | None = seconds(
+        "T_comm handling",
+        "The part of T_comm transfer outside the operations of the framework's own timeline: "
+        "queue, negotiation, copies into and out of fused buffers."
+    )
+    comm_reason: str = text(
+        "where transfer goes",
+        "What T_comm transfer is made of: the idle link's time, and what a step adds to it."
+    )
 
     launch_step_s: list[float | None] = field(default_factory=list)
     launch_samples: Samples = field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from suite.analysis.judging import apply_proofs, judge, loss_rows
 from suite.analysis.link_fit import LinkFit
 from suite.analysis.parity import Verdict
 from suite.analysis.rows import CaseResult, build_rows
-from suite.analysis.traced import Reduced, reduce_launch
+from suite.analysis.traced import reduce_launch
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.files import TableRow
@@ -200,7 +200,7 @@ def _stored(
     if reduced:
         hidden = unknown_columns(raw, version) if version == 1 else set()
         columns = {k: v for k, v in reduced.columns.items() if k not in hidden}
-        reduced = Reduced(columns, reduced.busy, reduced.payloads)
+        reduced = replace(reduced, columns=columns)
     return StoredLaunch(case.case_id, block, outcome, compact(records), reduced)
 
 

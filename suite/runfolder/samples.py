@@ -191,7 +191,7 @@ def _encode(launch: StoredLaunch) -> str:
     if launch.reduced:
         content["reduced"] = {
             "columns": launch.reduced.columns, "busy": launch.reduced.busy.tolist(),
-            "payloads": launch.reduced.payloads,
+            "payloads": launch.reduced.payloads, "transfers": launch.reduced.transfers,
         }
     return json.dumps(content, separators=(",", ":"))
 
@@ -214,5 +214,7 @@ def _decode(
         return StoredLaunch(case_id, block, written["outcome"], records, None)
     # A figure that another release worked out, and that has no column here, cannot be shown.
     columns = {name: value for name, value in found["columns"].items() if name in NAMES}
-    reduced = Reduced(columns, np.asarray(found["busy"], float), found["payloads"])
+    reduced = Reduced(
+        columns, np.asarray(found["busy"], float), found["payloads"], found.get("transfers", {})
+    )
     return StoredLaunch(case_id, block, written["outcome"], records, reduced)

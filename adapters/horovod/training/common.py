@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from importlib import metadata
 from itertools import pairwise
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from suite.contract.case import Case, Rank
 from suite.contract.splits.mesh import Mesh
 from suite.contract.splits.shards import shard_axes
 from suite.contract.splits.stages import tied_weights
+from suite.contract.thread_clocks import native_threads
 from suite.contract.workloads import Weights, Workload
 
 # The defaults of Horovod 0.28, recorded with every row, and what would change them. A shorter cycle
@@ -172,12 +172,17 @@ class ComputeClock:
     """
 
     def __init__(self) -> None:
-        self._before = set(_threads())
+        self._before = native_threads()
         self._communicating: dict[int, float] = {}
 
     def initialised(self) -> None:
         """Call right after ``hvd.init``."""
-        self._communicating = {tid: 0.0 for tid in _threads() if tid not in self._before}
+        self._communicating = dict.fromkeys(native_threads() - self._before, 0.0)
+
+    @property
+    def communicating(self) -> Collection[int]:
+        """Ids of Horovod's threads."""
+        return self._communicating.keys()
 
     def seconds(self) -> float:
         """CPU seconds of the threads that compute, so far."""
@@ -185,10 +190,6 @@ class ComputeClock:
             with suppress(OSError):  # ended since; what it had used stays
                 self._communicating[tid] = time.clock_gettime(~tid << 3 | 6)
         return time.process_time() - sum(self._communicating.values())
-
-
-def _threads() -> list[int]:
-    return [int(path.name) for path in Path("/proc/self/task").iterdir()]
 
 
 class HorovodLink:

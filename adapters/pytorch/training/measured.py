@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from adapters.pytorch.training.profile import gpu_trace, profile
 from suite.contract.adapter import StepTrace, switch
 from suite.contract.case import Case
 from suite.contract.resident_memory import peak_resident_bytes, reset_peak_resident
+from suite.contract.thread_clocks import RunQueueClock
 
 
 class Measured:
@@ -28,12 +30,14 @@ class Measured:
         device: This rank's device.
         probe: The probe of the step that runs now, if it is a timed step.
         silent: Whether the step that runs now must not communicate.
+        communicating: Ids of the threads that a process group started.
     """
 
     case: Case
     device: torch.device
     probe: Probe | None = None
     silent = False
+    communicating: Collection[int] = ()
 
     def step(self, index: int) -> Any:
         """Trains on global batch ``index``."""
@@ -47,11 +51,16 @@ class Measured:
     def timed_step(self, index: int) -> StepTrace:
         """Runs a step with a probe that records every communication."""
         with self.watched():
-            probe = self.probe = Probe(self.device)
+            probe = self.probe = Probe(self.device, self._queue)
             self.step(index)
             self.synchronize()
         self.probe = None
         return probe.finish()
+
+    @cached_property
+    def _queue(self) -> RunQueueClock | None:
+        """How long the threads that communicate wait for a core; a GPU's do not share one."""
+        return RunQueueClock(self.communicating) if self.device.type == "cpu" else None
 
     def watched(self) -> AbstractContextManager[None]:
         """Context in which ``self.probe`` sees communications; strategies attach probes here."""

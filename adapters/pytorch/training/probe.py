@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from suite.contract.adapter import CommEvent, StepTrace
+from suite.contract.thread_clocks import RunQueueClock
 
 NO_CLOCK = "T_i and exposed T_comm: this system has no CPU clock of a single thread"
 
@@ -39,13 +40,16 @@ class Probe:
 
     Args:
         device: The rank's device.
+        queue: How long the threads that communicate have waited for a core, read at every mark.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, queue: RunQueueClock | None = None) -> None:
         self._gpu = device if device.type == "cuda" else None
         self._thread = _cpu_clock()
         self._intervals: list[_Interval] = []
+        self._queue = queue if queue and queue.tells else None
         self._points: list[tuple[float, float]] = []
+        self._queued: list[tuple[float, float]] = []
         self._numbers: dict[str, int] = {}
         self._paused: float | None = None
         self._spun = 0.0
@@ -73,6 +77,8 @@ class Probe:
         if self._thread is not None:
             cpu = time.clock_gettime(self._thread) if self._paused is None else self._paused
             self._points.append((now, cpu - self._spun))
+        if self._queue is not None:
+            self._queued.append((now, self._queue.seconds()))
         return now
 
     def pause(self) -> None:
@@ -127,7 +133,8 @@ class Probe:
             return StepTrace(events, seconds=seconds)
         if self._thread is None:
             return StepTrace(events, missing=NO_CLOCK, seconds=seconds)
-        return StepTrace(events, (tuple(sorted(self._points)),), seconds=seconds)
+        clock, queued = tuple(sorted(self._points)), tuple(sorted(self._queued))
+        return StepTrace(events, (clock,), seconds=seconds, queued=queued)
 
     def _seconds(self, mark: Any) -> float:
         """Places a mark on the host's clock."""

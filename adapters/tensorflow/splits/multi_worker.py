@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 import tensorflow as tf
 
 from adapters.tensorflow.splits.data import DataSession
-from adapters.tensorflow.training.single import Graph
+from adapters.tensorflow.training.single import Clocks, Graph
 from adapters.tensorflow.training.stamps import size_bytes
-from suite.contract.adapter import Busy
 
 NO_CLOCK = "T_i: a worker's collectives run on its threads, only a profile tells them apart"
 
@@ -75,10 +74,10 @@ class MultiWorkerSession(DataSession):
         """Whether every rank says so; a collective call."""
         return float(self.average(tf.constant(float(ready)))) == 1.0
 
-    def clocked(self, run: Callable[[], None]) -> Sequence[Busy]:
-        """Runs a step and returns the compute clock of each device."""
+    def clocked(self, run: Callable[[], None]) -> Clocks:
+        """Runs a step; no clock tells its threads that compute from those that communicate."""
         run()
-        return ()
+        return Clocks(())
 
     def describe(self) -> dict[str, str]:
         """The ledger of the session, with what this strategy adds to it."""

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import tensorflow as tf
 from tensorflow.python.framework.config import is_op_determinism_enabled
@@ -22,10 +23,17 @@ from suite.contract.resident_memory import peak_resident_bytes, reset_peak_resid
 from suite.contract.splits.volumes import logical_communications
 from suite.contract.workloads import Weights
 
-__all__ = ["Graph", "Training", "open_devices"]
+__all__ = ["Clocks", "Graph", "Training", "open_devices"]
 
 SHARED_THREADS = "T_i: devices of one process share its threads, only a profile tells them apart"
 NO_GPU_STAMPS = "T_comm: every time stamp of a GPU's work would add a copy to the host"
+
+
+class Clocks(NamedTuple):
+    """Of a timed step: ``busy`` and ``queued`` as a ``StepTrace`` has them."""
+
+    busy: Sequence[Busy]
+    queued: Busy = ()
 
 
 def open_devices(case: Case, count: int) -> list[str]:
@@ -110,27 +118,28 @@ class Training(StepGraph):
         """Runs a step of a second graph, which has stamps; the clean graph never has any."""
         graph, _ = self._stamped(index)
         began = time.perf_counter()
-        busy = self.clocked(lambda: self.run(graph, index))
+        clocks = self.clocked(lambda: self.run(graph, index))
         seconds = time.perf_counter() - began
         if self.case.device == "cuda":
             return StepTrace(missing=NO_GPU_STAMPS, seconds=seconds)
-        missing = "" if busy else self.no_clock
-        return StepTrace(self.stamps.events(), busy, missing, seconds)
+        missing = "" if clocks.busy else self.no_clock
+        return StepTrace(self.stamps.events(), clocks.busy, missing, seconds, clocks.queued)
 
-    def clocked(self, run: Callable[[], None]) -> Sequence[Busy]:
+    def clocked(self, run: Callable[[], None]) -> Clocks:
         """Runs a step and reads the CPU time of this process around it.
 
         Args:
             run: Runs the step and waits for it.
 
         Returns:
-            The compute clock of the device; nothing if the process drives several devices or a
-            GPU, since its CPU time then does not tell what a device computed.
+            The compute clock of the device; none if the process drives several devices or a GPU,
+            since its CPU time then does not tell what a device computed.
         """
         first = time.time(), time.process_time()
         run()
         last = time.time(), time.process_time()
-        return ((first, last),) if self.case.device == "cpu" and len(self.devices) == 1 else ()
+        alone = self.case.device == "cpu" and len(self.devices) == 1
+        return Clocks(((first, last),) if alone else ())
 
     def traced_step(self, index: int, timeline: Path | None) -> StepTrace:
         """Runs a step with stamps under TensorFlow's profiler.

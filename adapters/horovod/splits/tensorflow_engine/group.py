@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import horovod.tensorflow as hvd
@@ -19,9 +19,8 @@ from adapters.horovod.training.common import (
 )
 from adapters.tensorflow.models import forward
 from adapters.tensorflow.models.branch import Apply, Tensors
-from adapters.tensorflow.training.single import Training
+from adapters.tensorflow.training.single import Clocks, Training
 from adapters.tensorflow.training.stamps import size_bytes
-from suite.contract.adapter import Busy
 from suite.contract.workloads import Weights
 
 
@@ -46,13 +45,13 @@ class HorovodSession(OnMesh, Training):
         """Mean over the replicas, where there are any."""
         return gradients
 
-    def clocked(self, run: Callable[[], None]) -> Sequence[Busy]:
-        """Runs a step and returns the compute clock of each device."""
+    def clocked(self, run: Callable[[], None]) -> Clocks:
+        """Runs a step and samples the compute clock and Horovod's threads meanwhile."""
         if self.case.device == "cuda":
             return super().clocked(run)
         with SampledClock(self.clock) as sampled:
             run()
-        return (sampled.points,)
+        return Clocks((sampled.points,), sampled.queued)
 
     def agree(self, ready: bool) -> bool:
         """Whether every rank says so; a collective call."""

@@ -7,6 +7,7 @@ import time
 from types import TracebackType
 
 from adapters.horovod.training.common import ComputeClock
+from suite.contract.thread_clocks import RunQueueClock
 
 PERIOD_S = 0.001
 
@@ -16,7 +17,7 @@ class SampledClock:
 
     Operations run in TensorFlow's threads; one that waits for a collective uses no CPU time, so
     the process's CPU time without Horovod's threads, and without the one that samples, tells how
-    far computing has come.
+    far computing has come. ``queued`` are points of how long Horovod's threads waited for a core.
     """
 
     def __init__(self, clock: ComputeClock) -> None:
@@ -24,6 +25,8 @@ class SampledClock:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self.points: list[tuple[float, float]] = []
+        self.queued: list[tuple[float, float]] = []
+        self._queue = RunQueueClock(clock.communicating)
 
     def __enter__(self) -> SampledClock:
         self._add()
@@ -49,3 +52,5 @@ class SampledClock:
         if self.points:
             seconds = max(seconds, self.points[-1][1])
         self.points.append((now, seconds))
+        if self._queue.tells:
+            self.queued.append((now, self._queue.seconds()))

@@ -14,6 +14,7 @@ from adapters.pytorch.training.single import open_device
 from suite.contract.adapter import Inputs, Session
 from suite.contract.case import Case, Rank
 from suite.contract.session_table import combined_class
+from suite.contract.thread_clocks import native_threads
 from suite.contract.workloads import Weights
 
 SPLITS = "adapters.horovod.splits.torch_engine"
@@ -28,9 +29,10 @@ def open_engine(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Ses
     """Joins the group and builds the strategy's session."""
     device = open_device(case, rank)
     sets = ProcessSets(hvd, rank.processes, shared_by(case))
+    before = native_threads()
     join(hvd, sets)
     session = _class_of(case)
-    session.sets = sets
+    session.sets, session.communicating = sets, native_threads() - before
     return session(case, rank, weights, inputs, device)
 
 
