@@ -18,7 +18,7 @@ from suite.contract.case import Case, Rank
 from suite.contract.splits.mesh import Mesh
 from suite.contract.splits.shards import shard_axes
 from suite.contract.splits.stages import tied_weights
-from suite.contract.thread_clocks import native_threads
+from suite.contract.threads import native_threads
 from suite.contract.workloads import Weights, Workload
 
 # The defaults of Horovod 0.28, recorded with every row, and what would change them. A shorter cycle

@@ -19,7 +19,7 @@ from adapters.pytorch.training.profile import gpu_trace, profile
 from suite.contract.adapter import StepTrace, switch
 from suite.contract.case import Case
 from suite.contract.resident_memory import peak_resident_bytes, reset_peak_resident
-from suite.contract.thread_clocks import RunQueueClock
+from suite.contract.threads import RunQueueClock
 
 
 class Measured:
@@ -31,6 +31,7 @@ class Measured:
         probe: The probe of the step that runs now, if it is a timed step.
         silent: Whether the step that runs now must not communicate.
         communicating: Ids of the threads that a process group started.
+        event_loops: How those among them that wait for sockets are scheduled; empty without any.
     """
 
     case: Case
@@ -38,6 +39,7 @@ class Measured:
     probe: Probe | None = None
     silent = False
     communicating: Collection[int] = ()
+    event_loops = ""
 
     def step(self, index: int) -> Any:
         """Trains on global batch ``index``."""
@@ -138,7 +140,9 @@ class Measured:
             "determinism": switch(torch.are_deterministic_algorithms_enabled()),
             "dtype": self.case.dtype,
             "mode": self.case.mode,
-        } | describe_precision(self.case.dtype)
+        } | describe_precision(self.case.dtype) | (
+            {"event_loops": self.event_loops} if self.event_loops else {}
+        )
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from suite.contract.adapter import CommEvent, StepTrace
-from suite.contract.thread_clocks import RunQueueClock
+from suite.contract.threads import RunQueueClock
 
 NO_CLOCK = "T_i and exposed T_comm: this system has no CPU clock of a single thread"
 

@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 
 from adapters.horovod.training.common import ComputeClock
-from suite.contract.thread_clocks import RunQueueClock
+from suite.contract.threads import RunQueueClock
 
 PERIOD_S = 0.001
 

@@ -1,0 +1,101 @@
+"""Single threads of this process as Linux knows them: who waits for a core, who takes one first.
+
+Between CPUs a rank's process has threads beside the one that trains: a communication library's
+workers, which move the data, and its event loop, which waits until a socket is ready and then hands
+the work to them. On a device of one core they all share it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+TASKS = Path("/proc/self/task")
+# What a thread that waits for sockets sleeps in, by the kernel's own name of the function.
+EPOLL = ("epoll", "ep_poll")
+# A setting of a worker: how its communication library's event loops are scheduled.
+SETTING, BATCH, DEFAULT = "SUITE_EVENT_LOOPS", "batch", "default"
+
+
+def native_threads() -> set[int]:
+    """Ids of the threads that this process has now; none on a system without ``/proc``."""
+    with suppress(OSError):
+        return {int(path.name) for path in TASKS.iterdir()}
+    return set()
+
+
+def schedule_event_loops(threads: Iterable[int]) -> str:
+    """Keeps event loops from taking the core of a worker that they are about to wait for.
+
+    gloo's loop wakes up when a socket is ready and then tries, again and again, to get a lock that
+    the worker holds which writes to that socket. Both share one core, and the kernel lets whoever
+    woke up last go first: the loop spins until its time slice is over, some milliseconds, while the
+    worker that could free the lock has no core. A thread of the policy SCHED_BATCH never takes a
+    core from a running one when it wakes up (sched(7)), which ends that. No privilege is needed.
+
+    Args:
+        threads: Ids of the threads that the communication library started; those among them that
+            wait for sockets now are its event loops.
+
+    Returns:
+        For the row's ledger: ``batch``, or ``default`` where the policy is as it was, by the user's
+        setting ``SUITE_EVENT_LOOPS=default`` or since there is no such thread or system.
+
+    Raises:
+        ValueError: for any other setting.
+    """
+    wanted = os.environ.get(SETTING, BATCH)
+    if wanted not in (BATCH, DEFAULT):
+        raise ValueError(f"{SETTING} is {wanted!r}, expected {BATCH} or {DEFAULT}")
+    if wanted == DEFAULT or not hasattr(os, "SCHED_BATCH"):
+        return DEFAULT
+    loops = [thread for thread in threads if _waits_for_sockets(thread)]
+    for thread in loops:
+        with suppress(OSError):
+            os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
+    return BATCH if loops and all(map(_is_batch, loops)) else DEFAULT
+
+
+def _waits_for_sockets(thread: int) -> bool:
+    with suppress(OSError):
+        sleeps_in = (TASKS / str(thread) / "wchan").read_text(encoding="ascii")
+        return any(name in sleeps_in for name in EPOLL)
+    return False
+
+
+def _is_batch(thread: int) -> bool:
+    with suppress(OSError):
+        return os.sched_getscheduler(thread) == os.SCHED_BATCH
+    return False
+
+
+class RunQueueClock:
+    """Seconds that threads were ready to run and had no core, together, so far.
+
+    The second number of ``/proc/PID/task/TID/schedstat``, in nanoseconds (Linux,
+    Documentation/scheduler/sched-stats.rst). It grows when the wait ends. The files stay open,
+    since a probe reads them at every mark.
+
+    Args:
+        threads: Ids from ``native_threads``; one that has ended since counts no further.
+    """
+
+    def __init__(self, threads: Collection[int]) -> None:
+        self._waited_ns: dict[int, int] = {}
+        for thread in threads:
+            with suppress(OSError):
+                self._waited_ns[os.open(TASKS / str(thread) / "schedstat", os.O_RDONLY)] = 0
+
+    @property
+    def tells(self) -> bool:
+        """Whether there is a thread to tell of, and a kernel that does."""
+        return bool(self._waited_ns)
+
+    def seconds(self) -> float:
+        """The sum over the threads."""
+        for file in self._waited_ns:
+            with suppress(OSError):  # ended since; what it had waited stays
+                self._waited_ns[file] = int(os.pread(file, 80, 0).split()[1])
+        return sum(self._waited_ns.values()) * 1e-9
