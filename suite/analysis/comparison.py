@@ -18,7 +18,8 @@ COMPARED = {
     "step_time": "step_time_s", "time": "time_s", "throughput": "throughput_samples_s",
     "throughput_tokens": "throughput_tokens_s", "peak_memory": "peak_memory_bytes",
     "t_comm": "t_comm_s", "t_comm_exposed": "t_comm_exposed_s", "t_comm_wait": "t_comm_wait_s",
-    "t_comm_transfer": "t_comm_transfer_s", "load_balance": "load_balance",
+    "t_comm_transfer": "t_comm_transfer_s", "compute_max": "compute_max_s",
+    "load_balance": "load_balance",
 }
 MACHINE = ("processor", "cores", "gpus", "memory_bytes")
 
@@ -44,6 +45,11 @@ class RowComparison:
     pairs: int = 0
     level: float = LEVEL
     differences: tuple[str, ...] = ()
+
+    @property
+    def reach(self) -> float:
+        """How far from 1 the interval lets the change be, as a share; NaN without an interval."""
+        return max(self.high - 1, 1 - self.low)
 
     def worse_by(self, share: float) -> bool:
         """Whether it got worse by more than ``share``, beyond chance."""
@@ -96,21 +102,27 @@ def compare_row(
     old: Row, new: Row, metric: str, level: float = LEVEL, same_blocks: bool = False
 ) -> RowComparison:
     """Unpaired over launches: two runs share no blocks unless they are one run's."""
-    column = COMPARED[metric]
-    found: dict[str, Any] = {"case_id": old.case_id, "metric": metric, "level": level,
-             "before": _figure(old, column), "after": _figure(new, column)}
-    for row, which in ((old, "before"), (new, "after")):
-        if row.status != "ok":
-            reason = f"{row.status} {which}: {row.reason}"
-            return RowComparison(**found, verdict=NOT_COMPARABLE, reason=reason)
-    against = obstacle(old.ledger, new.ledger)
+    why = [f"{row.status} {which}: {row.reason}"
+           for row, which in ((old, "before"), (new, "after")) if row.status != "ok"]
+    against = why[0] if why else obstacle(old.ledger, new.ledger)
     if against:
-        return RowComparison(**found, verdict=NOT_COMPARABLE, reason=against)
+        return RowComparison(**_told(old, new, metric, level), verdict=NOT_COMPARABLE,
+                             reason=against)
+    return compare_figures(old, new, metric, level, same_blocks)
+
+
+def compare_figures(
+    old: Row, new: Row, metric: str, level: float = LEVEL, same_blocks: bool = False
+) -> RowComparison:
+    """One metric of two rows, whatever their ledgers say of them."""
+    column, found = COMPARED[metric], _told(old, new, metric, level)
     samples = (old.launch_samples.get(column, []), new.launch_samples.get(column, []))
     theirs, ours = ([one for one in each if one is not None] for each in samples)
     if not ours or not theirs or min(*ours, *theirs) <= 0:
         return RowComparison(**found, reason=f"no {metric} in both")
     pairs = paired(samples[1], samples[0]) if same_blocks else []
+    if same_blocks and not pairs:
+        return RowComparison(**found, reason="no block holds both")
     if pairs:
         change = ratio_interval([one for one, _ in pairs], [two for _, two in pairs], level)
     else:
@@ -122,6 +134,13 @@ def compare_row(
         launches=(len(theirs), len(ours)), pairs=len(pairs),
         differences=tuple(differences(old.ledger, new.ledger)),
     )
+
+
+def _told(old: Row, new: Row, metric: str, level: float) -> dict[str, Any]:
+    """What a comparison says before anything is compared."""
+    column = COMPARED[metric]
+    return {"case_id": old.case_id, "metric": metric, "level": level,
+            "before": _figure(old, column), "after": _figure(new, column)}
 
 
 def _figure(row: Row, column: str) -> float:

@@ -47,7 +47,9 @@ class Proofs:
         self._unfit: dict[str, str] = {}  # reference -> why it proves nothing; empty if it does
 
     def refer(self, asked: Case) -> None:
-        """Launches the single device in float64 that ``asked`` is held against."""
+        """Launches the single device in float64 that ``asked`` is held against, unless known."""
+        if asked.reference_id in self.references:
+            return
         self.tell(f"reference: {asked.reference_id}")
         evidence = self._single(asked, "float64")
         if evidence:
@@ -62,7 +64,7 @@ class Proofs:
             return load_evidence(folder, records[0]["losses"], keep=True)
         for device in dict.fromkeys((asked.device, "cpu")):
             case = self._single_case(asked, dtype, device)
-            outcome = self.starter.start(case, folder) if case else None
+            outcome = self.starter.unset().start(case, folder) if case else None
             if outcome and outcome.status == "ok":
                 return load_evidence(folder, outcome.records[0]["losses"], keep=True)
         return None

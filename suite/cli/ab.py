@@ -1,0 +1,93 @@
+"""``python -m suite ab``: A against B of the same work in one run, interleaved and paired."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from suite.analysis.comparison import regressions
+from suite.cli.compare import REGRESSION, parse_limit
+from suite.cli.console import live, printer
+from suite.cli.sides import parse_side
+from suite.config.sides import SidePlan, resolve_sides
+from suite.launch.inputs import load_data
+from suite.machine import devices
+from suite.measure.ab import SIDES, AbRun
+from suite.measure.runner import new_run_id
+from suite.report import ab as report
+from suite.runfolder import files
+
+INTERRUPTED = 130
+
+
+def compare_sides(
+    texts: tuple[str, str], options: dict[str, Any], fail_on: Sequence[str], out: Path,
+    as_json: bool = False,
+) -> int:
+    """Validates everything before the first file is written; returns the exit code.
+
+    Args:
+        texts: Of ``--a`` and of ``--b``.
+        options: Of the command line, for both sides.
+        fail_on: As ``compare`` has it: end with 3 where B is worse beyond it.
+        out: Folder of run folders.
+        as_json: Print JSON instead of a table.
+
+    Raises:
+        UsageError: Something that was given is wrong.
+    """
+    limits = [parse_limit(text) for text in fail_on]
+    sides = [parse_side(f"--{name}", text) for name, text in zip(SIDES, texts, strict=True)]
+    config, a, b = resolve_sides(options, sides[0], sides[1], devices.gpu_count())
+    _check_data(a)
+    folder = files.create_run_folder(out, new_run_id(), [f"{name}/cases" for name in SIDES])
+    with files.locked(folder), live(Console(stderr=True)) as show:
+        run = AbRun(config, (a, b), folder, show, command_line=["suite", *sys.argv[1:]])
+        interrupted = _execute(run)
+    failed = regressions(run.rows, limits)
+    _print(run, as_json)
+    for row in failed:
+        print(f"Regression: {row.metric} {row.change - 1:+.1%}", file=sys.stderr)
+    if interrupted:
+        print(f"interrupted: what had finished is in {folder}", file=sys.stderr)
+        return INTERRUPTED
+    if run.problems or not run.paired:
+        return 1
+    return REGRESSION if failed else 0
+
+
+def _execute(run: AbRun) -> bool:
+    """Whether it was interrupted; whatever had finished is kept either way."""
+    try:
+        run.execute()
+    except KeyboardInterrupt:
+        run.finish("interrupted")
+        return True
+    run.finish("failed" if run.problems else "complete")
+    return False
+
+
+def _check_data(side: SidePlan) -> None:
+    """A user's file must fit the workload before anything is written; both sides have the same."""
+    case = side.case
+    if case.data not in ("real", "synthetic"):
+        load_data(case.spec, case.data, case.seed)
+
+
+def _print(run: AbRun, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(report.as_json(run.run, run.rows), indent=1, allow_nan=False))
+        return
+    console = printer()
+    for line in report.heading(run.run):
+        console.print(line)
+    if run.rows:
+        console.print(report.table(run.rows))
+    for line in report.closing(run.run, run.rows):
+        console.print(line)
+    console.print(f"{run.folder}/ab.csv", soft_wrap=True)
