@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from suite.analysis.deciding import WIDE, Undecided, deciding
 from suite.analysis.ledger import differences, obstacle
 from suite.analysis.statistics import LEVEL, Interval, ratio_interval, unpaired_ratio_interval
 from suite.analysis.verdict import NOT_COMPARABLE, paired, verdict_of
@@ -62,7 +63,7 @@ class RowComparison:
 @dataclass(frozen=True)
 class RunComparison:
     """``rows`` are those of both runs; the others are only named. ``machine`` lists what differs
-    between the machines."""
+    between the machines, ``undecided`` the cases whose ties are too wide to say anything."""
 
     before: str
     after: str
@@ -70,6 +71,7 @@ class RunComparison:
     only_before: list[str]
     only_after: list[str]
     machine: list[str]
+    undecided: list[Undecided] = field(default_factory=list)
 
 
 def compare_runs(
@@ -88,14 +90,27 @@ def compare_runs(
     both = [name for name in old if name in new]
     count = len(both) * len(metrics) if together else 1
     level = 1 - (1 - LEVEL) / max(1, count)
+    rows = [compare_row(old[name], new[name], metric, level, same_blocks)
+            for name in both for metric in metrics]
+    machine = machine_differences(old_run.get("environment", {}), new_run.get("environment", {}))
+    wide = {} if same_blocks else _too_wide(rows)
     return RunComparison(
-        old_run["run_id"], new_run["run_id"],
-        [compare_row(old[name], new[name], metric, level, same_blocks)
-         for name in both for metric in metrics],
+        old_run["run_id"], new_run["run_id"], rows,
         [name for name in old if name not in new],
         [name for name in new if name not in old],
-        machine_differences(old_run.get("environment", {}), new_run.get("environment", {})),
+        machine,
+        [deciding(name, metrics, new[name], (old_run, new_run), machine)
+         for name, metrics in wide.items()],
     )
+
+
+def _too_wide(rows: Sequence[RowComparison]) -> dict[str, dict[str, float]]:
+    """Case -> metric -> reach of the ties that let the change be larger than ``WIDE``."""
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        if row.verdict == "tie" and row.reach > WIDE:
+            found.setdefault(row.case_id, {})[row.metric] = row.reach
+    return found
 
 
 def compare_row(

@@ -34,6 +34,7 @@ from suite.measure.runner import Progress, Runner
 from suite.measure.stopping import StoppingRule
 from suite.report.ab import CSV_COLUMNS, csv_rows
 from suite.runfolder import files
+from suite.runfolder.reading import AB
 
 SIDES = ("a", "b")
 # So many launches of a side that fail one after another are no accident.
@@ -140,7 +141,7 @@ class AbRun:
         self.seconds: list[float] = []
         self.rows: list[RowComparison] = []
         self.run: dict[str, Any] = {
-            "run_id": folder.name, "schema_version": SCHEMA_VERSION, "kind": "ab",
+            "run_id": folder.name, "schema_version": SCHEMA_VERSION, "kind": AB,
             "environment": description.describe(), "configuration": asdict(config),
             "command_line": list(command_line), "started": files.utc_now(), "state": "running",
             "same": plans[0].same_as(plans[1]), "orders": [], "stopped": "",

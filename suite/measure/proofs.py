@@ -123,10 +123,10 @@ class Proofs:
         return self._unfit[name]
 
     def prove_strictly(self, strict: Case) -> dict[str, Any]:
-        """A launch of its own in float32, which is no sample; how it ended, as run.json has it."""
+        """A launch of its own, which is no sample; how it ended, as run.json has it."""
         case = replace(strict, steps=1, probe_steps=0, warmup_limit=PARITY_STEPS)
         folder = self.starter.folder / "cases" / f"{PROOF}{case.case_id}"
-        self.tell(f"proof in float32: {case.case_id}")
+        self.tell(f"proof in {case.dtype}: {case.case_id}")
         outcome = self.starter.start(case, folder)
         verdict = None
         if outcome.status == "ok":

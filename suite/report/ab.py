@@ -91,6 +91,8 @@ def _ratio(value: float) -> str:
 
 
 def _said(row: RowComparison) -> Text:
+    if row.low == row.high == 1:
+        return Text("equal", style="dim")
     if row.verdict == "tie":
         return Text(f"{NO_DIFFERENCE} (could be {row.reach:.1%})", style="dim")
     return Text(row.verdict or row.reason, style=STYLES.get(row.verdict, "dim"))
