@@ -99,8 +99,8 @@ def compare_runs(
         [name for name in old if name not in new],
         [name for name in new if name not in old],
         machine,
-        [deciding(name, metrics, new[name], (old_run, new_run), machine)
-         for name, metrics in wide.items()],
+        undecided=[deciding(name, metrics, new[name], (old_run, new_run), machine)
+                   for name, metrics in wide.items()],
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from suite.analysis.comparison import RowComparison, compare_figures
@@ -23,7 +24,7 @@ def compare_sides(a: Row, b: Row) -> list[RowComparison]:
     What differs between the sides is what is asked about, so ledgers keep nothing from comparison.
     """
     found = [compare_figures(a, b, metric, same_blocks=True) for metric in METRICS]
-    return [one for one in found if one.before == one.before and one.after == one.after]
+    return [one for one in found if not math.isnan(one.before) and not math.isnan(one.after)]
 
 
 def step_time_of(rows: Sequence[RowComparison]) -> RowComparison | None:
@@ -43,9 +44,17 @@ def option_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     return list(_unlike(*plain))
 
 
-def ledger_differences(a: Row, b: Row) -> list[str]:
-    """Entries of the fairness ledger, versions among them, that are not alike."""
-    return [f"ledger {text}" for text in _unlike(a.ledger, b.ledger)]
+def ledger_differences(a: Row, b: Row, told: Collection[str] = ()) -> list[str]:
+    """Entries of the fairness ledger, versions among them, that are not alike.
+
+    Args:
+        a: Row of A.
+        b: Row of B.
+        told: Names of options, which are told by their flags already.
+    """
+    rest = ({name: text for name, text in row.ledger.items() if name not in told}
+            for row in (a, b))
+    return [f"ledger {text}" for text in _unlike(*rest)]
 
 
 def _unlike(a: Mapping[str, str], b: Mapping[str, str]) -> Iterator[str]:

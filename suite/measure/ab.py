@@ -231,5 +231,5 @@ class AbRun:
         return [
             *setting_differences(a.settings, b.settings),
             *option_differences(a.described(), b.described()),
-            *(ledger_differences(*timed) if len(timed) == 2 else []),
+            *(ledger_differences(timed[0], timed[1], a.described()) if len(timed) == 2 else []),
         ]

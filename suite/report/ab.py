@@ -15,6 +15,7 @@ from suite.contract.metrics import BY_NAME
 from suite.report.compared import STYLES, plain
 
 CSV_COLUMNS = ["metric", "unit", "a", "b", "ratio", "ratio_low", "ratio_high", "verdict", "pairs"]
+HEAD = ("metric", "A", "B", "B / A", "95 % interval", "B is", "pairs")
 NO_DIFFERENCE = "no difference told"
 
 
@@ -73,16 +74,14 @@ def closing(run: Mapping[str, Any], rows: Sequence[RowComparison]) -> list[str]:
 
 def table(rows: Sequence[RowComparison]) -> Table:
     """A line a metric: A, B, the ratio with its interval, and what it says of B."""
-    found = Table("metric", "A", "B", "B / A", "95 % interval", "B is", "pairs")
+    found = Table(*HEAD)
     for column in (*found.columns[1:5], found.columns[6]):
         column.no_wrap, column.justify = True, "right"
     for row in rows:
         metric = BY_NAME[COMPARED[row.metric]]
-        found.add_row(
-            metric.label, metric.show(row.before), metric.show(row.after), _ratio(row.change),
-            "" if math.isnan(row.low) else f"[{row.low:.3f}, {row.high:.3f}]", _said(row),
-            str(row.pairs or ""),
-        )
+        interval = "" if math.isnan(row.low) else f"[{row.low:.3f}, {row.high:.3f}]"
+        figures = (metric.show(row.before), metric.show(row.after), _ratio(row.change))
+        found.add_row(metric.label, *figures, interval, _said(row), str(row.pairs or ""))
     return found
 
 
