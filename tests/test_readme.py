@@ -29,7 +29,7 @@ def _commands(text: str) -> list[str]:
 LINES = _commands(TEXT)
 GUIDED = [line for guide in GUIDES for line in _commands(guide.read_text())]
 # What measures for minutes is only parsed.
-LONG = ("link",)
+LONG = ("link", "ab")
 SLOWER = 3  # what the planted slowdown ends with, under --fail-on
 
 
@@ -85,7 +85,7 @@ def test_examples(place: Path, line: str) -> None:
         arguments.append("--dry-run")
     before = {path.name for path in (place / "results").iterdir()}
     done = _run(place, arguments)
-    wanted = SLOWER if "--fail-on" in arguments else 0
+    wanted = SLOWER if "--fail-on" in arguments and command not in LONG else 0
     # More devices than the example's machine has are a matter of the machine, not of the text.
     assert done.returncode == wanted, done.stdout + done.stderr
     assert {path.name for path in (place / "results").iterdir()} == before

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from suite.analysis.deciding import WIDE, Undecided, deciding
 from suite.analysis.ledger import differences, obstacle
 from suite.analysis.statistics import LEVEL, Interval, ratio_interval, unpaired_ratio_interval
 from suite.analysis.verdict import NOT_COMPARABLE, paired, verdict_of
@@ -18,7 +19,8 @@ COMPARED = {
     "step_time": "step_time_s", "time": "time_s", "throughput": "throughput_samples_s",
     "throughput_tokens": "throughput_tokens_s", "peak_memory": "peak_memory_bytes",
     "t_comm": "t_comm_s", "t_comm_exposed": "t_comm_exposed_s", "t_comm_wait": "t_comm_wait_s",
-    "t_comm_transfer": "t_comm_transfer_s", "load_balance": "load_balance",
+    "t_comm_transfer": "t_comm_transfer_s", "compute_max": "compute_max_s",
+    "load_balance": "load_balance",
 }
 MACHINE = ("processor", "cores", "gpus", "memory_bytes")
 
@@ -45,6 +47,11 @@ class RowComparison:
     level: float = LEVEL
     differences: tuple[str, ...] = ()
 
+    @property
+    def reach(self) -> float:
+        """How far from 1 the interval lets the change be, as a share; NaN without an interval."""
+        return max(self.high - 1, 1 - self.low)
+
     def worse_by(self, share: float) -> bool:
         """Whether it got worse by more than ``share``, beyond chance."""
         if self.verdict not in ("slower", "worse"):
@@ -56,7 +63,7 @@ class RowComparison:
 @dataclass(frozen=True)
 class RunComparison:
     """``rows`` are those of both runs; the others are only named. ``machine`` lists what differs
-    between the machines."""
+    between the machines, ``undecided`` the cases whose ties are too wide to say anything."""
 
     before: str
     after: str
@@ -64,6 +71,7 @@ class RunComparison:
     only_before: list[str]
     only_after: list[str]
     machine: list[str]
+    undecided: list[Undecided] = field(default_factory=list)
 
 
 def compare_runs(
@@ -82,35 +90,54 @@ def compare_runs(
     both = [name for name in old if name in new]
     count = len(both) * len(metrics) if together else 1
     level = 1 - (1 - LEVEL) / max(1, count)
+    rows = [compare_row(old[name], new[name], metric, level, same_blocks)
+            for name in both for metric in metrics]
+    machine = machine_differences(old_run.get("environment", {}), new_run.get("environment", {}))
+    wide = {} if same_blocks else _too_wide(rows)
     return RunComparison(
-        old_run["run_id"], new_run["run_id"],
-        [compare_row(old[name], new[name], metric, level, same_blocks)
-         for name in both for metric in metrics],
+        old_run["run_id"], new_run["run_id"], rows,
         [name for name in old if name not in new],
         [name for name in new if name not in old],
-        machine_differences(old_run.get("environment", {}), new_run.get("environment", {})),
+        machine,
+        undecided=[deciding(name, metrics, new[name], (old_run, new_run), machine)
+                   for name, metrics in wide.items()],
     )
+
+
+def _too_wide(rows: Sequence[RowComparison]) -> dict[str, dict[str, float]]:
+    """Case -> metric -> reach of the ties that let the change be larger than ``WIDE``."""
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        if row.verdict == "tie" and row.reach > WIDE:
+            found.setdefault(row.case_id, {})[row.metric] = row.reach
+    return found
 
 
 def compare_row(
     old: Row, new: Row, metric: str, level: float = LEVEL, same_blocks: bool = False
 ) -> RowComparison:
     """Unpaired over launches: two runs share no blocks unless they are one run's."""
-    column = COMPARED[metric]
-    found: dict[str, Any] = {"case_id": old.case_id, "metric": metric, "level": level,
-             "before": _figure(old, column), "after": _figure(new, column)}
-    for row, which in ((old, "before"), (new, "after")):
-        if row.status != "ok":
-            reason = f"{row.status} {which}: {row.reason}"
-            return RowComparison(**found, verdict=NOT_COMPARABLE, reason=reason)
-    against = obstacle(old.ledger, new.ledger)
+    why = [f"{row.status} {which}: {row.reason}"
+           for row, which in ((old, "before"), (new, "after")) if row.status != "ok"]
+    against = why[0] if why else obstacle(old.ledger, new.ledger)
     if against:
-        return RowComparison(**found, verdict=NOT_COMPARABLE, reason=against)
+        return RowComparison(**_told(old, new, metric, level), verdict=NOT_COMPARABLE,
+                             reason=against)
+    return compare_figures(old, new, metric, level, same_blocks)
+
+
+def compare_figures(
+    old: Row, new: Row, metric: str, level: float = LEVEL, same_blocks: bool = False
+) -> RowComparison:
+    """One metric of two rows, whatever their ledgers say of them."""
+    column, found = COMPARED[metric], _told(old, new, metric, level)
     samples = (old.launch_samples.get(column, []), new.launch_samples.get(column, []))
     theirs, ours = ([one for one in each if one is not None] for each in samples)
     if not ours or not theirs or min(*ours, *theirs) <= 0:
         return RowComparison(**found, reason=f"no {metric} in both")
     pairs = paired(samples[1], samples[0]) if same_blocks else []
+    if same_blocks and not pairs:
+        return RowComparison(**found, reason="no block holds both")
     if pairs:
         change = ratio_interval([one for one, _ in pairs], [two for _, two in pairs], level)
     else:
@@ -122,6 +149,13 @@ def compare_row(
         launches=(len(theirs), len(ours)), pairs=len(pairs),
         differences=tuple(differences(old.ledger, new.ledger)),
     )
+
+
+def _told(old: Row, new: Row, metric: str, level: float) -> dict[str, Any]:
+    """What a comparison says before anything is compared."""
+    column = COMPARED[metric]
+    return {"case_id": old.case_id, "metric": metric, "level": level,
+            "before": _figure(old, column), "after": _figure(new, column)}
 
 
 def _figure(row: Row, column: str) -> float:

@@ -26,7 +26,7 @@ from suite.cli.parameters import (
     split,
     with_options,
 )
-from suite.config.model import LinkConfig, RunConfig
+from suite.config.model import AbConfig, LinkConfig, RunConfig
 from suite.contract.errors import UsageError
 
 CLOSED_PIPE = 128 + 13  # as a shell reports SIGPIPE
@@ -145,6 +145,29 @@ def compare(
 
     outputs = Outputs(json, markdown, html)
     raise typer.Exit(compare_paths(runs, split(metric), split(fail_on), each_alone, outputs))
+
+
+@app.command()
+@with_options(AbConfig, after="b")
+def ab(
+    a: Annotated[
+        str, typer.Option("--a", help='side A: settings, then options: "NCCL_ALGO=Ring"')
+    ],
+    b: Annotated[
+        str, typer.Option("--b", help='side B: "--variant fp16"; "" is the common case')
+    ],
+    fail_on: Annotated[
+        list[str] | None, typer.Option(help='exit with 3 where B is worse: "step_time:5%"')
+    ] = None,
+    out: Out = Path("results"),
+    json: PrintJson = False,
+    **options: Any,
+) -> None:
+    """Compare two settings of one case in one run: interleaved launches, paired by block."""
+    from suite.cli.ab import compare_sides
+
+    given = given_options(AbConfig, options)
+    raise typer.Exit(compare_sides((a, b), given, split(fail_on), out, json))
 
 
 @app.command()

@@ -98,4 +98,5 @@ def _write(outputs: Outputs, found: list[Any], failed: list[Any]) -> None:
     for one, bad in pairs:
         console.print(compared.terminal(one))
         for line in compared.summary(one, bad):
-            console.print(line, highlight=False, style="red" if line.startswith("Reg") else "")
+            style = "red" if line.startswith("Reg") else ""
+            console.print(line, highlight=False, soft_wrap=True, style=style)

@@ -41,8 +41,8 @@ def shape_of(quiet: bool, json: bool) -> Shape:
     return "json" if json else "quiet" if quiet else "table"
 
 
-def with_options(model: type[Any], after: str) -> Callable[[Command], Command]:
-    """Gives a command a parameter for each option of ``model``, placed after the one named.
+def with_options(model: type[Any], after: str = "") -> Callable[[Command], Command]:
+    """Gives a command a parameter for each option of ``model``, placed after the one named, if any.
 
     The command takes them as ``**options`` and hands them to :func:`given_options`.
     """
@@ -50,7 +50,7 @@ def with_options(model: type[Any], after: str) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         own = inspect.signature(command, eval_str=True)
         fixed = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        place = [parameter.name for parameter in fixed].index(after) + 1
+        place = [parameter.name for parameter in fixed].index(after) + 1 if after else 0
         added = [_parameter(setting) for setting in settings_of(model).values()]
         parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in fixed]
         parameters[place:place] = added

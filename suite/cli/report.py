@@ -12,7 +12,7 @@ from suite.contract.errors import UsageError
 from suite.contract.row import Row
 from suite.report.link_tables import link_tables
 from suite.runfolder import files
-from suite.runfolder.reading import StoredRun, read_run
+from suite.runfolder.reading import StoredRun, is_ab, read_json, read_run
 from suite.runfolder.samples import SampleStore
 
 
@@ -20,6 +20,8 @@ def report(
     folder: Path, from_records: bool, export: Path | None, shape: Shape = "table"
 ) -> int:
     """Rewrites tables and page, prints the comparison; a run in progress is only printed."""
+    if is_ab(read_json(folder / "run.json", "RUN")):
+        return _ab(folder, export, shape)
     # Rows live until the end and hold no cycles: looking for some took a third of a large report.
     gc.disable()
     stored = read_run(folder, from_records)
@@ -40,6 +42,16 @@ def report(
         export_rows(export, stored.run, rows)
     print_rows(rows, folder, shape)
     return 0
+
+
+def _ab(folder: Path, export: Path | None, shape: Shape) -> int:
+    """A folder of `suite ab` holds two runs and their comparison."""
+    from suite.cli.ab import report_again
+
+    if export:
+        fix = f"name a side: {folder / 'a'} or {folder / 'b'}"
+        raise UsageError("--export-pytest-benchmark", str(folder), "one run, not two", fix)
+    return report_again(folder, shape == "json")
 
 
 def _links(stored: StoredRun, shape: Shape) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from suite.config.model import RunConfig
+from suite.config.model import MeasureConfig
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.registry import adapters
@@ -18,7 +18,7 @@ from suite.contract.workloads import DEFAULT_SIZES, find_workload, sized_workloa
 DEFAULT = "default"
 
 
-def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
+def build_matrix(config: MeasureConfig, gpus: int) -> list[Case]:
     """Every case of the matrix; raises :class:`UsageError` for what can never run."""
     # One kind for all numbers of devices: they share their bases.
     device = choose_device(config.device, max(config.devices), gpus, config.oversubscribe)
@@ -56,7 +56,7 @@ def build_matrix(config: RunConfig, gpus: int) -> list[Case]:
     return cases
 
 
-def _devices(strategy: str, config: RunConfig) -> list[tuple[int, str]]:
+def _devices(strategy: str, config: MeasureConfig) -> list[tuple[int, str]]:
     """How many devices, and as which mesh.
 
     A single device is one, the base of every number of devices. Of a combined strategy the meshes
@@ -80,7 +80,7 @@ def _devices(strategy: str, config: RunConfig) -> list[tuple[int, str]]:
     return sorted(dict.fromkeys(found), key=lambda one: config.devices.index(one[0]))
 
 
-def _check_meshes_used(config: RunConfig) -> None:
+def _check_meshes_used(config: MeasureConfig) -> None:
     """Raises :class:`UsageError` for a mesh that none of the strategies has."""
     axes = [set(parts_of(strategy)) for strategy in config.strategy if "+" in strategy]
     for text in config.mesh:
@@ -91,7 +91,7 @@ def _check_meshes_used(config: RunConfig) -> None:
             raise UsageError("--mesh", text, expected, "name the axes of a --strategy")
 
 
-def _planned_speeds(config: RunConfig) -> list[float]:
+def _planned_speeds(config: MeasureConfig) -> list[float]:
     """One a device of the largest count; fewer devices are the first of them."""
     speeds = config.device_speeds
     if isinstance(speeds, str):

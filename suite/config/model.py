@@ -1,4 +1,4 @@
-"""Every option of ``run`` and ``link``: its type, bounds, default and meaning, declared once.
+"""Every option of ``run``, ``ab`` and ``link``: type, bounds, default and meaning, declared once.
 
 The command line, TOML files, environment variables and docs/options.md are made from these classes.
 """
@@ -21,6 +21,8 @@ from suite.config.values import (
 
 # A proof takes ten steps, and a verdict on steadiness two windows of ten.
 LEAST_WARMUP = 20
+# Below six pairs a ratio has no exact 95 % interval.
+LEAST_BLOCKS = 6
 INTERPRETERS = ("interpreter of a framework that has an environment of its own: "
                 "FRAMEWORK=INTERPRETER; .venv-FRAMEWORK beside this one is found")
 
@@ -39,8 +41,8 @@ def _collectives() -> list[str]:
 
 
 @dataclass(frozen=True)
-class RunConfig:
-    """The matrix of a run, and how it is measured."""
+class CaseConfig:
+    """What describes a case."""
 
     framework: Annotated[
         list[str], MinLen(1),
@@ -104,6 +106,15 @@ class RunConfig:
         Option("relative speeds that shares and cuts are planned by: 1,0.5 or measured",
                parse=parse_speeds, check=check_speeds),
     ] = field(default_factory=list)
+    python: Annotated[
+        dict[str, str], Option(INTERPRETERS, example='{horovod = "/opt/hvd/bin/python"}')
+    ] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MeasureConfig(CaseConfig):
+    """How cases are measured."""
+
     steps: Annotated[
         int, Ge(1), Option("measured steps of a launch", heading="How long")
     ] = 20
@@ -125,14 +136,24 @@ class RunConfig:
                example='"20m"'),
     ] = None
     timeout: Annotated[float, Gt(0), Option("seconds a launch may take")] = 120.0
+    seed: Annotated[
+        int, Ge(0),
+        Option("seed of weights, batches and the order within a block"),
+    ] = 0
     probes: Annotated[
         int, Ge(0),
         Option("launches of a case with probes", heading="What probes see"),
     ] = 2
     probe_steps: Annotated[int, Ge(1), Option("steps of each pass with probes")] = 5
     timeline: Annotated[bool, Option("keep the profiler's trace of the first launch")] = False
+
+
+@dataclass(frozen=True)
+class RunConfig(MeasureConfig):
+    """The matrix of a run, and how it is measured."""
+
     link: Annotated[
-        bool, Option("sweep the links first, so that T_comm has a prediction")
+        bool, Option("sweep the links first, so that T_comm has a prediction", heading="The links")
     ] = True
     find_max_batch: Annotated[
         bool,
@@ -147,13 +168,33 @@ class RunConfig:
         float, Gt(0), Lt(1),
         Option("where that search ends, as a share of the batch: 5%", parse=parse_share),
     ] = 0.05
-    seed: Annotated[
+
+
+@dataclass(frozen=True)
+class SideConfig(CaseConfig):
+    """What describes one side of ``ab``, which is one case."""
+
+    engine: Annotated[
+        str, Option("engine of a framework that has several, such as horovod: torch, tensorflow")
+    ] = ""
+
+
+@dataclass(frozen=True)
+class AbConfig(MeasureConfig, SideConfig):
+    """The case that both sides of ``ab`` begin from, and how they are measured."""
+
+    repeats: Annotated[
+        int, Ge(LEAST_BLOCKS),
+        Option("blocks at most, 6 or more; 30 where precision or budget is given"),
+    ] = 12
+    precision: Annotated[
+        float, Gt(0), Lt(1),
+        Option("stop once the ratio's interval is within this half-width: 1%", parse=parse_share),
+    ] = 0.01
+    probes: Annotated[
         int, Ge(0),
-        Option("seed of weights, batches and the order within a block", heading="The rest"),
-    ] = 0
-    python: Annotated[
-        dict[str, str], Option(INTERPRETERS, example='{horovod = "/opt/hvd/bin/python"}')
-    ] = field(default_factory=dict)
+        Option("blocks with probes; 6 give T_comm an exact interval", heading="What probes see"),
+    ] = LEAST_BLOCKS
 
 
 @dataclass(frozen=True)
@@ -183,4 +224,4 @@ class LinkConfig:
     interface: Annotated[str, Option("network interface of gloo")] = "lo"
 
 
-MODELS = (RunConfig, LinkConfig)
+MODELS = (RunConfig, AbConfig, LinkConfig)

@@ -8,13 +8,15 @@ the work to them. On a device of one core they all share it.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+import time
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 TASKS = Path("/proc/self/task")
 # What a thread that waits for sockets sleeps in, by the kernel's own name of the function.
 EPOLL = ("epoll", "ep_poll")
+LOOKS, LOOK_PAUSE_S = 10, 0.002
 # A setting of a worker: how its communication library's event loops are scheduled.
 SETTING, BATCH, DEFAULT = "SUITE_EVENT_LOOPS", "batch", "default"
 
@@ -51,11 +53,20 @@ def schedule_event_loops(threads: Iterable[int]) -> str:
         raise ValueError(f"{SETTING} is {wanted!r}, expected {BATCH} or {DEFAULT}")
     if wanted == DEFAULT or not hasattr(os, "SCHED_BATCH"):
         return DEFAULT
-    loops = [thread for thread in threads if _waits_for_sockets(thread)]
+    loops = _event_loops(list(threads))
     for thread in loops:
         with suppress(OSError):
             os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
     return BATCH if loops and all(map(_is_batch, loops)) else DEFAULT
+
+
+def _event_loops(threads: Sequence[int]) -> set[int]:
+    """Threads seen to wait for sockets; looked at more than once, since one may be busy now."""
+    loops: set[int] = set()
+    for _ in range(LOOKS):
+        loops |= {thread for thread in threads if _waits_for_sockets(thread)}
+        time.sleep(LOOK_PAUSE_S)
+    return loops
 
 
 def _waits_for_sockets(thread: int) -> bool:

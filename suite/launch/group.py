@@ -7,8 +7,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,8 @@ class LaunchRequest:
         guard: Looks at the workers' process ids again and again; what it says ends the group as
             ``oom``.
         expects_records: Whether each rank has to leave ``rank-N.json`` in ``folder``.
+        settings: Variables of the workers on top of the environment that is built for them; none
+            may be one that the adapter's plan gives to single ranks.
     """
 
     case: Case
@@ -81,6 +83,7 @@ class LaunchRequest:
     prefixes: Sequence[Sequence[str]] = ()
     guard: Guard | None = None
     expects_records: bool = True
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def prefix(self, rank: int) -> Sequence[str]:
         """The command that a rank is started through; empty for none."""
@@ -106,6 +109,7 @@ def launch(request: LaunchRequest) -> Outcome:
         plan = manifest(request.case.framework).launch_plan(
             request.case, request.folder, request.python
         )
+        _refuse_wiring(request, plan)
         status, reason = _run(request, plan, began)
         records = read_launch(request.folder)
     except (LaunchError, OSError, UsageError, ValueError) as error:
@@ -114,6 +118,13 @@ def launch(request: LaunchRequest) -> Outcome:
     if status == "failed" and failures.out_of_memory(failures.log_of(request.folder)):
         status = "oom"
     return Outcome(status, reason, time.monotonic() - began, records)
+
+
+def _refuse_wiring(request: LaunchRequest, plan: LaunchPlan) -> None:
+    """A setting that the plan would override had no effect, and nobody would know."""
+    given = {name for each in plan.environment for name in each}
+    if taken := sorted(given & request.settings.keys()):
+        raise LaunchError(f"set by the launch itself, not by a user: {', '.join(taken)}")
 
 
 def _clear(request: LaunchRequest) -> None:
@@ -130,6 +141,7 @@ def _run(request: LaunchRequest, plan: LaunchPlan, began: float) -> tuple[str, s
     """Status and reason of the group, which has ended when this returns."""
     temporary = Path(tempfile.mkdtemp(prefix="suite-"))
     environment = worker_environment(traits_of(request.case.framework), temporary)
+    environment |= request.settings
     with (request.folder / "worker.log").open("ab") as log:
         group = ProcessGroup(log, environment, ROOT)
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +17,14 @@ from suite.machine import devices, limits
 
 
 class Starter:
-    """Launches cases of the run in ``folder``; ``launcher`` is what starts a group."""
+    """Launches cases of the run in ``folder``; ``launcher`` is what starts a group.
+
+    ``settings`` are variables that its workers get on top of their environment.
+    """
 
     def __init__(self, config: RunConfig, folder: Path, launcher: Launcher = launch) -> None:
         self.config, self.folder, self.launcher = config, folder, launcher
+        self.settings: Mapping[str, str] = {}
         self.cores = devices.allowed_cores()
         self._inputs: dict[str, Path] = {}
 
@@ -26,6 +32,12 @@ class Starter:
     def usable_cores(self) -> int:
         """How many of the run's cores can be busy at once under the container's quota."""
         return min(len(self.cores), limits.usable_cores())
+
+    def unset(self) -> Starter:
+        """The same without settings, for what cases are held against."""
+        other = copy.copy(self)
+        other.settings = {}
+        return other
 
     def start(
         self, case: Case, folder: Path, block: int = 0, worker: str = TRAIN,
@@ -41,7 +53,7 @@ class Starter:
         return self.launcher(LaunchRequest(
             case, folder / "case.json", inputs, folder, self.cores_of(case, block),
             self.config.timeout, python=self.config.python.get(case.framework, sys.executable),
-            worker=worker, guard=guard,
+            worker=worker, guard=guard, settings=self.settings,
         ))
 
     def probe(self, case: Case, of: Case, folder: Path, guard: Guard) -> Outcome:

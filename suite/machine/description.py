@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from typing import Any
 
 from suite.contract.registry import adapters
@@ -23,6 +24,7 @@ def describe() -> dict[str, Any]:
     return {
         "platform": platform.platform(),
         "python": platform.python_version(),
+        "interpreter": sys.executable,
         "processor": _processor(),
         "cores": len(allowed_cores()),
         "cpu_quota": cpu_quota(),

@@ -47,7 +47,9 @@ class Proofs:
         self._unfit: dict[str, str] = {}  # reference -> why it proves nothing; empty if it does
 
     def refer(self, asked: Case) -> None:
-        """Launches the single device in float64 that ``asked`` is held against."""
+        """Launches the single device in float64 that ``asked`` is held against, unless known."""
+        if asked.reference_id in self.references:
+            return
         self.tell(f"reference: {asked.reference_id}")
         evidence = self._single(asked, "float64")
         if evidence:
@@ -62,7 +64,7 @@ class Proofs:
             return load_evidence(folder, records[0]["losses"], keep=True)
         for device in dict.fromkeys((asked.device, "cpu")):
             case = self._single_case(asked, dtype, device)
-            outcome = self.starter.start(case, folder) if case else None
+            outcome = self.starter.unset().start(case, folder) if case else None
             if outcome and outcome.status == "ok":
                 return load_evidence(folder, outcome.records[0]["losses"], keep=True)
         return None
@@ -121,10 +123,10 @@ class Proofs:
         return self._unfit[name]
 
     def prove_strictly(self, strict: Case) -> dict[str, Any]:
-        """A launch of its own in float32, which is no sample; how it ended, as run.json has it."""
+        """A launch of its own, which is no sample; how it ended, as run.json has it."""
         case = replace(strict, steps=1, probe_steps=0, warmup_limit=PARITY_STEPS)
         folder = self.starter.folder / "cases" / f"{PROOF}{case.case_id}"
-        self.tell(f"proof in float32: {case.case_id}")
+        self.tell(f"proof in {case.dtype}: {case.case_id}")
         outcome = self.starter.start(case, folder)
         verdict = None
         if outcome.status == "ok":

@@ -28,6 +28,9 @@ def reopen(folder: Path, options: dict[str, Any]) -> tuple[RunConfig, StoredRun]
     the machine or what is installed differs from the run's.
     """
     stored = read_run(folder)
+    if "side" in stored.run:
+        fix = "start `ab` again; what this side has measured stays readable"
+        raise UsageError("--resume", str(folder), "a run, not one side of an A/B run", fix)
     version = stored.run["schema_version"]
     if version != SCHEMA_VERSION:
         expected = f"a run of schema version {SCHEMA_VERSION}"

@@ -14,9 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from suite.analysis.comparison import COMPARED, RowComparison, RunComparison
+from suite.analysis.deciding import Undecided
 from suite.contract.metrics import BY_NAME
 
 STYLES = {"faster": "green", "better": "green", "slower": "red", "worse": "red"}
+DECIDED_AT_MOST = 3
 HEAD = ("case", "metric", "before", "after", "change", "interval", "verdict", "why")
 
 
@@ -42,9 +44,23 @@ def summary(found: RunComparison, failed: Sequence[RowComparison]) -> list[str]:
     lines += [f"The machine differs: {'; '.join(found.machine)}"] if found.machine else []
     for run, names in ((found.before, found.only_before), (found.after, found.only_after)):
         lines += [f"Only in {run}: {', '.join(names)}"] if names else []
+    lines += _decided_by(found.undecided)
     return lines + [
         f"Regression: {row.case_id}, {row.metric} {row.change - 1:+.1%}" for row in failed
     ]
+
+
+def _decided_by(undecided: Sequence[Undecided]) -> list[str]:
+    """What is too widely known, and the commands that would decide it, few enough to read."""
+    lines = []
+    for one in undecided[:DECIDED_AT_MOST]:
+        lines.append(f"Too wide to decide: {one.case_id}, {', '.join(one.metrics)} may be up to "
+                     f"{one.reach:.1%} apart either way.")
+        if one.command:
+            also = f" ({one.missing})" if one.missing else ""
+            lines.append(f"One run of both decides it{also}: {one.command}")
+    more = len(undecided) - DECIDED_AT_MOST
+    return lines + ([f"Too wide to decide: {more} more cases"] if more > 0 else [])
 
 
 def _how(rows: Sequence[RowComparison]) -> str:
@@ -97,6 +113,7 @@ def as_json(found: RunComparison, failed: Sequence[RowComparison]) -> dict[str, 
         "before": found.before, "after": found.after, "machine": found.machine,
         "only_before": found.only_before, "only_after": found.only_after,
         "rows": [plain(asdict(row)) for row in found.rows],
+        "undecided": [asdict(one) for one in found.undecided],
         "regressions": [{"case_id": row.case_id, "metric": row.metric} for row in failed],
     }
 

@@ -35,8 +35,15 @@ def check_out(out: Path) -> None:
         raise UsageError("--out", str(out), "a writable folder", f"{existing} is none")
 
 
-def create_run_folder(out: Path, run_id: str) -> Path:
+def create_run_folder(
+    out: Path, run_id: str, parts: Sequence[str] = ("cases",)
+) -> Path:
     """A new folder of that name, or of that name and ``-2``, ``-3`` where another run took it.
+
+    Args:
+        out: Folder of run folders.
+        run_id: Its name.
+        parts: Folders to make in it.
 
     Raises:
         UsageError: where ``out`` cannot be written.
@@ -44,7 +51,8 @@ def create_run_folder(out: Path, run_id: str) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
         folder = _first_free(out, run_id)
-        (folder / "cases").mkdir()
+        for part in parts:
+            (folder / part).mkdir(parents=True)
     except OSError as error:
         reason = error.strerror or str(error)
         raise UsageError("--out", str(out), "a writable folder", reason) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from suite.runfolder.files import PROOF, read_fits, read_probes
 from suite.runfolder.samples import SampleStore, StoredLaunch, compact
 from suite.runfolder.upgrade import check_version, unknown_columns, upgrade
 
+# The kind of a folder that holds the two sides of an A/B run.
+AB = "ab"
 # What a reader is shown of a run.json that lacks it.
 UNKNOWN_MACHINE = {"processor": "unknown processor", "cores": 0, "gpus": 0}
 
@@ -54,6 +56,9 @@ def read_run(folder: Path, from_records: bool = False) -> StoredRun:
     Raises :class:`UsageError` for a folder that is no run, or of a version not known here.
     """
     run = read_json(folder / "run.json", "RUN")
+    if is_ab(run):
+        fix = f"name a side: {folder / 'a'} or {folder / 'b'}"
+        raise UsageError("RUN", str(folder), "a run, not an A/B run of two", fix)
     version = check_version(run.get("schema_version"), f"{folder}: schema version")
     run = {"run_id": folder.name, "state": "unknown", "command_line": []} | run
     run["environment"] = UNKNOWN_MACHINE | run.get("environment", {})
@@ -68,6 +73,8 @@ def read_run(folder: Path, from_records: bool = False) -> StoredRun:
     for launch in _from_store(folder) if stored else _from_records(folder, results, version):
         if launch.case_id in results:
             restore(results[launch.case_id], launch)
+    if "side" in run:
+        _forgive(list(results.values()))
     apply_proofs(run, list(results.values()))
     for probe in read_probes(folder):
         if probe.case_id in results:
@@ -80,6 +87,18 @@ def read_run(folder: Path, from_records: bool = False) -> StoredRun:
         _verdicts_of_table(folder, results)
     found.losses = _losses(folder, found.results)
     return found
+
+
+def is_ab(run: Mapping[str, Any]) -> bool:
+    """Whether ``run`` is run.json of ``ab``, whose two sides are run folders in it."""
+    return run.get("kind") == AB
+
+
+def _forgive(results: list[CaseResult]) -> None:
+    """A side of an A/B run goes on after a launch that failed."""
+    for result in results:
+        if result.good and result.status in ("failed", "timeout", "oom"):
+            result.status, result.reason = "ok", ""
 
 
 def _id_on_disk(run: dict[str, Any], case: Case) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from scripts.refresh_docs import EXAMPLE, OPTIONS, example_file, options_page
 from suite.cli.app import app
-from suite.config.model import MODELS, LinkConfig, RunConfig
+from suite.config.model import MODELS, AbConfig, LinkConfig, RunConfig
 from suite.config.option import settings_of
 from suite.config.resolution import resolve
 from suite.config.validation import from_environment, validate
@@ -31,13 +31,19 @@ DEFAULTS = {
 
 def test_options_and_defaults_are_frozen() -> None:
     assert {s.name: s.default for s in settings_of(RunConfig).values()} == DEFAULTS
+    changed = {s.name: s.default for s in settings_of(AbConfig).values()
+               if DEFAULTS.get(s.name, "none") != s.default}
+    assert changed == {"engine": "", "repeats": 12, "precision": 0.01, "probes": 6}
+    assert not {"link", "find_max_batch", "memory_limit"} & settings_of(AbConfig).keys()
     assert list(settings_of(LinkConfig)) == [
         "framework", "collective", "devices", "device", "bytes_min", "bytes_max", "repetitions",
         "timeout", "python", "interface",
     ]
 
 
-@pytest.mark.parametrize(("command", "model"), [("run", RunConfig), ("link", LinkConfig)])
+@pytest.mark.parametrize(("command", "model"), [
+    ("run", RunConfig), ("ab", AbConfig), ("link", LinkConfig),
+])
 def test_every_option_is_on_the_command_line(command: str, model: type[Any]) -> None:
     params = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
     flags = {flag for param in params for flag in param.opts}

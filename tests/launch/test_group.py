@@ -157,6 +157,24 @@ def test_a_hang_leaves_each_ranks_stack_in_the_log(
     assert "in _fail" in failing
 
 
+def test_settings_reach_the_worker_on_top_of_its_environment(fake: Case, tmp_path: Path) -> None:
+    path, inputs = written(fake, tmp_path / "launch")
+    settings = {"FAKE_FAULT": "environment", "SOME_ALGO": "Ring", "LANG": "xx"}
+    request = LaunchRequest(fake, path, inputs, tmp_path / "launch", [0], 60.0, settings=settings)
+    assert launch(request).status == "ok"
+    for rank in range(2):
+        found = json.loads((request.folder / f"environment-{rank}.json").read_text())
+        assert settings.items() <= found.items() and found["FAKE_RANK"] == str(rank)
+
+
+def test_a_setting_that_a_launch_would_override_is_a_failure(fake: Case, tmp_path: Path) -> None:
+    path, inputs = written(fake, tmp_path / "launch")
+    outcome = launch(LaunchRequest(
+        fake, path, inputs, tmp_path / "launch", [0], 10.0, settings={"FAKE_RANK": "7"}
+    ))
+    assert outcome.status == "failed" and "not by a user: FAKE_RANK" in outcome.reason
+
+
 @pytest.mark.parametrize("python", ["/nowhere/python", "/etc/hostname"])
 def test_an_interpreter_that_cannot_run_is_a_failure(
     fake: Case, tmp_path: Path, python: str

@@ -1,0 +1,79 @@
+"""What two runs cannot tell apart, and the one run of both that would."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from suite.contract.registry import engines
+from suite.contract.row import Row
+
+# A tie whose interval lets the change be larger than this share has decided nothing.
+WIDE = 0.05
+# Columns of a row that are options of a case, and options that a run shares.
+OWN = ("framework", "strategy", "variant", "mesh", "workload", "size", "data", "device", "devices",
+       "dtype", "mode", "accumulate")
+SHARED = ("batch", "steps", "warmup", "seed")
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """A case whose tie in these metrics lets the change be ``reach``, as a share, either way.
+
+    ``command`` measures both in one run; ``missing`` is what it cannot say by itself.
+    """
+
+    case_id: str
+    metrics: tuple[str, ...]
+    reach: float
+    command: str
+    missing: str = ""
+
+
+def deciding(
+    case_id: str, wide: Mapping[str, float], row: Row, runs: tuple[dict[str, Any], dict[str, Any]],
+    machine: Sequence[str],
+) -> Undecided:
+    """The command for a case that is too widely known in both runs.
+
+    Args:
+        case_id: Of the case.
+        wide: Metric -> how far from 1 its interval reaches, as a share.
+        row: The case in the later run.
+        runs: run.json of the earlier run and of the later one.
+        machine: What differs between machines and versions, in words.
+    """
+    reach, metrics = max(wide.values()), tuple(wide)
+    if not row.framework:  # somebody's benchmarks
+        return Undecided(case_id, metrics, reach, "")
+    sides = [_side(row.framework, run) for run in runs]
+    alike = sides[0] == sides[1] or not all(sides)
+    a, b = ("", "") if alike else (f"--python {text}" for text in sides)
+    missing = "give --a and --b what differs between the runs"
+    if machine:
+        missing += f" ({'; '.join(machine)})"
+    command = ["python", "-m", "suite", "ab", *_options(row, runs[1]), "--a", a, "--b", b]
+    return Undecided(case_id, metrics, reach, shlex.join(command), missing if alike else "")
+
+
+def _side(framework: str, run: Mapping[str, Any]) -> str:
+    """``FRAMEWORK=interpreter`` that a run's workers had; empty where it did not record it."""
+    named = run.get("configuration", {}).get("python", {}).get(framework)
+    path = named or run.get("environment", {}).get("interpreter", "")
+    return shlex.quote(f"{framework}={path}") if path else ""
+
+
+def _options(row: Row, run: Mapping[str, Any]) -> list[str]:
+    """What describes the case, and how it was measured."""
+    case = {name: row.value(name) for name in OWN}
+    # An unnamed variant is asked for by the name that users have for it.
+    case["variant"] = row.variant or "default"
+    if len(engines().get(row.framework, ())) > 1:
+        case["engine"] = row.engine
+    shared = {name: run.get("configuration", {}).get(name) for name in SHARED}
+    speeds = row.device_speeds.replace(" ", "")
+    given = case | shared | ({"device_speeds": speeds} if speeds else {})
+    return [part for name, value in given.items() if value not in (None, "")
+            for part in (f"--{name.replace('_', '-')}", str(value))]

@@ -1,0 +1,127 @@
+"""``python -m suite ab``: A against B of the same work in one run, interleaved and paired."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from suite.analysis.comparison import RowComparison, regressions
+from suite.analysis.sides import METRICS
+from suite.analysis.sides import compare_sides as compare_rows
+from suite.cli.compare import REGRESSION, parse_limit
+from suite.cli.console import live, printer
+from suite.cli.sides import parse_side
+from suite.config.sides import SidePlan, resolve_sides
+from suite.contract.errors import UsageError
+from suite.launch.inputs import load_data
+from suite.machine import devices
+from suite.measure.ab import SIDES, AbRun
+from suite.measure.runner import new_run_id
+from suite.report import ab as report
+from suite.runfolder import files
+from suite.runfolder.reading import read_json, read_run
+
+INTERRUPTED = 130
+
+
+def compare_sides(
+    texts: tuple[str, str], options: dict[str, Any], fail_on: Sequence[str], out: Path,
+    as_json: bool = False,
+) -> int:
+    """Validates everything before the first file is written; returns the exit code.
+
+    Args:
+        texts: Of ``--a`` and of ``--b``.
+        options: Of the command line, for both sides.
+        fail_on: As ``compare`` has it: end with 3 where B is worse beyond it.
+        out: Folder of run folders.
+        as_json: Print JSON instead of a table.
+
+    Raises:
+        UsageError: Something that was given is wrong.
+    """
+    limits = [_limit(text) for text in fail_on]
+    sides = [parse_side(f"--{name}", text) for name, text in zip(SIDES, texts, strict=True)]
+    config, a, b = resolve_sides(options, sides[0], sides[1], devices.gpu_count())
+    _check_data(a)
+    folder = files.create_run_folder(out, new_run_id(), [f"{name}/cases" for name in SIDES])
+    with _locked(folder), live(Console(stderr=True)) as show:
+        run = AbRun(config, (a, b), folder, show, command_line=["suite", *sys.argv[1:]])
+        interrupted = _execute(run)
+    failed = regressions(run.rows, limits)
+    show_comparison(run.run, run.rows, folder, as_json)
+    for row in failed:
+        print(f"Regression: {row.metric} {row.change - 1:+.1%}", file=sys.stderr)
+    if interrupted:
+        print(f"interrupted: what had finished is in {folder}", file=sys.stderr)
+        return INTERRUPTED
+    if run.problems or not run.paired:
+        return 1
+    return REGRESSION if failed else 0
+
+
+def _limit(text: str) -> tuple[str, float]:
+    """As of ``compare``, of a metric that this command compares."""
+    name, share = parse_limit(text)
+    if name not in METRICS:
+        raise UsageError("--fail-on", text, f"one of {', '.join(METRICS)}", "pick one of these")
+    return name, share
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """The whole and both sides, which are run folders of their own."""
+    with ExitStack() as stack:
+        for path in (folder, *(folder / name for name in SIDES)):
+            stack.enter_context(files.locked(path))
+        yield
+
+
+def _execute(run: AbRun) -> bool:
+    """Whether it was interrupted; whatever had finished is kept either way."""
+    try:
+        run.execute()
+    except KeyboardInterrupt:
+        run.finish("interrupted")
+        return True
+    run.finish("failed" if run.problems else "complete")
+    return False
+
+
+def _check_data(side: SidePlan) -> None:
+    """A user's file must fit the workload before anything is written; both sides have the same."""
+    case = side.case
+    if case.data not in ("real", "synthetic"):
+        load_data(case.spec, case.data, case.seed)
+
+
+def report_again(folder: Path, as_json: bool) -> int:
+    """The comparison of a folder that ``ab`` wrote, worked out from its sides' launches again."""
+    run = read_json(folder / "run.json", "RUN")
+    sides = [next(iter(read_run(folder / name).rows()), None) for name in SIDES]
+    timed = [row for row in sides if row and row.timed]
+    show_comparison(run, compare_rows(*timed) if len(timed) == 2 else [], folder, as_json)
+    return 0
+
+
+def show_comparison(
+    run: dict[str, Any], rows: Sequence[RowComparison], folder: Path, as_json: bool
+) -> None:
+    """What differs, the table and the answer on standard output, or all of it as JSON."""
+    if as_json:
+        print(json.dumps(report.as_json(run, rows), indent=1, allow_nan=False))
+        return
+    console = printer()
+    for line in report.heading(run):
+        console.print(line)
+    if rows:
+        console.print(report.table(rows))
+    for line in report.closing(run, rows):
+        console.print(line)
+    console.print(f"{folder}/ab.csv", soft_wrap=True)
