@@ -3,10 +3,12 @@
 ARG BASE=debian:bookworm-slim
 FROM ${BASE}
 
+# Ubuntu's images come with a user of the number 1000.
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
       build-essential ca-certificates make python3 python3-dev python3-venv \
  && rm -rf /var/lib/apt/lists/* \
+ && (userdel --remove ubuntu 2>/dev/null || true) \
  && useradd --create-home --uid 1000 suite \
  && mkdir -p /opt/suite /results \
  && chown suite:suite /opt/suite /results

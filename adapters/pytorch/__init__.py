@@ -50,7 +50,7 @@ def unsupported_reason(case: Case) -> str:
 def installation_problem(case: Case) -> str:
     """The framework is one package, built with CUDA or without; compiling needs a compiler."""
     missing = compiler.problem(case.device) if case.mode == "compiled" else ""
-    return build.gpu_problem(case.device) or missing
+    return build.gpu_problem(case.device) or build.sharing_problem(case.oversubscribe) or missing
 
 
 def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:

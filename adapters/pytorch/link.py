@@ -13,12 +13,15 @@ from adapters.pytorch.splits.group import join_group
 from adapters.pytorch.training.single import open_device
 from suite.contract.case import Case, Rank
 from suite.contract.sweep import ELEMENT_BYTES, Call, Interval
+from suite.contract.threads import native_threads, schedule_event_loops
 
 
 def open_link(case: Case, rank: Rank) -> TorchLink:
     """Joins the group."""
     device = open_device(case, rank)
+    before = native_threads()
     join_group(rank, device)
+    schedule_event_loops(native_threads() - before)
     return TorchLink(case, rank, device)
 
 

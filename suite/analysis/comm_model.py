@@ -36,7 +36,8 @@ def fits_by_kind(
 
     A hop is between two devices of however many; an adapter may make it of another collective.
     """
-    mine = [f for f in fits if (f.framework, f.engine, f.status) == (framework, engine, "ok")]
+    mine = [f for f in fits
+            if f.idle and (f.framework, f.engine, f.status) == (framework, engine, "ok")]
     found = {f.collective: f for f in mine if f.devices == devices}
     hop = traits_of(framework).hop
     for fit in mine:

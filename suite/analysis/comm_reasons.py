@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from suite.contract.formats import percent, seconds
 
-# From this factor on between a step's transfer and the idle link's, the row says so.
-APART_FROM = 1.25
+LINK, SCHEDULING = "the link itself", "threads without a core"
+HANDLING, REST = "the framework's own handling", "not told apart"
 
 
 @dataclass(frozen=True)
@@ -32,24 +32,18 @@ class Transfer:
         """(cause, seconds) of what is told, the idle link's first, what is left over last."""
         known: list[tuple[str, float]] = []
         left = self.whole_s
-        for name, value in (("the link itself", self.link_s),
-                            ("threads without a core", self.scheduling_s),
-                            ("the framework's own handling", self._handling())):
+        for name, value in ((LINK, self.link_s), (SCHEDULING, self.scheduling_s),
+                            (HANDLING, self._handling())):
             if value is not None:
                 part = min(value, left)
                 known.append((name, part))
                 left -= part
-        return [*known, ("not told apart", left)]
+        return [*known, (REST, left)]
 
     def _handling(self) -> float | None:
         if self.handling_s is None:
             return None
         return max(0.0, self.handling_s - (self.scheduling_s or 0.0))
-
-    def main_cause(self) -> tuple[str, float]:
-        """The cause beside the link that takes most, and its seconds."""
-        return max((one for one in self.causes() if one[0] != "the link itself"),
-                   key=lambda one: one[1])
 
     def text(self) -> str:
         """For a reader: every cause that takes a hundredth of the whole, with its share."""

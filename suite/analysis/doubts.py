@@ -17,6 +17,8 @@ from suite.contract.warnings import Warning, warn
 
 FEW_LAUNCHES = exact_from(LEVEL)
 SHARED = {"cpu": "core", "cuda": "GPU"}
+# From here on a plan made with the idle link's alpha misses what a step takes.
+APART_FROM = 1.25
 NOISY, DRIFT, STEAL, PROBE_OVERHEAD, DISAGREEMENT = 0.1, 0.1, 0.05, 0.1, 0.2
 
 
@@ -153,6 +155,8 @@ def _probes(records: Launch, row: Row) -> list[Warning]:
     overhead = row.instrumentation_overhead
     if overhead is not None and overhead > PROBE_OVERHEAD:
         found.append(warn("probe_overhead", share=overhead, limit=PROBE_OVERHEAD))
+    if row.run_over_link is not None and row.run_over_link > APART_FROM:
+        found.append(warn("run_over_link", factor=row.run_over_link, reason=row.comm_reason))
     exposed, saved = row.t_comm_exposed_s, row.t_comm_silent_check_s
     if exposed is None or saved is None:
         return found

@@ -172,7 +172,9 @@ def in_run_columns(
         "t_comm_run_model_s": model.transfer_s, "run_model_error": model.heldout_error,
     }
     transfer = transfer_of(row, launches, links)
-    return columns | ({"comm_reason": transfer.text()} if transfer else {})
+    if transfer is None:
+        return columns
+    return columns | {"run_over_link": transfer.factor, "comm_reason": transfer.text()}
 
 
 def transfer_of(

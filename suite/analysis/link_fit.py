@@ -2,7 +2,8 @@
 
 The figure of a call is ``max(end) - max(start)`` over its ranks: a rank that comes late is no
 transfer, and a sender that leaves early is no arrival. The figure of a size is its fastest call:
-what disturbs a call only adds to it, and the idle link is asked for. T(B) = a + alpha·B (Hockney
+what disturbs a call only adds to it, and the idle link is asked for. Of a sweep beside computing it
+is the median call, since what disturbs it is what a step meets. T(B) = a + alpha·B (Hockney
 1994) is fitted to them by least squares of *relative* errors, since sizes span seven orders of
 magnitude. Protocols change with size: two lines, each on its side of a breakpoint, are kept where
 their held-out error is clearly smaller. alpha is the slope of large messages, the latency a that
@@ -11,7 +12,7 @@ of small ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -21,7 +22,7 @@ from suite.contract.sweep import COLLECTIVES
 
 Sample = dict[str, Any]
 IDENTITY = ("framework", "engine", "collective", "backend", "transport", "devices")
-SAMPLE_COLUMNS = [*IDENTITY, "bytes", "repetition", "rank", "start_s", "end_s", "call"]
+SAMPLE_COLUMNS = [*IDENTITY, "bytes", "repetition", "rank", "start_s", "end_s", "call", "load_s"]
 RESAMPLES, LEVEL = 1000, 95.0
 FEWEST_SIZES = 3  # of a line
 BREAK_GAIN = 0.75
@@ -36,7 +37,8 @@ class LinkFit:
     interval over repetitions; ``latency_s`` is the time of an empty message. ``breakpoint_bytes``
     is None where one line does; the fields after it are the small messages' slope and the large
     messages' intercept. ``heldout_error_*``: each size predicted from all the others.
-    ``status`` is ok, failed, timeout, oom or unsupported, with the reason.
+    ``status`` is ok, failed, timeout, oom or unsupported, with the reason. ``load_s`` is how long
+    each rank computed before each call.
     """
 
     framework: str
@@ -62,6 +64,12 @@ class LinkFit:
     repetitions: int = 0
     status: str = "ok"
     reason: str = ""
+    load_s: float = 0.0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing computed beside the calls."""
+        return not self.load_s
 
     def seconds(self, payload_bytes: float) -> float:
         """T(B) on the line that B lies on."""
@@ -81,7 +89,8 @@ def fit_links(samples: Iterable[Sample]) -> list[LinkFit]:
     """One fit per framework, engine, collective, backend, transport and devices."""
     groups: dict[tuple[Any, ...], list[Sample]] = {}
     for sample in samples:
-        groups.setdefault(tuple(sample[name] for name in IDENTITY), []).append(sample)
+        key = *(sample[name] for name in IDENTITY), load_of(sample)
+        groups.setdefault(key, []).append(sample)
     ordered = sorted(groups.values(), key=lambda group: COLLECTIVES.index(group[0]["collective"]))
     return [fit_link(group) for group in ordered]
 
@@ -93,11 +102,13 @@ def fit_link(samples: Sequence[Sample]) -> LinkFit:
     if len(sizes) <= FEWEST_SIZES:
         reason = f"{len(sizes)} sizes are too few to fit and check a line: widen the range"
         return LinkFit(**identity, status="failed", reason=reason)
-    fastest = seconds.min(axis=0)
+    load_s = load_of(samples[0])
+    typical = np.median if load_s else np.min
+    fastest = typical(seconds, axis=0)
     pieces, error = _choose(sizes, fastest)
     lines = fit_lines(sizes, fastest[None], pieces)
     alpha = float(lines.slopes[0, -1])
-    low, high = _interval(sizes, seconds, pieces, alpha)
+    low, high = _interval(sizes, seconds, pieces, alpha, typical)
     latency = float(lines.intercepts[0, 0])
     return LinkFit(
         **identity,
@@ -105,7 +116,7 @@ def fit_link(samples: Sequence[Sample]) -> LinkFit:
         latency_s=latency,
         heldout_error_mean=float(error.mean()), heldout_error_max=float(error.max()),
         bytes_min=int(sizes[0]), bytes_max=int(sizes[-1]),
-        repetitions=len(seconds),
+        repetitions=len(seconds), load_s=load_s,
         breakpoint_bytes=float(lines.breaks[0]) if pieces == 2 else None,
         alpha_below_s_per_byte=float(lines.slopes[0, 0]) if pieces == 2 else None,
         latency_above_s=float(lines.intercepts[0, 1]) if pieces == 2 else None,
@@ -135,23 +146,30 @@ def bus_factor(collective: str, devices: int) -> float:
     )
 
 
+def load_of(sample: Sample) -> float:
+    """Seconds that a rank computed before the call; early releases had idle links only."""
+    return float(sample.get("load_s") or 0.0)
+
+
 def call_seconds(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
     """Payload bytes (sizes,) and transfer seconds (repetitions, sizes) of one link's samples.
 
-    Of several calls of a size in one repetition the fastest counts.
+    Of several calls of a size in one repetition the fastest counts; beside computing, where what
+    disturbs a call is what a step meets, the median one.
     """
     calls: dict[tuple[int, int, int], tuple[float, float]] = {}
     for one in samples:
         key = one["repetition"], one["bytes"], one.get("call", 0)
         start, end = calls.get(key, (-np.inf, -np.inf))
         calls[key] = max(start, one["start_s"]), max(end, one["end_s"])
-    fastest: dict[tuple[int, int], float] = {}
+    lengths: dict[tuple[int, int], list[float]] = {}
     for (repetition, size, _), (start, end) in calls.items():
-        known = fastest.get((repetition, size), np.inf)
-        fastest[repetition, size] = min(known, end - start)
-    repetitions = sorted({repetition for repetition, _ in fastest})
-    sizes = sorted({size for _, size in fastest})
-    seconds = [[fastest[repetition, size] for size in sizes] for repetition in repetitions]
+        lengths.setdefault((repetition, size), []).append(end - start)
+    typical = np.median if load_of(samples[0]) else min
+    repetitions = sorted({repetition for repetition, _ in lengths})
+    sizes = sorted({size for _, size in lengths})
+    seconds = [[typical(lengths[repetition, size]) for size in sizes]
+               for repetition in repetitions]
     return np.asarray(sizes, float), np.maximum(seconds, CLOCK_RESOLUTION_S)
 
 
@@ -233,7 +251,8 @@ def _choose(sizes: np.ndarray, fastest: np.ndarray) -> tuple[int, np.ndarray]:
 
 
 def _interval(
-    sizes: np.ndarray, seconds: np.ndarray, pieces: int, alpha: float
+    sizes: np.ndarray, seconds: np.ndarray, pieces: int, alpha: float,
+    typical: Callable[..., np.ndarray] = np.min,
 ) -> tuple[float, float]:
     """95 % basic bootstrap of alpha over repetitions, the breakpoint found anew in each.
 
@@ -244,7 +263,7 @@ def _interval(
     generator = np.random.default_rng(0)
     count = len(seconds)
     fastest = np.stack(
-        [seconds[generator.integers(0, count, count)].min(axis=0) for _ in range(RESAMPLES)]
+        [typical(seconds[generator.integers(0, count, count)], axis=0) for _ in range(RESAMPLES)]
     )
     slopes = fit_lines(sizes, fastest, pieces).slopes[:, -1]
     tail = (100.0 - LEVEL) / 2

@@ -48,6 +48,10 @@ def compare(
         compare_runs(first, other, wanted, not each_alone, _one_run(paths[0], path))
         for path, other in zip(paths[1:], others, strict=True)
     ]
+    for path, one in zip(paths[1:], found, strict=True):
+        if not one.rows:
+            expected = f"a case of {paths[0]}: {', '.join(one.only_before[:3]) or 'it has none'}"
+            raise UsageError("RUN", str(path), expected, "compare runs of the same cases")
     failed = [regressions(one.rows, limits) for one in found]
     _write(outputs, found, failed)
     return REGRESSION if any(failed) else 0

@@ -27,6 +27,8 @@ from suite.report.link_tables import link_tables
 from suite.runfolder import files
 
 SECONDS_A_COLLECTIVE = 4.0
+# A rank computes as long as a layer of a small model before each call of the loaded sweep.
+LOAD_S = 0.005
 
 
 def sweep_links(options: dict[str, Any], out: Path) -> int:
@@ -84,14 +86,20 @@ def build_plans(config: LinkConfig, gpus: int) -> tuple[list[Plan], list[LinkFit
             names = [name for name in config.collective if name not in unswept]
             sizes = {name: payload_sizes(name, config.devices, low, high) for name in names}
             if sizes:
-                budget = SECONDS_A_COLLECTIVE * len(sizes)
-                plans.append(Plan(case, Sweep(sizes, config.repetitions, budget)))
+                plans += [Plan(case, sweep) for sweep in _sweeps(config, sizes)]
             refused += [
                 LinkFit(framework, engine, name, "", "", config.devices, status="unsupported",
                         reason=unswept[name])
                 for name in config.collective if name in unswept
             ]
     return plans, refused
+
+
+def _sweeps(config: LinkConfig, sizes: dict[str, list[int]]) -> list[Sweep]:
+    """Of the idle link, and of the one beside computing if that is asked for."""
+    budget = SECONDS_A_COLLECTIVE * len(sizes)
+    loads = [0.0, LOAD_S] if config.loaded else [0.0]
+    return [Sweep(sizes, config.repetitions, budget, load_s=load) for load in loads]
 
 
 def _range(config: LinkConfig, device: str) -> tuple[int, int]:

@@ -219,6 +219,9 @@ class LinkConfig:
         Option("largest payload: 16MiB", parse=parse_bytes, example='"16MiB"'),
     ] = None
     repetitions: Annotated[int, Ge(3), Option("of every size, at most")] = 30
+    loaded: Annotated[
+        bool, Option("sweep a second time, with ranks that compute between the calls")
+    ] = False
     timeout: Annotated[float, Gt(0), Option("seconds a sweep may take")] = 120.0
     python: Annotated[dict[str, str], Option(INTERPRETERS)] = field(default_factory=dict)
     interface: Annotated[str, Option("network interface of gloo")] = "lo"

@@ -13,6 +13,7 @@ from suite.config.resolution import REPEATS_OF_A_RULE
 from suite.config.validation import from_environment, validate
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
+from suite.contract.threads import SETTING
 
 # Variables that the harness gives to every worker itself, and the prefix of its own ones.
 OWN, OWN_PREFIX = ("PYTHONPATH", "PYTHONUNBUFFERED", "TMPDIR"), "SUITE_"
@@ -93,7 +94,7 @@ def _named(side: str) -> Iterator[None]:
 
 def _check_settings(settings: Mapping[str, str]) -> None:
     for name, value in settings.items():
-        if name in OWN or name.startswith(OWN_PREFIX):
+        if name in OWN or (name.startswith(OWN_PREFIX) and name != SETTING):
             expected = f"a variable that is not the suite's own ({', '.join(OWN)}, {OWN_PREFIX}*)"
             raise UsageError("setting", f"{name}={value}", expected, "drop it")
 

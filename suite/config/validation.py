@@ -12,12 +12,13 @@ from suite.config.model import MODELS
 from suite.config.option import Setting, settings_of
 from suite.contract.errors import UsageError
 from suite.contract.registry import engines
+from suite.contract.threads import SETTING, event_loop_setting
 from suite.machine import software
 
 Model = TypeVar("Model")
 # Variables of this prefix that are no options of a model.
 OTHERS = {"SUITE_PASS_ENV", "SUITE_PRESET", "SUITE_CONFIG", "SUITE_OUT", "SUITE_LAUNCH",
-          "SUITE_INIT_METHOD"}
+          "SUITE_INIT_METHOD", SETTING}
 
 
 def validate(model: type[Model], values: Mapping[str, Any]) -> Model:
@@ -68,6 +69,11 @@ def from_environment(
             fix = f"did you mean {near[0]}?" if near else "unset it"
             raise UsageError(f"environment variable {name}", environment[name],
                              "the name of an option, such as SUITE_STEPS", fix)
+    try:
+        event_loop_setting(environment)
+    except ValueError as error:
+        raise UsageError(f"environment variable {SETTING}", environment[SETTING], str(error),
+                         "correct it, or unset it") from None
     settings = [s for s in settings_of(model).values() if environment.get(s.variable)]
     return {s.name: _read(s, environment[s.variable]) for s in settings}
 

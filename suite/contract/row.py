@@ -276,6 +276,10 @@ class Row(NamedFields):
         "The part of T_comm transfer outside the operations of the framework's own timeline: "
         "queue, negotiation, copies into and out of fused buffers."
     )
+    run_over_link: float | None = figure(
+        "", "run over link", "lower", "times",
+        "T_comm transfer over the idle link's N·(latency + alpha·B) for the same communications."
+    )
     comm_reason: str = text(
         "where transfer goes",
         "What T_comm transfer is made of: the idle link's time, and what a step adds to it."

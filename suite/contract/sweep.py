@@ -24,7 +24,7 @@ class Sweep:
     all-gather the gathered tensor, of a reduce-scatter the tensor before it is scattered (the size
     of nccl-tests). Repetitions end at ``repetitions``, or when ``seconds`` are spent and at least
     ``FEWEST`` are done. Before each call the group idles ``pause_s``, so that a token bucket fills
-    up again.
+    up again, or each rank computes for ``load_s``, as it does between the calls of a step.
     """
 
     sizes: dict[str, list[int]]
@@ -32,6 +32,7 @@ class Sweep:
     seconds: float
     seed: int = 0
     pause_s: float = 0.0
+    load_s: float = 0.0
 
     FEWEST, SMALL_BYTES, SMALL_CALLS = 3, 128 << 10, 5
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -48,16 +48,21 @@ def schedule_event_loops(threads: Iterable[int]) -> str:
     Raises:
         ValueError: for any other setting.
     """
-    wanted = os.environ.get(SETTING, BATCH)
-    if wanted not in (BATCH, DEFAULT):
-        raise ValueError(f"{SETTING} is {wanted!r}, expected {BATCH} or {DEFAULT}")
-    if wanted == DEFAULT or not hasattr(os, "SCHED_BATCH"):
+    if event_loop_setting() == DEFAULT or not hasattr(os, "SCHED_BATCH"):
         return DEFAULT
     loops = _event_loops(list(threads))
     for thread in loops:
         with suppress(OSError):
             os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
     return BATCH if loops and all(map(_is_batch, loops)) else DEFAULT
+
+
+def event_loop_setting(environment: Mapping[str, str] = os.environ) -> str:
+    """``batch`` unless the user asks for ``default``; ``ValueError`` for anything else."""
+    wanted = environment.get(SETTING, BATCH)
+    if wanted not in (BATCH, DEFAULT):
+        raise ValueError(f"{BATCH} or {DEFAULT}")
+    return wanted
 
 
 def _event_loops(threads: Sequence[int]) -> set[int]:

@@ -73,6 +73,11 @@ REGISTRY: dict[str, tuple[str, str]] = {
         "steps with probes take {share:.0%} longer than clean ones, more than {limit:.0%}",
         "read T_comm, wait and transfer as upper bounds; step time and speedup have no probes",
     ),
+    "run_over_link": (
+        "inside a step transfer takes {factor:.3g} times what it takes on the idle link: {reason}",
+        "plan with latency_run_s and alpha_run_s_per_byte; a core that no device uses leaves room "
+        "for the threads that communicate",
+    ),
     "comm_check": (
         "exposed T_comm {exposed_ms:.3g} ms, but switching communication off saves "
         "{saved_ms:.3g} ms",

@@ -24,6 +24,8 @@ ALLOWED = (
     # Which kernels OpenBLAS takes: on some processors its own choice computes wrongly.
     "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE",
     "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONUTF8",
+    # How a rank schedules its communication library's event loops (suite.contract.threads).
+    "SUITE_EVENT_LOOPS",
 )
 # A user who sets one of these expects that it has an effect.
 TUNING = (

@@ -47,7 +47,8 @@ class Plan:
         """Name of the sweep's folder and of its line in the progress."""
         case = self.case
         whose = label(case.framework, case.engine).replace("/", "-")
-        return f"link.{whose}.{case.device}{case.devices}"
+        beside = ".loaded" if self.sweep.load_s else ""
+        return f"link.{whose}.{case.device}{case.devices}{beside}"
 
 
 @dataclass
@@ -119,7 +120,7 @@ def _without(plan: Plan, status: str, reason: str) -> list[LinkFit]:
     case = plan.case
     return [
         LinkFit(case.framework, case.engine, name, "", "", case.devices,
-                status=status, reason=reason)
+                status=status, reason=reason, load_s=plan.sweep.load_s)
         for name in plan.sweep.sizes
     ]
 

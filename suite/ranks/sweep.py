@@ -11,11 +11,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from suite.contract.case import Rank
 from suite.contract.files import write_atomically
 from suite.contract.plugins import adapter_package
 from suite.contract.sweep import LinkSession, Sweep
 from suite.ranks.entry import arrive, last_words, leave, swift_start
+
+# A product of it takes well under a millisecond.
+OPERAND = np.full((128, 128), 0.5, np.float32)
 
 
 def main() -> None:
@@ -61,12 +66,21 @@ def _repeat(
             for call in range(Sweep.calls_of(size)):
                 time.sleep(sweep.pause_s)
                 session.barrier()
+                keep_busy(sweep.load_s, clock)
                 samples += [
                     {"collective": kind, "bytes": size, "repetition": repetition, "call": call,
-                     "rank": rank.index + device, "start_s": start, "end_s": end}
+                     "rank": rank.index + device, "start_s": start, "end_s": end,
+                     "load_s": sweep.load_s}
                     for device, start, end in calls[kind, size]()
                 ]
     return samples
+
+
+def keep_busy(seconds: float, clock: Callable[[], float]) -> None:
+    """Computes matrix products for that long."""
+    ends = clock() + seconds
+    while clock() < ends:
+        np.dot(OPERAND, OPERAND)
 
 
 if __name__ == "__main__":

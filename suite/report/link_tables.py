@@ -12,8 +12,8 @@ from suite.analysis.link_fit import LinkFit
 from suite.contract.formats import rate, seconds, size_bytes
 from suite.contract.registry import label
 
-HEADINGS = ("link", "over", "collective", "n", "alpha", "95 %", "latency", "n½", "algbw", "busbw",
-            "error, worst", "valid")
+HEADINGS = ("link", "over", "beside", "collective", "n", "alpha", "95 %", "latency", "n½",
+            "algbw", "busbw", "error, worst", "valid")
 
 
 def link_tables(fits: Sequence[LinkFit]) -> Iterator[RenderableType]:
@@ -45,7 +45,8 @@ def _cells(fit: LinkFit) -> list[str]:
         return "" if value is None else text(value) + unit
 
     return [
-        _whose(fit), f"{fit.backend} {fit.transport}", fit.collective, str(fit.devices),
+        _whose(fit), f"{fit.backend} {fit.transport}", "nothing" if fit.idle else "computing",
+        fit.collective, str(fit.devices),
         shown(fit.alpha_s_per_byte, "{:.3g}".format),
         f"{fit.alpha_ci_low:.2g}…{fit.alpha_ci_high:.2g}",
         shown(fit.latency_s, seconds), shown(fit.half_bandwidth_bytes, size_bytes),

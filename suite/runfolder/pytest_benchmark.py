@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import statistics
+import textwrap
 import time
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
 
 from suite.analysis.launch_figures import step_summary
 from suite.contract.errors import UsageError
@@ -20,6 +24,34 @@ from suite.runfolder.reading import read_json
 
 FORMAT_VERSION = "5.3.1"
 SUITE = "suite"
+LARGEST_BYTES = 256 << 20
+Model = TypeVar("Model")
+Seconds = Annotated[float, Field(gt=0, lt=1e9, allow_inf_nan=False)]
+
+
+@dataclass
+class Stats:
+    """Of a benchmark: the time of every round, where it was saved."""
+
+    data: list[Seconds] | None = None
+
+
+@dataclass
+class Benchmark:
+    """What a comparison needs of one benchmark."""
+
+    name: str
+    fullname: str | None = None
+    stats: Stats | None = None
+    extra_info: dict[str, Any] | None = None
+
+
+@dataclass
+class File:
+    """What a comparison needs of the file; ``suite`` is of this suite's own export alone."""
+
+    benchmarks: list[Benchmark]
+    suite: Any = None
 
 
 def export_rows(path: Path, run: dict[str, Any], rows: list[Row]) -> None:
@@ -78,26 +110,57 @@ def import_rows(path: Path) -> tuple[dict[str, Any], list[Row]]:
     """Rows of this suite's export, or of anybody's benchmarks saved with their data.
 
     Rounds of one process are no launches: intervals over them are too narrow.
+
+    Raises:
+        UsageError: for a file that is none of the two: what is wrong, and where in it.
     """
-    content = read_json(path, "RUN")
-    if not isinstance(content.get("benchmarks"), list):
-        fix = "save it with pytest --benchmark-json=FILE"
-        raise UsageError("RUN", str(path), "a pytest-benchmark file", fix)
-    run = {"run_id": path.stem, "environment": {}} | content.get(SUITE, {})
-    return run, [_row(path, benchmark) for benchmark in content["benchmarks"]]
+    if path.exists() and path.stat().st_size > LARGEST_BYTES:
+        raise UsageError("RUN", str(path), f"at most {LARGEST_BYTES >> 20} MiB", "split it up")
+    content = _checked(path, "", File, read_json(path, "RUN"))
+    rows = [_row(path, number, one) for number, one in enumerate(content.benchmarks)]
+    twice = [name for name, count in Counter(row.case_id for row in rows).items() if count > 1]
+    if twice:
+        raise UsageError("RUN", str(path), "each benchmark once, by its full name",
+                         f"drop one of each: {', '.join(twice[:5])}")
+    own = content.suite if isinstance(content.suite, dict) else {}
+    named = own if isinstance(own.get("run_id"), str) else {}
+    environment = named.get("environment")
+    return {
+        "run_id": named.get("run_id", path.stem),
+        "environment": environment if isinstance(environment, dict) else {},
+    }, rows
 
 
-def _row(path: Path, benchmark: dict[str, Any]) -> Row:
-    own = benchmark.get("extra_info", {}).get(SUITE)
-    if own:
+def _row(path: Path, number: int, benchmark: Benchmark) -> Row:
+    own = (benchmark.extra_info or {}).get(SUITE)
+    # Somebody else's benchmark may have a key of that name too.
+    if isinstance(own, dict) and "case_id" in own:
         known = {name: value for name, value in own.items() if name in NAMES}
-        return Row(**known | {"warnings": []})
-    data = benchmark.get("stats", {}).get("data")
+        return _checked(path, f"benchmarks.{number}.extra_info.{SUITE}.", Row,
+                        known | {"warnings": []})
+    return _foreign(path, benchmark)
+
+
+def _foreign(path: Path, benchmark: Benchmark) -> Row:
+    data = benchmark.stats.data if benchmark.stats else None
     if not data:
         fix = "save it with --benchmark-json or --benchmark-save-data"
-        raise UsageError(f"{path}: {benchmark.get('name')}", "no data", "every round's time", fix)
-    row = Row(case_id=benchmark["fullname"], status="ok", repeats=len(data),
-              step_time_s=float(np.median(data)), launch_step_s=data,
-              launch_samples={"step_time_s": data})
+        raise UsageError(f"{path}: {benchmark.name}", "no data", "every round's time", fix)
+    seconds: list[float | None] = [*data]
+    row = Row(case_id=benchmark.fullname or benchmark.name, status="ok", repeats=len(data),
+              step_time_s=float(np.median(data)), launch_step_s=seconds,
+              launch_samples={"step_time_s": seconds})
     row.put(step_summary(np.asarray(data, float)))
     return row
+
+
+def _checked(path: Path, where: str, model: type[Model], content: Any) -> Model:
+    """``content`` as ``model``; the first error says which field is wrong."""
+    try:
+        return TypeAdapter(model).validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = where + ".".join(str(part) for part in first["loc"])
+        fix = "save it with pytest --benchmark-json=FILE"
+        got = textwrap.shorten(repr(first["input"]), 60)
+        raise UsageError(f"{path}: {place}", got, first["msg"], fix) from None

@@ -132,3 +132,18 @@ def test_an_environment_beside_this_one_is_used(
     assert resolve("quick", None, {}).python == {"tensorflow": str(own)}
     named = {"tensorflow": "/usr/bin/python3", "horovod": "/opt/python"}
     assert resolve("quick", None, {"python": named}).python == named
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [("2.10.1+cu128", "from torch 2.11 on, and 2.10.1+cu128"), ("2.11.0+cu130", ""),
+     ("2.13.0", ""), ("3.0.0", "")],
+)
+def test_ranks_share_a_gpu_only_where_torch_keeps_gloo(
+    site: Path, version: str, words: str
+) -> None:
+    _plant(site / "torch" / "version.py", TORCH.format(version=version, cuda="13.0"))
+    case = replace(CASE, framework="pytorch", oversubscribe=True)
+    problem = pytorch.installation_problem(case)
+    assert words in problem if words else problem == ""
+    assert pytorch.installation_problem(replace(case, oversubscribe=False)) == ""

@@ -35,6 +35,7 @@ from suite.contract.errors import UsageError
 from suite.contract.registry import engines
 from suite.contract.sweep import Sweep, payload_sizes
 from suite.measure.links import LinkResults, Plan, link_case, measure, measure_all, plans_for_run
+from suite.ranks.sweep import keep_busy
 from suite.report.link_tables import link_tables
 from tests.command import suite_command
 from tests.fake_adapter.adapters.fake.link import ALPHA_S_PER_BYTE, LATE_S, LATENCY_S
@@ -134,6 +135,26 @@ def test_an_outlier_among_repetitions_moves_nothing() -> None:
         if row["repetition"] == 4:
             row["end_s"] += 1.0
     assert fit_link(rows).alpha_s_per_byte == pytest.approx(5e-10, rel=1e-6)
+
+
+def test_beside_computing_the_usual_call_counts() -> None:
+    """What disturbs half of the calls of an idle link is dropped; of a loaded one it is the link.
+    """
+    samples = _samples(_line, repetitions=21, ticks=0.9)
+    idle = fit_link(samples)
+    loaded = fit_link([sample | {"load_s": 0.005} for sample in samples])
+    assert idle.idle and idle.latency_s == pytest.approx(2e-4, rel=0.05)
+    assert not loaded.idle and loaded.latency_s is not None and loaded.latency_s > 2e-3
+    assert [fit.load_s for fit in fit_links([*samples, *(
+        sample | {"load_s": 0.005} for sample in samples)])] == [0.0, 0.005]
+
+
+def test_a_row_is_judged_by_the_idle_link() -> None:
+    idle = fit_link(_samples(_line))
+    loaded = replace(idle, latency_s=1.0, load_s=0.005)
+    columns = model_columns("pytorch", "torch", 2, {"all_reduce": [1 << 20]}, 1e-3, [idle, loaded])
+    assert columns["alpha_s_per_byte"] == idle.alpha_s_per_byte
+    assert columns["comm_verdict"].startswith("normal")
 
 
 def test_links_are_told_apart() -> None:
@@ -300,6 +321,26 @@ def test_the_command_sweeps_a_framework_that_lacks_some_collectives(
     }
     state = json.loads(next(tmp_path.glob("*/run.json")).read_text())["state"]
     assert state == "complete"
+
+
+def test_the_command_sweeps_beside_computing_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "own", lambda: ("fake",))
+    options = {"framework": ["fake"], "collective": ["all_reduce"], "bytes_max": "1KiB",
+               "repetitions": 3, "loaded": True}
+    assert sweep_links(options, tmp_path) == 0
+    with next(tmp_path.glob("*/link_fit.csv")).open() as stream:
+        assert [row["load_s"] for row in csv.DictReader(stream)] == ["0.0", "0.005"]
+    with next(tmp_path.glob("*/link.csv")).open() as stream:
+        assert {row["load_s"] for row in csv.DictReader(stream)} == {"0.0", "0.005"}
+
+
+def test_a_loaded_rank_computes_before_each_call() -> None:
+    """Of a clock that goes on by a tenth of a second at each look, ten looks are one second."""
+    ticks = iter(range(1000))
+    keep_busy(1.0, lambda: next(ticks) / 10)
+    assert next(ticks) == 11
 
 
 def test_time_ends_a_sweep_and_leaves_whole_repetitions(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from suite.analysis.communication import communication, waits
+from suite.analysis.transfers import scheduling_seconds
 from suite.contract.case import Case
 from suite.contract.records import read_records
 from suite.machine.devices import allowed_cores
@@ -155,12 +156,14 @@ class Late:
     wait_s: float
     transfer_s: float
     exposed_s: float
+    scheduling_s: float
 
     @property
     def as_planted(self) -> bool:
         return (
             abs(self.wait_s - DELAY_S) <= 0.005
             and abs(self.transfer_s) <= 0.005
+            and abs(self.scheduling_s) <= 0.005
             and self.exposed_s >= 0.9 * self.wait_s
         )
 
@@ -203,6 +206,7 @@ def _lateness(records: Records) -> Late:
         after["t_comm_transfer_s"] - before["t_comm_transfer_s"],
         # A mean over the two devices, of which one waits.
         2 * (after["t_comm_exposed_s"] - before["t_comm_exposed_s"]),
+        (scheduling_seconds(late) or 0.0) - (scheduling_seconds(punctual) or 0.0),
     )
 
 

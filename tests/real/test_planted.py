@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from suite.analysis.communication import compute_seconds, load_balance
+from suite.analysis.communication import communication, compute_seconds, load_balance
+from suite.analysis.transfers import scheduling_seconds
 from suite.contract.case import Case
+from suite.machine.devices import allowed_cores
 from tests.real.conftest import ATTEMPTS, late_devices, launch_planted
 
 pytestmark = pytest.mark.alone
@@ -31,7 +36,40 @@ def test_a_late_device_is_waited_for(
         what, exposed = f"{name} {cell[0]}", found.exposed_s / found.wait_s
         truth(f"{what}: wait of the punctual device, ms", "50 ms late", 1e3 * found.wait_s, 45, 55)
         truth(f"{what}: transfer longer by, ms", "0 ms", 1e3 * found.transfer_s, -5, 5)
+        truth(f"{what}: without a core longer by, ms", "0 ms", 1e3 * found.scheduling_s, -5, 5)
         truth(f"{what}: exposed share of the wait", "all of it", exposed, 0.9, 1.3)
+
+
+@pytest.mark.parametrize("name", ["pytorch", "horovod/torch", "horovod/tensorflow"])
+def test_a_competitor_for_the_cores_is_scheduling(
+    name: str, truth: Callable[..., None], tmp_path: Path
+) -> None:
+    """Two processes that compute on the ranks' cores make transfers longer, by waiting for cores.
+    """
+    adapter, column = COLUMNS[name]
+    case = Case(adapter, column, "intra_layer", "", "mlp", "tiny", "real", "cpu", 2, steps=2,
+                warmup_limit=20, probe_steps=20)
+    alone = launch_planted(case, "", tmp_path / "alone")
+    with competitors(allowed_cores()[:2]):
+        beside = launch_planted(case, "", tmp_path / "beside")
+    longer = (communication(beside)["t_comm_transfer_s"]
+              - communication(alone)["t_comm_transfer_s"])
+    waited = (scheduling_seconds(beside) or 0.0) - (scheduling_seconds(alone) or 0.0)
+    truth(f"{name}: transfer longer beside competitors, ms", "> 2 ms", 1e3 * longer, 2, 1e4)
+    truth(f"{name}: of that, without a core", "most of it", waited / longer, 0.6, 1.2)
+
+
+@contextmanager
+def competitors(cores: Sequence[int]) -> Iterator[None]:
+    """A process on each of the cores that computes until the context ends."""
+    code = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])})\nwhile True: pass"
+    started = [subprocess.Popen([sys.executable, "-c", code, str(core)]) for core in cores]
+    try:
+        yield
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.parametrize("name", COLUMNS)

@@ -50,6 +50,10 @@ class Probe:
         self._queue = queue if queue and queue.tells else None
         self._points: list[tuple[float, float]] = []
         self._queued: list[tuple[float, float]] = []
+        self._trainer = threading.get_native_id()
+        self._own_queue = RunQueueClock([self._trainer] if self._queue else [])
+        self._own_queued: dict[float, float] = {}
+        self._woken: list[tuple[float, float]] = []
         self._numbers: dict[str, int] = {}
         self._paused: float | None = None
         self._spun = 0.0
@@ -79,6 +83,8 @@ class Probe:
             self._points.append((now, cpu - self._spun))
         if self._queue is not None:
             self._queued.append((now, self._queue.seconds()))
+            if threading.get_native_id() == self._trainer:
+                self._own_queued[now] = self._own_queue.seconds()
         return now
 
     def pause(self) -> None:
@@ -113,6 +119,9 @@ class Probe:
             key: Name of the communication, the same on all ranks that take part.
             role: ``member`` of a collective, ``send`` or ``recv``.
         """
+        if start in self._own_queued and end in self._own_queued:
+            # It waited from start to end, so what it waited for a core is part of this too.
+            self._woken.append((end, self._own_queued[end] - self._own_queued[start]))
         size = tensor.numel() * tensor.element_size()
         self._intervals.append(_Interval(kind, size, start, end, key, role))
 
@@ -133,8 +142,18 @@ class Probe:
             return StepTrace(events, seconds=seconds)
         if self._thread is None:
             return StepTrace(events, missing=NO_CLOCK, seconds=seconds)
-        clock, queued = tuple(sorted(self._points)), tuple(sorted(self._queued))
-        return StepTrace(events, (clock,), seconds=seconds, queued=queued)
+        clock = tuple(sorted(self._points))
+        return StepTrace(events, (clock,), seconds=seconds, queued=self._waited_for_cores())
+
+    def _waited_for_cores(self) -> tuple[tuple[float, float], ...]:
+        """Points of the communicating threads' clock, with the trainer's own waits at their ends.
+
+        While it computes beside a communication, a core that it waits for is none of its delays.
+        """
+        return tuple(
+            (now, seconds + sum(own for end, own in self._woken if end <= now))
+            for now, seconds in sorted(self._queued)
+        )
 
     def _seconds(self, mark: Any) -> float:
         """Places a mark on the host's clock."""

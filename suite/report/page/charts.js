@@ -66,7 +66,10 @@ function drawCommunication(grid) {
   const rows = timed(grid).filter(row => value("t_comm_transfer_s", row) > 0).slice(0, MOST_ROWS);
   const modelled = rows.map((row, line) => ({ row, line, model: value("t_comm_model_s", row),
     measured: value("t_comm_transfer_s", row) })).filter(one => one.model > 0);
-  const all = [...rows.map(row => value("t_comm_transfer_s", row)), ...modelled.map(one => one.model)];
+  const inRun = rows.map((row, line) => ({ row, line, model: value("t_comm_run_model_s", row) }))
+    .filter(one => one.model > 0);
+  const all = [...rows.map(row => value("t_comm_transfer_s", row)),
+    ...[...modelled, ...inRun].map(one => one.model)];
   section("communication", rows.length > 0, figure => plotInto(figure, width => linePlot(
     width, rows, logScale(all, width), row => communicationText(row, width),
     [
@@ -74,18 +77,34 @@ function drawCommunication(grid) {
         stroke: "var(--transfer)", strokeWidth: 2, strokeOpacity: 0.5 }),
       Plot.ruleX(modelled, { x: "model", y1: one => one.line - 0.06, y2: one => one.line + 0.26,
         stroke: "currentColor", strokeWidth: 3 }),
+      Plot.ruleX(inRun, { x: "model", y1: one => one.line - 0.06, y2: one => one.line + 0.26,
+        stroke: "var(--transfer)", strokeWidth: 3 }),
       Plot.dot(rows, { x: row => value("t_comm_transfer_s", row), y: (_, i) => i + 0.1, r: 5.5,
         fill: "var(--transfer)", tip: true,
-        title: row => `${DATA.names[row]}\nmeasured ${show("t_comm_transfer_s", row)}, model ${show("t_comm_model_s", row) || "none"}\n${value("comm_verdict", row)}` }),
+        title: row => `${DATA.names[row]}\nmeasured ${show("t_comm_transfer_s", row)}\nidle link ${show("t_comm_model_s", row) || "not swept"}, in the run ${show("t_comm_run_model_s", row) || "not fitted"}\n${value("comm_reason", row) || value("comm_verdict", row)}` }),
     ], "T_comm transfer measured and modelled",
-  )), [["measured", "var(--transfer)"], [modelled.length ? "model" : "no model: run with --link", "currentColor"]]);
+  )), [["measured (dot), and the run's own alpha (tick)", "var(--transfer)"],
+    [modelled.length ? "idle link's alpha·B·N" : "no idle link: run with --link", "currentColor"]]);
 }
 
 function communicationText(row, width) {
+  const factor = value("run_over_link", row);
+  if (factor > 0) {
+    const times = `${show("run_over_link", row)} the idle link`;
+    const [cause] = causesBesideLink(row);
+    return width < NARROW || !cause || factor < 1.25 ? times : `${times}: ${cause}`;
+  }
   const [verdict, against = ""] = (value("comm_verdict", row) || "no link sweep").split(": ");
   const ratio = /^([\d.]+)x the idle link/.exec(against);
   if (!ratio) return width < NARROW && verdict === "not modelled" ? "no model" : verdict;
   return width < NARROW ? `${verdict}, ${ratio[1]}×` : `${verdict}, ${ratio[1]}× the idle link`;
+}
+
+/** What a step adds to the link's time, largest first, as "cause 1.2 ms (34 %)". */
+function causesBesideLink(row) {
+  const share = text => Number(/\((\d+)/.exec(text)?.[1] ?? 0);
+  return value("comm_reason", row).split(/, (?=[a-z])/)
+    .filter(text => text && !text.startsWith("the link itself")).sort((a, b) => share(b) - share(a));
 }
 
 /** Of many devices a page holds a sample in order of busy time. */

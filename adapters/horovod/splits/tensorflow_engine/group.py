@@ -28,6 +28,7 @@ class HorovodSession(OnMesh, Training):
     """A rank of a Horovod job; by itself the single strategy."""
 
     clock: ComputeClock
+    event_loops = ""
 
     def applied(self, variables: Tensors, features: tf.Tensor, part: int) -> Apply | None:
         """How the branches of a stage's variables are computed on a micro-batch; None is whole."""
@@ -92,7 +93,7 @@ class HorovodSession(OnMesh, Training):
 
     def describe(self) -> dict[str, str]:
         """The ledger of the session, with what this strategy adds to it."""
-        return super().describe() | ledger(self.case, hvd)
+        return super().describe() | ledger(self.case, hvd) | {"event_loops": self.event_loops}
 
     def close(self) -> None:
         """Leaves the process group, once every rank is ready to."""

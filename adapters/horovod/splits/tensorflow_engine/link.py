@@ -12,13 +12,18 @@ from adapters.horovod.training.common import HorovodLink, ProcessSets, join
 from adapters.tensorflow.training.single import open_devices
 from suite.contract.case import Case, Rank
 from suite.contract.sweep import ELEMENT_BYTES, Call, Interval
+from suite.contract.threads import native_threads, schedule_event_loops
 
 
 def open_engine(case: Case, rank: Rank) -> TensorFlowEngineLink:
     """Joins the group."""
     device = open_devices(case, 1)[0]
     sets = ProcessSets(hvd, rank.processes, [(0, 1)])
+    # TensorFlow's threads start with its first operation; those after it are Horovod's.
+    tf.zeros(()).numpy()
+    before = native_threads()
     join(hvd, sets)
+    schedule_event_loops(native_threads() - before)
     return TensorFlowEngineLink(case, rank, device, sets.of((0, 1)))
 
 

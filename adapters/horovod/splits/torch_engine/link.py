@@ -13,13 +13,16 @@ from adapters.horovod.training.common import HorovodLink, ProcessSets, join
 from adapters.pytorch.training.single import open_device
 from suite.contract.case import Case, Rank
 from suite.contract.sweep import ELEMENT_BYTES, Call, Interval
+from suite.contract.threads import native_threads, schedule_event_loops
 
 
 def open_engine(case: Case, rank: Rank) -> TorchEngineLink:
     """Joins the group."""
     device = open_device(case, rank)
     sets = ProcessSets(hvd, rank.processes, [(0, 1)])
+    before = native_threads()
     join(hvd, sets)
+    schedule_event_loops(native_threads() - before)
     return TorchEngineLink(case, rank, device, sets.of((0, 1)))
 
 

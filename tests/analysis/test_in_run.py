@@ -1,0 +1,72 @@
+"""The second alpha: planted lines are found, sums are right, launches left out are predicted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from suite.analysis.in_run import fit_calls, in_run_model, measured_transfer
+
+A, ALPHA = 2e-3, 5e-9
+
+
+def _line(*sizes: int, factor: float = 1.0) -> list[tuple[int, float]]:
+    return [(size, factor * (A + ALPHA * size)) for size in sizes]
+
+
+def test_a_planted_line_is_found() -> None:
+    fit = fit_calls(_line(1000, 200_000, 1_000_000))
+    assert fit.latency_s == pytest.approx(A) and fit.alpha_s_per_byte == pytest.approx(ALPHA)
+
+
+def test_one_size_takes_the_slope_of_the_link() -> None:
+    fit = fit_calls(_line(1_000_000, 1_000_000), 2e-9)
+    assert fit.alpha_s_per_byte == 2e-9
+    assert fit.seconds(1_000_000) == pytest.approx(A + ALPHA * 1_000_000)
+
+
+def test_one_size_without_a_link_is_latency() -> None:
+    fit = fit_calls(_line(1_000_000))
+    assert fit.alpha_s_per_byte == 0.0 and fit.latency_s == pytest.approx(A + ALPHA * 1e6)
+
+
+@pytest.mark.parametrize("idle", [None, 1e-9, 4e-8])
+def test_the_mean_is_kept_and_nothing_is_negative(idle: float | None) -> None:
+    generator = np.random.default_rng(3)
+    for _ in range(50):
+        calls = [(int(size), float(t)) for size, t in
+                 zip(generator.integers(1, 10**6, 5), generator.uniform(1e-5, 1e-2, 5),
+                     strict=True)]
+        fit = fit_calls(calls, idle)
+        assert fit.latency_s >= 0 and fit.alpha_s_per_byte >= 0
+        mean = np.mean([seconds for _, seconds in calls])
+        assert np.mean([fit.seconds(size) for size, _ in calls]) == pytest.approx(mean)
+
+
+def test_a_row_holds_by_the_formula() -> None:
+    """N·latency + alpha·B·N is the transfer, of two kinds with lines of their own too."""
+    launch = {"all_reduce": _line(1000, 100_000), "all_gather": _line(5000, 800_000, factor=3)}
+    model = in_run_model([launch, launch], 2, {})
+    assert model is not None
+    count, moved = 4, 906_000
+    told = count * model.latency_s + model.alpha_s_per_byte * moved
+    assert told == pytest.approx(model.transfer_s) == pytest.approx(measured_transfer(launch, 2))
+    assert model.heldout_error == pytest.approx(0.0, abs=1e-9)
+
+
+def test_hops_are_their_receivers_alone() -> None:
+    launch = {"send_recv": _line(1000, 1000)}
+    model = in_run_model([launch], 2, {})
+    assert model is not None and model.transfer_s == pytest.approx(A + ALPHA * 1000)
+    assert model.heldout_error is None
+
+
+def test_a_launch_that_differs_shows_in_the_error() -> None:
+    steady = [{"all_reduce": _line(1000, 100_000)}] * 3
+    slow = {"all_reduce": _line(1000, 100_000, factor=2.0)}
+    model = in_run_model([*steady, slow], 2, {})
+    assert model is not None and model.heldout_error == pytest.approx(1 / 3, rel=0.01)
+
+
+def test_no_transfers_no_model() -> None:
+    assert in_run_model([{}, {}], 2, {}) is None

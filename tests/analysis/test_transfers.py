@@ -1,0 +1,68 @@
+"""Each communication's own part of the time in flight, and who had no core meanwhile."""
+
+from __future__ import annotations
+
+import pytest
+
+from suite.analysis.communication import communication
+from suite.analysis.transfers import handling_seconds, scheduling_seconds, transfers
+from suite.contract.records import CommEvent, RankRecord, StepTrace
+
+
+def _records(
+    *ranks: list[CommEvent], queued: tuple[tuple[float, float], ...] = (), profile: bool = False
+) -> list[RankRecord]:
+    def trace(events: list[CommEvent]) -> StepTrace:
+        return StepTrace(events, queued=queued)
+
+    fused = [StepTrace([CommEvent("all_reduce", 300, 1.0, 1.2, key="fused#0")])]
+    return [
+        RankRecord(number, traces=[trace(events)],
+                   profiles=(fused if number == 0 else [StepTrace()]) if profile else [])
+        for number, events in enumerate(ranks)
+    ]
+
+
+def _member(key: str, size: int, start: float, end: float) -> CommEvent:
+    return CommEvent("all_reduce", size, start, end, key=key)
+
+
+def test_the_parts_of_overlapping_buckets_add_up_to_the_union() -> None:
+    events = [_member("a", 100, 0.0, 5.0), _member("b", 200, 3.0, 8.0), _member("c", 50, 9.0, 9.5)]
+    records = _records(events, events)
+    found = transfers(records)
+    assert found == {"all_reduce": [(100, 5.0), (200, 3.0), (50, 0.5)]}
+    assert sum(seconds for _, seconds in found["all_reduce"]) == pytest.approx(
+        communication(records)["t_comm_transfer_s"])
+
+
+def test_a_late_device_is_no_transfer() -> None:
+    found = transfers(_records([_member("a", 100, 0.0, 5.0)], [_member("a", 100, 4.0, 5.0)]))
+    assert found == {"all_reduce": [(100, 1.0)]}
+
+
+def test_a_hop_is_its_receivers() -> None:
+    sent = CommEvent("send_recv", 8, 1.0, 1.0, key="0>1", role="send")
+    received = CommEvent("send_recv", 8, 0.5, 2.0, key="0>1", role="recv")
+    records = _records([sent], [received])
+    assert transfers(records) == {"send_recv": [(8, 1.0)]}
+    assert communication(records)["t_comm_transfer_s"] == pytest.approx(0.5)
+
+
+def test_fused_operations_share_the_time_of_what_was_asked() -> None:
+    events = [_member("a", 100, 0.0, 1.0), _member("b", 200, 1.0, 2.0)]
+    records = _records(events, events, profile=True)
+    assert transfers(records) == {"all_reduce": [(300, 2.0)]}
+    assert handling_seconds(records) == pytest.approx(1.8)
+
+
+def test_no_timeline_no_handling() -> None:
+    assert handling_seconds(_records([_member("a", 1, 0.0, 1.0)])) is None
+
+
+def test_waiting_for_a_core_counts_within_transfers_alone() -> None:
+    """The clock rises by 0.25 s before the transfer, by 0.5 s within it."""
+    queued = ((0.0, 0.0), (1.0, 0.25), (2.0, 0.75), (3.0, 0.75))
+    events = [_member("a", 100, 1.0, 2.0)]
+    assert scheduling_seconds(_records(events, events, queued=queued)) == pytest.approx(0.5)
+    assert scheduling_seconds(_records(events, events)) is None
