@@ -25,7 +25,8 @@ from suite.measure.ab import SIDES, AbRun
 from suite.measure.runner import new_run_id
 from suite.report import ab as report
 from suite.runfolder import files
-from suite.runfolder.reading import read_json, read_run
+from suite.runfolder.reading import read_run
+from suite.runfolder.validated import read_json
 
 INTERRUPTED = 130
 

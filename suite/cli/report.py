@@ -12,8 +12,9 @@ from suite.contract.errors import UsageError
 from suite.contract.row import Row
 from suite.report.link_tables import link_tables
 from suite.runfolder import files
-from suite.runfolder.reading import StoredRun, is_ab, read_json, read_run
+from suite.runfolder.reading import StoredRun, is_ab, read_run
 from suite.runfolder.samples import SampleStore
+from suite.runfolder.validated import read_json
 
 
 def report(

@@ -15,7 +15,6 @@ from typing import Any
 
 import pandas as pd
 from filelock import FileLock, Timeout
-from pydantic import TypeAdapter
 
 from suite.analysis.link_fit import LinkFit
 from suite.analysis.rows import CaseResult
@@ -26,6 +25,7 @@ from suite.contract.records import FrontierProbe, Launch
 from suite.contract.row import Row
 from suite.contract.warnings import flatten
 from suite.runfolder.samples import SampleStore, StepRow, StoredLaunch, step_rows
+from suite.runfolder.validated import RESTORE, checked, read_table
 
 
 def check_out(out: Path) -> None:
@@ -180,32 +180,30 @@ def locked(folder: Path) -> Iterator[None]:
 def read_links(folder: Path) -> tuple[list[TableRow], list[LinkFit]]:
     """Rows of ``link.csv`` and ``link_fit.csv``; empty where no link was swept."""
     path = folder / "link.csv"
-    samples = pd.read_csv(path).to_dict("records") if path.exists() else []
+    try:
+        samples = pd.read_csv(path).to_dict("records") if path.exists() else []
+    except (ValueError, pd.errors.ParserError) as error:
+        raise UsageError("table", str(path), f"CSV ({error})", RESTORE) from None
     return [{str(k): v for k, v in sample.items()} for sample in samples], read_fits(folder)
 
 
 def read_fits(folder: Path) -> list[LinkFit]:
     """Rows of ``link_fit.csv``; empty without a sweep."""
     path = folder / "link_fit.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    return TypeAdapter(list[LinkFit]).validate_python(
-        [{name: value for name, value in row.items() if value != ""}
-         | {"backend": row["backend"], "transport": row["transport"]} for row in rows]
-    )
+    rows = read_table(path, ["framework", "engine", "collective", "backend", "transport"])
+    return checked(path, "row ", list[LinkFit], [
+        {name: value for name, value in row.items() if value != ""}
+        | {"backend": row["backend"], "transport": row["transport"]} for row in rows
+    ])
 
 
 def read_probes(folder: Path) -> list[FrontierProbe]:
     """Rows of ``frontier.csv``; empty where no frontier was looked for."""
     path = folder / "frontier.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = [{name: value or None for name, value in row.items()} | {"reason": row["reason"]}
-                for row in csv.DictReader(stream)]
-    return TypeAdapter(list[FrontierProbe]).validate_python(rows)
+    return checked(path, "row ", list[FrontierProbe], [
+        {name: value or None for name, value in row.items()} | {"reason": row["reason"]}
+        for row in read_table(path, ["case_id", "batch", "status", "reason"])
+    ])
 
 
 def case_entries(results: list[CaseResult]) -> list[dict[str, Any]]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import statistics
-import textwrap
 import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from suite.analysis.launch_figures import step_summary
 from suite.contract.errors import UsageError
@@ -20,12 +19,11 @@ from suite.contract.metrics import COLUMNS
 from suite.contract.row import NAMES, Row
 from suite.contract.warnings import flatten
 from suite.runfolder import files
-from suite.runfolder.reading import read_json
+from suite.runfolder.validated import checked, read_json
 
 FORMAT_VERSION = "5.3.1"
 SUITE = "suite"
-LARGEST_BYTES = 256 << 20
-Model = TypeVar("Model")
+SAVE = "save it with pytest --benchmark-json=FILE"
 Seconds = Annotated[float, Field(gt=0, lt=1e9, allow_inf_nan=False)]
 
 
@@ -114,9 +112,7 @@ def import_rows(path: Path) -> tuple[dict[str, Any], list[Row]]:
     Raises:
         UsageError: for a file that is none of the two: what is wrong, and where in it.
     """
-    if path.exists() and path.stat().st_size > LARGEST_BYTES:
-        raise UsageError("RUN", str(path), f"at most {LARGEST_BYTES >> 20} MiB", "split it up")
-    content = _checked(path, "", File, read_json(path, "RUN"))
+    content = checked(path, "", File, read_json(path, "RUN"), SAVE)
     rows = [_row(path, number, one) for number, one in enumerate(content.benchmarks)]
     twice = [name for name, count in Counter(row.case_id for row in rows).items() if count > 1]
     if twice:
@@ -136,8 +132,8 @@ def _row(path: Path, number: int, benchmark: Benchmark) -> Row:
     # Somebody else's benchmark may have a key of that name too.
     if isinstance(own, dict) and "case_id" in own:
         known = {name: value for name, value in own.items() if name in NAMES}
-        return _checked(path, f"benchmarks.{number}.extra_info.{SUITE}.", Row,
-                        known | {"warnings": []})
+        return checked(path, f"benchmarks.{number}.extra_info.{SUITE}.", Row,
+                       known | {"warnings": []}, SAVE)
     return _foreign(path, benchmark)
 
 
@@ -152,15 +148,3 @@ def _foreign(path: Path, benchmark: Benchmark) -> Row:
               launch_samples={"step_time_s": seconds})
     row.put(step_summary(np.asarray(data, float)))
     return row
-
-
-def _checked(path: Path, where: str, model: type[Model], content: Any) -> Model:
-    """``content`` as ``model``; the first error says which field is wrong."""
-    try:
-        return TypeAdapter(model).validate_python(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = where + ".".join(str(part) for part in first["loc"])
-        fix = "save it with pytest --benchmark-json=FILE"
-        got = textwrap.shorten(repr(first["input"]), 60)
-        raise UsageError(f"{path}: {place}", got, first["msg"], fix) from None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -20,9 +18,10 @@ from suite.contract.errors import UsageError
 from suite.contract.files import TableRow
 from suite.contract.records import read_records, record_paths
 from suite.contract.row import Row
-from suite.runfolder.files import PROOF, read_fits, read_probes
+from suite.runfolder.files import LOSS_COLUMNS, PROOF, read_fits, read_probes
 from suite.runfolder.samples import SampleStore, StoredLaunch, compact
 from suite.runfolder.upgrade import check_version, unknown_columns, upgrade
+from suite.runfolder.validated import read_json, read_table
 
 # The kind of a folder that holds the two sides of an A/B run.
 AB = "ab"
@@ -107,21 +106,6 @@ def _id_on_disk(run: dict[str, Any], case: Case) -> str:
     return case.case_id.removesuffix(".compiled") if worded else case.case_id
 
 
-def read_json(path: Path, what: str) -> dict[str, Any]:
-    """The object in a file; raises :class:`UsageError`."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        fix = f"name a folder under results/ ({reason})"
-        raise UsageError(what, str(path.parent), f"a run folder with {path.name}", fix) from None
-    except ValueError as error:
-        raise UsageError(what, str(path), "valid JSON", str(error)) from None
-    if not isinstance(found, dict):
-        raise UsageError(what, str(path), "a JSON object", "name another folder")
-    return found
-
-
 def restore(result: CaseResult, launch: StoredLaunch) -> None:
     """Puts a launch where it was: records, cores, status and the worst proof."""
     outcome = launch.outcome
@@ -153,19 +137,13 @@ def _results(folder: Path, run: dict[str, Any]) -> list[CaseResult]:
 
 
 def _cases_on_disk(folder: Path) -> Iterator[Case]:
-    order = {row["case_id"]: index for index, row in enumerate(_table(folder / "results.csv"))}
+    listed = read_table(folder / "results.csv", ["case_id"])
+    order = {row["case_id"]: index for index, row in enumerate(listed)}
     names = [path.name for path in (folder / "cases").glob("*") if path.is_dir()]
     for name in sorted(names, key=lambda one: (order.get(one, len(order)), one)):
         files = sorted((folder / "cases" / name).glob("**/case.json"))
         if files and not name.startswith(("reference.", "link.", PROOF)):
             yield Case.stored(read_json(files[0], "case"))
-
-
-def _table(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 def _from_store(folder: Path) -> Iterator[StoredLaunch]:
@@ -225,7 +203,7 @@ def _stored(
 
 def _verdicts_of_table(folder: Path, results: dict[str, CaseResult]) -> None:
     """Version 1 kept its proofs, and why cases did not run, in results.csv alone."""
-    for row in _table(folder / "results.csv"):
+    for row in read_table(folder / "results.csv", ["case_id"]):
         result = results.get(row["case_id"])
         if result is None:
             continue
@@ -258,5 +236,5 @@ def _losses_of_table(folder: Path) -> list[TableRow]:
     return [
         {"case_id": row["case_id"], "step": int(row["step"]), "loss": float(row["loss"]),
          "reference_loss": float(row["reference_loss"])}
-        for row in _table(folder / "losses.csv")
+        for row in read_table(folder / "losses.csv", LOSS_COLUMNS)
     ]

@@ -11,7 +11,7 @@ import pytest
 
 from suite.contract.errors import UsageError
 from suite.runfolder.files import create_run_folder, utc_now
-from suite.runfolder.reading import read_json
+from suite.runfolder.validated import read_json
 from tests.synthetic import make_run
 
 

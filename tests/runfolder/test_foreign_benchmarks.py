@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from suite.contract.errors import UsageError
-from suite.runfolder import pytest_benchmark
+from suite.runfolder import validated
 from suite.runfolder.pytest_benchmark import import_rows
 
 GOOD: dict[str, Any] = {
@@ -87,6 +87,6 @@ def test_a_name_twice_is_said(tmp_path: Path) -> None:
 def test_a_huge_file_is_refused_before_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pytest_benchmark, "LARGEST_BYTES", 10)
+    monkeypatch.setattr(validated, "LARGEST_BYTES", 10)
     with pytest.raises(UsageError, match="at most"):
         import_rows(_file(tmp_path, GOOD))

@@ -1,0 +1,91 @@
+"""Reads files that anybody may have written or cut off: checked, or refused with what is wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from suite.contract.errors import UsageError
+
+LARGEST_BYTES = 256 << 20
+RESTORE = "restore the file, or run it again"
+Model = TypeVar("Model")
+
+
+def checked(path: Path, where: str, model: type[Model], content: Any, fix: str = RESTORE) -> Model:
+    """``content`` as ``model``.
+
+    Args:
+        path: The file that it was read from.
+        where: Where in it, ending with a point; empty for the whole of it.
+        model: A type that pydantic can check.
+        content: What was read.
+        fix: What mends it, for the error.
+
+    Raises:
+        UsageError: with the first field that is wrong.
+    """
+    try:
+        return TypeAdapter(model).validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = where + ".".join(str(part) for part in first["loc"])
+        got = textwrap.shorten(repr(first["input"]), 60)
+        raise UsageError(f"{path}: {place}", got, first["msg"], fix) from None
+
+
+def read_text(path: Path, what: str, fix: str = RESTORE) -> str:
+    """The text of a file of at most ``LARGEST_BYTES``; raises :class:`UsageError`."""
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise UsageError(what, str(path), f"at most {LARGEST_BYTES >> 20} MiB", fix)
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(what, str(path), f"text in UTF-8 ({error.reason})", fix) from None
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """The object in a file; raises :class:`UsageError`."""
+    try:
+        found = json.loads(read_text(path, what, "name another file"))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        fix = f"name a folder under results/ ({reason})"
+        raise UsageError(what, str(path.parent), f"a run folder with {path.name}", fix) from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(what, str(path), "valid JSON", str(error)) from None
+    if not isinstance(found, dict):
+        raise UsageError(what, str(path), "a JSON object", "name another folder")
+    return found
+
+
+def read_table(path: Path, needed: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Rows of a CSV file, every cell a text; [] where there is no file.
+
+    Args:
+        path: The file.
+        needed: Columns that it must have.
+
+    Raises:
+        UsageError: for a file that is no table, lacks a column, or ends within a row.
+    """
+    if not path.exists():
+        return []
+    try:
+        reader = csv.DictReader(read_text(path, "table").splitlines(keepends=True))
+        rows = list(reader)
+    except csv.Error as error:
+        raise UsageError("table", str(path), f"CSV ({error})", RESTORE) from None
+    missing = [name for name in needed if name not in (reader.fieldnames or ())]
+    if missing:
+        raise UsageError("table", str(path), f"the columns {', '.join(missing)}", RESTORE)
+    for number, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            raise UsageError("table", f"{path}, line {number}", "as many cells as columns", RESTORE)
+    return rows
