@@ -19,7 +19,8 @@ COPY --chown=suite:suite . .
 # For GPUs: --build-arg TARGETS="setup tensorflow-gpu"
 ARG TARGETS=setup
 # The same set-up as on any machine; pip's cache and the build folder stay out of the image.
-RUN PIP_NO_CACHE_DIR=1 make $TARGETS && cp .build/horovod/*/build.log /opt/suite/horovod-build.log \
+RUN PIP_NO_CACHE_DIR=1 make $TARGETS HOROVOD_WHEELS=.build/horovod \
+ && cp .build/horovod/*/build.log /opt/suite/horovod-build.log \
  && rm -rf .build
 
 ENV PATH=/opt/suite/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1

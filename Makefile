@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # TensorFlow's CUDA libraries and PyTorch's exclude each other, so on GPUs it has its own.
 TENSORFLOW := $(VENV)-tensorflow/.ready
+# Where Horovod's wheel is kept; without a folder in the user's cache.
+HOROVOD_WHEELS ?=
 GPU := $(shell command -v nvidia-smi)
 
 .PHONY: run test lint setup tensorflow-gpu docs architecture accuracy test-gpu container-test
@@ -26,7 +28,7 @@ $(READY): pyproject.toml requirements.txt scripts/build_horovod.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -r requirements.txt
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
-	-$(BIN)/python scripts/build_horovod.py .build/horovod
+	-$(BIN)/python scripts/build_horovod.py $(HOROVOD_WHEELS)
 	touch $(READY)
 
 tensorflow-gpu: $(TENSORFLOW)

@@ -1,8 +1,10 @@
 """Build Horovod once against the installed frameworks, keep the wheel, install it.
 
-    python scripts/build_horovod.py WHEEL_DIR
+    python scripts/build_horovod.py [WHEEL_DIR]
 
-The wheel's folder is keyed by the versions it was built against, so a second call only installs.
+Without a folder the wheel is kept in the user's cache, so that every checkout and environment of
+this machine shares it. Its own folder is keyed by what it is made of and for: this script and its
+flags, the interpreter, the frameworks' versions, and the processor. A second call only installs.
 Exit code 1 and the log's path when the build fails.
 """
 
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -29,7 +32,6 @@ FLAGS = {
     "HOROVOD_WITHOUT_MPI": "1",
     "HOROVOD_WITH_GLOO": "1",
     "HOROVOD_CPU_OPERATIONS": "GLOO",
-    "MAKEFLAGS": f"-j{os.cpu_count() or 1}",
 }
 GPU_OPERATIONS, WITH_TENSORFLOW = "HOROVOD_GPU_OPERATIONS", "HOROVOD_WITH_TENSORFLOW"
 LIBRARIES = {"HOROVOD_WITH_PYTORCH": "horovod/torch/mpi_lib_v2",
@@ -61,11 +63,8 @@ def flags() -> dict[str, str]:
 
 
 def main() -> int:
-    root = Path(sys.argv[1]).resolve()
-    parts = [f"py{sys.version_info.major}{sys.version_info.minor}",
-             f"torch{torch_version()}", f"tf{tensorflow_version()}",
-             flags().get(GPU_OPERATIONS, "").lower()]
-    folder = root / "-".join(filter(None, parts))
+    root = Path(sys.argv[1]) if sys.argv[1:] else user_cache() / "suite-horovod"
+    folder = root.resolve() / key()
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "build.log"
     try:
@@ -75,6 +74,30 @@ def main() -> int:
         print(f"Horovod was not built: {error}\nSee {log}", file=sys.stderr)
         return 1
     return 0
+
+
+def user_cache() -> Path:
+    """Where programs keep what they can make again (XDG Base Directory Specification)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def key() -> str:
+    """Of a wheel: equal where this script would build the same one."""
+    made_of = f"{Path(__file__).read_text()}{sorted(flags().items())}{_vector_units()}"
+    parts = [f"py{sys.version_info.major}{sys.version_info.minor}",
+             f"torch{torch_version()}", f"tf{tensorflow_version()}",
+             flags().get(GPU_OPERATIONS, "").lower(), platform.machine(),
+             hashlib.sha256(made_of.encode()).hexdigest()[:10]]
+    return "-".join(filter(None, parts))
+
+
+def _vector_units() -> list[str]:
+    """Those that Horovod's build looks for in this processor and compiles for."""
+    try:
+        words = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return []
+    return sorted({"avx", "f16c", "fma"} & words)
 
 
 def _build(folder: Path, log: Path) -> Path:
@@ -88,7 +111,8 @@ def _build(folder: Path, log: Path) -> Path:
         _pip(["wheel", "--no-build-isolation", "--no-deps", "-w", plain, str(source)], log)
         wheel = next(Path(plain).glob("horovod-*.whl"))
         _check(wheel)
-        return Path(shutil.move(wheel, folder))
+        part = shutil.move(wheel, folder / f".{os.getpid()}.part")
+        return Path(part).replace(folder / wheel.name)  # whole, or not there
 
 
 def _check(wheel: Path) -> None:
@@ -131,7 +155,7 @@ def _edit(source: Path, for_gpus: bool) -> None:
 
 
 def _pip(arguments: list[str], log: Path) -> None:
-    environment = os.environ | flags()
+    environment = os.environ | flags() | {"MAKEFLAGS": f"-j{os.cpu_count() or 1}"}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     with log.open("a") as stream:
         command = [sys.executable, "-m", "pip", *arguments]

@@ -43,7 +43,7 @@ VERSIONS = {
 GPU_PROBLEMS = {"torch": torch_build.gpu_problem, "tensorflow": tensorflow_build.gpu_problem}
 LIBRARIES = {"torch": "mpi_lib_v2", "tensorflow": "mpi_lib"}
 RENDEZVOUS = "adapters.horovod.training.rendezvous"
-BUILD = "`python scripts/build_horovod.py .build/horovod`"
+BUILD = "`python scripts/build_horovod.py`"
 BUILT_AGAINST = {"torch": "pytorch", "tensorflow": "tensorflow"}
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from adapters import horovod, pytorch, tensorflow
 from adapters.pytorch import build as torch_build
-from scripts.build_horovod import flags
+from scripts import build_horovod
+from scripts.build_horovod import FLAGS, flags, key, user_cache
 from suite.config.resolution import resolve
 from suite.contract import packages
 from suite.contract.case import Case
@@ -147,3 +148,26 @@ def test_ranks_share_a_gpu_only_where_torch_keeps_gloo(
     problem = pytorch.installation_problem(case)
     assert words in problem if words else problem == ""
     assert pytorch.installation_problem(replace(case, oversubscribe=False)) == ""
+
+
+def test_a_wheel_is_found_again_only_where_the_same_would_be_built(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _plant(site / "torch" / "version.py", TORCH.format(version="2.13.0", cuda=None))
+    first = key()
+    assert first == key() and "torch2.13.0" in first
+    monkeypatch.setattr(build_horovod, "FLAGS", FLAGS | {"HOROVOD_WITH_MPI": "1"})
+    assert key() != first
+    monkeypatch.setattr(build_horovod, "FLAGS", FLAGS)
+    monkeypatch.setattr(build_horovod, "_vector_units", lambda: ["avx512"])
+    assert key() != first
+    _plant(site / "torch" / "version.py", TORCH.format(version="2.14.0", cuda=None))
+    assert "torch2.14.0" in key()
+
+
+@pytest.mark.parametrize("place", ["", "/somewhere"])
+def test_wheels_are_kept_where_programs_keep_such_things(
+    monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", place)
+    assert user_cache() == (Path(place) if place else Path.home() / ".cache")
