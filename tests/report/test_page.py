@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import json
 import math
@@ -357,3 +359,17 @@ def test_narrow_terminals_keep_the_grid_whole() -> None:
         console.print(part)
     text = console.export_text()
     assert "1.70× [1.60, 1.80]" in text and "…" not in text and "in 130 columns" in text
+
+
+def test_the_page_runs_its_own_scripts_alone() -> None:
+    """Every script that may run is in the policy by its digest, and none by a general leave."""
+    page = html.render(RUN, [], [])
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)
+    assert policy is not None
+    directives = dict(part.strip().split(" ", 1) for part in policy[1].replace("&#39;", "'")
+                      .split(";"))
+    assert directives["default-src"] == "'none'" and "unsafe" not in directives["script-src"]
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digests = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts]
+    assert len(digests) == len(LIBRARIES) + 1
+    assert directives["script-src"].split() == [f"'sha256-{digest}'" for digest in digests]

@@ -3,8 +3,9 @@
     python -m adapters.horovod.training.rendezvous PROCESSES OUTPUT_JSON INTERFACE
 
 Writes the variables that tell the ranks where they are, then serves until it is ended. They listen
-on every address; the ranks are told the one of ``INTERFACE``, which all of them can reach. A server
-keeps what the ranks said when they joined, so each time they join again there is another.
+on the address of ``INTERFACE`` alone, which all ranks can reach: on one machine nobody else can join
+or listen in. A server keeps what the ranks said when they joined, so each time they join again there
+is another.
 """
 
 from __future__ import annotations
@@ -12,11 +13,16 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
 from horovod.runner.common.util.hosts import get_host_assignments, parse_hosts
-from horovod.runner.http.http_server import RendezvousServer
+from horovod.runner.http.http_server import (
+    RendezvousHandler,
+    RendezvousHTTPServer,
+    RendezvousServer,
+)
 
 from adapters.horovod.training.interfaces import address_of
 from adapters.horovod.training.timeline import JOINS, SPARE_PORTS
@@ -26,9 +32,10 @@ def main() -> None:
     """Entry point of the process."""
     parent = os.getppid()
     processes, output = int(sys.argv[1]), Path(sys.argv[2])
-    first, *spare = [str(_serve(processes)) for _ in range(JOINS)]
+    address = address_of(sys.argv[3])
+    first, *spare = [str(_serve(processes, address)) for _ in range(JOINS)]
     where = {
-        "HOROVOD_GLOO_RENDEZVOUS_ADDR": address_of(sys.argv[3]),
+        "HOROVOD_GLOO_RENDEZVOUS_ADDR": address,
         "HOROVOD_GLOO_RENDEZVOUS_PORT": first,
         SPARE_PORTS: ",".join(spare),
     }
@@ -39,10 +46,21 @@ def main() -> None:
         time.sleep(0.5)
 
 
-def _serve(processes: int) -> int:
+class BoundServer(RendezvousServer):
+    """Horovod's server on one address; its own ``start`` listens on all of them."""
+
+    def start_at(self, address: str) -> int:
+        """Listens on a port that the kernel chooses, and returns it."""
+        self._httpd = RendezvousHTTPServer((address, 0), RendezvousHandler, self._verbose)
+        self._listen_thread = threading.Thread(target=self._httpd.serve_forever, daemon=True)
+        self._listen_thread.start()
+        return int(self._httpd.server_address[1])
+
+
+def _serve(processes: int, address: str) -> int:
     """The port of a new server."""
-    server = RendezvousServer(0)
-    port = int(server.start())
+    server = BoundServer(0)
+    port = server.start_at(address)
     server.init(get_host_assignments(parse_hosts(f"localhost:{processes}"), processes))
     return port
 
