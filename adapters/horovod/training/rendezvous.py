@@ -2,10 +2,10 @@
 
     python -m adapters.horovod.training.rendezvous PROCESSES OUTPUT_JSON INTERFACE
 
-Writes the variables that tell the ranks where they are, then serves until it is ended. They listen
-on the address of ``INTERFACE`` alone, which all ranks can reach: on one machine nobody else can join
-or listen in. A server keeps what the ranks said when they joined, so each time they join again there
-is another.
+Writes the variables that tell the ranks where they are, then serves until it is ended. The servers
+listen on the address of ``INTERFACE`` alone, which all ranks can reach: on one machine nobody else
+can join or listen in. A server keeps what the ranks said when they joined, so each time they join
+again there is another.
 """
 
 from __future__ import annotations
