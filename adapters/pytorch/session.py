@@ -7,7 +7,7 @@ from adapters.pytorch.training.single import Training, open_device
 from suite.contract.adapter import Inputs, Session
 from suite.contract.case import Case, Rank
 from suite.contract.session_table import combined_class, session_class
-from suite.contract.threads import native_threads, schedule_event_loops
+from suite.contract.threads import native_threads, preferred_event_loops, schedule_event_loops
 from suite.contract.workloads import Weights
 
 SPLITS = "adapters.pytorch.splits"
@@ -32,7 +32,9 @@ def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Se
     session = _class_of(case)(case, rank, weights, inputs, device)
     session.communicating = native_threads() - before
     if device.type == "cpu":
-        session.event_loops = schedule_event_loops(session.communicating)
+        session.event_loops = schedule_event_loops(
+            session.communicating, preferred_event_loops(case.axes.names)
+        )
     return session
 
 

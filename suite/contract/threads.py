@@ -28,7 +28,21 @@ def native_threads() -> set[int]:
     return set()
 
 
-def schedule_event_loops(threads: Iterable[int]) -> str:
+def preferred_event_loops(axes: Collection[str]) -> str:
+    """How event loops are scheduled that serve a strategy, unless the user says otherwise.
+
+    ``batch`` where a rank waits for its collectives or overlaps few of them with its gradients.
+    Where stages pass activations on while they compute, an event loop that gives way to computing
+    leaves what has arrived lying about, so it keeps the kernel's own policy. Both are measured
+    (docs/measurement.md).
+
+    Args:
+        axes: Names of the axes that the case splits over.
+    """
+    return DEFAULT if "inter_layer" in axes else BATCH
+
+
+def schedule_event_loops(threads: Iterable[int], preferred: str = BATCH) -> str:
     """Keeps event loops from taking the core of a worker that they are about to wait for.
 
     gloo's loop wakes up when a socket is ready and then tries, again and again, to get a lock that
@@ -40,15 +54,16 @@ def schedule_event_loops(threads: Iterable[int]) -> str:
     Args:
         threads: Ids of the threads that the communication library started; those among them that
             wait for sockets now are its event loops.
+        preferred: What is done unless the user's ``SUITE_EVENT_LOOPS`` says otherwise.
 
     Returns:
-        For the row's ledger: ``batch``, or ``default`` where the policy is as it was, by the user's
-        setting ``SUITE_EVENT_LOOPS=default`` or since there is no such thread or system.
+        For the row's ledger: ``batch``, or ``default`` where the policy is as it was: preferred,
+        asked for by the user, or because there is no such thread or system.
 
     Raises:
         ValueError: for any other setting.
     """
-    if event_loop_setting() == DEFAULT or not hasattr(os, "SCHED_BATCH"):
+    if (event_loop_setting() or preferred) == DEFAULT or not hasattr(os, "SCHED_BATCH"):
         return DEFAULT
     loops = _event_loops(list(threads))
     for thread in loops:
@@ -58,9 +73,9 @@ def schedule_event_loops(threads: Iterable[int]) -> str:
 
 
 def event_loop_setting(environment: Mapping[str, str] = os.environ) -> str:
-    """``batch`` unless the user asks for ``default``; ``ValueError`` for anything else."""
-    wanted = environment.get(SETTING, BATCH)
-    if wanted not in (BATCH, DEFAULT):
+    """``batch`` or ``default`` as the user asks for; empty if not, ``ValueError`` for others."""
+    wanted = environment.get(SETTING, "")
+    if wanted not in ("", BATCH, DEFAULT):
         raise ValueError(f"{BATCH} or {DEFAULT}")
     return wanted
 

@@ -93,7 +93,8 @@ def _said(row: RowComparison) -> Text:
     if row.low == row.high == 1:
         return Text("equal", style="dim")
     if row.verdict == "tie":
-        return Text(f"{NO_DIFFERENCE} (could be {row.reach:.1%})", style="dim")
+        reach = f"{row.reach:.1%}" if row.reach < 1 else "more than twice"
+        return Text(f"{NO_DIFFERENCE} (could be {reach})", style="dim")
     return Text(row.verdict or row.reason, style=STYLES.get(row.verdict, "dim"))
 
 

@@ -16,6 +16,7 @@ from suite.contract.threads import (
     RunQueueClock,
     event_loop_setting,
     native_threads,
+    preferred_event_loops,
     schedule_event_loops,
 )
 
@@ -53,6 +54,20 @@ def test_the_user_may_leave_it_as_it_was(
     monkeypatch.setenv("SUITE_EVENT_LOOPS", "default")
     assert schedule_event_loops(started) == "default"
     assert {os.sched_getscheduler(thread) for thread in started} == {os.SCHED_OTHER}
+
+
+@linux
+@pytest.mark.parametrize(("asked", "found"), [("", "default"), ("batch", "batch")])
+def test_what_is_preferred_gives_way_to_the_user(
+    started: set[int], monkeypatch: pytest.MonkeyPatch, asked: str, found: str
+) -> None:
+    monkeypatch.setenv("SUITE_EVENT_LOOPS", asked)
+    assert schedule_event_loops(started, "default") == found
+
+
+def test_stages_keep_the_kernels_policy() -> None:
+    assert preferred_event_loops(("data", "intra_layer")) == "batch"
+    assert preferred_event_loops(("data", "inter_layer")) == "default"
 
 
 def test_without_such_a_thread_the_ledger_says_so() -> None:

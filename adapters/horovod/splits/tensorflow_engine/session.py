@@ -16,7 +16,7 @@ from adapters.tensorflow.training.single import open_devices
 from suite.contract.adapter import Inputs, Session
 from suite.contract.case import Case, Rank
 from suite.contract.session_table import combined_class
-from suite.contract.threads import schedule_event_loops
+from suite.contract.threads import preferred_event_loops, schedule_event_loops
 from suite.contract.workloads import Weights
 
 SPLITS = "adapters.horovod.splits.tensorflow_engine"
@@ -38,7 +38,9 @@ def open_engine(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Ses
     clock.initialised()
     session = _class_of(case)
     session.rank, session.sets, session.clock = rank, sets, clock
-    session.event_loops = schedule_event_loops(clock.communicating)
+    session.event_loops = schedule_event_loops(
+        clock.communicating, preferred_event_loops(case.axes.names)
+    )
     return session(case, weights, inputs, devices)
 
 

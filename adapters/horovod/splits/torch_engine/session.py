@@ -14,7 +14,7 @@ from adapters.pytorch.training.single import open_device
 from suite.contract.adapter import Inputs, Session
 from suite.contract.case import Case, Rank
 from suite.contract.session_table import combined_class
-from suite.contract.threads import native_threads, schedule_event_loops
+from suite.contract.threads import native_threads, preferred_event_loops, schedule_event_loops
 from suite.contract.workloads import Weights
 
 SPLITS = "adapters.horovod.splits.torch_engine"
@@ -33,7 +33,9 @@ def open_engine(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Ses
     join(hvd, sets)
     session = _class_of(case)
     session.sets, session.communicating = sets, native_threads() - before
-    session.event_loops = schedule_event_loops(session.communicating)
+    session.event_loops = schedule_event_loops(
+        session.communicating, preferred_event_loops(case.axes.names)
+    )
     return session(case, rank, weights, inputs, device)
 
 
