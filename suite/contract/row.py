@@ -269,7 +269,7 @@ class Row(NamedFields):
     t_comm_scheduling_s: float | None = seconds(
         "T_comm scheduling",
         "The part of T_comm transfer in which a communicating thread was ready to run and had no "
-        "core (Linux's run-queue delay); of the processes the one that waited longest."
+        "core (Linux's run-queue delay), at least: of the processes the one that waited longest."
     )
     t_comm_handling_s: float | None = seconds(
         "T_comm handling",
