@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from suite.contract.formats import percent, seconds
+from suite.contract.formats import seconds
 
 LINK, SCHEDULING = "the link itself", "threads without a core"
 HANDLING, REST = "the framework's own handling", "not told apart"
@@ -48,6 +48,6 @@ class Transfer:
     def text(self) -> str:
         """For a reader: every cause that takes a hundredth of the whole, with its share."""
         return ", ".join(
-            f"{name} {seconds(value)} ({percent(value / self.whole_s)})"
+            f"{name} {seconds(value)} ({100 * value / self.whole_s:.0f} %)"
             for name, value in self.causes() if value >= 0.01 * self.whole_s
         )

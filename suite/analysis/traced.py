@@ -70,6 +70,9 @@ def _launch(case: Case, records: Launch) -> dict[str, float]:
                           ("t_comm_handling_s", handling_seconds(records))):
         if seconds is not None:
             found[name] = seconds
+    dispatch = _dispatch(records)
+    if dispatch is not None:
+        found["dispatch_s"] = dispatch
     length, idle = clocked_step_seconds(records), idle_share(records)
     if length is not None:
         found["clocked_step_s"] = length
@@ -77,6 +80,18 @@ def _launch(case: Case, records: Launch) -> dict[str, float]:
         ideal = ideal_bubble(case.variant, case.axes.size("inter_layer"), case.micro_batches)
         found |= {"bubble": idle, "bubble_ideal": ideal}
     return found
+
+
+def _dispatch(records: Launch) -> float | None:
+    """T_i less the framework's own operations, seconds, mean over devices; None without either."""
+    operations = [
+        median([trace.operations_s for trace in record.profiles])
+        for record in records if record.profiles
+    ]
+    busy = compute_seconds(records)
+    if not busy.size or len(operations) < len(records) or not all(operations):
+        return None
+    return max(0.0, float(np.median(busy, axis=0).mean() - np.mean(operations)))
 
 
 def _median_step(records: Launch, key: str) -> float:

@@ -45,6 +45,8 @@ class StepTrace:
     step itself, without attaching the probes and reading them. ``queued`` are points of another
     clock, (time, seconds so far) that this process's communicating threads were ready to run and
     had no core; empty where the kernel does not tell or no thread of the process communicates.
+    ``operations_s`` are the seconds of the framework's own operations that call no other, as a
+    profiler saw them on a CPU that drives one device; 0 where it was not asked.
     """
 
     events: Sequence[CommEvent] = ()
@@ -52,13 +54,14 @@ class StepTrace:
     missing: str = ""
     seconds: float = 0.0
     queued: Sequence[tuple[float, float]] = ()
+    operations_s: float = 0.0
 
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> StepTrace:
         """A trace as ``asdict`` wrote it."""
         events = [CommEvent(**event) for event in written["events"]]
         return cls(events, written["busy"], written["missing"], written.get("seconds", 0.0),
-                   written.get("queued", ()))
+                   written.get("queued", ()), written.get("operations_s", 0.0))
 
 
 @dataclass

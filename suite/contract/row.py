@@ -284,6 +284,12 @@ class Row(NamedFields):
         "where transfer goes",
         "What T_comm transfer is made of: the idle link's time, and what a step adds to it."
     )
+    dispatch_s: float | None = seconds(
+        "T_i in dispatch",
+        "The part of T_i outside the framework's own operations (those that call no other, by its "
+        "profiler): Python, autograd, bookkeeping of split tensors; mean over CPU devices. Empty "
+        "where T_i is read from the operations."
+    )
 
     launch_step_s: list[float | None] = field(default_factory=list)
     launch_samples: Samples = field(default_factory=dict)

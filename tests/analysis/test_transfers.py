@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from suite.analysis.communication import communication
+from suite.analysis.traced import reduce_launch
 from suite.analysis.transfers import handling_seconds, scheduling_seconds, transfers
+from suite.contract.case import Case
 from suite.contract.records import CommEvent, RankRecord, StepTrace
 
 
@@ -66,3 +68,16 @@ def test_waiting_for_a_core_counts_within_transfers_alone() -> None:
     events = [_member("a", 100, 1.0, 2.0)]
     assert scheduling_seconds(_records(events, events, queued=queued)) == pytest.approx(0.5)
     assert scheduling_seconds(_records(events, events)) is None
+
+
+def test_dispatch_is_what_a_device_computes_outside_operations() -> None:
+    def rank(number: int, operations_s: float) -> RankRecord:
+        step = StepTrace(busy=[[(0.0, 0.0), (1.0, 0.8)]])
+        return RankRecord(number, step_seconds=[1.0], timed_step_seconds=[1.0], traces=[step],
+                          profiles=[StepTrace(operations_s=operations_s)])
+
+    case = Case("pytorch", "torch", "data", "", "mlp", "tiny", "real", "cpu", 2)
+    told = reduce_launch(case, [rank(0, 0.5), rank(1, 0.7)])
+    assert told is not None and told.columns["dispatch_s"] == pytest.approx(0.2)
+    untold = reduce_launch(case, [rank(0, 0.5), rank(1, 0.0)])
+    assert untold is not None and "dispatch_s" not in untold.columns

@@ -15,7 +15,7 @@ import torch
 from adapters.pytorch.training.matmul_rate import matmul_flops_s
 from adapters.pytorch.training.number_format import describe as describe_precision
 from adapters.pytorch.training.probe import Probe
-from adapters.pytorch.training.profile import gpu_trace, profile
+from adapters.pytorch.training.profile import gpu_trace, operation_seconds, profile
 from suite.contract.adapter import StepTrace, switch
 from suite.contract.case import Case
 from suite.contract.resident_memory import peak_resident_bytes, reset_peak_resident
@@ -76,15 +76,18 @@ class Measured:
             timeline: Where to write the profile as Chrome-trace JSON, if anywhere.
 
         Returns:
-            On a GPU the communications and the compute clock, on a CPU only the step's seconds.
+            On a GPU the communications and the compute clock, on a CPU the seconds of the step and
+            of its operations.
         """
         with profile(self.device) as profiler:
             began = time.perf_counter()
             self.step(index)
             self.synchronize()
             ended = time.perf_counter()
-        on_gpu = self.device.type == "cuda"
-        trace = gpu_trace(profiler, began, ended) if on_gpu else StepTrace()
+        if self.device.type == "cuda":
+            trace = gpu_trace(profiler, began, ended)
+        else:
+            trace = StepTrace(operations_s=operation_seconds(profiler))
         if timeline:
             profiler.export_chrome_trace(str(timeline))
         return replace(trace, seconds=ended - began)

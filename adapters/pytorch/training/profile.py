@@ -49,6 +49,16 @@ def profile(device: torch.device) -> torch.profiler.profile:
     return torch.profiler.profile(activities=activities)
 
 
+def operation_seconds(profiler: torch.profiler.profile) -> float:
+    """Adds up the operations on a CPU that call no other: where PyTorch's kernels run.
+
+    What a rank computes beyond them is dispatch: Python, autograd, a DTensor's bookkeeping.
+    """
+    leaves = (event for event in profiler.events() or ()
+              if event.name.startswith("aten::") and not event.cpu_children)
+    return 1e-6 * sum(float(event.cpu_time_total) for event in leaves)
+
+
 def gpu_trace(profiler: torch.profiler.profile, began_s: float, ended_s: float) -> StepTrace:
     """Reads the trace of a step from the profiler.
 
