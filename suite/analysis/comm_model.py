@@ -59,6 +59,16 @@ def links_of(
     return found
 
 
+def usable_links(
+    fits: Sequence[LinkFit], framework: str, engine: str, devices: int,
+    payloads: Mapping[str, Sequence[int]],
+) -> dict[str, LinkFit]:
+    """The links that a step's communications can be held against; {} unless there are all of them.
+    """
+    known = links_of(fits, framework, engine, devices, payloads)
+    return {} if _unusable(known, payloads, [], devices) else known
+
+
 def idle_seconds(
     links: Mapping[str, LinkFit], payloads: Mapping[str, Sequence[int]], devices: int
 ) -> float | None:

@@ -111,11 +111,24 @@ def in_run_model(
 def _fits(
     launches: Sequence[Transfers], idle_alphas: Mapping[str, float]
 ) -> dict[str, InRunFit]:
-    calls: dict[str, list[tuple[int, float]]] = {}
-    for one in launches:
-        for kind, found in one.items():
-            calls.setdefault(kind, []).extend(found)
-    return {kind: fit_calls(found, idle_alphas.get(kind)) for kind, found in calls.items()}
+    return {kind: fit_calls(calls, idle_alphas.get(kind))
+            for kind, calls in _typical(launches).items()}
+
+
+def _typical(launches: Sequence[Transfers]) -> dict[str, list[tuple[int, float]]]:
+    """Every communication once, with the median of its seconds over launches, as the row has them.
+
+    Where launches made different ones, by fusing differently, all of them.
+    """
+    kinds = dict.fromkeys(kind for one in launches for kind in one)
+    return {kind: _merged([one[kind] for one in launches if kind in one]) for kind in kinds}
+
+
+def _merged(launches: Sequence[Sequence[tuple[int, float]]]) -> list[tuple[int, float]]:
+    if len({tuple(size for size, _ in calls) for calls in launches}) > 1:
+        return [call for calls in launches for call in calls]
+    return [(same[0][0], median([seconds for _, seconds in same]))
+            for same in zip(*launches, strict=True)]
 
 
 def _counted(transfers: Transfers) -> dict[str, tuple[int, int]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.analysis.comm_model import links_of, model_columns
+from suite.analysis.comm_model import model_columns, usable_links
 from suite.analysis.doubts import Conditions, find_warnings
 from suite.analysis.in_run import in_run_columns
 from suite.analysis.launch_figures import (
@@ -243,7 +243,7 @@ def _modelled(result: CaseResult, row: Row, conditions: Conditions) -> dict[str,
         return said | in_run_columns(row, transfers, {})
     whose = case.framework, case.engine, case.devices
     payloads = reduced[0].payloads
-    links = links_of(conditions.fits, *whose, payloads)
+    links = usable_links(conditions.fits, *whose, payloads)
     return model_columns(*whose, payloads, row.t_comm_transfer_s, conditions.fits) | (
         in_run_columns(row, transfers, links)
     )

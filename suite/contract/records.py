@@ -45,8 +45,8 @@ class StepTrace:
     step itself, without attaching the probes and reading them. ``queued`` are points of another
     clock, (time, seconds so far) that this process's communicating threads were ready to run and
     had no core; empty where the kernel does not tell or no thread of the process communicates.
-    ``operations_s`` are the seconds of the framework's own operations that call no other, as a
-    profiler saw them on a CPU that drives one device; 0 where it was not asked.
+    ``operations_s`` are the seconds of the framework's own operations, each without those that it
+    calls, as a profiler saw them on a CPU that drives one device; 0 where it was not asked.
     """
 
     events: Sequence[CommEvent] = ()

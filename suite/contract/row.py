@@ -286,9 +286,9 @@ class Row(NamedFields):
     )
     dispatch_s: float | None = seconds(
         "T_i in dispatch",
-        "The part of T_i outside the framework's own operations (those that call no other, by its "
-        "profiler): Python, autograd, bookkeeping of split tensors; mean over CPU devices. Empty "
-        "where T_i is read from the operations."
+        "The part of T_i outside the framework's own operations, by its profiler: Python, "
+        "autograd, bookkeeping of split tensors; mean over CPU devices. Empty where T_i is read "
+        "from the operations."
     )
 
     launch_step_s: list[float | None] = field(default_factory=list)

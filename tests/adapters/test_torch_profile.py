@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
-from adapters.pytorch.training.profile import NO_KERNELS, Activity, kernel_trace  # noqa: E402
+from adapters.pytorch.training.profile import (  # noqa: E402
+    NO_KERNELS,
+    Activity,
+    kernel_trace,
+    operation_seconds,
+    profile,
+)
 from suite.contract.adapter import StepTrace  # noqa: E402
 
 REDUCED = "ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevKernelArgsStorage<4096ul>)"
@@ -60,3 +68,37 @@ def test_the_call_tells_a_send_from_a_receive() -> None:
 
 def test_no_kernel_is_no_figure() -> None:
     assert _trace(("step", 1, 2, 7, True)) == StepTrace(missing=NO_KERNELS)
+
+
+def test_python_between_operations_is_none_of_them() -> None:
+    matrix = torch.rand(400, 400)
+    with profile(torch.device("cpu")) as profiler:
+        began = time.thread_time()
+        for _ in range(20):
+            torch.nn.functional.linear(matrix, matrix)
+        computed = time.thread_time() - began
+        ends = time.thread_time() + 0.1
+        while time.thread_time() < ends:
+            pass
+    assert 0.3 * computed < operation_seconds(profiler) < computed + 0.05
+
+
+class _Wrapper(torch.Tensor):
+    """Takes half a tenth of a second of Python for each operation, as a DTensor does little."""
+
+    @classmethod
+    def __torch_dispatch__(cls, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        ends = time.thread_time() + 0.05
+        while time.thread_time() < ends:
+            pass
+        plain = [one.held if isinstance(one, cls) else one for one in args]
+        return function(*plain, **(kwargs or {}))
+
+
+def test_what_a_wrapped_tensor_does_in_python_is_no_operation() -> None:
+    wrapped = torch.Tensor._make_wrapper_subclass(_Wrapper, (4, 4))
+    wrapped.held = torch.ones(4, 4)
+    with profile(torch.device("cpu")) as profiler:
+        torch.mm(wrapped, torch.ones(4, 4))
+    names = [event.name for event in profiler.events()]
+    assert names.count("aten::mm") == 2 and operation_seconds(profiler) < 0.02

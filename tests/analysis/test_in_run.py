@@ -65,7 +65,15 @@ def test_a_launch_that_differs_shows_in_the_error() -> None:
     steady = [{"all_reduce": _line(1000, 100_000)}] * 3
     slow = {"all_reduce": _line(1000, 100_000, factor=2.0)}
     model = in_run_model([*steady, slow], 2, {})
-    assert model is not None and model.heldout_error == pytest.approx(1 / 3, rel=0.01)
+    assert model is not None and model.heldout_error == pytest.approx(0.0, abs=1e-9)
+    assert model.transfer_s == pytest.approx(measured_transfer(steady[0], 2))
+    both = in_run_model([steady[0], slow], 2, {})
+    assert both is not None and both.heldout_error == pytest.approx(0.75)
+
+
+def test_launches_that_fused_differently_are_fitted_together() -> None:
+    model = in_run_model([{"all_reduce": _line(1000, 3000)}, {"all_reduce": _line(4000)}], 2, {})
+    assert model is not None and model.alpha_s_per_byte == pytest.approx(ALPHA)
 
 
 def test_no_transfers_no_model() -> None:

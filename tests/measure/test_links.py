@@ -13,7 +13,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from suite.analysis.comm_model import fits_by_kind, model_columns, predict, predict_step
+from suite.analysis.comm_model import (
+    fits_by_kind,
+    model_columns,
+    predict,
+    predict_step,
+    usable_links,
+)
 from suite.analysis.doubts import Conditions
 from suite.analysis.link_fit import (
     FIT_COLUMNS,
@@ -241,6 +247,8 @@ def test_no_sweep_leaves_the_columns_empty_and_a_missing_kind_is_said() -> None:
 def test_a_link_whose_bytes_cost_nothing_has_no_alpha(fit: LinkFit) -> None:
     row = model_columns("pytorch", "torch", 2, {"all_reduce": [8]}, 1.0, [fit])
     assert "does not grow" in row["comm_verdict"] and "alpha_s_per_byte" not in row
+    assert usable_links([fit], "pytorch", "torch", 2, {"all_reduce": [8]}) == {}
+    assert set(usable_links([FIT], "pytorch", "torch", 2, {"all_reduce": [8]})) == {"all_reduce"}
 
 
 def test_a_failed_sweep_leaves_its_reason_on_the_row() -> None:
@@ -267,6 +275,11 @@ def test_a_runs_rows_hold_the_model() -> None:
     assert row.contention == pytest.approx(7.0)
     assert row.comm_verdict == "slow: 5.0x the idle link's 700 µs a step; " \
         "up to 3x is usual inside a step"
+    assert row.t_comm_run_model_s == pytest.approx(3.5e-3)
+    assert row.run_over_link == pytest.approx(5.0)
+    assert row.comm_reason.startswith("the link itself 700 µs (20 %), not told apart 2.8 ms")
+    assert "run_over_link" in {warning.code for warning in row.warnings}
+    assert row.latency_run_s is not None and row.alpha_run_s_per_byte == FIT.alpha_s_per_byte
 
 
 def test_horovods_hop_is_a_broadcast() -> None:

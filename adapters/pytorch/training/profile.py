@@ -50,13 +50,18 @@ def profile(device: torch.device) -> torch.profiler.profile:
 
 
 def operation_seconds(profiler: torch.profiler.profile) -> float:
-    """Adds up the operations on a CPU that call no other: where PyTorch's kernels run.
+    """Adds up what PyTorch's operations take on a CPU, each without those that it calls.
 
-    What a rank computes beyond them is dispatch: Python, autograd, a DTensor's bookkeeping.
+    What a rank computes beyond them is dispatch: Python, autograd, a DTensor's bookkeeping. An
+    operation that calls its own name is such bookkeeping: a DTensor's, which calls the same one on
+    its shard.
     """
-    leaves = (event for event in profiler.events() or ()
-              if event.name.startswith("aten::") and not event.cpu_children)
-    return 1e-6 * sum(float(event.cpu_time_total) for event in leaves)
+    operations = (
+        event for event in profiler.events() or ()
+        if event.name.startswith("aten::")
+        and all(child.name != event.name for child in event.cpu_children)
+    )
+    return 1e-6 * sum(float(event.self_cpu_time_total) for event in operations)
 
 
 def gpu_trace(profiler: torch.profiler.profile, began_s: float, ended_s: float) -> StepTrace:
