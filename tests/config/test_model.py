@@ -37,7 +37,7 @@ def test_options_and_defaults_are_frozen() -> None:
     assert not {"link", "find_max_batch", "memory_limit"} & settings_of(AbConfig).keys()
     assert list(settings_of(LinkConfig)) == [
         "framework", "collective", "devices", "device", "bytes_min", "bytes_max", "repetitions",
-        "timeout", "python", "interface",
+        "loaded", "timeout", "python", "interface",
     ]
 
 

@@ -110,7 +110,7 @@ def test_sorts_and_filters(browser: Any, file: Path, width: int) -> None:
     times = [row["step_time_s"] for row in page.evaluate(shown)]
     assert times and max(times) < 0.05
     page.locator("#columns summary").click()
-    page.locator("#columns label", has_text="alpha").uncheck()
+    page.locator("#columns").get_by_label("alpha", exact=True).uncheck()
     assert not page.evaluate(
         "Tabulator.findTable('#table')[0].getColumn('alpha_s_per_byte').isVisible()"
     )
