@@ -18,6 +18,7 @@ from suite.analysis.comm_model import idle_seconds, share_of
 from suite.analysis.comm_reasons import Transfer
 from suite.analysis.link_fit import LinkFit
 from suite.analysis.statistics import median
+from suite.analysis.transfers import together
 from suite.contract.row import Row
 
 # Kind -> (payload bytes, transfer seconds) of each communication of a launch's median step.
@@ -146,21 +147,13 @@ def _predicted(fits: Mapping[str, InRunFit], transfers: Transfers, devices: int)
     )
 
 
-def measured_transfer(transfers: Transfers, devices: int) -> float:
-    """T_comm transfer as measured, mean over devices: what ``_predicted`` predicts."""
-    return sum(
-        share_of(kind, devices) * seconds
-        for kind, calls in transfers.items() for _, seconds in calls
-    )
-
-
 def _heldout_error(
     launches: Sequence[Transfers], devices: int, idle_alphas: Mapping[str, float]
 ) -> float | None:
     errors = []
     for number, left_out in enumerate(launches):
         fits = _fits([*launches[:number], *launches[number + 1:]], idle_alphas)
-        measured = measured_transfer(left_out, devices)
+        measured = together(left_out, devices)
         if measured > 0 and set(left_out) <= set(fits):
             errors.append(abs(_predicted(fits, left_out, devices) / measured - 1.0))
     return median(errors) if errors else None

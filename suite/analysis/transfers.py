@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -33,14 +33,16 @@ def transfers(records: Launch) -> Calls:
     if not asked or not fused:
         return asked
     devices = len(steps_of(records, "traces")[0])
-    total = sum(share_of(kind, devices) * seconds
-                for kind, calls in asked.items() for _, seconds in calls)
+    total = together(asked, devices)
     shares = sum(share_of(kind, devices) * len(sizes) for kind, sizes in fused.items())
     return {kind: [(size, total / shares) for size in sizes] for kind, sizes in fused.items()}
 
 
 def _asked(records: Launch) -> Calls:
-    """The same for what was asked of the framework."""
+    """The same for what was asked of the framework.
+
+    Medians of parts do not add up to the median of the whole, so they are scaled to it.
+    """
     steps = steps_of(records, "traces")
     if not steps:
         return {}
@@ -53,7 +55,26 @@ def _asked(records: Launch) -> Calls:
         if one.payload_bytes:
             kind = group_kind(one, steps[0])
             found.setdefault(kind, []).append((one.payload_bytes, median(seconds[key])))
-    return found
+    parts = together(found, len(steps[0]))
+    scale = _whole(steps) / parts if parts else 1.0
+    return {kind: [(size, scale * part) for size, part in calls] for kind, calls in found.items()}
+
+
+def together(
+    calls: Mapping[str, Sequence[tuple[int, float]]], devices: int
+) -> float:
+    """Seconds that the calls of a step take, mean over its ``devices``."""
+    return sum(share_of(kind, devices) * seconds
+               for kind, found in calls.items() for _, seconds in found)
+
+
+def _whole(steps: Sequence[Step]) -> float:
+    """T_comm transfer of a step: mean over devices, median over steps."""
+    return median([
+        float(np.mean([union_length(own)
+                       for own in transfer_intervals(step, matched_events(step))]))
+        for step in steps
+    ])
 
 
 def _parts(step: Step) -> Iterator[tuple[str, float]]:
@@ -80,11 +101,8 @@ def handling_seconds(records: Launch) -> float | None:
         union_length((e.start_s, e.end_s) for device in step for e in in_flight(device))
         for step in steps_of(records, "profiles") if payloads(records, "profiles")
     ]
-    whole = [np.mean([union_length(own) for own in transfer_intervals(step, matched_events(step))])
-             for step in steps_of(records, "traces")]
-    if not operations or not whole:
-        return None
-    return max(0.0, float(np.median(whole)) - median(operations))
+    steps = steps_of(records, "traces")
+    return max(0.0, _whole(steps) - median(operations)) if operations and steps else None
 
 
 def scheduling_seconds(records: Launch) -> float | None:

@@ -38,6 +38,19 @@ def test_the_parts_of_overlapping_buckets_add_up_to_the_union() -> None:
         communication(records)["t_comm_transfer_s"])
 
 
+def test_parts_that_vary_add_up_to_the_median_step() -> None:
+    """In each of three steps another call takes long; no call's own median shows it."""
+    steps = [
+        StepTrace([_member(key, 100, number, number + (0.9 if number == slow else 0.1))
+                   for number, key in enumerate("abc")])
+        for slow in range(3)
+    ]
+    records = [RankRecord(rank, traces=steps) for rank in range(2)]
+    whole = communication(records)["t_comm_transfer_s"]
+    assert whole == pytest.approx(1.1)
+    assert sum(part for _, part in transfers(records)["all_reduce"]) == pytest.approx(whole)
+
+
 def test_a_late_device_is_no_transfer() -> None:
     found = transfers(_records([_member("a", 100, 0.0, 5.0)], [_member("a", 100, 4.0, 5.0)]))
     assert found == {"all_reduce": [(100, 1.0)]}
