@@ -88,6 +88,10 @@ def replace_sample(run: Path) -> None:
     read_run(run)  # refuses what is no run, before anything is removed
     shutil.rmtree(SAMPLE)
     shutil.copytree(run, SAMPLE, ignore=LEFT_OUT)
+    for path in (SAMPLE / "run.json", SAMPLE / "report.html"):
+        # Where this checkout lies is nobody's business: the interpreter's path is relative to it.
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace(f"{ROOT}/", ""), encoding="utf-8")
     print(SAMPLE)
 
 
