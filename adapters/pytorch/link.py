@@ -13,7 +13,7 @@ from adapters.pytorch.splits.group import join_group
 from adapters.pytorch.training.single import open_device
 from suite.contract.case import Case, Rank
 from suite.contract.sweep import ELEMENT_BYTES, Call, Interval
-from suite.contract.threads import native_threads, schedule_event_loops
+from suite.contract.threads import native_threads, preferred_event_loops, schedule_event_loops
 
 
 def open_link(case: Case, rank: Rank) -> TorchLink:
@@ -21,7 +21,8 @@ def open_link(case: Case, rank: Rank) -> TorchLink:
     device = open_device(case, rank)
     before = native_threads()
     join_group(rank, device)
-    schedule_event_loops(native_threads() - before)
+    started = native_threads() - before
+    schedule_event_loops(started, preferred_event_loops(case.device))
     return TorchLink(case, rank, device)
 
 

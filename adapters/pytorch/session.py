@@ -33,7 +33,7 @@ def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Se
     session.communicating = native_threads() - before
     if device.type == "cpu":
         session.event_loops = schedule_event_loops(
-            session.communicating, preferred_event_loops(case.axes.names)
+            session.communicating, preferred_event_loops(case.device, case.axes.names)
         )
     return session
 

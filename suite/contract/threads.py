@@ -28,18 +28,19 @@ def native_threads() -> set[int]:
     return set()
 
 
-def preferred_event_loops(axes: Collection[str]) -> str:
+def preferred_event_loops(device: str, axes: Collection[str] = ()) -> str:
     """How event loops are scheduled that serve a strategy, unless the user says otherwise.
 
     ``batch`` where a rank waits for its collectives or overlaps few of them with its gradients.
     Where stages pass activations on while they compute, an event loop that gives way to computing
     leaves what has arrived lying about, so it keeps the kernel's own policy. Both are measured
-    (docs/measurement.md).
+    (docs/measurement.md). A GPU's ranks have cores to spare and no gloo between them.
 
     Args:
+        device: ``cpu`` or ``cuda``.
         axes: Names of the axes that the case splits over.
     """
-    return DEFAULT if "inter_layer" in axes else BATCH
+    return BATCH if device == "cpu" and "inter_layer" not in axes else DEFAULT
 
 
 def schedule_event_loops(threads: Iterable[int], preferred: str = BATCH) -> str:

@@ -106,7 +106,7 @@ class SampleStore:
             connection.close()
 
     def close(self) -> None:
-        """Leaves the process group, once every rank is ready to."""
+        """Closes the file."""
         self.connection.close()
 
     def append(self, launch: StoredLaunch, raw: Launch, steps_bytes: int = 0) -> None:

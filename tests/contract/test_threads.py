@@ -66,8 +66,9 @@ def test_what_is_preferred_gives_way_to_the_user(
 
 
 def test_stages_keep_the_kernels_policy() -> None:
-    assert preferred_event_loops(("data", "intra_layer")) == "batch"
-    assert preferred_event_loops(("data", "inter_layer")) == "default"
+    assert preferred_event_loops("cpu", ("data", "intra_layer")) == "batch"
+    assert preferred_event_loops("cpu", ("data", "inter_layer")) == "default"
+    assert preferred_event_loops("cuda", ("data",)) == preferred_event_loops("cuda") == "default"
 
 
 def test_without_such_a_thread_the_ledger_says_so() -> None:

@@ -12,7 +12,7 @@ from adapters.horovod.training.common import HorovodLink, ProcessSets, join
 from adapters.tensorflow.training.single import open_devices
 from suite.contract.case import Case, Rank
 from suite.contract.sweep import ELEMENT_BYTES, Call, Interval
-from suite.contract.threads import native_threads, schedule_event_loops
+from suite.contract.threads import native_threads, preferred_event_loops, schedule_event_loops
 
 
 def open_engine(case: Case, rank: Rank) -> TensorFlowEngineLink:
@@ -23,7 +23,8 @@ def open_engine(case: Case, rank: Rank) -> TensorFlowEngineLink:
     tf.zeros(()).numpy()
     before = native_threads()
     join(hvd, sets)
-    schedule_event_loops(native_threads() - before)
+    started = native_threads() - before
+    schedule_event_loops(started, preferred_event_loops(case.device))
     return TensorFlowEngineLink(case, rank, device, sets.of((0, 1)))
 
 

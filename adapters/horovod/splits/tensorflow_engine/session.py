@@ -39,7 +39,7 @@ def open_engine(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Ses
     session = _class_of(case)
     session.rank, session.sets, session.clock = rank, sets, clock
     session.event_loops = schedule_event_loops(
-        clock.communicating, preferred_event_loops(case.axes.names)
+        clock.communicating, preferred_event_loops(case.device, case.axes.names)
     )
     return session(case, weights, inputs, devices)
 

@@ -13,7 +13,7 @@ from adapters.horovod.training.common import HorovodLink, ProcessSets, join
 from adapters.pytorch.training.single import open_device
 from suite.contract.case import Case, Rank
 from suite.contract.sweep import ELEMENT_BYTES, Call, Interval
-from suite.contract.threads import native_threads, schedule_event_loops
+from suite.contract.threads import native_threads, preferred_event_loops, schedule_event_loops
 
 
 def open_engine(case: Case, rank: Rank) -> TorchEngineLink:
@@ -22,7 +22,8 @@ def open_engine(case: Case, rank: Rank) -> TorchEngineLink:
     sets = ProcessSets(hvd, rank.processes, [(0, 1)])
     before = native_threads()
     join(hvd, sets)
-    schedule_event_loops(native_threads() - before)
+    started = native_threads() - before
+    schedule_event_loops(started, preferred_event_loops(case.device))
     return TorchEngineLink(case, rank, device, sets.of((0, 1)))
 
 

@@ -34,7 +34,7 @@ def open_engine(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Ses
     session = _class_of(case)
     session.sets, session.communicating = sets, native_threads() - before
     session.event_loops = schedule_event_loops(
-        session.communicating, preferred_event_loops(case.axes.names)
+        session.communicating, preferred_event_loops(case.device, case.axes.names)
     )
     return session(case, rank, weights, inputs, device)
 
