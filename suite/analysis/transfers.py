@@ -29,7 +29,7 @@ def transfers(records: Launch) -> Calls:
     communications are those that happened, and each has an equal share of the time.
     """
     asked = _asked(records)
-    fused = payloads(records, "profiles")
+    fused = _fused(records)
     if not asked or not fused:
         return asked
     devices = len(steps_of(records, "traces")[0])
@@ -58,6 +58,12 @@ def _asked(records: Launch) -> Calls:
     parts = together(found, len(steps[0]))
     scale = _whole(steps) / parts if parts else 1.0
     return {kind: [(size, scale * part) for size, part in calls] for kind, calls in found.items()}
+
+
+def _fused(records: Launch) -> dict[str, list[int]]:
+    """What the framework made of its communications, by its own timeline; {} if they stayed."""
+    happened = payloads(records, "profiles")
+    return {} if happened == payloads(records) else happened
 
 
 def together(
@@ -99,7 +105,7 @@ def handling_seconds(records: Launch) -> float | None:
     """
     operations = [
         union_length((e.start_s, e.end_s) for device in step for e in in_flight(device))
-        for step in steps_of(records, "profiles") if payloads(records, "profiles")
+        for step in steps_of(records, "profiles") if _fused(records)
     ]
     steps = steps_of(records, "traces")
     return max(0.0, _whole(steps) - median(operations)) if operations and steps else None

@@ -94,3 +94,11 @@ def test_dispatch_is_what_a_device_computes_outside_operations() -> None:
     assert told is not None and told.columns["dispatch_s"] == pytest.approx(0.2)
     untold = reduce_launch(case, [rank(0, 0.5), rank(1, 0.0)])
     assert untold is not None and "dispatch_s" not in untold.columns
+
+
+def test_a_profile_of_the_same_communications_is_no_timeline_of_fusion() -> None:
+    events = [_member("a", 100, 0.0, 1.0), _member("b", 200, 1.0, 4.0)]
+    records = [RankRecord(rank, traces=[StepTrace(events)], profiles=[StepTrace(events)])
+               for rank in range(2)]
+    assert transfers(records) == {"all_reduce": [(100, 1.0), (200, 3.0)]}
+    assert handling_seconds(records) is None
