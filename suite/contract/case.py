@@ -38,7 +38,7 @@ class Case:
     ``accumulate`` is the number of micro-batches that a device adds up the gradients of, one after
     another, before the step's one update; a pipeline's are multiplied by it.
     ``dtype`` is float32, tf32, bf16 or, of a reference, float64. With ``oversubscribe`` several
-    ranks share a GPU and talk over gloo.
+    ranks share a GPU and talk over gloo. ``hosts`` is how many hosts the devices are on.
     """
 
     framework: str
@@ -65,6 +65,7 @@ class Case:
     oversubscribe: bool = False
     device_speeds: tuple[float, ...] = ()
     accumulate: int = 1
+    hosts: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device_speeds", tuple(self.device_speeds))  # JSON has lists
@@ -82,6 +83,8 @@ class Case:
         kind = "".join(f".{part}" for part in parts if part in (*DTYPES[1:], *MODES[1:]))
         if self.accumulate > 1:
             kind += f".accumulate{self.accumulate}"
+        if self.hosts > 1:
+            kind += f".hosts{self.hosts}"
         return f"{name}.{strategy}.{self.workload_id}.{self.device}{count}{speeds}{kind}"
 
     @property

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 
@@ -91,6 +91,15 @@ class LaunchRequest:
 
 
 Launcher = Callable[[LaunchRequest], Outcome]
+# Status and reason of a group.
+Ending = tuple[str, str]
+
+
+class Worker(Protocol):
+    """A rank's process, on this host or on another."""
+
+    def poll(self) -> int | None:
+        """Its exit code once it has ended, as ``subprocess.Popen.poll`` gives it."""
 
 
 class LaunchError(Exception):
@@ -98,19 +107,27 @@ class LaunchError(Exception):
 
 
 def launch(request: LaunchRequest) -> Outcome:
-    """Runs a group to its end.
+    """Runs a group on this host to its end; what goes wrong around it is its outcome."""
+    return bounded(request, _run_here)
+
+
+def bounded(
+    request: LaunchRequest, run: Callable[[LaunchRequest, float], tuple[str, str]]
+) -> Outcome:
+    """Runs a group by ``run`` and reads what its ranks left.
 
     Whatever goes wrong around a launch is this launch's outcome, so that a run goes on with its
     other cases: an interpreter that cannot be executed, a record that is missing or truncated.
+
+    Args:
+        request: What to launch.
+        run: Starts the group and waits for its end; it gets the request and the time
+            (``time.monotonic``) at which the launch began, and returns status and reason.
     """
     began = time.monotonic()
     try:
         _clear(request)
-        plan = manifest(request.case.framework).launch_plan(
-            request.case, request.folder, request.python
-        )
-        _refuse_wiring(request, plan)
-        status, reason = _run(request, plan, began)
+        status, reason = run(request, began)
         records = read_launch(request.folder)
     except (LaunchError, OSError, UsageError, ValueError) as error:
         words = str(error) if isinstance(error, LaunchError) else f"{type(error).__name__}: {error}"
@@ -120,7 +137,7 @@ def launch(request: LaunchRequest) -> Outcome:
     return Outcome(status, reason, time.monotonic() - began, records)
 
 
-def _refuse_wiring(request: LaunchRequest, plan: LaunchPlan) -> None:
+def refuse_wiring(request: LaunchRequest, plan: LaunchPlan) -> None:
     """A setting that the plan would override had no effect, and nobody would know."""
     given = {name for each in plan.environment for name in each}
     if taken := sorted(given & request.settings.keys()):
@@ -137,8 +154,12 @@ def _clear(request: LaunchRequest) -> None:
             leftover.unlink()
 
 
-def _run(request: LaunchRequest, plan: LaunchPlan, began: float) -> tuple[str, str]:
+def _run_here(request: LaunchRequest, began: float) -> tuple[str, str]:
     """Status and reason of the group, which has ended when this returns."""
+    plan = manifest(request.case.framework).launch_plan(
+        request.case, request.folder, request.python
+    )
+    refuse_wiring(request, plan)
     temporary = Path(tempfile.mkdtemp(prefix="suite-"))
     environment = worker_environment(traits_of(request.case.framework), temporary)
     environment |= request.settings
@@ -146,7 +167,8 @@ def _run(request: LaunchRequest, plan: LaunchPlan, began: float) -> tuple[str, s
         group = ProcessGroup(log, environment, ROOT)
         try:
             workers = _start(request, plan, group)
-            status, reason = _wait(request, workers, began + request.timeout_seconds)
+            deadline = began + request.timeout_seconds
+            status, reason = wait(request, workers, deadline, lambda: _guarded(request, workers))
             if status == "timeout":
                 group.ask_for_stacks(workers)
                 failures.keep_stacks(len(workers), request.folder)
@@ -162,19 +184,24 @@ def _run(request: LaunchRequest, plan: LaunchPlan, began: float) -> tuple[str, s
 def _start(
     request: LaunchRequest, plan: LaunchPlan, group: ProcessGroup
 ) -> list[psutil.Popen]:
-    extra = _start_helper(request, plan, group)
+    extra = start_helper(request, plan, group)
+    shares = [share_of_cores(request.cores, rank, plan.processes)
+              for rank in range(plan.processes)]
     return [
-        group.start(_command(request, rank, plan), plan.environment[rank] | extra)
-        for rank in range(plan.processes)
+        group.start(worker_command(request, rank, plan, cores), plan.environment[rank] | extra)
+        for rank, cores in enumerate(shares)
     ]
 
 
-def _command(request: LaunchRequest, rank: int, plan: LaunchPlan) -> list[str]:
+def worker_command(
+    request: LaunchRequest, rank: int, plan: LaunchPlan, cores: Sequence[int]
+) -> list[str]:
+    """The command line of a rank that is pinned to ``cores``."""
     paths = (request.case_path, request.inputs_path, request.folder)
     return [
         *request.prefix(rank), request.python, "-m", request.worker,
         *(str(path.resolve()) for path in paths), str(rank), str(plan.processes),
-        ",".join(map(str, share_of_cores(request.cores, rank, plan.processes))),
+        ",".join(map(str, cores)),
     ]
 
 
@@ -184,7 +211,7 @@ def share_of_cores(cores: Sequence[int], rank: int, processes: int) -> list[int]
     return list(cores[rank * share : (rank + 1) * share]) or [cores[rank % len(cores)]]
 
 
-def _start_helper(
+def start_helper(
     request: LaunchRequest, plan: LaunchPlan, group: ProcessGroup
 ) -> dict[str, str]:
     """Variables that the helper gives to every worker, once it is ready."""
@@ -201,11 +228,26 @@ def _start_helper(
     return dict(json.loads(plan.helper_output.read_text(encoding="utf-8")))
 
 
-def _wait(
-    request: LaunchRequest, workers: Sequence[psutil.Popen], deadline: float
-) -> tuple[str, str]:
-    """A rank that dies ends the group: the others would wait for it forever."""
+def wait(
+    request: LaunchRequest, workers: Sequence[Worker], deadline: float,
+    watch: Callable[[], Ending | None] = lambda: None,
+) -> Ending:
+    """Waits for the end of a group.
+
+    A rank that dies ends the group: the others would wait for it forever.
+
+    Args:
+        request: What was launched.
+        workers: The ranks, in their order.
+        deadline: Time (``time.monotonic``) at which a group that has not finished is given up.
+        watch: Asked again and again; what it returns ends the group, unless it is None.
+
+    Returns:
+        The group's status and the reason for it in words.
+    """
     while True:
+        if said := watch():
+            return said
         codes = [worker.poll() for worker in workers]
         if any(codes):
             return "failed", failures.first_failure(_settled(workers), request.folder)
@@ -216,12 +258,12 @@ def _wait(
         if time.monotonic() > deadline:
             busy = failures.still_busy(len(workers), request.folder)
             return "timeout", f"not finished after {request.timeout_seconds:g} s: {busy}"
-        if said := _exceeded(request, workers):
-            return said
+        if (request.folder / "worker.log").stat().st_size > LOG_LIMIT_BYTES:
+            return "failed", f"the ranks wrote more than {LOG_LIMIT_BYTES >> 20} MiB to their log"
         time.sleep(POLL_SECONDS)
 
 
-def _settled(workers: Sequence[psutil.Popen]) -> list[int | None]:
+def _settled(workers: Sequence[Worker]) -> list[int | None]:
     """The ranks' exit codes once those that one rank's end takes along have ended too."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while any(worker.poll() is None for worker in workers) and time.monotonic() < deadline:
@@ -237,11 +279,7 @@ def _empty_handed(request: LaunchRequest, codes: Sequence[int | None]) -> int | 
     return next((r for r in ended if not (request.folder / f"rank-{r}.json").exists()), None)
 
 
-def _exceeded(
-    request: LaunchRequest, workers: Sequence[psutil.Popen]
-) -> tuple[str, str] | None:
-    """The bound that the group has left, of memory or of its log."""
-    if (request.folder / "worker.log").stat().st_size > LOG_LIMIT_BYTES:
-        return "failed", f"the ranks wrote more than {LOG_LIMIT_BYTES >> 20} MiB to their log"
+def _guarded(request: LaunchRequest, workers: Sequence[psutil.Popen]) -> Ending | None:
+    """What the request's guard says of the workers' memory."""
     said = request.guard([worker.pid for worker in workers]) if request.guard else ""
     return ("oom", said) if said else None
