@@ -22,7 +22,8 @@ from suite.contract.sweep import COLLECTIVES
 
 Sample = dict[str, Any]
 IDENTITY = ("framework", "engine", "collective", "backend", "transport", "devices")
-SAMPLE_COLUMNS = [*IDENTITY, "bytes", "repetition", "rank", "start_s", "end_s", "call", "load_s"]
+SAMPLE_COLUMNS = [*IDENTITY, "bytes", "repetition", "rank", "start_s", "end_s", "call", "load_s",
+                  "hosts"]
 RESAMPLES, LEVEL = 1000, 95.0
 FEWEST_SIZES = 3  # of a line
 BREAK_GAIN = 0.75
@@ -38,7 +39,7 @@ class LinkFit:
     is None where one line does; the fields after it are the small messages' slope and the large
     messages' intercept. ``heldout_error_*``: each size predicted from all the others.
     ``status`` is ok, failed, timeout, oom or unsupported, with the reason. ``load_s`` is how long
-    each rank computed before each call.
+    each rank computed before each call, ``hosts`` on how many hosts the devices were.
     """
 
     framework: str
@@ -65,6 +66,7 @@ class LinkFit:
     status: str = "ok"
     reason: str = ""
     load_s: float = 0.0
+    hosts: int = 1
 
     @property
     def idle(self) -> bool:
@@ -89,7 +91,7 @@ def fit_links(samples: Iterable[Sample]) -> list[LinkFit]:
     """One fit per framework, engine, collective, backend, transport and devices."""
     groups: dict[tuple[Any, ...], list[Sample]] = {}
     for sample in samples:
-        key = *(sample[name] for name in IDENTITY), load_of(sample)
+        key = *(sample[name] for name in IDENTITY), load_of(sample), hosts_of(sample)
         groups.setdefault(key, []).append(sample)
     ordered = sorted(groups.values(), key=lambda group: COLLECTIVES.index(group[0]["collective"]))
     return [fit_link(group) for group in ordered]
@@ -97,7 +99,7 @@ def fit_links(samples: Iterable[Sample]) -> list[LinkFit]:
 
 def fit_link(samples: Sequence[Sample]) -> LinkFit:
     """The fit of one link's samples; a failed one where there are too few sizes."""
-    identity = {name: samples[0][name] for name in IDENTITY}
+    identity = {name: samples[0][name] for name in IDENTITY} | {"hosts": hosts_of(samples[0])}
     sizes, seconds = call_seconds(samples)
     if len(sizes) <= FEWEST_SIZES:
         reason = f"{len(sizes)} sizes are too few to fit and check a line: widen the range"
@@ -144,6 +146,11 @@ def bus_factor(collective: str, devices: int) -> float:
     return {"all_reduce": 2 * share, "all_gather": share, "reduce_scatter": share}.get(
         collective, 1.0
     )
+
+
+def hosts_of(sample: Sample) -> int:
+    """On how many hosts the devices were; 1 in files of older releases."""
+    return int(sample.get("hosts") or 1)
 
 
 def load_of(sample: Sample) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,12 +21,14 @@ from suite.analysis.launch_figures import (
     step_summary,
 )
 from suite.analysis.ledger import build_ledger, shown_speeds
+from suite.analysis.link_fit import LinkFit
 from suite.analysis.memory_frontier import frontier_columns
 from suite.analysis.parity import Verdict
 from suite.analysis.statistics import coefficient_of_variation, median_interval
 from suite.analysis.traced import Reduced, reduce_launch, slowest_rank, traced_columns
 from suite.analysis.verdict import NOT_COMPARABLE, compare_cases
 from suite.contract.case import Case
+from suite.contract.hosts import spans
 from suite.contract.metrics import FROM_RANKS
 from suite.contract.records import FrontierProbe, Launch
 from suite.contract.row import Row
@@ -35,7 +39,7 @@ from suite.contract.warnings import Warning, warn
 # them, the memory limit of a launch, has the name of a column that is something else.
 CASE_COLUMNS = (
     "framework", "engine", "strategy", "variant", "workload", "size", "data", "device", "devices",
-    "dtype", "mode", "steps", "mesh", "accumulate",
+    "dtype", "mode", "steps", "mesh", "accumulate", "hosts",
 )
 
 
@@ -109,6 +113,21 @@ def build_rows(
     return rows
 
 
+def _topology(records: Launch) -> str:
+    """``node1: 2, node2: 2``; empty for records that do not tell their hosts."""
+    ranks = Counter(record.host for record in records if record.host)
+    return ", ".join(f"{host}: {count}" for host, count in ranks.items())
+
+
+def _own_links(result: CaseResult, fits: Sequence[LinkFit]) -> list[LinkFit]:
+    """The fits of links that lie on as many hosts as the case's groups of as many members do."""
+    hosts = [record.host for record in result.good[-1]]
+    if len(hosts) != result.case.devices:
+        return [fit for fit in fits if fit.hosts == 1]
+    across = spans(result.case, hosts)
+    return [fit for fit in fits if fit.hosts == across.get(fit.devices, 0)]
+
+
 def _base_key(row: Row) -> tuple[Any, ...]:
     """What a row and the single device that its speedup is over have in common."""
     return (row.framework, row.engine, row.workload, row.size, row.mode, row.dtype, row.accumulate)
@@ -136,6 +155,7 @@ def _row(run_id: str, result: CaseResult) -> Row:
         row.put(_probed(result) | frontier_columns(result.probes))
         row.launch_samples |= probe_samples(result.launches, result.reduced)
         row.ledger = build_ledger(case, result.good)
+        row.topology = _topology(result.good[-1])
     return row
 
 
@@ -243,7 +263,8 @@ def _modelled(result: CaseResult, row: Row, conditions: Conditions) -> dict[str,
         return said | in_run_columns(row, transfers, {})
     whose = case.framework, case.engine, case.devices
     payloads = reduced[0].payloads
-    links = usable_links(conditions.fits, *whose, payloads)
-    return model_columns(*whose, payloads, row.t_comm_transfer_s, conditions.fits) | (
+    fits = _own_links(result, conditions.fits)
+    links = usable_links(fits, *whose, payloads)
+    return model_columns(*whose, payloads, row.t_comm_transfer_s, fits) | (
         in_run_columns(row, transfers, links)
     )

@@ -99,7 +99,8 @@ def _shifted(record: Mapping[str, Any], offset: ClockOffset | None) -> dict[str,
         trace["busy"] = [_points(clock, offset) for clock in trace["busy"]]
         trace["queued"] = _points(trace.get("queued", ()), offset)
     _shift_ends(moved.get("samples", ()), offset)
-    return moved
+    uncertainty = {"clock_uncertainty_s": offset.uncertainty_s}
+    return moved | {"figures": moved.get("figures", {}) | uncertainty}
 
 
 def _shift_ends(spans: Iterable[dict[str, Any]], offset: ClockOffset) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -79,6 +79,37 @@ def hosts_needed(devices: int, slots: Sequence[int]) -> int:
         if room >= devices:
             return number
     raise ValueError(f"{devices} devices do not fit into {room} slots")
+
+
+def crowding(devices: int, hosts: int, slots: Sequence[int]) -> int:
+    """The most devices that one of the hosts has of a case; all of them on a single host."""
+    return max(dealt(devices, slots[:hosts])) if hosts > 1 else devices
+
+
+def spans(case: Case, host_of_rank: Sequence[object]) -> dict[int, int]:
+    """How many hosts the groups of a case's ranks lie on, by the number of a group's members.
+
+    A pipeline's groups are pairs: neighbouring stages, and the first with the last, which may share
+    a parameter. Where groups of as many members lie on different numbers of hosts, it is 0: no one
+    link is theirs.
+
+    Args:
+        case: The case.
+        host_of_rank: Something that names the host of each rank.
+    """
+    found: dict[int, set[int]] = {}
+    for group in _groups(case):
+        found.setdefault(len(group), set()).add(len({host_of_rank[rank] for rank in group}))
+    return {size: min(counts) if len(counts) == 1 else 0 for size, counts in found.items()}
+
+
+def _groups(case: Case) -> Iterator[Sequence[int]]:
+    for axis in case.axes.names:
+        for group in case.axes.groups(axis):
+            if axis == "inter_layer":
+                yield from zip(group, [*group[1:], group[0]], strict=True)
+            else:
+                yield group
 
 
 @runtime_checkable

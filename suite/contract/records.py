@@ -100,6 +100,7 @@ class RankRecord:
         affinity: Cores that the process may run on.
         ledger: This rank's entries of the fairness ledger.
         figures: Further figures by the name of their column, such as what the session reports.
+        host: Name of the host that the rank ran on.
     """
 
     rank: int
@@ -119,6 +120,7 @@ class RankRecord:
     affinity: list[int] = field(default_factory=list)
     ledger: dict[str, str] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
+    host: str = ""
 
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> RankRecord:

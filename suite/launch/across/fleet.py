@@ -90,9 +90,10 @@ class Fleet:
                 self.close()
 
     def _launch_on(self, request: LaunchRequest, links: list[Link], began: float) -> Ending:
+        # Before the hosts have other answers to give.
+        before = [link.offset() for link in links]
         ranks = self._prepare(request, links)
         try:
-            before = [link.offset() for link in links]
             self._go(links)
             deadline = began + request.timeout_seconds
             status, reason = wait(request, ranks, deadline, lambda: _lost(links))

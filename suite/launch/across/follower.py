@@ -48,6 +48,8 @@ from suite.machine import devices
 POLL_SECONDS = 0.02
 # How many free ports a host offers beside one for each of its devices.
 SPARE_PORTS = 8
+# How long the harness may take to start, and to gather its followers anew.
+START_SECONDS, RETURN_SECONDS = 120.0, 20.0
 CASE, INPUTS = "case.json", "inputs"
 Tell = Callable[..., None]
 
@@ -142,16 +144,17 @@ class Follower:
         """Sends a message to the harness."""
         send(self.connection, kind, payload, **fields)
 
-    def serve(self) -> None:
-        """Works until the harness says that it leaves, or cannot be reached any more."""
+    def serve(self) -> bool:
+        """Works until the harness leaves, or cannot be reached any more; True if it said so."""
         self.tell("hello", **about_this_host(self.connection))
         try:
             while not (self.connection.poll(POLL_SECONDS) and self._left(receive(self.connection))):
                 self._tend()
         except (EOFError, OSError):
-            pass  # the harness is gone, and with it whoever could be told
+            return False  # the harness is gone, and with it whoever could be told
         finally:
             self._end()
+        return True
 
     def _tend(self) -> None:
         if self.share:
@@ -251,6 +254,27 @@ def join(address: str, port: int, patience_s: float = 0.0) -> Connection:
         else:
             give_up_when_unanswered(connection)
             return connection
+
+
+def serve_until_told(address: str, port: int) -> None:
+    """Serves a harness that may let its followers go and gather them again.
+
+    It does so when it has lost one of them. A harness that does not come back has ended.
+
+    Raises:
+        OSError: The harness was never there.
+    """
+    told, patience_s = False, START_SECONDS
+    while not told:
+        try:
+            connection = join(address, port, patience_s)
+        except OSError:
+            if patience_s != START_SECONDS:
+                return
+            raise
+        with connection:
+            told = Follower(connection).serve()
+        patience_s = RETURN_SECONDS
 
 
 def main() -> None:
