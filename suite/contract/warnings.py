@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Warning:
-    """``code`` is one of ``REGISTRY``; ``message`` says what was found, ``hint`` what to do."""
+    """One reason to doubt a row.
+
+    ``code`` is one of ``REGISTRY``, ``message`` says what was observed, ``hint`` says what to do
+    about it, and ``details`` are the values that the message was made of.
+    """
 
     code: str
     message: str
     hint: str
+    details: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}; {self.hint}"
@@ -89,7 +96,7 @@ REGISTRY: dict[str, tuple[str, str]] = {
 def warn(code: str, **details: object) -> Warning:
     """The warning of that code with its details filled in."""
     message, hint = REGISTRY[code]
-    return Warning(code, message.format(**details), hint)
+    return Warning(code, message.format(**details), hint, details)
 
 
 def flatten(warnings: list[Warning]) -> str:
