@@ -24,15 +24,19 @@ ORDER, CERTAINTY, TERMS, EXPLANATION = range(4)
 class Kind:
     """How one kind of warning is said in one line.
 
-    ``figure`` formats a warning's details, and ``worse`` gives a number that is larger for the
-    worse of two warnings. ``fix`` stands for the warning's hint where that is too long for a line.
+    Attributes:
+        endangers: What the doubt endangers, from ``ORDER`` to ``EXPLANATION``.
+        name: What the terminal calls it.
+        fix: What to do about it, in a few words; the warning's own hint says more.
+        figure: How the details of a warning are said.
+        worse: A number of a warning's details that is larger for the worse of two warnings.
     """
 
     endangers: int
     name: str
+    fix: str
     figure: str = ""
     worse: Callable[[Details], float] = lambda details: 0.0
-    fix: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,35 +56,35 @@ def _share(details: Details) -> float:
 
 # In order of danger; of equal danger, the kind that more cases have comes first.
 KINDS: dict[str, Kind] = {
-    "not_comparable": Kind(ORDER, "base on other terms", "{reason}"),
-    "not_pinned": Kind(ORDER, "ran on other cores", "on {found}, asked {asked}",
-                       fix="let the harness set affinity"),
-    "throttled": Kind(ORDER, "GPU slowed clocks", "{reasons}", fix="cool it, or lower its clocks"),
-    "drift": Kind(ORDER, "machine drifted", "by {share:.0%}", _share, "keep its clocks steady"),
-    "steal": Kind(ORDER, "cores given away", "{share:.0%} of time", _share,
-                  "use an unshared machine"),
-    "oversubscribed": Kind(ORDER, "oversubscribed", "a {what} shared"),
-    "one_launch": Kind(CERTAINTY, "single launch", "no interval", fix="more --repeats"),
-    "few_launches": Kind(CERTAINTY, "few launches", "{launches}, wanted {needed}",
-                         lambda details: -details["launches"], "more --repeats, or --precision"),
-    "noisy": Kind(CERTAINTY, "noisy steps", "vary by {share:.0%}", _share),
-    "no_steady_state": Kind(CERTAINTY, "still warming up", "{launches} of {total} launches",
+    "not_comparable": Kind(ORDER, "base on other terms", "make the settings equal", "{reason}"),
+    "not_pinned": Kind(ORDER, "ran on other cores", "let the harness set affinity",
+                       "on {found}, asked {asked}"),
+    "throttled": Kind(ORDER, "GPU slowed clocks", "cool it, or lock lower clocks", "{reasons}"),
+    "drift": Kind(ORDER, "machine drifted", "keep its clocks steady", "by {share:.0%}", _share),
+    "steal": Kind(ORDER, "cores given away", "use an unshared machine", "{share:.0%} of time",
+                  _share),
+    "oversubscribed": Kind(ORDER, "oversubscribed", "ask for fewer --devices", "a {what} shared"),
+    "one_launch": Kind(CERTAINTY, "single launch", "more --repeats, or --precision", "no interval"),
+    "few_launches": Kind(CERTAINTY, "few launches", "more --repeats, or --precision",
+                         "{launches}, wanted {needed}", lambda details: -details["launches"]),
+    "noisy": Kind(CERTAINTY, "noisy steps", "close other programs", "vary by {share:.0%}", _share),
+    "no_steady_state": Kind(CERTAINTY, "still warming up", "raise --warmup",
+                            "{launches} of {total} launches",
                             lambda details: details["launches"] / details["total"]),
-    "imprecise": Kind(CERTAINTY, "interval too wide", "±{share:.1%}, not {asked:.1%}", _share),
-    "rounded_gradients": Kind(TERMS, "rounded gradients", "sent as {text}",
-                              fix="or use --variant default"),
-    "emulated": Kind(TERMS, "emulated operation", fix="see another framework's row"),
-    "shared_pool": Kind(TERMS, "shared thread pool", fix="see rows with a process each"),
-    "comm_check": Kind(EXPLANATION, "T_comm in doubt", "{exposed_ms:.3g} vs {saved_ms:.3g} ms",
-                       lambda details: abs(details["exposed_ms"] - details["saved_ms"]),
-                       "look at it with --timeline"),
-    "run_over_link": Kind(EXPLANATION, "slow transfers", "{factor:.3g} × idle link",
-                          lambda details: float(details["factor"]),
-                          "plan with alpha_run_s_per_byte"),
-    "probe_overhead": Kind(EXPLANATION, "probes slow steps", "by {share:.0%}", _share,
-                           "T_comm is an upper bound"),
-    "alpha_out_of_range": Kind(EXPLANATION, "alpha extrapolated", "B = {bytes:.3g} bytes"),
-    "not_measured": Kind(EXPLANATION, "not measured", "{what}"),
+    "imprecise": Kind(CERTAINTY, "interval too wide", "raise --budget or --repeats",
+                      "±{share:.1%}, not {asked:.1%}", _share),
+    "rounded_gradients": Kind(TERMS, "rounded gradients", "or use --variant default",
+                              "sent as {text}"),
+    "emulated": Kind(TERMS, "emulated operation", "see another framework's row"),
+    "shared_pool": Kind(TERMS, "shared thread pool", "see rows with a process each"),
+    "comm_check": Kind(EXPLANATION, "T_comm in doubt", "look at it with --timeline",
+                       "{exposed_ms:.3g} vs {saved_ms:.3g} ms",
+                       lambda details: abs(details["exposed_ms"] - details["saved_ms"])),
+    "run_over_link": Kind(EXPLANATION, "slow transfers", "plan with alpha_run_s_per_byte",
+                          "{factor:.3g} × idle link", lambda details: float(details["factor"])),
+    "probe_overhead": Kind(EXPLANATION, "probes slow steps", "T_comm is an upper bound",
+                           "by {share:.0%}", _share),
+    "not_measured": Kind(EXPLANATION, "not measured", "the cell stays empty", "{what}"),
 }
 RANKS = {code: rank for rank, code in enumerate(KINDS)}
 
@@ -129,7 +133,7 @@ def _line(pairs: list[tuple[Row, Warning]], rows: Sequence[Row], named: bool) ->
         cases = names_in(rows)(some[0])
     else:
         cases = _counted(some, rows, named)
-    return Doubt(kind.endangers, kind.name, cases, worst, kind.fix or warning.hint)
+    return Doubt(kind.endangers, kind.name, cases, worst, kind.fix)
 
 
 def _counted(some: list[Row], rows: Sequence[Row], kinds: bool) -> str:
