@@ -44,18 +44,18 @@ def compare_sides(
     Everything the user gave is validated before the first file is written.
 
     Args:
-        texts: what the user wrote for ``--a`` and for ``--b``.
-        options: the options of the command line, which hold for both sides.
-        fail_on: limits such as ``step_time:5%``, as ``compare`` takes them.
-        out: the folder in which the run folder is made.
-        as_json: whether to print JSON instead of a table.
+        texts: What the user wrote for ``--a`` and for ``--b``.
+        options: The options of the command line, which hold for both sides.
+        fail_on: Limits such as ``step_time:5%``, as ``compare`` takes them.
+        out: The folder in which the run folder is made.
+        as_json: Whether to print JSON instead of a table.
 
     Returns:
         The exit code: 0; 1 if a side failed or no pair of launches finished; 3 if B is worse than A
         by more than a limit; 130 if the user interrupted the run.
 
     Raises:
-        UsageError: if an option, a side or a limit is wrong.
+        UsageError: If an option, a side or a limit is wrong.
     """
     limits = [_limit(text) for text in fail_on]
     sides = [parse_side(f"--{name}", text) for name, text in zip(SIDES, texts, strict=True)]
@@ -119,8 +119,8 @@ def report_again(folder: Path, as_json: bool) -> int:
     """Prints the comparison of a folder that ``ab`` wrote, computed anew from the stored launches.
 
     Args:
-        folder: a run folder of ``ab``, with the run folders ``a`` and ``b`` in it.
-        as_json: whether to print JSON instead of a table.
+        folder: A run folder of ``ab``, with the run folders ``a`` and ``b`` in it.
+        as_json: Whether to print JSON instead of a table.
 
     Returns:
         The exit code, always 0.
@@ -138,10 +138,10 @@ def show_comparison(
     """Prints how the sides differ, a table of the metrics and the answer; or all of it as JSON.
 
     Args:
-        run: the content of ``run.json``.
-        rows: one comparison for each metric; empty if a side has no launch that finished.
-        folder: the run folder, whose ``ab.csv`` is named at the end.
-        as_json: whether to print JSON instead.
+        run: The content of ``run.json``.
+        rows: One comparison for each metric; empty if a side has no launch that finished.
+        folder: The run folder, whose ``ab.csv`` is named at the end.
+        as_json: Whether to print JSON instead.
     """
     if as_json:
         print(json.dumps(report.as_json(run, rows), indent=1, allow_nan=False))

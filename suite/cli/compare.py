@@ -29,9 +29,9 @@ class Outputs:
     """Where a comparison is written besides the terminal.
 
     Attributes:
-        json: whether to print JSON instead of tables.
-        markdown: the file to write as Markdown, if any.
-        html: the file to write as a page, if any.
+        json: Whether to print JSON instead of tables.
+        markdown: The file to write as Markdown, if any.
+        html: The file to write as a page, if any.
     """
 
     json: bool = False
@@ -46,17 +46,17 @@ def compare(
     """Compares each later run with the first, case by case.
 
     Args:
-        paths: run folders or files of pytest-benchmark, the oldest first; at least two.
-        metrics: the metrics to compare; step time if empty.
-        fail_on: limits such as ``step_time:5%``.
-        each_alone: whether each verdict holds at 95 % by itself, rather than all of them together.
-        outputs: where else the comparison is written.
+        paths: Run folders or files of pytest-benchmark, the oldest first; at least two.
+        metrics: The metrics to compare; step time if empty.
+        fail_on: Limits such as ``step_time:5%``.
+        each_alone: Whether each verdict holds at 95 % by itself, rather than all of them together.
+        outputs: Where else the comparison is written.
 
     Returns:
         The exit code: 3 if a row got worse by more than a limit and beyond chance, else 0.
 
     Raises:
-        UsageError: if a path, metric or limit is wrong, or there is only one path.
+        UsageError: If a path, metric or limit is wrong, or there is only one path.
     """
     if len(paths) < 2:
         fix = "name the older run first: compare RUN_A RUN_B"
@@ -91,7 +91,7 @@ def read_rows(path: Path) -> tuple[dict[str, Any], list[Row]]:
         The content of ``run.json`` (of a benchmark file: what stands for it), and the rows.
 
     Raises:
-        UsageError: if the path is neither.
+        UsageError: If the path is neither.
     """
     if path.suffix == ".json":
         return import_rows(path)
@@ -103,7 +103,7 @@ def parse_limit(text: str) -> Limit:
     """Parses a limit: ``step_time:5%`` becomes ``("step_time", 0.05)``.
 
     Raises:
-        UsageError: if the text has another form or names a metric that is not compared.
+        UsageError: If the text has another form or names a metric that is not compared.
     """
     name, _, share = text.partition(":")
     _known(name)

@@ -12,7 +12,7 @@ def completer(what: str) -> Callable[[str], list[str]]:
     It also completes the last name of a comma-separated list.
 
     Args:
-        what: the kind of name, as :func:`names` knows it.
+        what: The kind of name, as :func:`names` knows it.
     """
 
     def complete(incomplete: str) -> list[str]:

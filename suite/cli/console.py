@@ -24,8 +24,8 @@ def print_rows(rows: list[Row], folder: Path, shape: Shape = "table") -> None:
     """Prints rows on standard output, together with the path of their page.
 
     Args:
-        rows: the rows of one run.
-        folder: its run folder.
+        rows: The rows of one run.
+        folder: Its run folder.
         shape: ``table`` prints everything, ``quiet`` the answers alone, ``json`` one JSON object.
     """
     page = f"{folder}/report.html"

@@ -24,8 +24,8 @@ def diagnose(as_json: bool, out: Path = Path("results")) -> int:
     """Prints all checks of the machine and of the frameworks.
 
     Args:
-        as_json: whether to print JSON instead of a table.
-        out: the folder of run folders, which has to be writable.
+        as_json: Whether to print JSON instead of a table.
+        out: The folder of run folders, which has to be writable.
 
     Returns:
         The exit code: 0, or 1 if no framework can run.
@@ -50,7 +50,7 @@ def framework(name: str) -> Iterator[Check]:
     against.
 
     Args:
-        name: the framework's name, as ``--framework`` takes it.
+        name: The framework's name, as ``--framework`` takes it.
     """
     problem = load(name).problem
     if problem:

@@ -27,9 +27,9 @@ def show_plan(config: RunConfig, cases: list[Case], out: Path) -> int:
     """Prints a line for each case, and an estimate of the time of the whole run.
 
     Args:
-        config: the configuration of the run.
-        cases: the cases of its matrix.
-        out: the folder of run folders, in which earlier runs are looked up.
+        config: The configuration of the run.
+        cases: The cases of its matrix.
+        out: The folder of run folders, in which earlier runs are looked up.
 
     Returns:
         The exit code, always 0, since nothing is run.
@@ -63,8 +63,8 @@ def estimate(config: RunConfig, seconds: list[float | None]) -> str:
     """Says in words how long a run may take.
 
     Args:
-        config: its configuration, with the number of launches and the budget.
-        seconds: for each case that would run, how long a launch took before; None if unknown.
+        config: Its configuration, with the number of launches and the budget.
+        seconds: For each case that would run, how long a launch took before; None if unknown.
     """
     known = [one for one in seconds if one is not None]
     if not seconds:
@@ -86,8 +86,8 @@ def earlier_seconds(cases: list[Case], out: Path) -> dict[str, tuple[float, str]
     """Looks up how long launches of these cases took in the newest run with equal settings.
 
     Args:
-        cases: the cases to look up.
-        out: the folder of run folders.
+        cases: The cases to look up.
+        out: The folder of run folders.
 
     Returns:
         For each case that was found, by its id, the median seconds of a launch and the run's name.

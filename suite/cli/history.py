@@ -60,15 +60,15 @@ def history(folder: Path, as_json: bool, html: Path | None) -> int:
     """Prints a table for each case, with the oldest run first.
 
     Args:
-        folder: a folder of run folders.
-        as_json: whether to print JSON instead of tables.
-        html: a file to write as a page, if any.
+        folder: A folder of run folders.
+        as_json: Whether to print JSON instead of tables.
+        html: A file to write as a page, if any.
 
     Returns:
         The exit code, always 0.
 
     Raises:
-        UsageError: if the folder holds no run.
+        UsageError: If the folder holds no run.
     """
     runs = sorted(_runs(folder), key=lambda run: run[0])
     if not runs:
@@ -120,7 +120,7 @@ def build_series(runs: list[tuple[str, dict[str, Any], list[Row]]]) -> list[Seri
     version is what a reader looks for.
 
     Args:
-        runs: start time, ``run.json`` and rows of each run, the oldest first.
+        runs: Start time, ``run.json`` and rows of each run, the oldest first.
     """
     groups: dict[tuple[str, str], list[tuple[str, dict[str, Any], Row]]] = {}
     for when, run, rows in runs:

@@ -37,14 +37,14 @@ def sweep_links(options: dict[str, Any], out: Path) -> int:
     Everything the user gave is validated before the first file is written.
 
     Args:
-        options: the options of the command line.
-        out: the folder in which the run folder is made.
+        options: The options of the command line.
+        out: The folder in which the run folder is made.
 
     Returns:
         The exit code: 0; 1 if a sweep failed; 130 if the user interrupted it.
 
     Raises:
-        UsageError: if an option is wrong.
+        UsageError: If an option is wrong.
     """
     config = validate(LinkConfig, from_environment(LinkConfig) | options)
     plans, refused = build_plans(config, devices.gpu_count())
@@ -90,8 +90,8 @@ def build_plans(config: LinkConfig, gpus: int) -> tuple[list[Plan], list[LinkFit
     """Plans the sweeps that the user asked for.
 
     Args:
-        config: the options of the command.
-        gpus: how many GPUs this process may use.
+        config: The options of the command.
+        gpus: How many GPUs this process may use.
 
     Returns:
         The sweeps to make, and a row for each collective that a framework does not offer.

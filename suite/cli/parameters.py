@@ -49,8 +49,8 @@ def with_options(model: type[Any], after: str = "") -> Callable[[Command], Comma
     The command takes the parameters as ``**options`` and passes them to :func:`given_options`.
 
     Args:
-        model: a configuration model of :mod:`suite.config.model`.
-        after: the name of the parameter behind which the new ones are placed.
+        model: A configuration model of :mod:`suite.config.model`.
+        after: The name of the parameter behind which the new ones are placed.
     """
 
     def decorate(command: Command) -> Command:
@@ -101,11 +101,11 @@ def given_options(model: type[Any], values: Mapping[str, Any]) -> dict[str, Any]
     """Returns the options that the command line named, with comma-separated lists taken apart.
 
     Args:
-        model: the configuration model that the options belong to.
-        values: what the command line parser passed for each option.
+        model: The configuration model that the options belong to.
+        values: What the command line parser passed for each option.
 
     Raises:
-        UsageError: if a list is given but empty, or a ``NAME=VALUE`` pair lacks its value.
+        UsageError: If a list is given but empty, or a ``NAME=VALUE`` pair lacks its value.
     """
     found = {}
     for name, setting in settings_of(model).items():
@@ -125,7 +125,7 @@ def split(values: list[str] | None) -> list[str]:
     """Takes comma-separated lists of names apart.
 
     Raises:
-        UsageError: if a list is given but empty, which usually comes from an unset variable.
+        UsageError: If a list is given but empty, which usually comes from an unset variable.
     """
     parts = [part.strip() for value in values or [] for part in value.split(",") if part.strip()]
     if values and not parts:

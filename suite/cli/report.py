@@ -25,16 +25,16 @@ def report(
     While the run is still in progress, or if the folder cannot be written, it prints only.
 
     Args:
-        folder: a run folder of ``run``, ``ab`` or ``link``.
-        from_records: whether to read the ranks' records instead of ``samples.sqlite``.
-        export: a file to write in the format of pytest-benchmark, if any.
-        shape: how the rows are printed.
+        folder: A run folder of ``run``, ``ab`` or ``link``.
+        from_records: Whether to read the ranks' records instead of ``samples.sqlite``.
+        export: A file to write in the format of pytest-benchmark, if any.
+        shape: How the rows are printed.
 
     Returns:
         The exit code, always 0.
 
     Raises:
-        UsageError: if the folder is no run folder, or an option does not apply to it.
+        UsageError: If the folder is no run folder, or an option does not apply to it.
     """
     if is_ab(read_json(folder / "run.json", "RUN")):
         return _ab(folder, export, shape)

@@ -36,18 +36,18 @@ def run_matrix(
     Everything the user gave is validated before the first file is written.
 
     Args:
-        preset: the name of the preset that everything else overrides.
-        file: a TOML file of options, if any.
-        options: the options of the command line.
-        out: the folder in which the run folder is made.
-        shape: how the rows are printed at the end.
-        dry: whether to print the matrix only.
+        preset: The name of the preset that everything else overrides.
+        file: A TOML file of options, if any.
+        options: The options of the command line.
+        out: The folder in which the run folder is made.
+        shape: How the rows are printed at the end.
+        dry: Whether to print the matrix only.
 
     Returns:
         The exit code.
 
     Raises:
-        UsageError: if an option is wrong, or no case of the matrix can ever run.
+        UsageError: If an option is wrong, or no case of the matrix can ever run.
     """
     config = with_measured_speeds(resolve(preset, file, options))
     cases = build_matrix(config, devices.gpu_count())
@@ -66,7 +66,7 @@ def with_measured_speeds(config: RunConfig) -> RunConfig:
     use.
 
     Raises:
-        UsageError: if speeds are to be measured but the devices are not CPU cores, or too few.
+        UsageError: If speeds are to be measured but the devices are not CPU cores, or too few.
     """
     if config.device_speeds != MEASURED:
         return config
@@ -83,15 +83,15 @@ def resume_matrix(folder: Path, options: dict[str, Any], shape: Shape = "table")
     """Continues an interrupted run in its own folder, with the configuration it was started with.
 
     Args:
-        folder: the run folder.
-        options: the options of the command line, none of which may differ from the run's.
-        shape: how the rows are printed at the end.
+        folder: The run folder.
+        options: The options of the command line, none of which may differ from the run's.
+        shape: How the rows are printed at the end.
 
     Returns:
         The exit code.
 
     Raises:
-        UsageError: if the folder is no run folder, or an option or the machine differs from the
+        UsageError: If the folder is no run folder, or an option or the machine differs from the
             run's.
     """
     from suite.measure.resume import reopen
@@ -142,8 +142,8 @@ def sweep_for_run(runner: Runner, show: Callable[[Progress], None]) -> list[Link
     Each launch is limited to the same time as a launch of a case.
 
     Args:
-        runner: the run, which has not started its cases.
-        show: is called with each step of progress.
+        runner: The run, which has not started its cases.
+        show: Is called with each step of progress.
 
     Returns:
         The fits of alpha and latency, one for each collective and transport.

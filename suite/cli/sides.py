@@ -23,11 +23,11 @@ def parse_side(flag: str, text: str) -> SideText:
     """Splits ``"NCCL_ALGO=Ring --variant fp16"`` into settings and options; both may be empty.
 
     Args:
-        flag: ``--a`` or ``--b``, for error messages.
-        text: the text, with words quoted as in a shell.
+        Flag: ``--a`` or ``--b``, for error messages.
+        text: The text, with words quoted as in a shell.
 
     Raises:
-        UsageError: if the text cannot be parsed, or names an option that does not describe a case.
+        UsageError: If the text cannot be parsed, or names an option that does not describe a case.
     """
     try:
         tokens = shlex.split(text)

@@ -22,11 +22,11 @@ def build_matrix(config: MeasureConfig, gpus: int) -> list[Case]:
     """Builds every case of the matrix.
 
     Args:
-        config: what the user asked for.
-        gpus: how many GPUs this process may use.
+        config: What the user asked for.
+        gpus: How many GPUs this process may use.
 
     Raises:
-        UsageError: if a name is unknown, or what the user asked for can never run.
+        UsageError: If a name is unknown, or what the user asked for can never run.
     """
     # All numbers of devices use one kind of device, because they share their single-device bases.
     device = choose_device(config.device, max(config.devices), gpus, config.oversubscribe)
@@ -154,12 +154,12 @@ def known(what: str, asked: list[str], allowed: Any) -> None:
     """Checks that every name a user gave exists.
 
     Args:
-        what: the option without its dashes, for the message.
-        asked: the names that the user gave.
-        allowed: the names that exist.
+        what: The option without its dashes, for the message.
+        asked: The names that the user gave.
+        allowed: The names that exist.
 
     Raises:
-        UsageError: for the first name that does not exist.
+        UsageError: For the first name that does not exist.
     """
     for name in asked:
         if name not in allowed:
@@ -171,16 +171,16 @@ def choose_device(asked: str, devices: int, gpus: int, oversubscribe: bool = Fal
     """Chooses between CPUs and GPUs; ``auto`` takes GPUs if there are enough.
 
     Args:
-        asked: ``auto``, ``cpu`` or ``cuda``.
-        devices: how many devices the largest case needs.
-        gpus: how many GPUs ``CUDA_VISIBLE_DEVICES`` leaves to this process.
-        oversubscribe: whether several ranks may share a GPU.
+        Asked: ``auto``, ``cpu`` or ``cuda``.
+        devices: How many devices the largest case needs.
+        gpus: How many GPUs ``CUDA_VISIBLE_DEVICES`` leaves to this process.
+        oversubscribe: Whether several ranks may share a GPU.
 
     Returns:
         ``cpu`` or ``cuda``.
 
     Raises:
-        UsageError: if the user asked for GPUs and there are too few.
+        UsageError: If the user asked for GPUs and there are too few.
     """
     if asked == "cuda" and gpus < 1:
         raise UsageError("--device", "cuda", "a machine with a GPU", "use --device cpu")

@@ -19,14 +19,14 @@ class Option:
     """What an option means, besides its type and default.
 
     Attributes:
-        help: one line for the command line, the example file and the documentation.
-        names: the kind of names that the shell completes (``suite.cli.completion``), or empty.
-        parse: turns the text of a command line or file into a value; raises ValueError with what it
+        help: One line for the command line, the example file and the documentation.
+        names: The kind of names that the shell completes (``suite.cli.completion``), or empty.
+        parse: Turns the text of a command line or file into a value; raises ValueError with what it
             expected.
-        check: says in words what is wrong with a value; returns an empty text if nothing is.
-        commas: whether a list may be given as comma-separated text.
-        example: a value for the documentation if there is no default.
-        heading: the title of the part of the documentation that begins with this option.
+        check: Says in words what is wrong with a value; returns an empty text if nothing is.
+        commas: Whether a list may be given as comma-separated text.
+        example: A value for the documentation if there is no default.
+        heading: The title of the part of the documentation that begins with this option.
     """
 
     help: str
@@ -85,7 +85,7 @@ class Setting:
         """Returns the value that the text of an environment variable stands for.
 
         Raises:
-            ValueError: if the text cannot be read; the message says what was expected.
+            ValueError: If the text cannot be read; the message says what was expected.
         """
         if self.is_table:
             return dict(pair.partition("=")[::2] for pair in text.split(","))
@@ -109,10 +109,10 @@ class Setting:
         repetitions.
 
         Args:
-            value: text, or a value from a TOML file.
+            value: Text, or a value from a TOML file.
 
         Raises:
-            ValueError: if the text cannot be read; the message says what was expected.
+            ValueError: If the text cannot be read; the message says what was expected.
         """
         if isinstance(value, str) and self.option.parse:
             value = self.option.parse(value)

@@ -25,12 +25,12 @@ def resolve(preset: str, file: Path | None, options: dict[str, Any]) -> RunConfi
     """Returns the configuration of a run.
 
     Args:
-        preset: the name of a preset, which everything else overrides.
-        file: a TOML file of options, if any.
-        options: what the command line gave; None and empty values count as not given.
+        preset: The name of a preset, which everything else overrides.
+        file: A TOML file of options, if any.
+        options: What the command line gave; None and empty values count as not given.
 
     Raises:
-        UsageError: for the first option that is wrong.
+        UsageError: For the first option that is wrong.
     """
     if preset not in PRESETS:
         raise UsageError("--preset", preset, f"one of {', '.join(PRESETS)}", "pick one of these")
@@ -59,7 +59,7 @@ def read_toml(file: Path | None) -> dict[str, Any]:
     """Returns the tables of a TOML file; nothing if there is no file.
 
     Raises:
-        UsageError: if the file cannot be read, is not UTF-8, is not TOML, or is far too long.
+        UsageError: If the file cannot be read, is not UTF-8, is not TOML, or is far too long.
     """
     if file is None:
         return {}

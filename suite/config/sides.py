@@ -33,10 +33,10 @@ class SidePlan:
     """One side of a comparison.
 
     Attributes:
-        name: ``a`` or ``b``.
-        case: the only case of the side.
-        config: how the case is measured.
-        settings: environment variables of its workers.
+        Name: ``a`` or ``b``.
+        case: The only case of the side.
+        config: How the case is measured.
+        settings: Environment variables of its workers.
     """
 
     name: str
@@ -61,13 +61,13 @@ def resolve_sides(
     """Returns the options that both sides share, and the two sides.
 
     Args:
-        options: the options of the command line, which hold for both sides.
-        a: what the user wrote for side A on top of them.
-        b: what the user wrote for side B on top of them.
-        gpus: how many GPUs this process may use.
+        options: The options of the command line, which hold for both sides.
+        a: What the user wrote for side A on top of them.
+        b: What the user wrote for side B on top of them.
+        gpus: How many GPUs this process may use.
 
     Raises:
-        UsageError: if an option is wrong, a side is not exactly one case, or the sides do not do
+        UsageError: If an option is wrong, a side is not exactly one case, or the sides do not do
             the same work.
     """
     asked = from_environment(AbConfig) | dict(options)

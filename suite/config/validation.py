@@ -27,14 +27,14 @@ def validate(model: type[Model], values: Mapping[str, Any]) -> Model:
     Interpreters of environments that lie beside this one are added to those that the user named.
 
     Args:
-        model: a class of :mod:`suite.config.model`.
-        values: option names and values.
+        model: A class of :mod:`suite.config.model`.
+        values: Option names and values.
 
     Returns:
         An instance of the model.
 
     Raises:
-        UsageError: if a name is unknown, or a value has the wrong type or is out of bounds.
+        UsageError: If a name is unknown, or a value has the wrong type or is out of bounds.
     """
     settings = settings_of(model)
     config = model(**{name: _valid(settings, name, value) for name, value in values.items()})
@@ -69,11 +69,11 @@ def from_environment(
     """Returns the options that environment variables such as ``SUITE_STEPS`` give.
 
     Args:
-        model: a class of :mod:`suite.config.model`.
-        environment: the variables; those of this process by default.
+        model: A class of :mod:`suite.config.model`.
+        environment: The variables; those of this process by default.
 
     Raises:
-        UsageError: if a variable begins with ``SUITE_`` but belongs to no command, or cannot be
+        UsageError: If a variable begins with ``SUITE_`` but belongs to no command, or cannot be
             read.
     """
     known = {s.variable for each in MODELS for s in settings_of(each).values()} | OTHERS

@@ -41,7 +41,7 @@ def parse_speeds(text: str) -> str | list[float]:
     """Parses ``measured``, or a relative speed for each device such as ``1,0.5``.
 
     Raises:
-        ValueError: if the text is neither.
+        ValueError: If the text is neither.
     """
     if text == MEASURED:
         return text

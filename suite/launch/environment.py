@@ -45,9 +45,9 @@ def worker_environment(
     later.
 
     Args:
-        traits: the traits of the adapter that is launched.
-        temporary: a folder for temporary files that belongs to this launch alone.
-        outer: the environment of the harness.
+        traits: The traits of the adapter that is launched.
+        temporary: A folder for temporary files that belongs to this launch alone.
+        outer: The environment of the harness.
     """
     passed = (*ALLOWED, *traits.passed, *_asked(outer))
     inherited = {name: value for name, value in outer.items() if _matches(name, passed)}
@@ -65,8 +65,8 @@ def dropped_variables(
     """Names the variables that are set here and would affect a framework, but reach no worker.
 
     Args:
-        traits: the traits of the adapters that will run.
-        outer: the environment of the harness.
+        traits: The traits of the adapters that will run.
+        outer: The environment of the harness.
     """
     passed = {name for one in traits for name in one.passed}
     kept = (*ALLOWED, *REPLACED, *passed, *_asked(outer))

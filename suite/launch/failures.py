@@ -25,8 +25,8 @@ def first_failure(codes: Sequence[int | None], folder: Path) -> str:
     (``suite.ranks.entry.last_words``).
 
     Args:
-        codes: the exit code of each rank, negative for a signal; None if the rank still runs.
-        folder: the folder of the launch, with ``failure-N.json``, ``phase-N`` and ``worker.log``.
+        codes: The exit code of each rank, negative for a signal; None if the rank still runs.
+        folder: The folder of the launch, with ``failure-N.json``, ``phase-N`` and ``worker.log``.
     """
     failures = {rank: _failure(folder, rank) for rank in range(len(codes))}
     raised = {rank: failure for rank, failure in failures.items() if failure}

@@ -37,10 +37,10 @@ class Outcome:
     """How a launch ended.
 
     Attributes:
-        status: ``ok``, ``failed``, ``timeout`` or ``oom``.
-        reason: why, in words; empty if the status is ``ok``.
-        seconds: from the start of the first process to the end of the last.
-        records: the records of the ranks in the order of ranks; if the launch failed, those records
+        Status: ``ok``, ``failed``, ``timeout`` or ``oom``.
+        reason: Why, in words; empty if the status is ``ok``.
+        seconds: From the start of the first process to the end of the last.
+        records: The records of the ranks in the order of ranks; if the launch failed, those records
             that were written before.
     """
 
@@ -55,20 +55,20 @@ class LaunchRequest:
     """What to launch, and within which limits.
 
     Attributes:
-        case: the case; its adapter says how many processes there are.
-        case_path: the case as JSON, which every rank reads.
-        inputs_path: a file that ``worker`` reads: batches, or the plan of a sweep.
-        folder: the folder of this launch; remains of an earlier launch are removed from it.
-        cores: each rank is pinned to an equal share of these, or to a single one.
-        timeout_seconds: after this time a group that has not finished is ended.
-        python: the interpreter of the workers.
-        worker: the module that each rank runs.
+        case: The case; its adapter says how many processes there are.
+        case_path: The case as JSON, which every rank reads.
+        inputs_path: A file that ``worker`` reads: batches, or the plan of a sweep.
+        folder: The folder of this launch; remains of an earlier launch are removed from it.
+        cores: Each rank is pinned to an equal share of these, or to a single one.
+        timeout_seconds: After this time a group that has not finished is ended.
+        python: The interpreter of the workers.
+        worker: The module that each rank runs.
         prefixes: ``prefixes[i]`` is a command through which rank i is started (``ip netns exec …``,
             ``numactl …``) and which executes the worker; the helper uses that of rank 0.
-        guard: is called with the workers' process ids again and again; if it returns a reason, the
+        guard: Is called with the workers' process ids again and again; if it returns a reason, the
             group is ended as ``oom``.
-        expects_records: whether each rank has to leave ``rank-N.json`` in ``folder``.
-        settings: variables of the workers on top of the environment that is built for them; the
+        expects_records: Whether each rank has to leave ``rank-N.json`` in ``folder``.
+        settings: Variables of the workers on top of the environment that is built for them; the
             adapter's plan must not give any of them to single ranks.
     """
 
@@ -184,9 +184,9 @@ def share_of_cores(cores: Sequence[int], rank: int, processes: int) -> list[int]
     """Returns the cores of one rank: an equal share, or a single core if there are too few.
 
     Args:
-        cores: the numbers of the cores of all ranks.
-        rank: the number of the rank.
-        processes: how many ranks there are.
+        cores: The numbers of the cores of all ranks.
+        rank: The number of the rank.
+        processes: How many ranks there are.
     """
     share = len(cores) // processes
     return list(cores[rank * share : (rank + 1) * share]) or [cores[rank % len(cores)]]

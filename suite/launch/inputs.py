@@ -21,13 +21,13 @@ def load_data(workload: Workload, source: str, seed: int) -> Arrays:
     """Returns features and targets, shuffled with ``seed``, for at least one global batch.
 
     Args:
-        workload: the workload, whose shapes the data must have.
+        workload: The workload, whose shapes the data must have.
         source: ``real``, ``synthetic``, or the path of an ``.npz`` file with the arrays
             ``features`` and ``targets``, each of shape ``(samples, …)``.
-        seed: the seed of the shuffling and of synthetic data.
+        seed: The seed of the shuffling and of synthetic data.
 
     Raises:
-        UsageError: if a user's file does not fit the workload.
+        UsageError: If a user's file does not fit the workload.
     """
     generator = np.random.default_rng([seed, 2])
     features, targets = _source(workload, source, generator)

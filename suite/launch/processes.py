@@ -36,11 +36,11 @@ class ProcessGroup:
         """Starts a process.
 
         Args:
-            command: the program and its arguments.
-            extra: environment variables of this process on top of those of the group.
+            command: The program and its arguments.
+            extra: Environment variables of this process on top of those of the group.
 
         Raises:
-            OSError: if the program cannot be run.
+            OSError: If the program cannot be run.
         """
         process = psutil.Popen(
             list(command), stdin=DEVNULL, stdout=self.log, stderr=self.log, cwd=self.folder,

@@ -47,11 +47,11 @@ class Starter:
         """Launches a case and waits for its end.
 
         Args:
-            case: the case.
-            folder: the folder of the launch.
-            block: the number of the block, which decides how cores are rotated.
-            worker: the module that each rank runs.
-            guard: ends the launch if it uses too much memory.
+            case: The case.
+            folder: The folder of the launch.
+            block: The number of the block, which decides how cores are rotated.
+            worker: The module that each rank runs.
+            guard: Ends the launch if it uses too much memory.
 
         Returns:
             How it ended; an error on the way becomes the outcome, too.

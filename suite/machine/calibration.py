@@ -38,13 +38,13 @@ class Block:
     """The conditions under which one block ran.
 
     Attributes:
-        block: the number of the block.
-        rates: the rates of each core before the block; empty if they could not be measured.
-        seconds: how long the block took.
-        steal_share: the share of the cores' time that the hypervisor gave to others, or None.
-        load: the load average at the end of the block.
-        frequency_mhz: the frequency of the cores, or None if unknown.
-        gpus: the state of each GPU at the end of the block.
+        block: The number of the block.
+        rates: The rates of each core before the block; empty if they could not be measured.
+        seconds: How long the block took.
+        steal_share: The share of the cores' time that the hypervisor gave to others, or None.
+        load: The load average at the end of the block.
+        frequency_mhz: The frequency of the cores, or None if unknown.
+        gpus: The state of each GPU at the end of the block.
     """
 
     block: int

@@ -40,7 +40,7 @@ def machine_checks(out: Path) -> Iterator[Check]:
     A check that breaks down is reported as unknown.
 
     Args:
-        out: the folder of run folders, for the check of the disk.
+        out: The folder of run folders, for the check of the disk.
     """
     for name, check in CHECKS.items():
         yield _bounded(name, check)

@@ -27,7 +27,7 @@ def datasheet_flops(name: str) -> dict[str, float]:
     """Returns the peak rates of a GPU.
 
     Args:
-        name: the name that the driver gives.
+        name: The name that the driver gives.
 
     Returns:
         FLOP/s by number format; without the formats that the GPU lacks or whose peak is unknown.

@@ -88,8 +88,8 @@ def visible(gpus: Sequence[Gpu], chosen: str | None) -> list[Gpu]:
     user guide, "CUDA device enumeration").
 
     Args:
-        gpus: all GPUs of the machine.
-        chosen: numbers, or beginnings of UUIDs (``GPU-…``, ``MIG-…``); None if the variable is not
+        gpus: All GPUs of the machine.
+        chosen: Numbers, or beginnings of UUIDs (``GPU-…``, ``MIG-…``); None if the variable is not
             set.
     """
     parts = [_slice(gpu, part) for gpu in gpus for part in gpu.slices]
@@ -123,9 +123,9 @@ def slowed(before: Sequence[Gpu], after: Sequence[Gpu], seconds: float) -> dict[
     out.
 
     Args:
-        before: the state of the GPUs at the beginning.
-        after: their state at the end.
-        seconds: the length of the time span.
+        before: The state of the GPUs at the beginning.
+        after: Their state at the end.
+        seconds: The length of the time span.
 
     Returns:
         The reasons in words, by the index of the GPU.

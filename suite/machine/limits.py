@@ -26,8 +26,8 @@ def cpu_quota(own: Path = OWN, mounted: Path = MOUNTED) -> float | None:
     the tightest limit counts.
 
     Args:
-        own: the file that lists the control groups of this process.
-        mounted: where the control groups are mounted.
+        own: The file that lists the control groups of this process.
+        mounted: Where the control groups are mounted.
 
     Returns:
         A number of cores, or None without a limit.

@@ -32,9 +32,9 @@ def facts(nvml: Any, index: int, handle: Any) -> dict[str, Any]:
     it has lowered the clocks since the driver was loaded.
 
     Args:
-        nvml: the module ``pynvml``.
-        index: the number of the GPU.
-        handle: the driver's handle of the GPU.
+        nvml: The module ``pynvml``.
+        index: The number of the GPU.
+        handle: The driver's handle of the GPU.
     """
     def told(look: Callable[[], Any]) -> Any:
         return known(look, None)

@@ -25,13 +25,13 @@ def ask(module: str, *arguments: str, seconds: float, extra: dict[str, str] | No
     """Runs ``python -m MODULE PIPE ARGUMENTS`` and returns its answer.
 
     Args:
-        module: a module that calls :func:`answer` with its result.
-        arguments: the arguments that follow the number of the pipe.
-        seconds: after this time the process is ended.
-        extra: environment variables to add to those of this process.
+        module: A module that calls :func:`answer` with its result.
+        arguments: The arguments that follow the number of the pipe.
+        seconds: After this time the process is ended.
+        extra: Environment variables to add to those of this process.
 
     Raises:
-        Unknown: if it did not answer in time, failed, or answered something other than JSON.
+        Unknown: If it did not answer in time, failed, or answered something other than JSON.
     """
     reading, writing = os.pipe()
     try:
@@ -68,7 +68,7 @@ def answer(found: Any) -> None:
     """Sends the result of a probe to the process that asked.
 
     Args:
-        found: a value that JSON can hold, of at most 64 KiB, which is what a pipe takes.
+        found: A value that JSON can hold, of at most 64 KiB, which is what a pipe takes.
     """
     with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as stream:
         json.dump(found, stream)
@@ -78,7 +78,7 @@ def run_tool(command: Sequence[str], seconds: float = 5.0) -> str:
     """Returns the standard output of a tool of the system.
 
     Raises:
-        Unknown: if the tool does not exist, fails, or does not end in time.
+        Unknown: If the tool does not exist, fails, or does not end in time.
     """
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False,

@@ -25,7 +25,7 @@ def interpreters(frameworks: Iterable[str]) -> dict[str, str]:
     CUDA libraries that exclude each other.
 
     Args:
-        frameworks: the names of the frameworks.
+        frameworks: The names of the frameworks.
 
     Returns:
         The path of the interpreter by framework.

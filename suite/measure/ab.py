@@ -116,8 +116,8 @@ class Side(Runner):
         """Stores how the side ended.
 
         Args:
-            state: ``complete``, ``failed`` or ``interrupted``.
-            stopped: which rule ended it: ``repeats``, ``precision``, ``budget`` or none.
+            State: ``complete``, ``failed`` or ``interrupted``.
+            stopped: Which rule ended it: ``repeats``, ``precision``, ``budget`` or none.
         """
         self.result.stopped = stopped
         self.run["stopped"] = {"by": stopped, "blocks": len(self.blocks),

@@ -19,8 +19,8 @@ def unsupported_reason(case: Case, python: Mapping[str, str]) -> str:
     A framework that runs in another interpreter is not checked, because it is not installed here.
 
     Args:
-        case: the case.
-        python: the interpreters of frameworks that have an environment of their own.
+        case: The case.
+        python: The interpreters of frameworks that have an environment of their own.
     """
     return division_problem(case) or adapter_problem(case, python)
 

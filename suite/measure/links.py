@@ -31,11 +31,11 @@ def link_case(
     placeholder.
 
     Args:
-        framework: the framework whose transport is measured.
-        engine: its engine.
+        framework: The framework whose transport is measured.
+        engine: Its engine.
         device: ``cpu`` or ``cuda``.
-        devices: how many devices take part.
-        interface: the network interface.
+        devices: How many devices take part.
+        interface: The network interface.
     """
     return Case(
         framework=framework, engine=engine, strategy="data", variant="", workload="mlp",
@@ -84,12 +84,12 @@ def measure_all(
     A sweep that cannot run or fails is stored with its reason.
 
     Args:
-        plans: the sweeps.
-        results: collects what they measure.
-        python: the interpreters of frameworks that have an environment of their own.
-        timeout_s: how long a sweep may take, in seconds.
-        show: is called with a text and the numbers of finished and of all sweeps.
-        launcher: starts a group of processes.
+        plans: The sweeps.
+        results: Collects what they measure.
+        python: The interpreters of frameworks that have an environment of their own.
+        timeout_s: How long a sweep may take, in seconds.
+        show: Is called with a text and the numbers of finished and of all sweeps.
+        launcher: Starts a group of processes.
     """
     for number, plan in enumerate(plans):
         show(plan.name, number, len(plans))
@@ -113,12 +113,12 @@ def measure(
     """Makes one sweep in processes of its own.
 
     Args:
-        plan: the sweep.
-        folder: the folder of the launch.
-        timeout_s: how long it may take, in seconds.
-        python: the interpreter of the ranks.
-        launcher: starts a group of processes.
-        prefixes: for each rank, the command through which it is started.
+        plan: The sweep.
+        folder: The folder of the launch.
+        timeout_s: How long it may take, in seconds.
+        python: The interpreter of the ranks.
+        launcher: Starts a group of processes.
+        prefixes: For each rank, the command through which it is started.
 
     Returns:
         The raw samples, and how the launch ended.

@@ -108,8 +108,8 @@ class Proofs:
         """Judges a case by the gates of float32, or by the bounds of another format.
 
         Args:
-            case: the case.
-            evidence: what its launch left for the proof.
+            case: The case.
+            evidence: What its launch left for the proof.
 
         Returns:
             The verdict, or None if there is no reference.
@@ -164,9 +164,9 @@ def load_evidence(folder: Path, losses: Sequence[float], keep: bool = False) -> 
     Its arrays are large, so they are deleted once they have been read.
 
     Args:
-        folder: the folder of the launch.
-        losses: the losses of its first steps.
-        keep: whether to keep the arrays.
+        folder: The folder of the launch.
+        losses: The losses of its first steps.
+        keep: Whether to keep the arrays.
     """
     path = folder / "parity.npz"
     with np.load(path) as arrays:

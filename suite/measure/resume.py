@@ -27,14 +27,14 @@ def reopen(folder: Path, options: dict[str, Any]) -> tuple[RunConfig, StoredRun]
     Cases that failed are opened again.
 
     Args:
-        folder: the run folder.
-        options: the options that the user gave beside ``--resume``.
+        folder: The run folder.
+        options: The options that the user gave beside ``--resume``.
 
     Returns:
         The configuration, and the run as it was read.
 
     Raises:
-        UsageError: if an option, the machine, or what is installed differs from the run's, or the
+        UsageError: If an option, the machine, or what is installed differs from the run's, or the
             folder holds a run that cannot be continued.
     """
     stored = read_run(folder)

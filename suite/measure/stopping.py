@@ -54,11 +54,11 @@ class StoppingRule:
         """Estimates how many launches the rest of the run has.
 
         Args:
-            rows: the rows of the cases that have been launched.
-            unstarted: how many cases have not been launched.
-            certain: how many launches are sure to come; the result is at least that.
-            launch_s: the mean time of a launch so far, in seconds.
-            spent_s: the time that has been spent, in seconds.
+            rows: The rows of the cases that have been launched.
+            unstarted: How many cases have not been launched.
+            certain: How many launches are sure to come; the result is at least that.
+            launch_s: The mean time of a launch so far, in seconds.
+            spent_s: The time that has been spent, in seconds.
         """
         wanted = self.wanted(rows)
         each = self.repeats if self.precision is None else min(self.repeats, FEW_LAUNCHES)

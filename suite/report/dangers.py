@@ -25,7 +25,7 @@ class Kind:
     """How one kind of warning is said in one line.
 
     Attributes:
-        endangers: What the doubt endangers, from ``ORDER`` to ``EXPLANATION``.
+        Endangers: What the doubt endangers, from ``ORDER`` to ``EXPLANATION``.
         name: What the terminal calls it.
         fix: What to do about it, in a few words; the warning's own hint says more.
         figure: How the details of a warning are said.
@@ -93,7 +93,7 @@ def gravest_first(counts: Mapping[str, int]) -> list[str]:
     """The codes of warnings, those first that endanger the answer most.
 
     Args:
-        counts: how many cases have a warning of each code.
+        counts: How many cases have a warning of each code.
     """
     return sorted(counts, key=lambda code: (KINDS[code].endangers, -counts[code], RANKS[code]))
 
@@ -102,8 +102,8 @@ def doubt_lines(rows: Sequence[Row], named: bool = True) -> list[Doubt]:
     """One line for each kind of warning that the rows have.
 
     Args:
-        rows: the rows of one run.
-        named: whether a case that is alone, and the worst of several, are called by name. A
+        rows: The rows of one run.
+        named: Whether a case that is alone, and the worst of several, are called by name. A
             narrow terminal has no room for names and gets numbers of cases.
 
     Returns:

@@ -43,15 +43,15 @@ def create_run_folder(
     If another run already has that name, the new folder is called ``<run_id>-2``, ``-3`` and so on.
 
     Args:
-        out: the folder of run folders.
-        run_id: the name of the run.
-        parts: the folders to create inside it.
+        out: The folder of run folders.
+        run_id: The name of the run.
+        parts: The folders to create inside it.
 
     Returns:
         The path of the new folder.
 
     Raises:
-        UsageError: if ``out`` cannot be written.
+        UsageError: If ``out`` cannot be written.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -88,12 +88,12 @@ def write_output(option: str, path: Path, text: str) -> None:
     """Writes a file that a user named, as a whole.
 
     Args:
-        option: the option that named it, for the error message.
-        path: the file.
-        text: its content.
+        option: The option that named it, for the error message.
+        path: The file.
+        text: Its content.
 
     Raises:
-        UsageError: if the file cannot be written.
+        UsageError: If the file cannot be written.
     """
     try:
         write_atomically(path, text)
@@ -149,10 +149,10 @@ def keep_launch(
     it count, so an interruption in between loses the launch but corrupts nothing.
 
     Args:
-        folder: the run folder.
-        store: the run's ``samples.sqlite``.
-        launch: the launch in its compact form.
-        raw: the whole records of its ranks.
+        folder: The run folder.
+        store: The run's ``samples.sqlite``.
+        launch: The launch in its compact form.
+        raw: The whole records of its ranks.
     """
     size = append_steps(folder / "steps.csv", step_rows(launch.case_id, launch.block, raw))
     store.append(launch, raw, size)
@@ -182,10 +182,10 @@ def write_report(
     """Writes what a reader opens: ``results.csv``, ``losses.csv`` and the page.
 
     Args:
-        folder: the run folder.
-        run: the content of ``run.json``.
-        rows: one row for each case.
-        losses: the rows of ``losses.csv``.
+        folder: The run folder.
+        run: The content of ``run.json``.
+        rows: One row for each case.
+        losses: The rows of ``losses.csv``.
     """
     from suite.report.html import render
 
@@ -205,8 +205,8 @@ def locked(folder: Path) -> Iterator[None]:
     The operating system releases the lock if the process dies.
 
     Raises:
-        InProgress: if another process holds the lock.
-        OSError: if the folder cannot be written.
+        InProgress: If another process holds the lock.
+        OSError: If the folder cannot be written.
     """
     lock = FileLock(folder / ".lock")
     try:

@@ -60,9 +60,9 @@ def export_rows(path: Path, run: dict[str, Any], rows: list[Row]) -> None:
     comparison.
 
     Args:
-        path: the file to write.
-        run: the content of ``run.json``.
-        rows: one row for each case.
+        path: The file to write.
+        run: The content of ``run.json``.
+        rows: One row for each case.
     """
     environment = run.get("environment", {})
     content = {
@@ -122,7 +122,7 @@ def import_rows(path: Path) -> tuple[dict[str, Any], list[Row]]:
         What stands for ``run.json``, and a row for each benchmark.
 
     Raises:
-        UsageError: if the file is neither; says what is wrong, and where in the file.
+        UsageError: If the file is neither; says what is wrong, and where in the file.
     """
     content = checked(path, "", File, read_json(path, "RUN"), SAVE)
     rows = [_row(path, number, one) for number, one in enumerate(content.benchmarks)]

@@ -55,11 +55,11 @@ def read_run(folder: Path, from_records: bool = False) -> StoredRun:
     """Reads a run folder.
 
     Args:
-        folder: the run folder.
-        from_records: whether to read the ranks' records even if there is a ``samples.sqlite``.
+        folder: The run folder.
+        from_records: Whether to read the ranks' records even if there is a ``samples.sqlite``.
 
     Raises:
-        UsageError: if the folder is no run folder, or a version wrote it that is unknown here.
+        UsageError: If the folder is no run folder, or a version wrote it that is unknown here.
     """
     run = read_json(folder / "run.json", "RUN")
     if is_ab(run):

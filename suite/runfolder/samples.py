@@ -81,8 +81,8 @@ class SampleStore:
     """The ``samples.sqlite`` of one run; each launch is written in one transaction.
 
     Args:
-        folder: the run folder.
-        read_only: whether to change nothing, for folders that belong to others.
+        folder: The run folder.
+        read_only: Whether to change nothing, for folders that belong to others.
     """
 
     def __init__(self, folder: Path, read_only: bool = False) -> None:
@@ -117,9 +117,9 @@ class SampleStore:
         """Appends a launch.
 
         Args:
-            launch: the launch in its compact form.
-            raw: the whole records of its ranks.
-            steps_bytes: the size of ``steps.csv`` in bytes, with this launch in it.
+            launch: The launch in its compact form.
+            raw: The whole records of its ranks.
+            steps_bytes: The size of ``steps.csv`` in bytes, with this launch in it.
         """
         key = (launch.case_id, launch.block)
         samples = [

@@ -29,11 +29,11 @@ def check_version(found: Any, what: str) -> int:
     """Returns a schema version as a number.
 
     Args:
-        found: the version that a file names.
-        what: the file, for the error message.
+        found: The version that a file names.
+        what: The file, for the error message.
 
     Raises:
-        UsageError: if this release does not know the version.
+        UsageError: If this release does not know the version.
     """
     if not isinstance(found, int) or not 1 <= found <= SCHEMA_VERSION:
         expected = f"schema version 1 to {SCHEMA_VERSION}"

@@ -22,17 +22,17 @@ def checked(path: Path, where: str, model: type[Model], content: Any, fix: str =
     """Checks the content of a file against a type.
 
     Args:
-        path: the file that it was read from.
-        where: the place in the file, ending with a point; empty for the whole file.
-        model: a type that pydantic can check.
-        content: what was read.
-        fix: says in the error how the file can be mended.
+        path: The file that it was read from.
+        where: The place in the file, ending with a point; empty for the whole file.
+        model: A type that pydantic can check.
+        content: What was read.
+        fix: Says in the error how the file can be mended.
 
     Returns:
         The content as an instance of ``model``.
 
     Raises:
-        UsageError: for the first field that is wrong.
+        UsageError: For the first field that is wrong.
     """
     try:
         return TypeAdapter(model).validate_python(content)
@@ -47,7 +47,7 @@ def read_text(path: Path, what: str, fix: str = RESTORE) -> str:
     """Returns the text of a file.
 
     Raises:
-        UsageError: if the file cannot be read, is not UTF-8, or has more than ``LARGEST_BYTES``.
+        UsageError: If the file cannot be read, is not UTF-8, or has more than ``LARGEST_BYTES``.
     """
     try:
         if path.stat().st_size > LARGEST_BYTES:
@@ -61,11 +61,11 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     """Returns the JSON object in a file.
 
     Args:
-        path: the file.
-        what: what the user calls it, for the error message.
+        path: The file.
+        what: What the user calls it, for the error message.
 
     Raises:
-        UsageError: if the file cannot be read or holds no JSON object.
+        UsageError: If the file cannot be read or holds no JSON object.
     """
     try:
         found = json.loads(read_text(path, what, "name another file"))
@@ -84,11 +84,11 @@ def read_table(path: Path, needed: Sequence[str] = ()) -> list[dict[str, str]]:
     """Returns the rows of a CSV file with every cell as text; none if there is no file.
 
     Args:
-        path: the file.
-        needed: the columns that it must have.
+        path: The file.
+        needed: The columns that it must have.
 
     Raises:
-        UsageError: if the file is no table, lacks a column, or ends within a row.
+        UsageError: If the file is no table, lacks a column, or ends within a row.
     """
     if not path.exists():
         return []
