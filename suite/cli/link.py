@@ -1,4 +1,4 @@
-"""``python -m suite link``: options to plans, fits to a table."""
+"""``python -m suite link``: plans the sweeps of the links, runs them, and prints the fits."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from typing import Any
 from rich.console import Console
 
 from suite.analysis.link_fit import LinkFit
+from suite.cli.cluster import follow, hosts_of, joins_another, launching
 from suite.cli.console import live, printer
-from suite.config.matrix import choose_device, known
+from suite.config.matrix import choose_device, known, spread
 from suite.config.model import LinkConfig
 from suite.config.validation import from_environment, validate
 from suite.contract.case import SCHEMA_VERSION
 from suite.contract.errors import UsageError
+from suite.contract.hosts import crowding
 from suite.contract.registry import engines, traits_of
 from suite.contract.sweep import COLLECTIVES, LARGEST_BYTES, Sweep, payload_sizes
 from suite.machine import description, devices
@@ -27,14 +29,30 @@ from suite.report.link_tables import link_tables
 from suite.runfolder import files
 
 SECONDS_A_COLLECTIVE = 4.0
-# A rank computes as long as a layer of a small model before each call of the loaded sweep.
+# Before each call of the loaded sweep a rank computes for as long as a layer of a small model does.
 LOAD_S = 0.005
 
 
 def sweep_links(options: dict[str, Any], out: Path) -> int:
-    """Validates everything before the first file is written; returns the exit code."""
+    """Measures the links, prints the fits, and writes a run folder.
+
+    Everything the user gave is validated before the first file is written.
+
+    Args:
+        options: The options of the command line.
+        out: The folder in which the run folder is made.
+
+    Returns:
+        The exit code: 0; 1 if a sweep failed; 130 if the user interrupted it.
+
+    Raises:
+        UsageError: If an option is wrong.
+    """
     config = validate(LinkConfig, from_environment(LinkConfig) | options)
-    plans, refused = build_plans(config, devices.gpu_count())
+    if joins_another(config.launcher):
+        return follow()
+    hosts = hosts_of(config)
+    plans, refused = build_plans(config, devices.gpu_count(), [host.devices for host in hosts])
     folder = files.create_run_folder(out, new_run_id())
     run = {
         "run_id": folder.name, "schema_version": SCHEMA_VERSION,
@@ -43,17 +61,18 @@ def sweep_links(options: dict[str, Any], out: Path) -> int:
     }
     files.write_json(folder / "run.json", run)
     results = LinkResults(folder)
-    with live(Console(stderr=True)) as show:
+    with (live(Console(stderr=True)) as show,
+          launching(config.launcher, hosts, folder) as launcher):
         try:
             measure_all(
                 plans, results, config.python, config.timeout,
-                lambda text, done, total: show(Progress(text, done, total, None)),
+                lambda text, done, total: show(Progress(text, done, total, None)), launcher,
             )
             run["state"] = "complete"
         except KeyboardInterrupt:
             run["state"] = "interrupted"
     files.write_json(folder / "run.json", run)
-    # After the sweeps: a framework that has rows already counts as measured.
+    # These rows are added after the sweeps, because a framework that has rows counts as measured.
     results.fits += refused
     results.save()
     console = printer()
@@ -64,25 +83,41 @@ def sweep_links(options: dict[str, Any], out: Path) -> int:
 
 
 def _exit_code(interrupted: bool, fits: Sequence[LinkFit]) -> int:
-    """0 all ok or unsupported, 1 some failed, 130 interrupted."""
+    """Returns 0 if all sweeps are ok or unsupported, 1 if one failed, and 130 after an
+    interruption.
+    """
     if interrupted:
         print("interrupted: what had finished is saved", file=sys.stderr)
         return 130
     return 0 if all(fit.status in ("ok", "unsupported") for fit in fits) else 1
 
 
-def build_plans(config: LinkConfig, gpus: int) -> tuple[list[Plan], list[LinkFit]]:
-    """Sweeps to make, and a row for each asked collective that a framework does not offer."""
+def build_plans(
+    config: LinkConfig, gpus: int, slots: Sequence[int] = ()
+) -> tuple[list[Plan], list[LinkFit]]:
+    """Plans the sweeps that the user asked for.
+
+    Args:
+        config: The options of the command.
+        gpus: How many GPUs this process may use.
+        slots: Devices of each host that may take part; empty for this host alone.
+
+    Returns:
+        The sweeps to make, and a row for each collective that a framework does not offer.
+    """
     known("framework", config.framework, engines())
     known("collective", config.collective, COLLECTIVES)
     known("python", list(config.python), engines())
-    device = choose_device(config.device, config.devices, gpus)
+    hosts = spread([config.devices], slots)[config.devices]
+    device = choose_device(config.device, crowding(config.devices, hosts, slots), gpus)
     low, high = _range(config, device)
     plans, refused = [], []
     for framework in dict.fromkeys(config.framework):
         unswept = traits_of(framework).unswept
         for engine in engines()[framework]:
-            case = link_case(framework, engine, device, config.devices, config.interface)
+            case = link_case(
+                framework, engine, device, config.devices, config.interface, hosts
+            )
             names = [name for name in config.collective if name not in unswept]
             sizes = {name: payload_sizes(name, config.devices, low, high) for name in names}
             if sizes:
@@ -96,7 +131,9 @@ def build_plans(config: LinkConfig, gpus: int) -> tuple[list[Plan], list[LinkFit
 
 
 def _sweeps(config: LinkConfig, sizes: dict[str, list[int]]) -> list[Sweep]:
-    """Of the idle link, and of the one beside computing if that is asked for."""
+    """Returns the sweep of the idle link and, if the user asked for it, that between computing
+    ranks.
+    """
     budget = SECONDS_A_COLLECTIVE * len(sizes)
     loads = [0.0, LOAD_S] if config.loaded else [0.0]
     return [Sweep(sizes, config.repetitions, budget, load_s=load) for load in loads]

@@ -1,4 +1,4 @@
-"""From a configuration to the cases of the matrix; what can never run is refused here."""
+"""Builds the cases of a matrix from a configuration, and refuses what can never run."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from suite.contract.splits.mesh import balances, mesh_of, mesh_text, parse_mesh,
 from suite.contract.splits.strategies import COMBINED, STRATEGIES, VARIANTS
 from suite.contract.workloads import DEFAULT_SIZES, find_workload, sized_workload
 
-# What users call the variant of a strategy that has no name.
+# The name under which users ask for the unnamed variant of a strategy.
 DEFAULT = "default"
 
 
 def build_matrix(
     config: MeasureConfig, gpus: int, slots: Sequence[int] = ()
 ) -> list[Case]:
-    """Every case of the matrix.
+    """Builds every case of the matrix.
 
     Args:
         config: What was asked for.
@@ -33,8 +33,8 @@ def build_matrix(
     Raises:
         UsageError: Something that can never run was asked for.
     """
-    spread = _spread(config.devices, slots)
-    crowd = {count: crowding(count, hosts, slots) for count, hosts in spread.items()}
+    hosts = spread(config.devices, slots)
+    crowd = {count: crowding(count, number, slots) for count, number in hosts.items()}
     # One kind for all numbers of devices: they share their bases.
     device = choose_device(config.device, max(crowd.values()), gpus, config.oversubscribe)
     # An adapter that cannot be loaded may be asked for: its rows say why it cannot.
@@ -62,7 +62,7 @@ def build_matrix(
                 probe_steps=config.probe_steps, warmup_limit=config.warmup,
                 mesh=mesh, global_batch=config.batch or 0, device_speeds=_unequal(speeds, count),
                 oversubscribe=device == "cuda" and crowd.get(count, count) > gpus,
-                accumulate=accumulate, hosts=spread.get(count, 1),
+                accumulate=accumulate, hosts=hosts.get(count, 1),
             )
             for framework in config.framework for engine in offered[framework]
             for strategy, variant, count, mesh in ways
@@ -72,7 +72,7 @@ def build_matrix(
     return cases
 
 
-def _spread(counts: Sequence[int], slots: Sequence[int]) -> dict[int, int]:
+def spread(counts: Sequence[int], slots: Sequence[int]) -> dict[int, int]:
     """How many hosts each number of devices needs."""
     if max(counts) > sum(slots) > 0:
         raise UsageError("--devices", max(counts), f"at most {sum(slots)}, the slots of --hosts",
@@ -81,10 +81,12 @@ def _spread(counts: Sequence[int], slots: Sequence[int]) -> dict[int, int]:
 
 
 def _devices(strategy: str, config: MeasureConfig) -> list[tuple[int, str]]:
-    """How many devices, and as which mesh.
+    """Returns the numbers of devices of a strategy, and the mesh for each (empty if it has one
+    axis).
 
-    A single device is one, the base of every number of devices. Of a combined strategy the meshes
-    that were asked for, and balanced ones for the other numbers that have enough factors.
+    ``single`` always has one device and is the base of every other number. A combined strategy gets
+    the meshes that the user asked for, and balanced meshes for the other numbers that have enough
+    factors.
     """
     parts = parts_of(strategy)
     if len(parts) < 2:
@@ -105,7 +107,7 @@ def _devices(strategy: str, config: MeasureConfig) -> list[tuple[int, str]]:
 
 
 def _check_meshes_used(config: MeasureConfig) -> None:
-    """Raises :class:`UsageError` for a mesh that none of the strategies has."""
+    """Raises :class:`UsageError` if a mesh fits none of the strategies."""
     axes = [set(parts_of(strategy)) for strategy in config.strategy if "+" in strategy]
     for text in config.mesh:
         if set(parse_mesh(text)) not in axes:
@@ -116,7 +118,10 @@ def _check_meshes_used(config: MeasureConfig) -> None:
 
 
 def _planned_speeds(config: MeasureConfig) -> list[float]:
-    """One a device of the largest count; fewer devices are the first of them."""
+    """Returns the speed of each device of the largest number.
+
+    Smaller numbers use the first of them.
+    """
     speeds = config.device_speeds
     if isinstance(speeds, str):
         raise UsageError("--device-speeds", speeds, "numbers, once they are measured",
@@ -129,14 +134,14 @@ def _planned_speeds(config: MeasureConfig) -> list[float]:
 
 
 def _unequal(speeds: list[float], count: int) -> tuple[float, ...]:
-    """Those of the first ``count`` devices; empty where they are alike."""
+    """Returns the speeds of the first ``count`` devices, or nothing if they are all alike."""
     return tuple(speeds[:count]) if len(set(speeds[:count])) > 1 else ()
 
 
 def _check_splits(cases: list[Case]) -> None:
-    """Raises :class:`UsageError` where no number of devices that was asked for splits evenly.
+    """Raises :class:`UsageError` if the work splits evenly over none of the numbers of devices.
 
-    Of several numbers one that does not is a row without figures, which says why.
+    If it splits over some of them, each of the others becomes a row without figures that says why.
     """
     ways: dict[tuple[str, str, str], list[Case]] = {}
     for case in cases:
@@ -147,19 +152,31 @@ def _check_splits(cases: list[Case]) -> None:
 
 
 def variant_names() -> list[str]:
-    """Every named variant of every strategy."""
+    """Returns every named variant of every strategy."""
     return [name for names in VARIANTS.values() for name in names if name]
 
 
 def _variants(strategy: str, asked: list[str]) -> list[str]:
-    """Those of a strategy that were asked for, else its first; ``default`` is the unnamed one."""
+    """Returns the variants of a strategy that the user asked for, or its first variant.
+
+    The user asks for the unnamed variant as ``default``.
+    """
     offered = (VARIANTS | COMBINED)[strategy]
     found = [name for name in offered if (name or DEFAULT) in asked]
     return found or [offered[0]]
 
 
 def known(what: str, asked: list[str], allowed: Any) -> None:
-    """Raises :class:`UsageError` for a name that is not allowed."""
+    """Checks that every name a user gave exists.
+
+    Args:
+        what: The option without its dashes, for the message.
+        asked: The names that the user gave.
+        allowed: The names that exist.
+
+    Raises:
+        UsageError: For the first name that does not exist.
+    """
     for name in asked:
         if name not in allowed:
             expected = f"one of {', '.join(allowed)}"
@@ -167,9 +184,19 @@ def known(what: str, asked: list[str], allowed: Any) -> None:
 
 
 def choose_device(asked: str, devices: int, gpus: int, oversubscribe: bool = False) -> str:
-    """``auto`` takes GPUs where there are enough; raises :class:`UsageError` without.
+    """Chooses between CPUs and GPUs; ``auto`` takes GPUs if there are enough.
 
-    ``gpus`` are those that CUDA_VISIBLE_DEVICES leaves; ``oversubscribe`` lets ranks share them.
+    Args:
+        Asked: ``auto``, ``cpu`` or ``cuda``.
+        devices: How many devices the largest case needs.
+        gpus: How many GPUs ``CUDA_VISIBLE_DEVICES`` leaves to this process.
+        oversubscribe: Whether several ranks may share a GPU.
+
+    Returns:
+        ``cpu`` or ``cuda``.
+
+    Raises:
+        UsageError: If the user asked for GPUs and there are too few.
     """
     if asked == "cuda" and gpus < 1:
         raise UsageError("--device", "cuda", "a machine with a GPU", "use --device cpu")

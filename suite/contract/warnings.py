@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -13,11 +15,13 @@ class Warning:
         code: A key of ``REGISTRY``.
         message: What was found.
         hint: What the user can do about it.
+        details: The values of the fields that the message names.
     """
 
     code: str
     message: str
     hint: str
+    details: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}; {self.hint}"
@@ -110,7 +114,7 @@ def warn(code: str, **details: object) -> Warning:
         details: The values of the fields that the code's message names.
     """
     message, hint = REGISTRY[code]
-    return Warning(code, message.format(**details), hint)
+    return Warning(code, message.format(**details), hint, details)
 
 
 def flatten(warnings: list[Warning]) -> str:
