@@ -10,6 +10,7 @@ import json
 import os
 import re
 import socket
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -61,6 +62,12 @@ def give_up_when_unanswered(connection: Connection) -> None:
         milliseconds = int(1000 * UNANSWERED_SECONDS)
         view.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
         view.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def hang_up(connection: Connection) -> None:
+    """Ends a connection that another thread may be reading, which then reads its end."""
+    with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as view:
+        view.shutdown(socket.SHUT_RDWR)
 
 
 def own_address(connection: Connection) -> str:

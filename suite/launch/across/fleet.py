@@ -17,7 +17,7 @@ from suite.contract.clocks import ClockOffset, on_one_clock
 from suite.contract.files import write_atomically
 from suite.contract.hosts import Host, dealt, places
 from suite.launch import failures
-from suite.launch.across.channel import KEY
+from suite.launch.across.channel import KEY, hang_up
 from suite.launch.across.engines import ENGINES, TORCHRUN, Started, address_toward
 from suite.launch.across.link import Link, RemoteRank, gather
 from suite.launch.group import (
@@ -67,7 +67,7 @@ class Fleet:
         for link in self.links:
             with suppress(LaunchError):
                 link.tell("leave")
-            link.connection.close()
+            hang_up(link.connection)
         self.links = []
         if self.engine:
             self.engine.end()
@@ -91,7 +91,8 @@ class Fleet:
 
     def _launch_on(self, request: LaunchRequest, links: list[Link], began: float) -> Ending:
         # Before the hosts have other answers to give.
-        before = [link.offset() for link in links]
+        for link in links:
+            link.clock = link.offset()
         ranks = self._prepare(request, links)
         try:
             self._go(links)
@@ -100,7 +101,7 @@ class Fleet:
             if status == "timeout":
                 self._keep_stacks(request, links, len(ranks))
             if status == "ok":
-                self._keep_clocks(request, links, before)
+                self._keep_clocks(request, links)
         finally:
             survivors = self._end(links)
         if survivors:
@@ -155,14 +156,13 @@ class Fleet:
                 link.answer("stacks", STACKS_SECONDS)
         failures.keep_stacks(ranks, request.folder)
 
-    def _keep_clocks(
-        self, request: LaunchRequest, links: list[Link], before: Sequence[ClockOffset]
-    ) -> None:
+    def _keep_clocks(self, request: LaunchRequest, links: list[Link]) -> None:
         """Offsets of the hosts' clocks by rank, the mean of before and after the launch."""
-        means = [ClockOffset.mean(early, link.offset())
-                 for early, link in zip(before, links, strict=True)]
-        by_rank = {rank: asdict(mean)
-                   for mean, link in zip(means, links, strict=True) for rank in link.ranks}
+        by_rank: dict[int, dict[str, float]] = {}
+        for link in links:
+            if link.clock:
+                mean = ClockOffset.mean(link.clock, link.offset())
+                by_rank |= dict.fromkeys(link.ranks, asdict(mean))
         write_atomically(request.folder / CLOCK_FILE, json.dumps(by_rank, indent=1))
 
     def _end(self, links: list[Link]) -> list[str]:

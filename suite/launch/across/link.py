@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import queue
+import re
 import socket
 import threading
 import time
@@ -15,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from suite.contract.clocks import ClockOffset, RoundTrip, best_offset
+from suite.contract.files import write_atomically
 from suite.launch.across.channel import (
     SILENCE_SECONDS,
     Message,
     give_up_when_unanswered,
+    hang_up,
     receive,
     send,
     store,
@@ -29,6 +33,7 @@ from suite.launch.group import LaunchError
 START_SECONDS, ANSWER_SECONDS = 90.0, 45.0
 POLL_SECONDS = 0.05
 CLOCK_ROUNDS = 20
+FAILURE = re.compile(r"failure-\d+\.json")
 
 
 class RemoteRank:
@@ -51,6 +56,7 @@ class Link:
     answers: queue.Queue[Message] = field(default_factory=queue.Queue)
     ranks: dict[int, RemoteRank] = field(default_factory=dict)
     folder: Path | None = None
+    clock: ClockOffset | None = None
     heard_at: float = field(default_factory=time.monotonic)
     lost: str = ""
 
@@ -65,17 +71,30 @@ class Link:
             while True:
                 self._take(receive(self.connection))
         except (EOFError, OSError, ValueError, KeyError) as error:
+            self.connection.close()
             self.lost = self.lost or f"{type(error).__name__}: {error}".rstrip(": ")
 
     def _take(self, message: Message) -> None:
         self.heard_at = time.monotonic()
         if message.kind == "file":
             if self.folder:
-                store(self.folder, message)
+                self._store(self.folder, message)
         elif message.kind == "exit":
             self.ranks[message.fields["rank"]].code = message.fields["code"]
         elif message.kind != "beat":
             self.answers.put(message)
+
+    def _store(self, folder: Path, message: Message) -> None:
+        """Keeps a file; the time of a rank's failure comes onto the harness's clock.
+
+        Which rank failed first is told by these times.
+        """
+        store(folder, message)
+        path = folder / message.fields["name"]
+        if self.clock and FAILURE.fullmatch(path.name) and path.exists():
+            failure = json.loads(path.read_text(encoding="utf-8"))
+            failure["raised_at_s"] = self.clock.moved(failure["raised_at_s"])
+            write_atomically(path, json.dumps(failure))
 
     def problem(self) -> str:
         """Why the host cannot be relied on any more, in words; empty while it can."""
@@ -150,7 +169,7 @@ def gather(
                 links.append(joined.get_nowait())
         if len(links) < count and (said := problem() or _overdue(deadline, len(links), count)):
             for link in links:
-                link.connection.close()
+                hang_up(link.connection)
             raise LaunchError(said)
     return sorted(links, key=lambda link: int(link.about["number"]))
 
