@@ -46,7 +46,7 @@ def ledger(case: Case, hvd: Any) -> dict[str, str]:
         Case: The case.
         hvd: ``horovod.torch`` or ``horovod.tensorflow``.
     """
-    found = {
+    entries = {
         "horovod": metadata.version("horovod"),
         "backend": backend(case, hvd),
         "cycle_time_ms": str(CYCLE_MS),
@@ -54,10 +54,10 @@ def ledger(case: Case, hvd: Any) -> dict[str, str]:
         "autotune": os.environ["HOROVOD_AUTOTUNE"],
     }
     if case.compression:
-        found["gradient_communication"] = "float16"
+        entries["gradient_communication"] = "float16"
     if case.dtype == "bf16":
-        found["activation_communication"] = "float32: Horovod has no bfloat16"
-    return found | ({"emulated": EMULATED} if "inter_layer" in case.axes.names else {})
+        entries["activation_communication"] = "float32: Horovod has no bfloat16"
+    return entries | ({"emulated": EMULATED} if "inter_layer" in case.axes.names else {})
 
 
 def shared_by(case: Case) -> list[tuple[int, ...]]:
@@ -69,13 +69,13 @@ def shared_by(case: Case) -> list[tuple[int, ...]]:
     share.
     """
     mesh = case.axes
-    found = [group for axis in ("data", "intra_layer") if axis in mesh.names
+    groups = [group for axis in ("data", "intra_layer") if axis in mesh.names
              for group in mesh.groups(axis)]
     for line in mesh.groups("inter_layer") if "inter_layer" in mesh.names else []:
-        found += [list(pair) for pair in pairwise(line)]
+        groups += [list(pair) for pair in pairwise(line)]
         if tied_weights(case.spec, case.stages) or case.stages > len(line):
-            found.append([line[0], line[-1]])
-    return list(dict.fromkeys(map(tuple, found)))
+            groups.append([line[0], line[-1]])
+    return list(dict.fromkeys(map(tuple, groups)))
 
 
 def join(hvd: Any, sets: ProcessSets) -> None:

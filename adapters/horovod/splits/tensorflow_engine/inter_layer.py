@@ -137,11 +137,11 @@ class _Flight:
         with tf.control_dependencies(self.previous):
             arriving = tf.identity(arriving)
         weights = self.weights[stage]
-        found = tape.gradient(y, {"": x, **weights} if stage else weights, arriving)
-        leaving = found.pop("", None)
-        found = dense_gradients(found)
-        self.sums |= {n: self.sums[n] + g if n in self.sums else g for n, g in found.items()}
-        self.previous = [self.sums[name] for name in found]
+        gradients = tape.gradient(y, {"": x, **weights} if stage else weights, arriving)
+        leaving = gradients.pop("", None)
+        gradients = dense_gradients(gradients)
+        self.sums |= {n: self.sums[n] + g if n in self.sums else g for n, g in gradients.items()}
+        self.previous = [self.sums[name] for name in gradients]
         if leaving is not None:
             self._send(work, leaving)
 
