@@ -13,16 +13,18 @@ from suite.report.breakdown import breakdown
 from suite.report.names import case_name, framework_name, listed
 
 Namer = Callable[[Row], str]
+# More ties than this are counted and not named.
 MANY = 4
-# Not shown to be slower is called a tie only where taking this many times as long is ruled out.
+# A case that is not shown to be slower is called a tie only if the interval rules out that it takes
+# this many times as long.
 CLOSE = 1.5
-# Frameworks whose matrix products differ by less are told apart by other things.
+# A smaller ratio between the frameworks' matrix products is not worth a sentence.
 UNLIKE = 1.2
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """The case with the lowest step time against each other one that ran, at 95 % together."""
+    """The case with the lowest step time, compared with every other, at 95 % together."""
 
     best: Row
     compared: list[tuple[Row, Comparison]]
@@ -30,7 +32,12 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Headline:
-    """One sentence that answers, and those that support it."""
+    """An answer.
+
+    Attributes:
+        claim: The sentence that answers.
+        support: Sentences that support it.
+    """
 
     claim: str
     support: tuple[str, ...] = ()
@@ -40,7 +47,7 @@ class Headline:
 
 
 def rank(rows: Sequence[Row]) -> Ranking | None:
-    """None where nothing has finished."""
+    """Finds the case with the lowest step time; None if no case has finished."""
     ordered = sorted((row for row in rows if row.status == "ok"), key=lambda r: r.step_seconds)
     if not ordered:
         return None
@@ -48,7 +55,12 @@ def rank(rows: Sequence[Row]) -> Ranking | None:
 
 
 def headline(ranking: Ranking | None, name: Namer = case_name) -> Headline:
-    """Claims a difference only where the interval of the ratio excludes 1."""
+    """Writes the answer. It claims a difference only if the interval of the ratio excludes 1.
+
+    Args:
+        ranking: The cases; None if none has finished.
+        name: Names a case.
+    """
     if ranking is None:
         return Headline("Nothing has finished yet.")
     ranked = [(row, one) for row, one in ranking.compared if one.verdict != NOT_COMPARABLE]
@@ -101,7 +113,7 @@ def _why(row: Row) -> str:
 
 
 def _no_split(ranking: Ranking, name: Namer) -> str:
-    """Where one device wins: what the fastest split takes, and what it spends it on."""
+    """Says, if one device wins, what the fastest split takes and where its time goes."""
     split = [(row, one) for row, one in ranking.compared if row.strategy != "single"]
     if ranking.best.strategy != "single" or not split:
         return ""
@@ -115,7 +127,7 @@ def _no_split(ranking: Ranking, name: Namer) -> str:
 
 
 def _runners_up(ranked: list[tuple[Row, Comparison]], name: Namer) -> str:
-    """Ratios of the ties, or of the next one."""
+    """Says how the ties compare with the best case or, without ties, how the next case does."""
     sized = [(row, one) for row, one in ranked if one.verdict]
     ties = [(row, one) for row, one in sized if one.verdict != "faster"]
     shown = ties or sized[:1]
@@ -129,7 +141,10 @@ def _runners_up(ranked: list[tuple[Row, Comparison]], name: Namer) -> str:
 
 
 def _libraries(ranking: Ranking) -> str:
-    """Where the frameworks' own matrix products differ: no way of splitting makes up for that."""
+    """Says that the frameworks' own matrix products differ, if they do.
+
+    No way of splitting makes up for that.
+    """
     best, rates = ranking.best, dict[str, float]()
     for row in (best, *(row for row, _ in ranking.compared)):
         alike = (row.device, row.dtype) == (best.device, best.dtype)
@@ -152,12 +167,12 @@ def _refused(compared: list[tuple[Row, Comparison]], name: Namer) -> str:
 
 
 def step_text(row: Row) -> str:
-    """``164 ms [161, 167]``: the interval in the unit of the median, none from one launch."""
+    """Writes ``164 ms [161, 167]``; from one launch there is no interval."""
     return seconds_interval(row.step_seconds, row.step_time_ci_low_s, row.step_time_ci_high_s)
 
 
 def speedup_text(row: Row) -> str:
-    """With its interval where there is one."""
+    """Writes the speedup, with its interval if there is one."""
     if row.speedup is None:
         return ""
     low, high = row.speedup_ci_low, row.speedup_ci_high

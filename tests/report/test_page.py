@@ -359,7 +359,7 @@ def test_narrow_terminals_keep_the_grid_whole() -> None:
     for part in comparison([_row("single", 1, 1, 1), _row("data", 1, 1, 1)], 80):
         console.print(part)
     text = console.export_text()
-    assert "1.70× [1.60, 1.80]" in text and "…" not in text and "in 130 columns" in text
+    assert "1.70× [1.60, 1.80]" in text and "…" not in text and "of 130 columns" in text
 
 
 def test_the_page_runs_its_own_scripts_alone() -> None:
