@@ -18,12 +18,13 @@ from suite.contract.columns import Metric
 from suite.contract.files import TableRow
 from suite.contract.formats import kept
 from suite.contract.metrics import METRICS
+from suite.contract.registry import label
 from suite.contract.row import Row
 from suite.report.axes import differing, family
 from suite.report.breakdown import breakdown
 from suite.report.matrix import Grid
 from suite.report.memory_frontier import frontier_series
-from suite.report.names import case_name
+from suite.report.names import case_name, framework_name
 from suite.report.reproduce import OWN, shared_options
 from suite.report.scaling import Scaling, said
 
@@ -57,6 +58,7 @@ def build_payload(
     return {
         "count": len(rows),
         "names": [case_name(row) for row in rows],
+        "frameworks": [framework_name(row) for row in rows],
         "metrics": [_metric(metric) for metric in shown],
         "columns": {m.name: _column(m, list(map(attrgetter(m.name), rows))) for m in shown},
         "start": _start(grids, scalings),
@@ -249,7 +251,9 @@ def _series(key: tuple[Any, ...], samples: list[TableRow], fit: LinkFit | None) 
     fastest, median, high = np.quantile(seconds, (0.0, 0.5, 0.75), axis=0)
     usable = fit is not None and fit.status == "ok"
     line = [fit.seconds(size) for size in sizes] if fit is not None and usable else []
-    return dict(zip(IDENTITY, key, strict=True)) | {
+    identity = dict(zip(IDENTITY, key, strict=True))
+    return identity | {
+        "name": label(identity["framework"], identity["engine"]),
         "bytes": _numbers(sizes.tolist()),
         "fastest": _numbers(fastest.tolist()), "median": _numbers(median.tolist()),
         "high": _numbers(high.tolist()), "line": _numbers(line),

@@ -13,8 +13,8 @@ function show(name, row) {
   return found === null || found === "" ? "" : FORMATS[METRIC[name].kind](found);
 }
 
-const framework = row => value("framework", row) === "horovod"
-  ? `horovod/${value("engine", row)}` : value("framework", row);
+/** What readers call the framework and engine of a row. */
+const framework = row => DATA.frameworks[row];
 const FRAMEWORKS = [...new Set(Array.from({ length: DATA.count }, (_, row) => framework(row)))];
 const COLOURS = FRAMEWORKS.map((_, number) => `var(--c${number % 6})`);
 const colour = name => COLOURS[FRAMEWORKS.indexOf(name)];

@@ -120,7 +120,7 @@ function scalingPlot(width, series, counts) {
 
 function drawLinks() {
   const collectives = d3.groups(DATA.links, link => link.collective);
-  const name = link => link.framework === "horovod" ? `horovod/${link.engine}` : link.framework;
+  const name = link => link.name;
   const ink = link => colour(name(link)) || "var(--soft)";
   section("link", collectives.length > 0, figure => multiples(figure, collectives, one => one[0],
     (width, [, links]) => linkPlot(width, links, name, ink)), frameworkKeys(DATA.links.map(name).filter(colour)));
