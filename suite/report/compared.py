@@ -35,22 +35,23 @@ def cells(row: RowComparison) -> tuple[str, ...]:
             row.verdict, why)
 
 
-def summary(found: RunComparison, failed: Sequence[RowComparison]) -> list[str]:
+def summary(comparison: RunComparison, failed: Sequence[RowComparison]) -> list[str]:
     """Returns the lines beside the table: counts, what differs, what is undecided, what regressed.
 
     Args:
-        found: The comparison.
+        comparison: The comparison.
         failed: The rows that got worse than they may.
     """
-    counts = Counter(row.verdict or "no verdict" for row in found.rows)
-    said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "no common case"
-    lines = [f"{found.before} -> {found.after}: {said}"]
-    if found.rows:
-        lines.append(_how(found.rows))
-    lines += [f"The machine differs: {'; '.join(found.machine)}"] if found.machine else []
-    for run, names in ((found.before, found.only_before), (found.after, found.only_after)):
+    counts = Counter(row.verdict or "no verdict" for row in comparison.rows)
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    lines = [f"{comparison.before} -> {comparison.after}: {verdicts or 'no common case'}"]
+    if comparison.rows:
+        lines.append(_how(comparison.rows))
+    lines += [f"The machine differs: {'; '.join(comparison.machine)}"] if comparison.machine else []
+    for run, names in ((comparison.before, comparison.only_before),
+                       (comparison.after, comparison.only_after)):
         lines += [f"Only in {run}: {', '.join(names)}"] if names else []
-    lines += _decided_by(found.undecided)
+    lines += _decided_by(comparison.undecided)
     return lines + [
         f"Regression: {row.case_id}, {row.metric} {row.change - 1:+.1%}" for row in failed
     ]
@@ -63,8 +64,8 @@ def _decided_by(undecided: Sequence[Undecided]) -> list[str]:
         lines.append(f"Too wide to decide: {case.case_id}, {', '.join(case.metrics)} may be up to "
                      f"{case.reach:.1%} apart either way.")
         if case.command:
-            also = f" ({case.missing})" if case.missing else ""
-            lines.append(f"One run of both decides it{also}: {case.command}")
+            missing = f" ({case.missing})" if case.missing else ""
+            lines.append(f"One run of both decides it{missing}: {case.command}")
     more = len(undecided) - DECIDED_AT_MOST
     return lines + ([f"Too wide to decide: {more} more cases"] if more > 0 else [])
 
@@ -79,29 +80,29 @@ def _how(rows: Sequence[RowComparison]) -> str:
     return f"Change is new over old, over {sample}. Each interval holds {level:.0%}."
 
 
-def terminal(found: RunComparison) -> Table:
+def terminal(comparison: RunComparison) -> Table:
     """Makes the table of a comparison for a terminal."""
     table = Table(*HEAD)
     for column in table.columns[2:6]:
         column.no_wrap, column.justify = True, "right"
-    for row in found.rows:
+    for row in comparison.rows:
         *plain, verdict, why = cells(row)
         table.add_row(*plain, Text(verdict, style=STYLES.get(verdict, "")), why)
     return table
 
 
-def markdown(found: RunComparison, failed: Sequence[RowComparison]) -> str:
+def markdown(comparison: RunComparison, failed: Sequence[RowComparison]) -> str:
     """Writes a comparison for a pull request: the verdict first, then a table.
 
     Args:
-        found: The comparison.
+        comparison: The comparison.
         failed: The rows that got worse than they may.
     """
-    first, *rest = map(_escaped, summary(found, failed))
+    first, *rest = map(_escaped, summary(comparison, failed))
     lines = [f"**{first}**", "", *(f"- {line}" for line in rest), ""]
-    if found.rows:
+    if comparison.rows:
         lines += [_line(HEAD), _line("---" for _ in HEAD)]
-        lines += [_line(map(_escaped, cells(row))) for row in found.rows]
+        lines += [_line(map(_escaped, cells(row))) for row in comparison.rows]
     return "\n".join(lines) + "\n"
 
 
@@ -118,18 +119,18 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\`*~|!#]|\](?=[(\[:])|\b_|_\b)", r"\\\1", plain)
 
 
-def as_json(found: RunComparison, failed: Sequence[RowComparison]) -> dict[str, Any]:
+def as_json(comparison: RunComparison, failed: Sequence[RowComparison]) -> dict[str, Any]:
     """Returns a comparison as plain values; figures that do not exist are null.
 
     Args:
-        found: The comparison.
+        comparison: The comparison.
         failed: The rows that got worse than they may.
     """
     return {
-        "before": found.before, "after": found.after, "machine": found.machine,
-        "only_before": found.only_before, "only_after": found.only_after,
-        "rows": [plain(asdict(row)) for row in found.rows],
-        "undecided": [asdict(case) for case in found.undecided],
+        "before": comparison.before, "after": comparison.after, "machine": comparison.machine,
+        "only_before": comparison.only_before, "only_after": comparison.only_after,
+        "rows": [plain(asdict(row)) for row in comparison.rows],
+        "undecided": [asdict(case) for case in comparison.undecided],
         "regressions": [{"case_id": row.case_id, "metric": row.metric} for row in failed],
     }
 

@@ -102,10 +102,10 @@ def _shared(messages: list[str]) -> tuple[str, list[int]] | None:
 
 
 def grouped_reasons(rows: list[Row]) -> list[tuple[str, str]]:
-    """Lists each reason why cases did not run once, with its cases."""
+    """Lists every reason why cases did not run, with the cases that have it."""
     name = names_in(rows)
-    found: dict[str, list[str]] = {}
+    cases: dict[str, list[str]] = {}
     for row in rows:
         if row.status != "ok":
-            found.setdefault(f"{row.status}: {row.reason}", []).append(name(row))
-    return [(text, listed(where, len(rows))) for text, where in found.items()]
+            cases.setdefault(f"{row.status}: {row.reason}", []).append(name(row))
+    return [(text, listed(where, len(rows))) for text, where in cases.items()]

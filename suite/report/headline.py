@@ -63,7 +63,8 @@ def headline(ranking: Ranking | None, name: Namer = case_name) -> Headline:
     """
     if ranking is None:
         return Headline("Nothing has finished yet.")
-    ranked = [(row, one) for row, one in ranking.compared if one.verdict != NOT_COMPARABLE]
+    ranked = [(row, against) for row, against in ranking.compared
+              if against.verdict != NOT_COMPARABLE]
     support = [_over_base(ranking.best), _why(ranking.best), _no_split(ranking, name),
                _runners_up(ranked, name), _libraries(ranking), _refused(ranking.compared, name)]
     claim = _claim(ranking.best, ranked, name)
@@ -74,20 +75,21 @@ def _claim(best: Row, ranked: list[tuple[Row, Comparison]], named: Namer) -> str
     name, took = named(best), step_text(best)
     if not ranked:
         return f"{name} has the lowest step time, {took}; no other case can be compared with it."
-    if not any(one.verdict for _, one in ranked):
-        return f"{name} has the lowest step time, {took}; one launch cannot show it is faster."
-    undecided = [(row, bool(one.verdict) and one.high <= CLOSE) for row, one in ranked
-                 if one.verdict != "faster"]
+    if not any(against.verdict for _, against in ranked):
+        return (f"{name} has the lowest step time, {took}, but one launch cannot show that it is "
+                "faster.")
+    undecided = [(row, bool(against.verdict) and against.high <= CLOSE) for row, against in ranked
+                 if against.verdict != "faster"]
     ties = [named(row) for row, close in undecided if close]
     blurred = [named(row) for row, close in undecided if not close]
     said = []
     if ties:
         all_tie = len(ties) == len(ranked) > MANY
-        said.append(f"a tie with {f'all {len(ties)} others' if all_tie else listed(ties)}")
+        said.append(f"it ties with {f'all {len(ties)} others' if all_tie else listed(ties)}")
     if blurred:
         none_clear = len(blurred) == len(ranked) > MANY
         others = f"any of the {len(blurred)} others" if none_clear else listed(blurred)
-        said.append(f"too few launches, or too much noise, to tell it from {others}")
+        said.append(f"there are too few launches, or too much noise, to tell it from {others}")
     if not said:
         return f"{name} is fastest: {took} a step, faster than every other case."
     return f"{name} has the lowest step time, {took}; {'; '.join(said)}."
@@ -102,10 +104,10 @@ def _over_base(best: Row) -> str:
 
 
 def _why(row: Row) -> str:
-    found = breakdown(row)
-    if found is None or row.devices == 1:
+    parts = breakdown(row)
+    if parts is None or row.devices == 1:
         return ""
-    compute, transfer, waiting, rest = (f"{100 * share:.0f} %" for share in found.shares())
+    compute, transfer, waiting, rest = (f"{100 * share:.0f} %" for share in parts.shares())
     balance = row.load_balance
     load = "" if balance is None else f"; L is {balance:.2f}"
     return (f"Its step is {compute} compute, {transfer} exposed transfer, {waiting} waiting and "
@@ -114,11 +116,12 @@ def _why(row: Row) -> str:
 
 def _no_split(ranking: Ranking, name: Namer) -> str:
     """Says, if one device wins, what the fastest split takes and where its time goes."""
-    split = [(row, one) for row, one in ranking.compared if row.strategy != "single"]
+    split = [(row, against) for row, against in ranking.compared if row.strategy != "single"]
     if ranking.best.strategy != "single" or not split:
         return ""
     row = split[0][0]
-    beaten = all(one.verdict == "faster" for _, one in split if one.verdict != NOT_COMPARABLE)
+    beaten = all(against.verdict == "faster" for _, against in split
+                 if against.verdict != NOT_COMPARABLE)
     lead = ("Splitting the work does not pay here: one device has the lowest step time." if beaten
             else "No split is shown to be faster than one device.")
     over = f", {speedup_text(row)} its base" if row.speedup is not None else ""
@@ -128,14 +131,14 @@ def _no_split(ranking: Ranking, name: Namer) -> str:
 
 def _runners_up(ranked: list[tuple[Row, Comparison]], name: Namer) -> str:
     """Says how the ties compare with the best case or, without ties, how the next case does."""
-    sized = [(row, one) for row, one in ranked if one.verdict]
-    ties = [(row, one) for row, one in sized if one.verdict != "faster"]
+    sized = [(row, against) for row, against in ranked if against.verdict]
+    ties = [(row, against) for row, against in sized if against.verdict != "faster"]
     shown = ties or sized[:1]
     if not shown:
         return ""
     lead = "" if ties else "Next: "
-    texts = [f"{name(row)} takes {one.ratio:.2f}× [{one.low:.2f}, {one.high:.2f}] as long"
-             for row, one in shown[:3]]
+    texts = [f"{name(row)} takes {against.ratio:.2f}× "
+             f"[{against.low:.2f}, {against.high:.2f}] as long" for row, against in shown[:3]]
     more = f" (and {len(shown) - 3} more)" if len(shown) > 3 else ""
     return f"{lead}{'; '.join(texts)}{more}."
 
@@ -152,17 +155,18 @@ def _libraries(ranking: Ranking) -> str:
             rates[framework_name(row)] = max(measured, rates.get(framework_name(row), 0.0))
     if not rates or max(rates.values()) < UNLIKE * min(rates.values()):
         return ""
-    said = [f"{rate(rates[name])}FLOP/s in {name}" for name in sorted(rates, key=rates.__getitem__)]
+    written = [f"{rate(rates[name])}FLOP/s in {name}"
+               for name in sorted(rates, key=rates.__getitem__)]
     return (f"The frameworks differ before any split: matrix products of one device run at "
-            f"{', '.join(reversed(said))}.")
+            f"{', '.join(reversed(written))}.")
 
 
 def _refused(compared: list[tuple[Row, Comparison]], name: Namer) -> str:
-    found: dict[str, list[str]] = {}
-    for row, one in compared:
-        if one.verdict == NOT_COMPARABLE:
-            found.setdefault(one.reason, []).append(name(row))
-    texts = [f"{listed(names, most=4)} ({reason})" for reason, names in found.items()]
+    by_reason: dict[str, list[str]] = {}
+    for row, against in compared:
+        if against.verdict == NOT_COMPARABLE:
+            by_reason.setdefault(against.reason, []).append(name(row))
+    texts = [f"{listed(names, most=4)} ({reason})" for reason, names in by_reason.items()]
     return f"Not comparable with it: {'; '.join(texts)}." if texts else ""
 
 

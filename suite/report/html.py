@@ -164,16 +164,16 @@ def ledger_table(
         (entry, whether it must be equal, [(value, who has it)]) of each.
     """
     differing = dict.fromkeys(name for grid in grids for name in _differing(grid.rows))
-    found: dict[str, dict[str, list[Row]]] = {name: {} for name in differing}
+    by_entry: dict[str, dict[str, list[Row]]] = {name: {} for name in differing}
     for row in (row for row in rows if row.ledger):
         for name in differing:
             # An entry that only one framework has is not missing from the others.
             if name in row.ledger or name in MUST_EQUAL:
-                found[name].setdefault(row.ledger.get(name, "not recorded"), []).append(row)
+                by_entry[name].setdefault(row.ledger.get(name, "not recorded"), []).append(row)
     owners = _owners(rows)
     return [
         (name, name in MUST_EQUAL, [(value, owners(who)) for value, who in values.items()])
-        for name, values in found.items()
+        for name, values in by_entry.items()
     ]
 
 

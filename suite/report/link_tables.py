@@ -29,11 +29,11 @@ def link_tables(fits: Sequence[LinkFit]) -> Iterator[RenderableType]:
 
 
 def _missing(fits: Sequence[LinkFit]) -> dict[tuple[str, str, str], list[str]]:
-    found: dict[tuple[str, str, str], list[str]] = {}
+    missing: dict[tuple[str, str, str], list[str]] = {}
     for fit in fits:
         if fit.status != "ok":
-            found.setdefault((_whose(fit), fit.status, fit.reason), []).append(fit.collective)
-    return found
+            missing.setdefault((_whose(fit), fit.status, fit.reason), []).append(fit.collective)
+    return missing
 
 
 def _whose(fit: LinkFit) -> str:

@@ -84,8 +84,8 @@ def _grid(rows: list[Row], several: list[str]) -> Grid:
     ranking = rank(rows)
     held = {(framework_name(row), axes.column(row)): row for row in rows}
     refused = {
-        row.case_id: one.reason for row, one in (ranking.compared if ranking else [])
-        if one.verdict == NOT_COMPARABLE
+        row.case_id: comparison.reason for row, comparison in (ranking.compared if ranking else [])
+        if comparison.verdict == NOT_COMPARABLE
     }
     lines = [
         (name, [_cell(held.get((name, column)), ranking, refused) for column in columns])

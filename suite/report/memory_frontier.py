@@ -19,8 +19,8 @@ SHOWN = ("max_batch", "max_batch_memory_bytes", "memory_limit_bytes",
 
 def frontier_rows(rows: Sequence[Row]) -> list[Row]:
     """Returns the rows whose frontier was searched, the largest batch first."""
-    found = [row for row in rows if row.frontier]
-    return sorted(found, key=lambda row: -(row.max_batch or 0))
+    searched = [row for row in rows if row.frontier]
+    return sorted(searched, key=lambda row: -(row.max_batch or 0))
 
 
 def frontier_lines(rows: Sequence[Row]) -> list[list[str]]:

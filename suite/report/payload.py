@@ -126,8 +126,8 @@ def _numbers(values: Sequence[Any] | None) -> list[float | None]:
 
 
 def _parts(row: Row) -> list[float | None] | None:
-    found = breakdown(row)
-    return None if found is None else _numbers(astuple(found))
+    parts = breakdown(row)
+    return None if parts is None else _numbers(astuple(parts))
 
 
 def _start(grids: Sequence[Grid], scalings: Sequence[Scaling]) -> int:
@@ -142,16 +142,16 @@ def _start(grids: Sequence[Grid], scalings: Sequence[Scaling]) -> int:
     return counts.index(wanted) if wanted in counts else 0
 
 
-def _scaling(found: Scaling, place: Mapping[str, int]) -> dict[str, Any]:
+def _scaling(scaling: Scaling, place: Mapping[str, int]) -> dict[str, Any]:
     return {
-        "counts": found.counts,
+        "counts": scaling.counts,
         "series": [
             {"framework": series.framework, "column": series.column,
              "rows": [place[row.case_id] for row in series.rows],
              "left_out": list(series.left_out.items()),
              "serial": series.serial and _numbers(astuple(series.serial)),
              "said": series.serial and said(series.serial)}
-            for series in found.series
+            for series in scaling.series
         ],
     }
 
@@ -166,9 +166,9 @@ def _grid(
         "scaling": scalings.get(family(grid.rows[0])),
         "best": place[grid.ranking.best.case_id] if grid.ranking else None,
         "compared": [
-            [place[row.case_id], rounded(one.ratio), rounded(one.low), rounded(one.high),
-             one.verdict, one.reason]
-            for row, one in compared
+            [place[row.case_id], rounded(comparison.ratio), rounded(comparison.low),
+             rounded(comparison.high), comparison.verdict, comparison.reason]
+            for row, comparison in compared
         ],
     }
 
@@ -182,8 +182,8 @@ def _steps(rows: Sequence[Row]) -> list[list[float | None]]:
 def _devices(rows: Sequence[Row]) -> list[list[float | None]]:
     """Returns T_i of each device; if there are too many, a sample in the order of busy time."""
     each = _share(DEVICES_AT_MOST, DEVICES_A_CASE, len(rows))
-    found = (row.device_compute_s or [] for row in rows)
-    return [_numbers(one) if len(one) <= each else _thin(sorted(one), each) for one in found]
+    by_row = (row.device_compute_s or [] for row in rows)
+    return [_numbers(busy) if len(busy) <= each else _thin(sorted(busy), each) for busy in by_row]
 
 
 def _share(total: int, bounds: tuple[int, int], rows: int) -> int:

@@ -132,8 +132,8 @@ def _series(framework: str, column: str, rows: list[Row]) -> Series:
 def _why_not(row: Row) -> str:
     if row.status != "ok":
         return str(row.status)
-    found = {warning.code for warning in row.warnings} & {"oversubscribed", "not_comparable"}
-    return min(found).replace("_", " ") if found else "no base"
+    reasons = {warning.code for warning in row.warnings} & {"oversubscribed", "not_comparable"}
+    return min(reasons).replace("_", " ") if reasons else "no base"
 
 
 def _overall(rows: Sequence[Row]) -> Headline:
@@ -168,22 +168,22 @@ def said(share: SerialShare) -> str:
     return f"{100 * share.share:.1f} %{interval}"
 
 
-def scaling_table(found: Scaling, width: int) -> Table:
+def scaling_table(scaling: Scaling, width: int) -> Table:
     """Makes a table with a line for each series: its speedups, and its serial share.
 
     Args:
-        found: The scaling.
+        scaling: The scaling.
         width: Width of the terminal in characters.
     """
-    columns = len(found.counts) + 1
+    columns = len(scaling.counts) + 1
     wide, room = 38 + 20 * columns <= width, 20 + 15 * columns <= width
-    table = Table("devices", *map(str, found.counts), "serial share", box=SIMPLE_HEAD,
-                  title=f"Scaling: {found.title}", title_justify="left", title_style="bold",
+    table = Table("devices", *map(str, scaling.counts), "serial share", box=SIMPLE_HEAD,
+                  title=f"Scaling: {scaling.title}", title_justify="left", title_style="bold",
                   padding=(0, 1))
     table.columns[0].min_width = 12
-    for series in found.series:
+    for series in scaling.series:
         by_count = {row.devices: speedup_text(row) for row in series.rows} | series.left_out
-        cells = [by_count.get(count, "") for count in found.counts]
+        cells = [by_count.get(count, "") for count in scaling.counts]
         cells.append(said(series.serial) if series.serial else "")
         name = series.name if wide else series.name.replace("/", "/\n")
         table.add_row(Text(name), *(Text(_narrowed(cell, wide, room)) for cell in cells))

@@ -68,9 +68,9 @@ def answers(rows: list[Row], width: int) -> Iterator[RenderableType]:
         rows: Rows of the run.
         width: Width of the terminal in characters.
     """
-    for found in build_scalings(rows)[:GRIDS_AT_MOST]:
-        yield scaling_table(found, width)
-        yield from _answer(found.headline)
+    for scaling in build_scalings(rows)[:GRIDS_AT_MOST]:
+        yield scaling_table(scaling, width)
+        yield from _answer(scaling.headline)
     grids = build_grids(rows)
     for grid in grids[:GRIDS_AT_MOST]:
         yield _grid_table(grid, width)

@@ -64,12 +64,12 @@ class MultiWorkerSession(DataSession):
         if not self.stamps.on:
             return super().all_reduced(local)
         starts = [self.stamps.mark(0, [tensor]) for tensor in local.values()]
-        found = super().all_reduced(local)
-        for number, (start, tensor) in enumerate(zip(starts, found.values(), strict=True)):
+        averaged = super().all_reduced(local)
+        for number, (start, tensor) in enumerate(zip(starts, averaged.values(), strict=True)):
             end = self.stamps.mark(0, [tensor])
             key, size = f"gradient.{number}", size_bytes(tensor)
             self.stamps.member("all_reduce", key, 0, size, start, end)
-        return found
+        return averaged
 
     def step_loss(self, losses: Any) -> tf.Tensor:
         """Returns this worker's loss.

@@ -38,8 +38,8 @@ class TowersSession(Training):
         self.ranks = towers_of(case)
         inner = [tower_case(case, len(ranks)) for ranks in self.ranks]
         self.towers = [
-            placed(one, weights, nothing, [devices[rank] for rank in ranks])
-            for one, ranks in zip(inner, self.ranks, strict=True)
+            placed(own, weights, nothing, [devices[rank] for rank in ranks])
+            for own, ranks in zip(inner, self.ranks, strict=True)
         ]
         super().__init__(case, weights, inputs, devices)
         for number, (tower, ranks) in enumerate(zip(self.towers, self.ranks, strict=True)):
