@@ -137,7 +137,7 @@ def test_an_environment_beside_this_one_is_used(
 
 @pytest.mark.parametrize(
     ("version", "words"),
-    [("2.10.1+cu128", "from torch 2.11 on, and 2.10.1+cu128"), ("2.11.0+cu130", ""),
+    [("2.10.1+cu128", "from torch 2.11 on, but 2.10.1+cu128"), ("2.11.0+cu130", ""),
      ("2.13.0", ""), ("3.0.0", "")],
 )
 def test_ranks_share_a_gpu_only_where_torch_keeps_gloo(
