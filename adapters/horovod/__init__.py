@@ -1,4 +1,4 @@
-"""Horovod on the torch and the tensorflow engine. Imports no framework here."""
+"""Horovod on the torch and the tensorflow engine; this manifest imports no framework."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TRAITS = Traits(
     order=2,
     dtypes=("float32", "tf32", "bf16"),
     variants={"data": ("", "fp16"), "inter_layer": ("gpipe", "1f1b", "naive", "interleaved")},
-    # Horovod has no send/recv: a hop is a broadcast over two ranks. It has no bfloat16 either.
+    # Horovod has no send/recv, so a hop is a broadcast over two ranks. It lacks bfloat16, too.
     hop="broadcast",
     low_activations=(),
     collectives={
@@ -53,7 +53,7 @@ BUILT_AGAINST = {"torch": "pytorch", "tensorflow": "tensorflow"}
 
 
 def unsupported_reason(case: Case) -> str:
-    """Why this cell cannot run by design, or empty."""
+    """Returns why a case cannot run by design; empty if it can."""
     if case.variant == MULTI_WORKER:
         return "multi_worker is TensorFlow's; Horovod's data has a process for each device"
     if case.variant == "fsdp":
@@ -70,7 +70,10 @@ def unsupported_reason(case: Case) -> str:
 
 
 def installation_problem(case: Case) -> str:
-    """Horovod's libraries fit the engine they were built against, and no other version of it."""
+    """Returns why this installation cannot run a case; empty if it can.
+
+    Horovod's libraries fit only the version of the engine that they were built against.
+    """
     return _misfit(case) or GPU_PROBLEMS[case.engine](case.device) or _without_gpu(case)
 
 
@@ -97,7 +100,10 @@ def _library(engine: str) -> Path | None:
 
 
 def _without_gpu(case: Case) -> str:
-    """A library that can call CUDA names its calls, for the errors that they may end in."""
+    """Returns what is wrong if Horovod was built without CUDA and the case needs it.
+
+    A library that can call CUDA contains the names of its functions, because errors mention them.
+    """
     library = _library(case.engine)
     if case.device != "cuda" or (library and b"cudaEventRecord" in library.read_bytes()):
         return ""
@@ -105,7 +111,7 @@ def _without_gpu(case: Case) -> str:
 
 
 def _nameless() -> str:
-    """gloo looks its own host up and crashes where that fails."""
+    """Returns what is wrong if the host's own name does not resolve, on which gloo crashes."""
     try:
         socket.getaddrinfo(socket.gethostname(), None)
     except OSError:
@@ -115,7 +121,10 @@ def _nameless() -> str:
 
 
 def _elsewhere(interface: str) -> str:
-    """Between ranks of one host the kernel stays on lo, whichever of its addresses they use."""
+    """Returns what is wrong if Horovod cannot use the interface that a user asked for.
+
+    Between ranks of one host the kernel uses lo, whichever of the host's addresses they connect to.
+    """
     mine = interface_of_host()
     if interface in ("lo", mine):
         return ""
@@ -124,24 +133,42 @@ def _elsewhere(interface: str) -> str:
 
 
 def _gpu(case: Case, local: int) -> dict[str, str]:
-    """TensorFlow takes the memory of every GPU that it sees; torch has a current one."""
+    """Shows a TensorFlow rank only its own GPU, because TensorFlow takes the memory of all it sees.
+
+    Torch needs no such variable; it has a current GPU.
+
+    Args:
+        case: The case.
+        local: The number of the rank on its host.
+    """
     return gpus.only(local) if (case.device, case.engine) == ("cuda", "tensorflow") else {}
 
 
 def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
-    """One process a device on this host."""
+    """Plans one process for each device on this host.
+
+    Args:
+        case: The case.
+        folder: The folder of the launch.
+        python: The interpreter of the ranks.
+    """
     return _plan(case, folder, python, [Host("localhost", case.devices, interface=case.interface)])
 
 
 def launch_plan_on(
     case: Case, folder: Path, python: str, hosts: Sequence[Host]
 ) -> LaunchPlan:
-    """One process a device; raises :class:`UsageError` where a host's name means another address.
+    """Plans one process for each device of each host.
 
     Horovod's ranks tell each other the address of their host's name, whatever interface they are
     given, and wait for ever for a rank whose name means its loopback interface.
+
+    The parameters are those of ``suite.contract.hosts.SpansHosts``.
+
+    Raises:
+        UsageError: The name of the host that asks means another address.
     """
-    addresses = {found.address for all_ in psutil.net_if_addrs().values() for found in all_}
+    addresses = {entry.address for entries in psutil.net_if_addrs().values() for entry in entries}
     mine = next((host for host in hosts if host.address in addresses), None)
     if mine and interface_of_host() != mine.interface:
         name = socket.gethostname()
@@ -154,10 +181,10 @@ def launch_plan_on(
 
 
 def _plan(case: Case, folder: Path, python: str, hosts: Sequence[Host]) -> LaunchPlan:
-    """The variables that ``horovodrun --gloo`` sets.
+    """Plans processes with the variables that ``horovodrun --gloo`` would set.
 
-    ``horovodrun`` itself imports every framework first, some 8 s; its rendezvous server runs as
-    the helper instead.
+    ``horovodrun`` itself first imports every framework, which takes about 8 s. Its rendezvous
+    server runs as the helper of the launch instead.
     """
     shared = {"HOROVOD_SIZE": str(case.devices)}
     if case.device == "cpu":

@@ -1,4 +1,4 @@
-"""Horovod's own rendezvous servers for one launch.
+"""Runs Horovod's own rendezvous servers for one launch.
 
     python -m adapters.horovod.training.rendezvous HOSTS OUTPUT_JSON INTERFACE
 
@@ -30,7 +30,7 @@ from adapters.horovod.training.timeline import JOINS, SPARE_PORTS
 
 
 def main() -> None:
-    """Entry point of the process."""
+    """Serves for the ranks of one launch until the harness ends this process."""
     parent = os.getppid()
     among, output = sys.argv[1], Path(sys.argv[2])
     address = address_of(sys.argv[3])
@@ -43,15 +43,15 @@ def main() -> None:
     part = output.with_suffix(".part")
     part.write_text(json.dumps(where), encoding="utf-8")
     part.replace(output)
-    while os.getppid() == parent:  # a harness that was killed must leave nothing behind
+    while os.getppid() == parent:  # ends with the harness, even if that is killed
         time.sleep(0.5)
 
 
 class BoundServer(RendezvousServer):
-    """Horovod's server on one address; its own ``start`` listens on all of them."""
+    """Horovod's server, bound to one address; its own ``start`` would listen on all addresses."""
 
     def start_at(self, address: str) -> int:
-        """Listens on a port that the kernel chooses, and returns it."""
+        """Starts to listen on a port that the kernel chooses, and returns the port."""
         self._httpd = RendezvousHTTPServer((address, 0), RendezvousHandler, self._verbose)
         self._listen_thread = threading.Thread(target=self._httpd.serve_forever, daemon=True)
         self._listen_thread.start()
@@ -59,7 +59,7 @@ class BoundServer(RendezvousServer):
 
 
 def _serve(among: str, address: str) -> int:
-    """The port of a new server for the ranks on the hosts ``among``."""
+    """Starts a new server for the ranks on the hosts ``among`` and returns its port."""
     hosts = parse_hosts(among)
     server = BoundServer(0)
     port = server.start_at(address)
