@@ -81,8 +81,8 @@ class HostShare:
         (self.folder / INPUTS).write_bytes(inputs)
         return LaunchRequest(
             case, self.folder / CASE, self.folder / INPUTS, self.folder,
-            devices.allowed_cores(), fields["timeout_seconds"], fields["python"], fields["worker"],
-            settings=fields["settings"],
+            devices.allowed_cores(), timeout_seconds=fields["timeout_seconds"],
+            python=fields["python"], worker=fields["worker"], settings=fields["settings"],
         )
 
     def _planned(self) -> LaunchPlan:
