@@ -53,7 +53,7 @@ LEFT_OUT = shutil.ignore_patterns("samples.sqlite*", "*.npz", ".lock", "*.log")
 def sample_table() -> str:
     """Matrix and answer of the sample, as a terminal of ``WIDTH`` columns shows them."""
     console = Console(width=WIDTH, file=io.StringIO(), record=True, markup=False, emoji=False)
-    for part in answers(read_run(SAMPLE).rows(), WIDTH):
+    for part in answers(read_run(SAMPLE).rows(), WIDTH, "results/sample"):
         console.print(part)
     lines = [line.rstrip() for line in console.export_text().strip().splitlines()]
     return "\n".join(lines) + "\n"

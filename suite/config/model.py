@@ -152,6 +152,11 @@ class MeasureConfig(CaseConfig):
 class RunConfig(MeasureConfig):
     """The matrix of a run, and how it is measured."""
 
+    leader_repeats: Annotated[
+        int, Ge(0),
+        Option("launches, at most, of the cases that may still be the fastest once all have "
+               "--repeats; 0 for no more", heading="The answer"),
+    ] = 0
     link: Annotated[
         bool, Option("sweep the links first, so that T_comm has a prediction", heading="The links")
     ] = True

@@ -290,6 +290,11 @@ class Row(NamedFields):
         "autograd, bookkeeping of split tensors; mean over CPU devices. Empty where T_i is read "
         "from the operations."
     )
+    launch_s: float | None = seconds(
+        "whole launch",
+        "From the start of a launch's first process to the end of its last: median over launches.",
+        ""
+    )
 
     launch_step_s: list[float | None] = field(default_factory=list)
     launch_samples: Samples = field(default_factory=dict)

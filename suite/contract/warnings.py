@@ -46,6 +46,10 @@ REGISTRY: dict[str, tuple[str, str]] = {
         "the hypervisor gave {share:.0%} of the cores' time to others, more than {limit:.0%}",
         "use a machine that is not shared",
     ),
+    "neighbours": (
+        "other programs kept {cores:.2f} cores busy beside the launches{who}",
+        "end them, or measure when they have ended",
+    ),
     "throttled": ("a GPU slowed its clocks ({reasons})", "cool it, or lower its clocks for good"),
     "not_pinned": (
         "processes ran on cores {found}, asked were {asked}",

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from suite.machine.gpus import Gpu, slowed, usable_gpus
+from suite.machine.neighbours import Usage, neighbours, others_cores, usage
 from suite.machine.probe import Unknown, ask, known
 
 # One thread each, before NumPy is imported: https://numpy.org/doc/stable/reference/global_state
@@ -42,6 +43,8 @@ class Block:
         load: Load average at its end.
         frequency_mhz: Of the cores; None if unknown.
         gpus: State of each GPU at its end.
+        others_cores: How many of the cores other programs kept busy; None if unknown.
+        neighbours: The busiest of those programs that were still there at its end.
     """
 
     block: int
@@ -51,6 +54,8 @@ class Block:
     load: float = 0.0
     frequency_mhz: float | None = None
     gpus: list[dict[str, Any]] = field(default_factory=list)
+    others_cores: float | None = None
+    neighbours: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def read(cls, content: dict[str, Any]) -> Block:
@@ -72,19 +77,24 @@ class Calibration:
         self.cores, self.clock = list(cores), clock
         self.times: list[Times] = []
         self.gpus: list[Gpu] = []
+        self.usage: Usage | None = None
         self.began = 0.0
 
     def begin(self, block: int) -> Block:
         """The rates of every core; counts from here on."""
         begun = Block(block, measure_cores(self.cores))
-        self.gpus = usable_gpus()
+        self.gpus, self.usage = usable_gpus(), usage()
         self.began, self.times = self.clock(), core_times(self.cores)
         return begun
 
     def end(self, block: Block) -> None:
         """Completes ``block`` with what its launches met."""
         block.seconds = self.clock() - self.began
-        block.steal_share = steal_share(self.times, core_times(self.cores))
+        times, used = core_times(self.cores), usage()
+        block.steal_share = steal_share(self.times, times)
+        if self.usage and block.seconds > 0:
+            block.others_cores = others_cores(self.usage, used, self.times, times, block.seconds)
+            block.neighbours = [asdict(one) for one in neighbours(self.usage, used, block.seconds)]
         block.load = load_average()
         block.frequency_mhz = known(_frequency_mhz, None)
         after = usable_gpus()

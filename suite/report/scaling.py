@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from suite.analysis.contenders import rank
 from suite.analysis.scaling import SerialShare, serial_share
 from suite.contract.row import Row
 from suite.report import axes
-from suite.report.headline import Headline, headline, rank, speedup_text
+from suite.report.headline import Headline, headline, speedup_text
 from suite.report.matrix import Grid
 from suite.report.names import case_name, framework_name
 
@@ -112,7 +113,8 @@ def _overall(rows: Sequence[Row]) -> Headline:
     share = serial_share(mine)
     if share is None:
         return found
-    return Headline(found.claim, (*found.support, f"Its serial share, Amdahl's, is {said(share)}."))
+    serial = f"Its serial share, Amdahl's, is {said(share)}."
+    return replace(found, support=(*found.support, serial))
 
 
 def _fastest_count(rows: Sequence[Row]) -> int:

@@ -14,7 +14,7 @@ from rich.text import Text
 from suite.contract.metrics import BY_NAME
 from suite.contract.row import Row
 from suite.report.axes import common
-from suite.report.doubts import grouped_reasons, grouped_warnings, proven
+from suite.report.doubts import grouped_reasons, grouped_warnings, noise, proven
 from suite.report.headline import Headline, speedup_text
 from suite.report.matrix import Cell, Grid, build_grids
 from suite.report.memory_frontier import frontier_table
@@ -32,9 +32,15 @@ GRIDS_AT_MOST, LINES_AT_MOST, CASES_AT_MOST = 12, 30, 120
 CELL_WIDTH, NAME_WIDTH = 20, 20
 
 
-def comparison(rows: list[Row], width: int) -> Iterator[RenderableType]:
-    """Per workload the grid and the answer; what is proven; details, every reason and warning."""
-    yield from answers(rows, width)
+def comparison(rows: list[Row], width: int, folder: str) -> Iterator[RenderableType]:
+    """Per workload the grid and the answer; what is proven; details, every reason and warning.
+
+    Args:
+        rows: Of the run.
+        width: Of the terminal, in characters.
+        folder: Of the run, for the commands that go on with it.
+    """
+    yield from answers(rows, width, folder)
     if rows:
         yield Text(f"{proven(rows)} All cases: {', '.join(common(rows))}.\n")
     yield from frontier_table(rows)
@@ -48,21 +54,25 @@ def comparison(rows: list[Row], width: int) -> Iterator[RenderableType]:
     yield from _doubts(grouped_warnings(rows), "yellow")
 
 
-def answers(rows: list[Row], width: int) -> Iterator[RenderableType]:
-    """Per workload scaling, the grids, and the answer to each."""
+def answers(rows: list[Row], width: int, folder: str) -> Iterator[RenderableType]:
+    """Whether the machine was noisy; per workload scaling, the grids, and the answer to each."""
+    if disturbed := noise(rows):
+        yield Text(f"{disturbed}\n", style="yellow")
     for found in build_scalings(rows)[:GRIDS_AT_MOST]:
         yield scaling_table(found, width)
-        yield from _answer(found.headline)
+        yield from _answer(found.headline, folder)
     grids = build_grids(rows)
     for grid in grids[:GRIDS_AT_MOST]:
         yield _grid_table(grid, width)
-        yield from _answer(grid.headline)
+        yield from _answer(grid.headline, folder)
     if len(grids) > GRIDS_AT_MOST:
         yield Text(f"{len(grids) - GRIDS_AT_MOST} more workloads and settings: in the page below\n")
 
 
-def _answer(found: Headline) -> Iterator[RenderableType]:
+def _answer(found: Headline, folder: str) -> Iterator[RenderableType]:
     yield Text(found.claim, style="bold")
+    if telling := found.telling(folder):
+        yield Text(telling, style="cyan")
     yield Text(f"{' '.join(found.support)}\n")
 
 
