@@ -18,6 +18,7 @@ import pytest
 from suite.contract.errors import UsageError
 from suite.measure.resume import reopen
 from suite.measure.runner import Runner
+from suite.runfolder.reading import read_run
 from tests.synthetic import CASES, DATA, Planted, Still, start_run
 
 HARNESS = [sys.executable, "-m", "tests.fake_harness"]
