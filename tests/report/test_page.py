@@ -178,9 +178,10 @@ def test_a_kind_of_warning_is_one_line() -> None:
             _row("data", 1, 1, 1, warnings=[warn("oversubscribed", what="core"),
                                             warn("noisy", share=0.3, limit=0.1)])]
     first, second = grouped_warnings(rows)
-    assert first == ("oversubscribed: devices share a core, no speedup is given; "
+    assert first == ("oversubscribed: several devices share a core, so no speedup is given; "
                      "ask for fewer --devices", "all cases")
-    assert second == ("noisy: steps vary by … of their mean, more than 10%; close other programs",
+    assert second == ("noisy: steps vary by … of their mean, more than 10%; "
+                      "close other programs on this machine",
                       "pytorch single 20%, pytorch data 30%")
     assert build_grids(rows)[0].lines[0][1][0].note == "oversubscribed; noisy"  # type: ignore[union-attr]
 
@@ -368,7 +369,7 @@ def test_narrow_terminals_keep_the_grid_whole() -> None:
     for part in comparison([_row("single", 1, 1, 1), _row("data", 1, 1, 1)], 80, "results/r"):
         console.print(part)
     text = console.export_text()
-    assert "1.70× [1.60, 1.80]" in text and "…" not in text and "in 130 columns" in text
+    assert "1.70× [1.60, 1.80]" in text and "…" not in text and "of 130 columns" in text
 
 
 def test_the_page_runs_its_own_scripts_alone() -> None:
