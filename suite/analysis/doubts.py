@@ -17,7 +17,8 @@ from suite.contract.warnings import Warning, warn
 
 FEW_LAUNCHES = exact_from(LEVEL)
 SHARED = {"cpu": "core", "cuda": "GPU"}
-# If a step's transfer takes more times as long as the idle link, a plan with its alpha is wrong.
+# If transfer takes more than this many times as long as on the idle link, plans that use the idle
+# link's alpha are wrong.
 APART_FROM = 1.25
 # Cores that other programs may keep busy, idle machines' own housekeeping, before it is said.
 NEIGHBOURS = 0.1

@@ -30,7 +30,7 @@ def _at_parity(rows: list[Row]) -> str:
 
 
 def doubts(rows: list[Row], most: int = 3) -> list[str]:
-    """Lists the most frequent kinds of warning, with the number of their cases.
+    """Lists the gravest kinds of warning, with the number of their cases.
 
     Args:
         rows: Rows of the run.
@@ -62,7 +62,7 @@ def noise(rows: list[Row]) -> str:
 
 
 def grouped_warnings(rows: list[Row]) -> list[tuple[str, str]]:
-    """Lists each kind of warning once, with the cases that have it.
+    """Lists each kind of warning once, gravest first, with the cases that have it.
 
     If messages differ in their figures alone, the figures stand beside the cases.
 
