@@ -99,7 +99,9 @@ def compare_cases(
     reason = "" if verdict else "one launch has no interval"
     different = tuple(differences(a.ledger, b.ledger))
     prior = spread.degrees if spread else 0.0
-    return Comparison(*ratio, verdict, reason, len(pairs), different, level, prior)
+    return Comparison(
+        *ratio, verdict, reason, len(pairs), different, level=level, prior_degrees=prior
+    )
 
 
 def verdict_of(low: float, high: float) -> str:
