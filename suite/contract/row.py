@@ -221,6 +221,11 @@ class Row(CoreColumns):
         "waiting and transfer can be told apart no better. Empty on one host.",
         from_ranks="largest"
     )
+    launch_s: float | None = seconds(
+        "whole launch",
+        "From the start of a launch's first process to the end of its last: median over launches.",
+        ""
+    )
 
     launch_step_s: list[float | None] = field(default_factory=list)
     launch_samples: Samples = field(default_factory=dict)
