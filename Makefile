@@ -9,7 +9,8 @@ TENSORFLOW := $(VENV)-tensorflow/.ready
 HOROVOD_WHEELS ?=
 GPU := $(shell command -v nvidia-smi)
 
-.PHONY: run test lint setup tensorflow-gpu docs architecture accuracy test-gpu container-test
+.PHONY: run test lint setup tensorflow-gpu docs architecture accuracy test-gpu container-test \
+	cluster-test
 run: setup
 	$(BIN)/python -m suite run
 
@@ -59,3 +60,7 @@ test-gpu:
 # Not part of the tests: needs root, buildah and debootstrap.
 container-test:
 	scripts/container_test.sh
+
+# Two hosts in network namespaces: needs root, iproute2 and Open MPI.
+cluster-test: setup
+	$(BIN)/python -m pytest -q tests/real/test_two_hosts.py

@@ -75,3 +75,8 @@ def test_cases_know_how_many_hosts_they_need() -> None:
     # GPUs are counted a host: four on two hosts of two.
     assert build_matrix(resolve("smoke", None, asked), 2, [2, 2])[-1].device == "cuda"
     assert build_matrix(resolve("smoke", None, asked), 2)[-1].device == "cpu"
+
+
+def test_the_largest_batch_is_searched_on_one_host() -> None:
+    with pytest.raises(UsageError, match="it searches on one host"):
+        resolve("smoke", None, {"find_max_batch": True, "launcher": "mpirun"})
