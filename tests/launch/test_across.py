@@ -145,7 +145,7 @@ def test_a_host_that_is_lost_ends_the_case_and_the_next_one_is_clean(
     across: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals,
     words: str,
 ) -> None:
-    monkeypatch.setenv("FAKE_FAULT", "hang")
+    monkeypatch.setenv("FAKE_FAULT", "stop")
     with _fleet(tmp_path, monkeypatch) as fleet:
         with _second_host() as host:
             _when_ranks_run(lambda: host.send_signal(number))
