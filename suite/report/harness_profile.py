@@ -20,7 +20,7 @@ COLUMNS = {
     "teardown": ("teardown", "record"),
 }
 OUTSIDE = "start, end"
-NOTHING = "No launch here recorded its phases: an earlier release made them."
+NOTHING = "No launch here recorded its phases: none finished, or an earlier release made them."
 
 
 def phase_seconds(result: CaseResult) -> list[dict[str, float]]:
