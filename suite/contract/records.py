@@ -101,6 +101,7 @@ class RankRecord:
         ledger: This rank's entries of the fairness ledger.
         figures: Further figures by the name of their column, such as what the session reports.
         host: Name of the host that the rank ran on.
+        phases: Seconds that the process spent in each phase, from the first that it entered.
     """
 
     rank: int
@@ -121,6 +122,7 @@ class RankRecord:
     ledger: dict[str, str] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
     host: str = ""
+    phases: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> RankRecord:
