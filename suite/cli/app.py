@@ -207,6 +207,37 @@ def doctor(json: PrintJson = False) -> None:
     raise typer.Exit(diagnose(json))
 
 
+@app.command()
+def selftest(
+    faults: Annotated[
+        bool, typer.Option("--faults", help="plant faults and show what became of each")
+    ] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="every fault in every phase: about an hour")
+    ] = False,
+    framework: Annotated[
+        list[str] | None,
+        typer.Option(help="only in ranks of these; harness: in the command itself",
+                     autocompletion=completer("framework")),
+    ] = None,
+    fault: Annotated[
+        list[str] | None, typer.Option(help="only these: kill, hang, memory, … or terminate, …")
+    ] = None,
+    phase: Annotated[
+        list[str] | None,
+        typer.Option(help="only in these: import, rendezvous, warm-up, measured, collective, "
+                          "teardown, record"),
+    ] = None,
+    json: PrintJson = False,
+) -> None:
+    """Plant faults here and see that nothing hangs, survives or is lost."""
+    from suite.cli.selftest import Wanted
+    from suite.cli.selftest import selftest as try_faults
+
+    wanted = Wanted(split(framework), split(fault), split(phase), all_)
+    raise typer.Exit(try_faults(faults, wanted, json))
+
+
 @app.callback()
 def common(
     debug: Annotated[bool, typer.Option(help="show tracebacks of errors")] = False,

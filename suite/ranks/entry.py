@@ -11,16 +11,21 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from suite.contract.case import Case, Rank
+from suite.contract.case import SCHEMA_VERSION, Case, Rank
 from suite.contract.files import write_atomically
 
 IMPORT, RENDEZVOUS, PROOF, WARM_UP = "import", "rendezvous", "proof", "warm-up"
 CLEAN, TIMED, TRACED, SILENT = "clean steps", "timed steps", "traced steps", "silent steps"
 TEARDOWN, RECORD = "teardown", "record"
+# Called at the begin of each phase; ``suite.ranks.faulty`` plants its faults here.
+on_entering: list[Callable[[Rank, str], None]] = []
+# Process id of the harness that started this rank (suite.launch.processes).
+HARNESS = "SUITE_HARNESS"
 
 
 def arrive() -> tuple[Case, Path, Rank]:
@@ -37,16 +42,25 @@ def arrive() -> tuple[Case, Path, Rank]:
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
     rank = Rank(int(index), int(processes), Path(folder))
-    enter(rank, IMPORT)
     # A file a rank: stacks of several ranks in one log would run into each other. It stays open.
+    # Before the first phase, so that a rank that hangs there can still say where.
     stacks = (rank.folder / f"stack-{rank.index}.txt").open("w", encoding="utf-8")
     faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)
+    enter(rank, IMPORT)
     return Case.read(Path(case_path)), Path(inputs_path), rank
 
 
 def enter(rank: Rank, phase: str) -> None:
     """Leaves the name of the phase that begins, for whoever has to say where a launch failed."""
     (rank.folder / f"phase-{rank.index}").write_text(phase, encoding="utf-8")
+    for call in on_entering:
+        call(rank, phase)
+
+
+def leave_record(rank: Rank, content: Mapping[str, Any]) -> None:
+    """Writes ``rank-N.json`` with the version of its layout, whole or not at all."""
+    record = {"schema_version": SCHEMA_VERSION, **content}
+    write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps(record))
 
 
 @contextmanager
@@ -101,3 +115,17 @@ def _die_with_parent() -> None:
     """A harness that was killed must leave no worker behind (prctl(2), PR_SET_PDEATHSIG)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        _end_if_orphaned()
+
+
+def _end_if_orphaned() -> None:
+    """A harness that died before the call above sends no signal any more."""
+    harness = int(os.environ.get(HARNESS, "0"))
+    if not harness or os.getppid() == harness:
+        return
+    try:
+        os.kill(harness, 0)
+    except ProcessLookupError:
+        os._exit(1)
+    except PermissionError:
+        return

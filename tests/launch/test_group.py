@@ -119,8 +119,9 @@ def test_the_first_failure_is_the_reason(
     ("fault", "words"),
     [
         ("leave", "rank 1 in proof ended with code 0 and left no record"),
-        ("flood", "more than 1 MiB to their log"),
+        ("flood", "rank 1 in proof wrote most of more than 1 MiB of log"),
         ("truncated", "rank-1.json is no whole JSON"),
+        ("version", "rank-1.json is of version 999"),
         ("grandchild", "planted: with a grandchild"),
     ],
 )
@@ -142,7 +143,10 @@ def test_a_stopped_rank_is_named_with_the_phase_it_was_in(
     monkeypatch.setenv("FAKE_FAULT", "stop")
     began = time.monotonic()
     outcome, folder = start(fake, 3.0)
-    assert outcome.status == "timeout" and "rank 1 in proof" in outcome.reason
+    assert outcome.status == "timeout", outcome.reason
+    assert "rank 1 in proof, stopped by a signal (_fail, session.py:" in outcome.reason
+    # It could say where only once it went on again.
+    assert "in _fail" in (folder / "worker.log").read_text().rpartition("rank 1 in proof")[2]
     assert time.monotonic() - began < 3.0 + 5.0 and not _left(folder)
 
 
@@ -150,7 +154,9 @@ def test_a_hang_leaves_each_ranks_stack_in_the_log(
     fake: Case, start: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_FAULT", "hang")
-    _, folder = start(fake, 3.0)
+    outcome, folder = start(fake, 3.0)
+    assert "rank 0 in proof (synchronize, session.py:" in outcome.reason
+    assert "rank 1 in proof (_fail, session.py:" in outcome.reason
     log = (folder / "worker.log").read_text()
     waiting, failing = log.partition("Python stack of rank 1 in proof:")[::2]
     assert "Python stack of rank 0 in proof:" in waiting and "in synchronize" in waiting

@@ -111,3 +111,7 @@ class FakeSession:
             # As a full disk leaves it; the process is gone before it can say more.
             (self.rank.folder / f"rank-{self.rank.index}.json").write_text('{"rank": 1, "step_')
             os._exit(0)
+        if self.mine and self.fault == "version":
+            record = {"schema_version": 999, "rank": "1"}
+            (self.rank.folder / f"rank-{self.rank.index}.json").write_text(json.dumps(record))
+            os._exit(0)

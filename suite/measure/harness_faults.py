@@ -1,0 +1,4 @@
+HARNESS = "harness"
+SHORT_HARNESS = ()
+class HarnessBench:
+    FAULTS = {}
