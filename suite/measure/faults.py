@@ -18,7 +18,7 @@ from suite.contract.splits.strategies import MULTI_WORKER
 from suite.launch.group import Launcher, LaunchRequest, Outcome, launch
 from suite.launch.starter import Starter
 from suite.measure.availability import unsupported_reason
-from suite.measure.leaks import TOKEN, Held, carriers, end_carriers, held
+from suite.measure.leaks import TOKEN, carriers, end_carriers, held
 from suite.measure.proofs import Proofs, load_evidence
 
 # The bounds: a dead rank is noticed, and a launch has ended after its timeout.

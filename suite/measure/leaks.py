@@ -13,8 +13,9 @@ from pathlib import Path
 
 import psutil
 
-# Every process that a self-test starts, and whatever those start, carries this variable.
-TOKEN = "SUITE_SELFTEST"
+# Every process that a self-test starts, and whatever those start, carries this variable. Names that
+# begin with SUITE_ are options.
+TOKEN = "SELFTEST_OF_SUITE"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def held(token: str) -> Held:
     processes = carriers(token)
     own = psutil.Process()
     return Held(processes, _listening({own.pid, *processes}), own.num_fds(),
-                frozenset(os.listdir(tempfile.gettempdir())))
+                frozenset(path.name for path in Path(tempfile.gettempdir()).iterdir()))
 
 
 def carriers(token: str) -> dict[int, str]:
