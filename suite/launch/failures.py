@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 MOST_WORDS = 200
+# Said of a rank that had done its work when time ran out for another.
+DONE = ", done"
 # A call in what faulthandler writes.
 FRAME = re.compile(r'File "(.+)", line (\d+) in (\S+)')
 OUT_OF_MEMORY = (
@@ -67,7 +69,8 @@ def keep_stacks(places: Sequence[str], folder: Path) -> None:
     """Appends to the log the Python stacks that the ranks wrote when time ran out."""
     with (folder / "worker.log").open("a", encoding="utf-8") as log:
         for rank, place in enumerate(places):
-            stack = _stack(rank, folder) or "not told"
+            stack = _stack(rank, folder) or (
+                "none, the process was over" if place.endswith(DONE) else "not told")
             log.write(f"\nPython stack of {place}:\n{stack}\n")
 
 

@@ -180,6 +180,8 @@ def _post_mortem(
     places = [failures.where(rank, request.folder) for rank in range(len(workers))]
     for rank in stopped(workers):
         places[rank] += ", stopped by a signal"
+    for rank in (r for r, worker in enumerate(workers) if worker.poll() is not None):
+        places[rank] += failures.DONE
     group.ask_for_stacks(workers)  # a rank that was stopped goes on for that moment
     failures.keep_stacks(places, request.folder)
     return failures.still_busy(places, request.folder)

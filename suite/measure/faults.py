@@ -116,7 +116,7 @@ class FaultBench:
         """A launch without a fault, which says how long one takes; why it failed, or empty."""
         self.proofs.refer(case)
         outcome, _ = self._start(case)
-        own = PATIENCE * outcome.seconds + LEAST_PATIENCE_SECONDS
+        own = round(PATIENCE * outcome.seconds + LEAST_PATIENCE_SECONDS, 1)
         for steps in (STEPS, STEPS_ALONE):
             self.patience_s[replace(case, steps=steps)] = own
         return "" if outcome.status == "ok" else outcome.reason
