@@ -1,4 +1,4 @@
-"""Every option of ``run``, ``ab`` and ``link``: type, bounds, default and meaning, declared once.
+"""Declares every option of ``run``, ``ab`` and ``link`` once: type, bounds, default and meaning.
 
 The command line, TOML files, environment variables and docs/options.md are made from these classes.
 """
@@ -19,16 +19,20 @@ from suite.config.values import (
     parse_speeds,
 )
 
-# A proof takes ten steps, and a verdict on steadiness two windows of ten.
+# A proof takes ten steps, and judging whether steps are steady takes two windows of ten.
 LEAST_WARMUP = 20
-# Below six pairs a ratio has no exact 95 % interval.
+# With fewer than six pairs a ratio has no exact 95 % interval.
 LEAST_BLOCKS = 6
 INTERPRETERS = ("interpreter of a framework that has an environment of its own: "
                 "FRAMEWORK=INTERPRETER; .venv-FRAMEWORK beside this one is found")
 
 
 def _own_frameworks() -> list[str]:
-    """The project's own adapters; asked when a configuration is made, not when it is described."""
+    """Returns the names of the project's own adapters.
+
+    It is called when a configuration is made, not when an option is described, so that ``--help``
+    need not look for adapters.
+    """
     from suite.contract import registry
 
     return list(registry.own())
@@ -42,7 +46,7 @@ def _collectives() -> list[str]:
 
 @dataclass(frozen=True)
 class CaseConfig:
-    """What describes a case."""
+    """The options that describe a case."""
 
     framework: Annotated[
         list[str], MinLen(1),
@@ -113,7 +117,7 @@ class CaseConfig:
 
 @dataclass(frozen=True)
 class MeasureConfig(CaseConfig):
-    """How cases are measured."""
+    """The options that say how cases are measured, besides those that describe them."""
 
     steps: Annotated[
         int, Ge(1), Option("measured steps of a launch", heading="How long")
@@ -150,7 +154,7 @@ class MeasureConfig(CaseConfig):
 
 @dataclass(frozen=True)
 class RunConfig(MeasureConfig):
-    """The matrix of a run, and how it is measured."""
+    """The options of ``run``: its matrix, and how it is measured."""
 
     link: Annotated[
         bool, Option("sweep the links first, so that T_comm has a prediction", heading="The links")
@@ -172,7 +176,7 @@ class RunConfig(MeasureConfig):
 
 @dataclass(frozen=True)
 class SideConfig(CaseConfig):
-    """What describes one side of ``ab``, which is one case."""
+    """The options that describe one side of ``ab``, which is a single case."""
 
     engine: Annotated[
         str, Option("engine of a framework that has several, such as horovod: torch, tensorflow")
@@ -181,7 +185,7 @@ class SideConfig(CaseConfig):
 
 @dataclass(frozen=True)
 class AbConfig(MeasureConfig, SideConfig):
-    """The case that both sides of ``ab`` begin from, and how they are measured."""
+    """The options of ``ab``: the case that both sides start from, and how both are measured."""
 
     repeats: Annotated[
         int, Ge(LEAST_BLOCKS),
@@ -199,7 +203,7 @@ class AbConfig(MeasureConfig, SideConfig):
 
 @dataclass(frozen=True)
 class LinkConfig:
-    """What ``link`` sweeps."""
+    """The options of ``link``: what it sweeps."""
 
     framework: Annotated[
         list[str], MinLen(1),

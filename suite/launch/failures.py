@@ -1,4 +1,4 @@
-"""Why a launch failed, in words: which rank was the first to fail, in which phase, of what."""
+"""Says in words why a launch failed: which rank failed first, in which phase, and why."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ OUT_OF_MEMORY = (
 
 
 def first_failure(codes: Sequence[int | None], folder: Path) -> str:
-    """The failure that caused the others.
+    """Describes the failure that caused the others.
 
-    A rank that was killed says nothing and the others complain of its loss, so a signal comes
-    first; but ``SIGABRT`` is also how a framework's threads end a rank that lost another one. Among
-    the rest the error that was raised first is the cause (``suite.ranks.entry.last_words``).
+    A killed rank says nothing, while the other ranks complain that they lost it; so a rank that a
+    signal ended comes first. ``SIGABRT`` is an exception, because frameworks also use it to end a
+    rank that lost another. Among the remaining ranks, the cause is the error that was raised first
+    (``suite.ranks.entry.last_words``).
 
     Args:
-        codes: Exit code of each rank, negative for a signal, None while a rank still runs.
-        folder: The launch's folder, with ``failure-N.json``, ``phase-N`` and ``worker.log``.
+        codes: The exit code of each rank, negative for a signal; None if the rank still runs.
+        folder: The folder of the launch, with ``failure-N.json``, ``phase-N`` and ``worker.log``.
     """
     failures = {rank: _failure(folder, rank) for rank in range(len(codes))}
     raised = {rank: failure for rank, failure in failures.items() if failure}
@@ -49,16 +50,16 @@ def first_failure(codes: Sequence[int | None], folder: Path) -> str:
 
 
 def left_without_record(rank: int, folder: Path) -> str:
-    """A rank that ended as if all were well, and did not do its work."""
+    """Describes a rank that ended with exit code 0 but left no record."""
     return f"{where(rank, folder)} ended with code 0 and left no record"
 
 
 def still_busy(places: Sequence[str], folder: Path) -> str:
-    """Where each rank was when time ran out: ``rank 0 in warm-up (wait, group.py:80), …``.
+    """Says where each rank was at the timeout: ``rank 0 in warm-up (wait, group.py:80), …``.
 
     Args:
         places: Each rank and its phase.
-        folder: The launch's folder, with what the ranks wrote as ``stack-N.txt``.
+        folder: Folder of the launch, with the ``stack-N.txt`` that the ranks wrote.
     """
     lines = [_innermost(_stack(rank, folder)) for rank in range(len(places))]
     return ", ".join(f"{place} ({line})" if line else place
@@ -66,7 +67,7 @@ def still_busy(places: Sequence[str], folder: Path) -> str:
 
 
 def keep_stacks(places: Sequence[str], folder: Path) -> None:
-    """Appends to the log the Python stacks that the ranks wrote when time ran out."""
+    """Appends the Python stacks that the ranks wrote at the timeout to the log."""
     with (folder / "worker.log").open("a", encoding="utf-8") as log:
         for rank, place in enumerate(places):
             stack = _stack(rank, folder) or (
@@ -75,7 +76,7 @@ def keep_stacks(places: Sequence[str], folder: Path) -> None:
 
 
 def _stack(rank: int, folder: Path) -> str:
-    """What a rank wrote of its threads when it was asked; empty where it could not."""
+    """Returns what a rank wrote of its threads when it was asked; empty if it could not."""
     try:
         return (folder / f"stack-{rank}.txt").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -83,7 +84,7 @@ def _stack(rank: int, folder: Path) -> str:
 
 
 def _innermost(stacks: str) -> str:
-    """Where a main thread was: ``step, single.py:120``.
+    """Says where the main thread was: ``step, single.py:120``.
 
     faulthandler writes the threads one after another, the innermost call first; the main thread's
     outermost call is the interpreter's own.
@@ -97,12 +98,12 @@ def _innermost(stacks: str) -> str:
 
 
 def out_of_memory(log: str) -> bool:
-    """Whether a rank's log says so, in the words of a framework or of CUDA's libraries."""
+    """Returns whether a log says, in the words of a framework or of CUDA, that memory ran out."""
     return any(mark in log for mark in OUT_OF_MEMORY)
 
 
 def log_of(folder: Path) -> str:
-    """The ranks' output; empty where it cannot be read."""
+    """Returns the output of the ranks of a launch; empty if it cannot be read."""
     try:
         return (folder / "worker.log").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -119,7 +120,7 @@ def where(rank: int, folder: Path) -> str:
 
 
 def _failure(folder: Path, rank: int) -> dict[str, Any]:
-    """What a rank wrote about its own failure; empty where it wrote nothing."""
+    """Returns what a rank wrote about its own failure; empty if it wrote nothing."""
     try:
         return dict(json.loads((folder / f"failure-{rank}.json").read_text(encoding="utf-8")))
     except (OSError, ValueError):
@@ -134,7 +135,7 @@ def _ended(code: int | None) -> str:
 
 
 def _last_error(log: str) -> str:
-    """The last line of a traceback says more than an exit code."""
+    """Returns the last line of a traceback, which says more than an exit code does."""
     errors = [line for line in log.splitlines() if _is_error(line)]
     return errors[-1] if errors else ""
 

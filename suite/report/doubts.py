@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from suite.contract.row import Row
+from suite.report.dangers import KINDS, gravest_first
 from suite.report.names import listed, names_in
 
 FIGURE = re.compile(r"-?\d[\d.,e+-]*(?: ?%| [a-zµ]?s\b)?")
@@ -26,13 +27,13 @@ def _at_parity(rows: list[Row]) -> str:
 
 
 def doubts(rows: list[Row], most: int = 3) -> list[str]:
-    """The kinds of warning that most cases have, with their number, and how many more there are."""
+    """The gravest kinds of warning, with how many cases have them, and how many more there are."""
     counts: dict[str, int] = {}
     for row in rows:
         for code in {warning.code for warning in row.warnings}:
             counts[code] = counts.get(code, 0) + 1
-    found = sorted(counts, key=lambda code: -counts[code])
-    texts = [f"{code.replace('_', ' ')} ({_cases(counts[code], len(rows))})" for code in found]
+    texts = [f"{KINDS[code].name} ({_cases(counts[code], len(rows))})"
+             for code in gravest_first(counts)]
     more = [f"{len(texts) - most} kinds more"] if len(texts) > most else []
     return texts[:most] + more
 
@@ -42,13 +43,18 @@ def _cases(count: int, total: int) -> str:
 
 
 def grouped_warnings(rows: list[Row]) -> list[tuple[str, str]]:
-    """Each kind of warning once, with the cases it concerns; figures of their own stay by them."""
+    """Each kind of warning once, gravest first, and the cases it concerns with their figures."""
     name = names_in(rows)
     found: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for row in rows:
         for warning in row.warnings:
             found.setdefault((warning.code, warning.hint), []).append((warning.message, name(row)))
-    return [_one_kind(*kind, said, len(rows)) for kind, said in found.items()]
+    counts: dict[str, int] = {}
+    for (code, _), said in found.items():
+        counts[code] = counts.get(code, 0) + len(said)
+    order = gravest_first(counts)
+    kinds = sorted(found, key=lambda kind: order.index(kind[0]))
+    return [_one_kind(*kind, found[kind], len(rows)) for kind in kinds]
 
 
 def _one_kind(code: str, hint: str, said: list[tuple[str, str]], total: int) -> tuple[str, str]:

@@ -14,7 +14,8 @@ from rich.text import Text
 from suite.contract.metrics import BY_NAME
 from suite.contract.row import Row
 from suite.report.axes import common
-from suite.report.doubts import grouped_reasons, grouped_warnings, proven
+from suite.report.dangers import CERTAINTY, EXPLANATION, ORDER, TERMS, doubt_lines
+from suite.report.doubts import grouped_reasons, proven
 from suite.report.headline import Headline, speedup_text
 from suite.report.matrix import Cell, Grid, build_grids
 from suite.report.memory_frontier import frontier_table
@@ -30,6 +31,9 @@ DETAILS_WIDTH = 130
 GRIDS_AT_MOST, LINES_AT_MOST, CASES_AT_MOST = 12, 30, 120
 # A grid's cell with the interval beside the speedup, and the frameworks' column.
 CELL_WIDTH, NAME_WIDTH = 20, 20
+# From this width on a doubt's line has room for the names of cases.
+NAMED_WIDTH = 140
+STYLES = {ORDER: "red", CERTAINTY: "yellow", TERMS: "", EXPLANATION: ""}
 
 
 def comparison(rows: list[Row], width: int) -> Iterator[RenderableType]:
@@ -44,8 +48,8 @@ def comparison(rows: list[Row], width: int) -> Iterator[RenderableType]:
             yield Text(f"{len(rows) - CASES_AT_MOST} more cases: in the page, in results.csv")
     else:
         yield Text(f"T_comm, alpha, L and more: in {DETAILS_WIDTH} columns, or in the page below")
-    yield from _doubts(grouped_reasons(rows), "red")
-    yield from _doubts(grouped_warnings(rows), "yellow")
+    yield from _reasons(rows)
+    yield from _doubts(rows, width)
 
 
 def answers(rows: list[Row], width: int) -> Iterator[RenderableType]:
@@ -76,7 +80,8 @@ def machine_rows(rows: list[Row]) -> list[dict[str, Any]]:
     """Rows for JSON: warnings as objects, null where a figure does not exist."""
     return [
         {name: _plain(value) for name, value in row.as_dict().items()}
-        | {"warnings": [vars(warning) for warning in row.warnings],
+        | {"warnings": [{"code": each.code, "message": each.message, "hint": each.hint}
+                        for each in row.warnings],
            "frontier": [vars(probe) for probe in row.frontier]}
         for row in rows
     ]
@@ -86,9 +91,25 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _doubts(found: list[tuple[str, str]], style: str) -> Iterator[RenderableType]:
-    for text, where in found:
-        yield Group(Text(f"- {text}", style=style), Text(f"  {where}", style="dim"))
+def _reasons(rows: list[Row]) -> Iterator[RenderableType]:
+    """Why cases did not run: each reason whole, since the way to mend it stands in it."""
+    for reason, cases in grouped_reasons(rows):
+        yield Group(Text(f"- {reason}", style="red"), Text(f"  {cases}", style="dim"))
+
+
+def _doubts(rows: list[Row], width: int) -> Iterator[RenderableType]:
+    """What to doubt of the cases that ran, a line a kind; the page has the figures by row."""
+    lines = doubt_lines(rows, named=width >= NAMED_WIDTH)
+    if not lines:
+        return
+    table = Table(title="What to doubt, gravest first (row by row: in the page, in results.csv)",
+                  title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    for heading in ("doubt", "cases", "worst", "what to do"):
+        table.add_column(heading, header_style="dim")
+    for line in lines:
+        table.add_row(line.name, line.cases, line.worst, line.fix, style=STYLES[line.endangers])
+    yield Text("")
+    yield table
 
 
 def _grid_table(grid: Grid, width: int) -> Table:

@@ -230,3 +230,13 @@ def _until(true: object, seconds: float = 20.0) -> None:
     while not true():  # type: ignore[operator]
         assert time.monotonic() < deadline, "did not happen"
         time.sleep(0.05)
+
+
+def test_a_rank_that_left_early_is_named_before_those_that_lost_it(
+    fake: Case, start: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have ended when the harness looks; only one of them has an error to show."""
+    monkeypatch.setenv("FAKE_FAULT", "leave and lose")
+    monkeypatch.setattr(group, "POLL_SECONDS", 3.0)
+    outcome, _ = start(fake)
+    assert outcome.reason == "rank 1 in proof ended with code 0 and left no record"

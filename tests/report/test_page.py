@@ -168,9 +168,10 @@ def test_a_kind_of_warning_is_one_line() -> None:
             _row("data", 1, 1, 1, warnings=[warn("oversubscribed", what="core"),
                                             warn("noisy", share=0.3, limit=0.1)])]
     first, second = grouped_warnings(rows)
-    assert first == ("oversubscribed: devices share a core, no speedup is given; "
+    assert first == ("oversubscribed: several devices share a core, so no speedup is given; "
                      "ask for fewer --devices", "all cases")
-    assert second == ("noisy: steps vary by … of their mean, more than 10%; close other programs",
+    assert second == ("noisy: steps vary by … of their mean, more than 10%; "
+                      "close other programs on this machine",
                       "pytorch single 20%, pytorch data 30%")
     assert build_grids(rows)[0].lines[0][1][0].note == "oversubscribed; noisy"  # type: ignore[union-attr]
 

@@ -48,7 +48,7 @@ class FakeSession:
             time.sleep(1000)
         if self.fault == "stop":
             os.kill(os.getpid(), signal.SIGSTOP)
-        if self.fault == "leave":
+        if self.fault.startswith("leave"):
             os._exit(0)
         if self.fault == "flood":
             while True:
@@ -60,6 +60,9 @@ class FakeSession:
             raise ValueError("planted: with a grandchild")
 
     def synchronize(self) -> None:
+        if self.fault == "leave and lose" and not self.mine:
+            time.sleep(0.5)
+            raise RuntimeError("planted: connection closed by peer")
         if self.fault in ("hang", "stop", "leave", "flood") and not self.mine:
             time.sleep(1000)
 
