@@ -74,8 +74,11 @@ def columns(frameworks: list[str], python: dict[str, str]) -> dict[str, tuple[Ca
         own = [MULTI_WORKER] if MULTI_WORKER in traits.variants.get("data", ()) else []
         for engine in traits.engines:
             for variant in ["", *own]:
-                case = Case(name, engine, "data", variant, "mlp", "tiny", "real", "cpu", 2,
-                            steps=STEPS, probe_steps=0, warmup_limit=PARITY_STEPS)
+                case = Case(
+                    framework=name, engine=engine, strategy="data", variant=variant,
+                    workload="mlp", size="tiny", data="real", device="cpu", devices=2,
+                    steps=STEPS, probe_steps=0, warmup_limit=PARITY_STEPS,
+                )
                 named = f"{label(name, engine)} {variant or 'data'}"
                 found[named] = case, unsupported_reason(case, python)
     return found
@@ -137,8 +140,9 @@ class FaultBench:
             problems.append(f"the next launch {again.status}: {again.reason}")
         return Finding(
             column, fault.kind, f"rank {fault.rank}, {fault.phase}", status, reason,
-            trial.noticed_s, trial.ended_s, trial.named(reason), len(survivors), 0,
-            again.status == "ok" and not left, problems,
+            noticed_s=trial.noticed_s, ended_s=trial.ended_s, named=trial.named(reason),
+            survivors=len(survivors), next_clean=again.status == "ok" and not left,
+            problems=problems,
         )
 
     def _row(self, case: Case, outcome: Outcome, folder: Path) -> tuple[str, str]:
@@ -227,8 +231,13 @@ SHORT = (
 )
 
 
+def last_rank(case: Case) -> int:
+    """Returns the number of the last process of a case; 0 if one process drives all devices."""
+    return 0 if case.placed and case.variant != MULTI_WORKER else case.devices - 1
+
+
 def with_ranks(faults: list[Fault], case: Case) -> Iterator[Fault]:
     """The same, in the last rank and the first in turns, of those that the case has."""
-    last = 0 if case.placed and not case.variant else case.devices - 1
+    last = last_rank(case)
     for number, fault in enumerate(faults):
         yield replace(fault, rank=last if number % 2 == 0 else 0)

@@ -88,9 +88,9 @@ class HarnessBench:
         ran.expect(not lost, f"{lost} finished results are gone")
         said = (ran.said.strip().splitlines() or [""])[-1]
         return Finding(
-            HARNESS, kind, "second launch", _status(ran.code), said, None, ended, None,
-            sum(text.startswith("process ") for text in left), lost, again,
-            [*ran.problems, *left],
+            HARNESS, kind, "second launch", _status(ran.code), said, ended_s=ended, lost=lost,
+            survivors=sum(text.startswith("process ") for text in left), next_clean=again,
+            problems=[*ran.problems, *left],
         )
 
     # What each fault does: the command that was hit, how many finished results it cost, and
