@@ -9,7 +9,10 @@ TENSORFLOW := $(VENV)-tensorflow/.ready
 HOROVOD_WHEELS ?=
 GPU := $(shell command -v nvidia-smi)
 
-.PHONY: run test lint setup tensorflow-gpu docs architecture accuracy test-gpu container-test
+# How long `make soak` runs.
+MINUTES ?= 60
+
+.PHONY: run test lint setup tensorflow-gpu docs architecture accuracy soak fuzz test-gpu container-test
 run: setup
 	$(BIN)/python -m suite run
 
@@ -51,6 +54,14 @@ accuracy: setup
 	$(BIN)/python -m pytest -q tests/real/test_planted.py tests/real/test_link.py
 	$(BIN)/python -m tests.accuracy launches
 	$(BIN)/python -m tests.reference
+
+# The smoke preset with random faults, again and again: what is left in the end?
+soak: setup
+	$(BIN)/python -m suite selftest --soak $(MINUTES)
+
+# What readers and options make of anything at all, drawn anew each time and for longer.
+fuzz: setup
+	FUZZ_EXAMPLES=3000 $(BIN)/python -m pytest -q --timeout 3600 tests/runfolder/test_fuzz.py
 
 # What one GPU proves, with the torch of PYTHON if that has CUDA and this set-up's has not.
 test-gpu:

@@ -15,12 +15,19 @@ from typer.core import TyperGroup
 
 from suite.cli.completion import complete_runs, completer
 from suite.cli.parameters import (
+    FaultColumns,
+    FaultKinds,
+    FaultPhases,
     File,
     Json,
     Out,
+    PlantFaults,
     PrintJson,
     Quiet,
     Run,
+    SoakMinutes,
+    SoakSeed,
+    WholeMatrix,
     given_options,
     shape_of,
     split,
@@ -212,33 +219,15 @@ def doctor(json: PrintJson = False) -> None:
 
 @app.command()
 def selftest(
-    faults: Annotated[
-        bool, typer.Option("--faults", help="plant faults and show what became of each")
-    ] = False,
-    all_: Annotated[
-        bool, typer.Option("--all", help="every fault in every phase: about an hour")
-    ] = False,
-    framework: Annotated[
-        list[str] | None,
-        typer.Option(help="only in ranks of these; harness: in the command itself",
-                     autocompletion=completer("framework")),
-    ] = None,
-    fault: Annotated[
-        list[str] | None, typer.Option(help="only these: kill, hang, memory, … or terminate, …")
-    ] = None,
-    phase: Annotated[
-        list[str] | None,
-        typer.Option(help="only in these: import, rendezvous, warm-up, measured, collective, "
-                          "teardown, record"),
-    ] = None,
-    json: PrintJson = False,
+    faults: PlantFaults = False, all_: WholeMatrix = False, framework: FaultColumns = None,
+    fault: FaultKinds = None, phase: FaultPhases = None, soak: SoakMinutes = 0.0,
+    seed: SoakSeed = 0, json: PrintJson = False,
 ) -> None:
     """Plant faults here and see that nothing hangs, survives or is lost."""
-    from suite.cli.selftest import Wanted
-    from suite.cli.selftest import selftest as try_faults
+    from suite.cli.selftest import Wanted, plant_faults, soak_runs
 
     wanted = Wanted(split(framework), split(fault), split(phase), all_)
-    raise typer.Exit(try_faults(faults, wanted, json))
+    raise typer.Exit(soak_runs(wanted, soak, seed) if soak else plant_faults(faults, wanted, json))
 
 
 @app.callback()

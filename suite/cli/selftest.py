@@ -8,20 +8,26 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from suite.config.matrix import known
+from suite.config.matrix import build_matrix, known
 from suite.config.model import RunConfig
+from suite.config.resolution import resolve
 from suite.config.validation import from_environment, validate
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.faults import KINDS, PHASES, Fault, every_fault
 from suite.contract.registry import engines
+from suite.machine import devices
+from suite.measure.availability import unsupported_reason
 from suite.measure.faults import SHORT, FaultBench, Finding, columns, with_ranks
 from suite.measure.harness_faults import HARNESS, SHORT_HARNESS, HarnessBench
 from suite.measure.leaks import own_temporary_files
-from suite.report.fault_table import HEAD, line, summary
+from suite.measure.soak import Soak, growth
+from suite.report.fault_table import HEAD, line, round_lines, soak_summary, summary
 
 Show = Callable[[str], None]
 
@@ -76,8 +82,17 @@ class Wanted:
         return [name for name in names if not self.fault or name in self.fault]
 
 
-def selftest(faults: bool, wanted: Wanted, as_json: bool) -> int:
-    """0 where every fault was bounded, named and cleaned up after; else 1."""
+def plant_faults(faults: bool, wanted: Wanted, as_json: bool) -> int:
+    """Plants the faults and prints a line for each.
+
+    Args:
+        faults: Whether ``--faults`` was given.
+        wanted: Which faults.
+        as_json: Whether standard output is for JSON; the lines then go to standard error.
+
+    Returns:
+        0 if every fault was bounded, named and cleaned up after; 1 otherwise.
+    """
     if not faults:
         raise UsageError("selftest", "nothing to do", "--faults or --soak MINUTES",
                          "python -m suite selftest --faults")
@@ -86,8 +101,8 @@ def selftest(faults: bool, wanted: Wanted, as_json: bool) -> int:
         lambda text: print(text, flush=True))
     show(HEAD)
     findings, untried = [], []
-    with scratch_folder() as (folder, token):
-        for found in _findings(wanted, folder, token):
+    with scratch_folder() as folder:
+        for found in _findings(wanted, folder, uuid.uuid4().hex):
             if isinstance(found, str):
                 untried.append(found)
                 show(found)
@@ -100,18 +115,42 @@ def selftest(faults: bool, wanted: Wanted, as_json: bool) -> int:
     return 0 if findings and not any(one.problems for one in findings) else 1
 
 
-class scratch_folder:
-    """A folder for the launches of a self-test and their temporary files, and a mark of its own."""
+def soak_runs(wanted: Wanted, minutes: float, seed: int) -> int:
+    """Runs the smoke preset with random faults for so many minutes and prints a line a round.
 
-    def __enter__(self) -> tuple[Path, str]:
-        self.folder = Path(tempfile.mkdtemp(prefix="suite-selftest-"))
-        self.files = own_temporary_files(self.folder / "tmp")
-        self.files.__enter__()
-        return self.folder, uuid.uuid4().hex
+    Returns:
+        0 if nothing was left or lost and the harness's memory did not grow; 1 otherwise.
+    """
+    known("framework", list(wanted.framework), engines())
+    options: dict[str, Any] = {"link": False, "seed": seed}
+    if wanted.framework:
+        options["framework"] = list(wanted.framework)
+    config = resolve("smoke", None, options)
+    able = [case for case in build_matrix(config, devices.gpu_count())
+            if not unsupported_reason(case, config.python)]
+    if not able:
+        raise UsageError("--framework", ",".join(wanted.framework), "one that runs here",
+                         "python -m suite doctor says what is missing")
+    rounds = []
+    with scratch_folder() as folder:
+        soak = Soak(config, able, folder / "runs", uuid.uuid4().hex)
+        for one in soak.rounds(60 * minutes):
+            rounds.append(one)
+            print(*round_lines(one), sep="\n", flush=True)
+    grown, trend = growth(rounds)
+    print(soak_summary(rounds, grown, trend))
+    return 1 if trend or any(one.problems or one.leaks or one.survivors for one in rounds) else 0
 
-    def __exit__(self, *_: object) -> None:
-        self.files.__exit__(None, None, None)
-        shutil.rmtree(self.folder, ignore_errors=True)
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yields a folder for the launches of a self-test and for their temporary files."""
+    folder = Path(tempfile.mkdtemp(prefix="suite-selftest-"))
+    try:
+        with own_temporary_files(folder / "tmp"):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _findings(wanted: Wanted, folder: Path, token: str) -> Iterator[Finding | str]:

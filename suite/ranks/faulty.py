@@ -55,8 +55,9 @@ def _spoiled(fault: Fault) -> Path:
         features, targets = (np.concatenate([arrays[name][:whole]] * rounds)
                              for name in ("features", "targets"))
     first = 0 if fault.phase == "warm-up" else PARITY_STEPS * batch
+    # In every rank, since not every rank of every split reads features.
+    features[first : first + batch] = np.nan
     if rank == fault.rank:
-        features[first : first + batch] = np.nan
         _note_moment(folder)
     path = folder / f"spoiled-{rank}.npz"
     np.savez(path, features=features, targets=targets)

@@ -71,3 +71,48 @@ def summary(findings: Sequence[Found], untried: Sequence[str]) -> str:
     left, lost = sum(one.survivors for one in findings), sum(one.lost for one in findings)
     return (f"{len(findings)} faults: {good} within every bound, {left} processes left, "
             f"{lost} results lost, {len(untried)} not tried")
+
+
+class SoakRound(Protocol):
+    """What the lines of a round show (``suite.measure.soak.Round``)."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def cases(self) -> int: ...
+    @property
+    def launches(self) -> int: ...
+    @property
+    def faults(self) -> list[str]: ...
+    @property
+    def survivors(self) -> int: ...
+    @property
+    def leaks(self) -> list[str]: ...
+    @property
+    def problems(self) -> list[str]: ...
+    @property
+    def resident_bytes(self) -> int: ...
+
+
+def round_lines(one: SoakRound) -> list[str]:
+    """Returns a line for a round of the soak, and one for each thing that went wrong in it."""
+    memory = f"{one.resident_bytes >> 20} MiB"
+    head = (f"round {one.number}: {one.cases} cases, {one.launches} launches, "
+            f"{len(one.faults)} faults, {one.survivors} processes left, harness {memory}")
+    faults = [f"    {fault}" for fault in one.faults]
+    return [head, *faults, *(f"    NOT AS IT SHOULD BE: {words}"
+                             for words in (*one.problems, *one.leaks))]
+
+
+def soak_summary(rounds: Sequence[SoakRound], grown_bytes: int, trend: bool) -> str:
+    """Returns one line on all rounds; ``trend`` says whether the growth is more than noise."""
+    problems = sum(len(one.problems) for one in rounds)
+    return (
+        f"{len(rounds)} rounds: {sum(one.cases for one in rounds)} cases, "
+        f"{sum(one.launches for one in rounds)} launches, "
+        f"{sum(len(one.faults) for one in rounds)} faults, "
+        f"{sum(one.survivors for one in rounds)} processes left, "
+        f"{sum(len(one.leaks) for one in rounds)} leaks (processes, ports, descriptors, files), "
+        f"{problems} results that are not as they should be; harness "
+        f"{grown_bytes / 2**20:+.1f} MiB{' and growing' if trend else ''}"
+    )
