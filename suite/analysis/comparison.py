@@ -138,11 +138,11 @@ def _too_wide(rows: Sequence[RowComparison]) -> dict[str, dict[str, float]]:
     Returns:
         Case to metric to reach.
     """
-    found: dict[str, dict[str, float]] = {}
+    wide: dict[str, dict[str, float]] = {}
     for row in rows:
         if row.verdict == "tie" and row.reach > WIDE:
-            found.setdefault(row.case_id, {})[row.metric] = row.reach
-    return found
+            wide.setdefault(row.case_id, {})[row.metric] = row.reach
+    return wide
 
 
 def compare_row(
@@ -158,8 +158,8 @@ def compare_row(
         same_blocks: Whether launches of the same block form a pair; two different runs share no
             blocks.
     """
-    why = [f"{row.status} {which}: {row.reason}"
-           for row, which in ((old, "before"), (new, "after")) if row.status != "ok"]
+    why = [f"{row.status} {when}: {row.reason}"
+           for row, when in ((old, "before"), (new, "after")) if row.status != "ok"]
     against = why[0] if why else obstacle(old.ledger, new.ledger)
     if against:
         return RowComparison(**_told(old, new, metric, level), verdict=NOT_COMPARABLE,
@@ -221,10 +221,10 @@ def _verdict(column: str, change: Interval) -> str:
     low, high = change.low, change.high
     if BY_NAME[column].better == "lower" and not math.isnan(low):
         low, high = 1 / high, 1 / low
-    found = verdict_of(low, high)
+    verdict = verdict_of(low, high)
     if BY_NAME[column].unit in ("s", "1/s"):
-        return found
-    return {"faster": "better", "slower": "worse"}.get(found, found)
+        return verdict
+    return {"faster": "better", "slower": "worse"}.get(verdict, verdict)
 
 
 def machine_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -112,28 +112,28 @@ def half_width(row: Row, name: str) -> float | None:
 
 def _steps(launches: Sequence[Launch], row: Row) -> list[Warning]:
     unsteady = sum(not all(record.steady for record in launch) for launch in launches)
-    found = []
+    warnings = []
     if unsteady:
-        found.append(warn("no_steady_state", launches=unsteady, total=len(launches)))
+        warnings.append(warn("no_steady_state", launches=unsteady, total=len(launches)))
     if row.noise_cv is not None and row.noise_cv > NOISY:
-        found.append(warn("noisy", share=row.noise_cv, limit=NOISY))
-    return found
+        warnings.append(warn("noisy", share=row.noise_cv, limit=NOISY))
+    return warnings
 
 
 def _machine(blocks: Sequence[dict[str, Any]]) -> list[Warning]:
     """Lists what happened to the machine during the blocks of the row."""
-    found = []
+    warnings = []
     share = drift(blocks)
     if share > DRIFT:
-        found.append(warn("drift", share=share, limit=DRIFT))
+        warnings.append(warn("drift", share=share, limit=DRIFT))
     # The block that is still running has no figure yet, and some systems never have one.
     steal = max((block["steal_share"] or 0.0 for block in blocks), default=0.0)
     if steal > STEAL:
-        found.append(warn("steal", share=steal, limit=STEAL))
+        warnings.append(warn("steal", share=steal, limit=STEAL))
     reasons = {gpu["throttle"] for block in blocks for gpu in block["gpus"]} - {""}
     if reasons:
-        found.append(warn("throttled", reasons=", ".join(sorted(reasons))))
-    return found
+        warnings.append(warn("throttled", reasons=", ".join(sorted(reasons))))
+    return warnings
 
 
 def drift(blocks: Sequence[dict[str, Any]]) -> float:
@@ -156,7 +156,9 @@ def _pinning(
     if case.device != "cpu":
         return []
     # Early releases did not record which cores were asked for.
-    for launch, asked in ((one, each) for one, each in zip(launches, cores, strict=False) if each):
+    for launch, asked in zip(launches, cores, strict=False):
+        if not asked:
+            continue
         whole = len(launch) == 1
         for index, record in enumerate(launch):
             mine = sorted(asked) if whole else [asked[index % len(asked)]]
@@ -166,28 +168,28 @@ def _pinning(
 
 
 def _nature(records: Launch) -> list[Warning]:
-    found = []
+    warnings = []
     if any(record.ledger.get("shared_pool") == "true" for record in records):
-        found.append(warn("shared_pool"))
+        warnings.append(warn("shared_pool"))
     for name, code in (("gradient_communication", "rounded_gradients"), ("emulated", "emulated")):
         texts = {record.ledger[name] for record in records if name in record.ledger}
-        found += [warn(code, text=text) for text in sorted(texts)]
-    return found
+        warnings += [warn(code, text=text) for text in sorted(texts)]
+    return warnings
 
 
 def _probes(records: Launch, row: Row) -> list[Warning]:
-    found = []
+    warnings = []
     missing = missing_reason(records)
     if missing:
-        found.append(warn("not_measured", what=missing))
+        warnings.append(warn("not_measured", what=missing))
     overhead = row.instrumentation_overhead
     if overhead is not None and overhead > PROBE_OVERHEAD:
-        found.append(warn("probe_overhead", share=overhead, limit=PROBE_OVERHEAD))
+        warnings.append(warn("probe_overhead", share=overhead, limit=PROBE_OVERHEAD))
     if row.run_over_link is not None and row.run_over_link > APART_FROM:
-        found.append(warn("run_over_link", factor=row.run_over_link, reason=row.comm_reason))
+        warnings.append(warn("run_over_link", factor=row.run_over_link, reason=row.comm_reason))
     exposed, saved = row.t_comm_exposed_s, row.t_comm_silent_check_s
     if exposed is None or saved is None:
-        return found
+        return warnings
     if abs(exposed - saved) > DISAGREEMENT * row.step_seconds:
-        found.append(warn("comm_check", exposed_ms=1e3 * exposed, saved_ms=1e3 * saved))
-    return found
+        warnings.append(warn("comm_check", exposed_ms=1e3 * exposed, saved_ms=1e3 * saved))
+    return warnings

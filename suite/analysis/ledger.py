@@ -58,9 +58,9 @@ def _distinct(values: Iterable[str]) -> str:
 def obstacle(a: Ledger, b: Ledger) -> str:
     """Returns the first entry that must be equal and is not, with both values; empty if all are."""
     for name in MUST_EQUAL:
-        one, other = a.get(name, "not recorded"), b.get(name, "not recorded")
-        if one != other:
-            return f"{name} is {one} against {other}"
+        of_a, of_b = a.get(name, "not recorded"), b.get(name, "not recorded")
+        if of_a != of_b:
+            return f"{name} is {of_a} against {of_b}"
     return ""
 
 

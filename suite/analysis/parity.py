@@ -86,7 +86,7 @@ def measure_drift(single: Evidence, reference: Evidence, initial: Arrays) -> Dri
 
 
 def check(
-    found: Evidence, reference: Evidence, initial: Arrays, drift: Drift | None = None
+    candidate: Evidence, reference: Evidence, initial: Arrays, drift: Drift | None = None
 ) -> Verdict:
     """Compares a launch with a float64 reference on one device, from the same weights and batches.
 
@@ -95,7 +95,7 @@ def check(
     the gate's cap.
 
     Args:
-        found: Evidence of the launch to be judged.
+        candidate: Evidence of the launch to be judged.
         reference: Evidence of the float64 launch; see :func:`unfit_reference` for one that proves
             nothing.
         initial: Canonical name to initial parameter, which both launches began with.
@@ -106,12 +106,12 @@ def check(
     """
     known = drift or Drift()
     checks = [
-        ("first loss", relative(found.losses[:1], reference.losses[:1])
+        ("first loss", relative(candidate.losses[:1], reference.losses[:1])
          / _gate(FIRST_LOSS, known.first_loss, FIRST_LOSS_CAP)),
-        ("losses", relative(found.losses, reference.losses)
+        ("losses", relative(candidate.losses, reference.losses)
          / _gate(LATER_LOSS, known.losses, LATER_LOSS_CAP)),
-        ("gradients", _gradients_in_gates(found, reference, drift)),
-        ("updates", update_error(found.parameters, reference, initial)
+        ("gradients", _gradients_in_gates(candidate, reference, drift)),
+        ("updates", update_error(candidate.parameters, reference, initial)
          / _gate(UPDATE, known.updates, UPDATE_CAP)),
     ]
     errors = {name: error if np.isfinite(error) else np.inf for name, error in checks}
@@ -122,16 +122,16 @@ def check(
     return Verdict("failed", worst, f"differs from the reference, in gates: {failed}")
 
 
-def relative(found: Sequence[float], reference: Sequence[float]) -> float:
+def relative(candidate: Sequence[float], reference: Sequence[float]) -> float:
     """Returns the largest relative difference; infinite if the lists differ in length.
 
     Args:
-        found: Values of the launch to be judged.
+        candidate: Values of the launch to be judged.
         reference: Values of the reference.
     """
-    if len(found) != len(reference):
+    if len(candidate) != len(reference):
         return float("inf")
-    a, b = np.asarray(found, float), np.asarray(reference, float)
+    a, b = np.asarray(candidate, float), np.asarray(reference, float)
     return float(np.max(np.abs(a - b) / np.maximum(np.abs(b), 1e-12)))
 
 
@@ -163,7 +163,7 @@ def _gate(strict: float, drift: float, cap: float) -> float:
     return min(max(strict, DRIFT_ALLOWANCE * drift), cap)
 
 
-def _gradients_in_gates(found: Evidence, reference: Evidence, drift: Drift | None) -> float:
+def _gradients_in_gates(candidate: Evidence, reference: Evidence, drift: Drift | None) -> float:
     """Returns the error of the gradients as a share of their gate.
 
     Gradients are compared entry by entry, strictly; with a measured drift also by norms, and the
@@ -171,11 +171,11 @@ def _gradients_in_gates(found: Evidence, reference: Evidence, drift: Drift | Non
     so no multiple of a drift bounds the worst entry, while a norm counts it as the one entry that
     it is.
     """
-    strict = _gradients(found.gradients, reference.gradients, _largest) / GRADIENT
+    strict = _gradients(candidate.gradients, reference.gradients, _largest) / GRADIENT
     if drift is None:
         return strict
     allowed = _gate(GRADIENT, drift.gradients, GRADIENT_CAP)
-    return min(strict, _gradients(found.gradients, reference.gradients, _norm) / allowed)
+    return min(strict, _gradients(candidate.gradients, reference.gradients, _norm) / allowed)
 
 
 def _largest(values: np.ndarray) -> float:
@@ -187,7 +187,7 @@ def _norm(values: np.ndarray) -> float:
 
 
 def _gradients(
-    found: Arrays, reference: Arrays, size: Callable[[np.ndarray], float]
+    candidate: Arrays, reference: Arrays, size: Callable[[np.ndarray], float]
 ) -> float:
     """Returns the worst tensor's difference as a share of its scale.
 
@@ -196,16 +196,17 @@ def _gradients(
     the model's size says how much is allowed. Examples are a bias that a normalisation takes away,
     and a key bias, which shifts all scores of a query alike.
     """
-    if found.keys() != reference.keys():
+    if candidate.keys() != reference.keys():
         return float("inf")
-    if any(found[name].shape != expected.shape for name, expected in reference.items()):
+    if any(candidate[name].shape != expected.shape for name, expected in reference.items()):
         return float("inf")
     sizes = {name: size(value) for name, value in reference.items()}
     model, nothing = max(sizes.values()), _without_gradient(reference)
     scales = {
         name: model if name in nothing else max(own, 1e-3 * model) for name, own in sizes.items()
     }
-    errors = [size(found[name] - expected) / scales[name] for name, expected in reference.items()]
+    errors = [size(candidate[name] - expected) / scales[name]
+              for name, expected in reference.items()]
     return float(np.max(errors))  # NumPy's max keeps a NaN, which Python's may lose
 
 
@@ -215,7 +216,7 @@ def _without_gradient(reference: Arrays) -> set[str]:
     return {name for name, own in sizes.items() if own <= NOTHING * max(sizes.values())}
 
 
-def update_error(found: Arrays, reference: Evidence, initial: Arrays) -> float:
+def update_error(candidate: Arrays, reference: Evidence, initial: Arrays) -> float:
     """Returns the norm of the parameters' difference over the norm of what training changed.
 
     Adam's first steps are close to sign(gradient), so an entry whose gradient is rounding noise
@@ -223,7 +224,7 @@ def update_error(found: Arrays, reference: Evidence, initial: Arrays) -> float:
     tensors whose true gradient is zero are left out.
 
     Args:
-        found: Canonical name to parameter after the first steps of the launch to be judged.
+        candidate: Canonical name to parameter after the first steps of the launch to be judged.
         reference: Evidence of the reference.
         initial: Canonical name to initial parameter.
 
@@ -231,9 +232,9 @@ def update_error(found: Arrays, reference: Evidence, initial: Arrays) -> float:
         The share; infinite if tensors are missing or nothing changed.
     """
     expected = reference.parameters
-    if found.keys() != expected.keys():
+    if candidate.keys() != expected.keys():
         return float("inf")
     names = expected.keys() - _without_gradient(reference.gradients)
-    difference = sum(float(np.sum((found[n] - expected[n]) ** 2)) for n in names)
+    difference = sum(float(np.sum((candidate[n] - expected[n]) ** 2)) for n in names)
     change = sum(float(np.sum((expected[n] - initial[n]) ** 2)) for n in names)
     return float(np.sqrt(difference / change)) if change else float("inf")

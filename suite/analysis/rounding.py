@@ -43,32 +43,32 @@ LEAST_IN_U = 1 / 64
 
 
 def check_precision(
-    found: Evidence, reference: Evidence, initial: Arrays, dtype: str
+    candidate: Evidence, reference: Evidence, initial: Arrays, dtype: str
 ) -> Verdict:
     """Compares losses, gradient and updates in a coarse format with the float64 reference.
 
     Args:
-        found: Evidence of the launch to be judged.
+        candidate: Evidence of the launch to be judged.
         reference: Evidence of the float64 launch.
         initial: Canonical name to initial parameter.
         dtype: Number format of the launch, ``tf32`` or ``bf16``.
     """
     roundoff = ROUNDOFF[dtype]
-    gradient = _whole_error(found.gradients, reference.gradients)
+    gradient = _whole_error(candidate.gradients, reference.gradients)
     errors = {
-        "losses": relative(found.losses, reference.losses) / (LOSSES_IN_U * roundoff),
+        "losses": relative(candidate.losses, reference.losses) / (LOSSES_IN_U * roundoff),
         "gradient": gradient / GRADIENT,
-        "updates": update_error(found.parameters, reference, initial) / UPDATE,
+        "updates": update_error(candidate.parameters, reference, initial) / UPDATE,
     }
     if dtype == "bf16":
-        errors["bfloat16 parameters"] = _coarse_share(found.parameters, initial) / COARSE_SHARE
+        errors["bfloat16 parameters"] = _coarse_share(candidate.parameters, initial) / COARSE_SHARE
         # Kernels may use TF32 but need not; a case in bfloat16 has to compute in bfloat16.
         errors["no bfloat16 rounding"] = LEAST_IN_U * roundoff / gradient if gradient else np.inf
     return _verdict(errors, f"in {dtype}")
 
 
 def check_compression(
-    found: Evidence, reference: Evidence, initial: Arrays, sent_as: str, devices: int
+    candidate: Evidence, reference: Evidence, initial: Arrays, sent_as: str, devices: int
 ) -> Verdict:
     """Compares a launch whose gradients were sent in 16 bits with the float64 reference.
 
@@ -81,7 +81,7 @@ def check_compression(
     loss comes before any gradient and has float32's gate.
 
     Args:
-        found: Evidence of the launch to be judged.
+        candidate: Evidence of the launch to be judged.
         reference: Evidence of the float64 launch.
         initial: Canonical name to initial parameter.
         sent_as: Format in which gradients were sent, ``fp16`` or ``bf16``.
@@ -89,14 +89,14 @@ def check_compression(
     """
     roundoff = ROUNDOFF[sent_as]
     lost = UNDERFLOW[sent_as] * _underflows(reference.gradients)
-    gradient = _whole_error(found.gradients, reference.gradients)
+    gradient = _whole_error(candidate.gradients, reference.gradients)
     errors = {
-        "first loss": relative(found.losses[:1], reference.losses[:1])
+        "first loss": relative(candidate.losses[:1], reference.losses[:1])
         / (DRIFT_ALLOWANCE * FIRST_LOSS),
-        "losses": relative(found.losses, reference.losses) / roundoff,
+        "losses": relative(candidate.losses, reference.losses) / roundoff,
         "gradient": gradient / ((devices + 1) ** 0.5 * (devices**0.5 * roundoff + lost)),
-        "scale": _scale_error(found.gradients, reference.gradients) / (roundoff + lost),
-        "updates": update_error(found.parameters, reference, initial) / COMPRESSED_UPDATE,
+        "scale": _scale_error(candidate.gradients, reference.gradients) / (roundoff + lost),
+        "updates": update_error(candidate.parameters, reference, initial) / COMPRESSED_UPDATE,
         f"no {sent_as} rounding": LEAST_IN_U * roundoff / gradient if gradient else np.inf,
     }
     return _verdict(errors, f"with gradients sent as {sent_as}")
@@ -120,27 +120,27 @@ def _underflows(gradients: Arrays) -> float:
     return float(np.sqrt(sum(array.size for array in gradients.values()))) / _norm(gradients)
 
 
-def _scale_error(found: Arrays, reference: Arrays) -> float:
+def _scale_error(candidate: Arrays, reference: Arrays) -> float:
     """Returns by how much the gradient is longer or shorter along the reference.
 
     It is infinite if tensors are missing.
     """
-    if found.keys() != reference.keys():
+    if candidate.keys() != reference.keys():
         return float("inf")
-    along = sum(float(np.sum(found[name] * reference[name], dtype=float)) for name in reference)
+    along = sum(float(np.sum(candidate[name] * reference[name], dtype=float)) for name in reference)
     return abs(along / _norm(reference) ** 2 - 1)
 
 
-def _whole_error(found: Arrays, reference: Arrays) -> float:
+def _whole_error(candidate: Arrays, reference: Arrays) -> float:
     """Returns the norm of the difference of all gradients over the norm of all.
 
     It is infinite if tensors are missing or have other shapes.
     """
-    if found.keys() != reference.keys():
+    if candidate.keys() != reference.keys():
         return float("inf")
-    if any(found[name].shape != expected.shape for name, expected in reference.items()):
+    if any(candidate[name].shape != expected.shape for name, expected in reference.items()):
         return float("inf")
-    return _norm({name: found[name] - reference[name] for name in reference}) / _norm(reference)
+    return _norm({name: candidate[name] - reference[name] for name in reference}) / _norm(reference)
 
 
 def _coarse_share(parameters: Arrays, initial: Arrays) -> float:

@@ -271,8 +271,8 @@ def _modelled(result: CaseResult, row: Row, conditions: Conditions) -> dict[str,
     if case.variant == MULTI_WORKER:
         unknown = ("not modelled: the sweep knows no transport between processes of "
                    f"{case.framework}")
-        said = {"comm_verdict": unknown} if conditions.fits else {}
-        return said | in_run_columns(row, transfers, {})
+        verdict = {"comm_verdict": unknown} if conditions.fits else {}
+        return verdict | in_run_columns(row, transfers, {})
     whose = case.framework, case.engine, case.devices
     payloads = probed[0].payloads
     links = usable_links(conditions.fits, *whose, payloads)

@@ -74,9 +74,9 @@ def ledger_differences(a: Row, b: Row, told: Collection[str] = ()) -> list[str]:
 
 def _unlike(a: Mapping[str, str], b: Mapping[str, str]) -> Iterator[str]:
     for name in dict.fromkeys([*a, *b]):
-        one, other = a.get(name, UNSET), b.get(name, UNSET)
-        if one != other:
-            yield f"{name}: {one} against {other}"
+        of_a, of_b = a.get(name, UNSET), b.get(name, UNSET)
+        if of_a != of_b:
+            yield f"{name}: {of_a} against {of_b}"
 
 
 def _text(value: Any) -> str:

@@ -57,8 +57,8 @@ def median_interval(samples: Sequence[float], level: float = LEVEL) -> Interval:
     values = np.asarray(samples, float)
     typical = median(values)
     if len(values) >= exact_from(level):
-        found = stats.quantile_test(values, q=typical, p=0.5)
-        bounds = found.confidence_interval(confidence_level=level)
+        test = stats.quantile_test(values, q=typical, p=0.5)
+        bounds = test.confidence_interval(confidence_level=level)
         return Interval(typical, float(bounds.low), float(bounds.high))
     return Interval(typical, *_student(np.log(values), level))
 
@@ -115,8 +115,8 @@ def unpaired_ratio_interval(
         return Interval(estimate, math.nan, math.nan)
     if ours.std() == theirs.std() == 0:  # counts, such as bytes, never vary
         return Interval(estimate, estimate, estimate)
-    found = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(level)
-    return Interval(estimate, math.exp(found.low), math.exp(found.high))
+    shift = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(level)
+    return Interval(estimate, math.exp(shift.low), math.exp(shift.high))
 
 
 @lru_cache(maxsize=256)

@@ -77,28 +77,28 @@ def traced_columns(case: Case, probed: list[ProbedLaunch]) -> dict[str, Any]:
 
 
 def _launch_columns(case: Case, records: Launch) -> dict[str, float]:
-    found = communication(records) | load_balance(records)
+    columns = communication(records) | load_balance(records)
     clean = _median_step(records, "step_seconds")
     for name, key in (("instrumentation_overhead", "timed_step_seconds"),
                       ("traced_overhead", "traced_step_seconds")):
         if all(getattr(record, key) for record in records):
-            found[name] = _median_step(records, key) / clean - 1.0
+            columns[name] = _median_step(records, key) / clean - 1.0
     if case.devices > 1 and all(record.silent_step_seconds for record in records):
-        found["t_comm_silent_check_s"] = clean - _median_step(records, "silent_step_seconds")
+        columns["t_comm_silent_check_s"] = clean - _median_step(records, "silent_step_seconds")
     for name, seconds in (("t_comm_scheduling_s", scheduling_seconds(records)),
                           ("t_comm_handling_s", handling_seconds(records))):
         if seconds is not None:
-            found[name] = seconds
+            columns[name] = seconds
     dispatch = _dispatch(records)
     if dispatch is not None:
-        found["dispatch_s"] = dispatch
+        columns["dispatch_s"] = dispatch
     length, idle = clocked_step_seconds(records), idle_share(records)
     if length is not None:
-        found["clocked_step_s"] = length
+        columns["clocked_step_s"] = length
     if "inter_layer" in case.axes.names and idle is not None:
         ideal = ideal_bubble(case.variant, case.axes.size("inter_layer"), case.micro_batches)
-        found |= {"bubble": idle, "bubble_ideal": ideal}
-    return found
+        columns |= {"bubble": idle, "bubble_ideal": ideal}
+    return columns
 
 
 def _dispatch(records: Launch) -> float | None:
@@ -146,7 +146,7 @@ def _devices(case: Case, probed: list[ProbedLaunch]) -> dict[str, Any]:
     if not busy:
         return {}
     each = np.median(np.concatenate(busy), axis=0)
-    found: dict[str, Any] = {"device_compute_s": each.tolist()}
+    columns: dict[str, Any] = {"device_compute_s": each.tolist()}
     if case.devices < 2:
-        return found
-    return found | {"slowest_device": case.axes.name(int(each.argmax()))}
+        return columns
+    return columns | {"slowest_device": case.axes.name(int(each.argmax()))}

@@ -105,4 +105,4 @@ def may_be_fastest(best: Row, others: Sequence[Row]) -> list[tuple[Row, Comparis
         Each other row, and how the best compares with it.
     """
     level = 1 - (1 - LEVEL) / max(1, len(others))
-    return [(other, compare_cases(best, other, level)) for other in others]
+    return [(row, compare_cases(best, row, level)) for row in others]

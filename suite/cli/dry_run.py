@@ -66,7 +66,7 @@ def estimate(config: RunConfig, seconds: list[float | None]) -> str:
         config: Its configuration, with the number of launches and the budget.
         seconds: For each case that would run, how long a launch took before; None if unknown.
     """
-    known = [one for one in seconds if one is not None]
+    known = [each for each in seconds if each is not None]
     if not seconds:
         return "Nothing here can run."
     unknown = len(seconds) - len(known)
@@ -92,15 +92,15 @@ def earlier_seconds(cases: list[Case], out: Path) -> dict[str, tuple[float, str]
     Returns:
         For each case that was found, by its id, the median seconds of a launch and the run's name.
     """
-    found: dict[str, tuple[float, str]] = {}
+    known: dict[str, tuple[float, str]] = {}
     files = sorted(out.glob("*/run.json"), key=lambda path: path.stat().st_mtime, reverse=True)
     for file in files[:RUNS_LOOKED_AT]:
         before = _settings_of_run(file)
         matching = [c.case_id for c in cases
-                    if c.case_id not in found and before.get(c.case_id) == _settings(asdict(c))]
+                    if c.case_id not in known and before.get(c.case_id) == _settings(asdict(c))]
         if matching and SampleStore.readable(file.parent):
-            found |= _medians(file.parent, matching)
-    return found
+            known |= _medians(file.parent, matching)
+    return known
 
 
 def _settings_of_run(file: Path) -> dict[str, dict[str, Any]]:

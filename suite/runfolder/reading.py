@@ -232,7 +232,7 @@ def _verdicts_of_table(folder: Path, results: dict[str, CaseResult]) -> None:
 
 def _losses(folder: Path, results: list[CaseResult]) -> list[TableRow]:
     """Returns the losses from the records, or from the table if the reference's record is gone."""
-    found: list[TableRow] = []
+    losses: list[TableRow] = []
     references: dict[Path, list[float] | None] = {}
     for result in results:
         case = result.case
@@ -244,8 +244,8 @@ def _losses(folder: Path, results: list[CaseResult]) -> list[TableRow]:
         if expected is None:
             return _losses_of_table(folder)
         if result.good:
-            found += loss_rows(case.case_id, result.good[0][0].losses, expected)
-    return found
+            losses += loss_rows(case.case_id, result.good[0][0].losses, expected)
+    return losses
 
 
 def _losses_of_table(folder: Path) -> list[TableRow]:

@@ -68,16 +68,16 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         UsageError: If the file cannot be read or holds no JSON object.
     """
     try:
-        found = json.loads(read_text(path, what, "name another file"))
+        content = json.loads(read_text(path, what, "name another file"))
     except OSError as error:
         reason = error.strerror or str(error)
         fix = f"name a folder under results/ ({reason})"
         raise UsageError(what, str(path.parent), f"a run folder with {path.name}", fix) from None
     except (ValueError, RecursionError) as error:
         raise UsageError(what, str(path), "valid JSON", str(error)) from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise UsageError(what, str(path), "a JSON object", "name another folder")
-    return found
+    return content
 
 
 def read_table(path: Path, needed: Sequence[str] = ()) -> list[dict[str, str]]:

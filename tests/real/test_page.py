@@ -187,7 +187,7 @@ def test_another_workload_is_shown(browser: Any, file: Path) -> None:
     page.select_option("#pick select", index=2)
     assert "mlp wide" in page.locator(".grid:visible h3").inner_text()
     page.wait_for_selector("#why svg")
-    assert "dashed: not split" in page.inner_text("#why .keys")
+    assert "dashed: not divided" in page.inner_text("#why .keys")
     assert page.locator('#why svg [stroke-dasharray="3 3"] rect').count() == 1
     watched.close(file)
 
