@@ -118,9 +118,12 @@ def write_rows(folder: Path, rows: list[Row]) -> None:
 
 
 def write_table(path: Path, columns: list[str], rows: Sequence[TableRow]) -> None:
-    """Writes the named columns as CSV.
+    """Writes a table as CSV; whole numbers stay whole even in a column that lacks some figures.
 
-    Whole numbers stay whole even in a column that lacks some figures.
+    Args:
+        path: The file.
+        columns: The names of the columns, in their order.
+        rows: For each row, its values by column; other values are left out.
     """
     frame = pd.DataFrame(rows, columns=columns, dtype=object)
     write_atomically(path, frame.to_csv(index=False, lineterminator="\n"))

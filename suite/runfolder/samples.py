@@ -183,7 +183,16 @@ class SampleStore:
 
 
 def step_rows(case_id: str, block: int, records: Launch) -> Iterator[StepRow]:
-    """Yields a row for each step, rank and pass of a launch; times are in seconds."""
+    """Yields a row for each step, rank and pass of a launch.
+
+    Args:
+        case_id: The id of the case.
+        block: The number of the block.
+        records: The records of the launch's ranks.
+
+    Yields:
+        Rows of ``steps.csv``, with times in seconds.
+    """
     for record in records:
         for name, samples in _passes(record):
             for step, seconds in enumerate(samples):

@@ -46,6 +46,11 @@ def checked(path: Path, where: str, model: type[Model], content: Any, fix: str =
 def read_text(path: Path, what: str, fix: str = RESTORE) -> str:
     """Returns the text of a file.
 
+    Args:
+        path: The file.
+        what: What the user calls it, for the error message.
+        fix: Says in the error how it can be mended.
+
     Raises:
         UsageError: If the file cannot be read, is not UTF-8, or has more than ``LARGEST_BYTES``.
     """

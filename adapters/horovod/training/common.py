@@ -166,9 +166,14 @@ def gather_arrays(
 
 
 def whole_arrays(workload: Workload, mesh: Mesh, parts: list[Weights]) -> Weights:
-    """Assembles whole arrays from the parts of all ranks of the first replica.
+    """Assembles whole arrays from the parts that all ranks of the first replica hold.
 
     If several stages hold a copy of the same parameter, the first stage's copy is taken.
+
+    Args:
+        workload: The workload, whose plan says which parameters are split.
+        mesh: The mesh of the case.
+        parts: What each rank holds by canonical name, in the order of ranks.
     """
     stages = [
         merge_shards(workload, [parts[rank] for rank in mesh.group("intra_layer", first)])

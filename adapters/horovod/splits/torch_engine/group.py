@@ -93,7 +93,13 @@ class Watch:
         self._close_finished()
 
     def add(self, handle: int, tensor: torch.Tensor, name: str) -> None:
-        """Watches the operation of a handle that was just issued for ``tensor``."""
+        """Watches an operation that was just issued.
+
+        Args:
+            handle: Horovod's handle of the operation.
+            tensor: The tensor that it reduces.
+            name: The key of the communication, which is equal on all ranks.
+        """
         if self._session.probe:
             self._open[handle] = tensor, name, self._session.probe.mark()
 
