@@ -11,6 +11,8 @@ GPU := $(shell command -v nvidia-smi)
 
 # How long `make soak` runs.
 MINUTES ?= 60
+# How long `make fuzz` runs.
+SECONDS ?= 300
 
 .PHONY: run test lint setup tensorflow-gpu docs architecture accuracy soak fuzz test-gpu container-test
 run: setup
@@ -59,9 +61,11 @@ accuracy: setup
 soak: setup
 	$(BIN)/python -m suite selftest --soak $(MINUTES)
 
-# What readers and options make of anything at all, drawn anew each time and for longer.
+# What readers and options make of anything at all, led by which code was not reached yet. A folder
+# with what atheris found is in the message of an error.
 fuzz: setup
-	FUZZ_EXAMPLES=3000 $(BIN)/python -m pytest -q --timeout 3600 tests/runfolder/test_fuzz.py
+	$(BIN)/python -m pip install -q atheris==3.0.0
+	$(BIN)/python -m tests.fuzz -max_total_time=$(SECONDS)
 
 # What one GPU proves, with the torch of PYTHON if that has CUDA and this set-up's has not.
 test-gpu:

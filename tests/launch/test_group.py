@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -23,12 +24,18 @@ from tests.conftest import EXTRA, HERE, Launch, written
 
 def _left(folder: Path) -> list[str]:
     """Processes of this launch, or the child a hanging rank starts."""
+    return [" ".join(process.cmdline()) for process in _processes(folder)]
+
+
+def _processes(folder: Path) -> list[psutil.Process]:
+    """Other tests, beside this one, start the same: a child is known by what it inherited."""
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        line = " ".join(process.info["cmdline"] or [])
-        child = "sleep 1234.5" in line or "time.sleep(1234.5)" in line
-        if child or (str(folder) in line and "suite.ranks.train" in line):
-            found.append(line)
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            line, own = " ".join(process.cmdline()), process.environ().get("FAKE_OWNER")
+            child = "1234.5" in line and own == os.environ["FAKE_OWNER"]
+            if child or (str(folder) in line and "suite.ranks.train" in line):
+                found.append(process)
     return found
 
 
@@ -210,7 +217,8 @@ def test_a_hang_ends_at_the_timeout_with_its_children(
 def test_a_killed_harness_leaves_no_worker(fake: Case, tmp_path: Path) -> None:
     script = (
         "from pathlib import Path; from tests.conftest import launch_case;"
-        "from suite.contract.case import Case;"
+        "from suite.contract.case import Case; import os;"
+        f"os.environ['FAKE_OWNER'] = {os.environ['FAKE_OWNER']!r};"
         f"launch_case(Case({fake.framework!r}, 'numpy', 'data', '', 'mlp', 'tiny', 'synthetic',"
         f" 'cpu', 2), Path({str(tmp_path / 'x')!r}))"
     )
@@ -222,7 +230,8 @@ def test_a_killed_harness_leaves_no_worker(fake: Case, tmp_path: Path) -> None:
     harness.send_signal(signal.SIGKILL)
     harness.wait()
     _until(lambda: not any("suite.ranks.train" in line for line in _left(tmp_path / "x")))
-    subprocess.run(["pkill", "-f", "sleep 1234.5"], check=False)
+    for child in _processes(tmp_path / "x"):  # of a rank, which nobody is left to end
+        child.kill()
 
 
 def _until(true: object, seconds: float = 20.0) -> None:

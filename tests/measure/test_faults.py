@@ -29,7 +29,7 @@ CHEAP = [[fault for fault in MATRIX if fault.kind == kind][::-1][number % 6 :][:
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultBench]:
-    monkeypatch.setattr(faults, "LEAST_PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(faults, "LEAST_PATIENCE_SECONDS", 2.0)
     monkeypatch.setattr(group, "LOG_LIMIT_BYTES", 1 << 20)
     with own_temporary_files(tmp_path / "tmp"):
         yield FaultBench(RunConfig(workload=["mlp"]), tmp_path / "run", f"test-{id(tmp_path)}")

@@ -128,11 +128,16 @@ def test_a_run_with_anything_in_place_of_one_entry(run: Path, data: st.DataObjec
         path.write_text(whole, encoding="utf-8")
 
 
+def options(model: type[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Some of a model's options, or others, with anything as their value."""
+    names = st.sampled_from([one.name for one in fields(model)]) | st.text(max_size=8)
+    values = JSON | st.lists(st.integers() | st.text(max_size=5))
+    return st.dictionaries(names, values, max_size=3)
+
+
 @fuzz(40)
 @given(data=st.data())
 @pytest.mark.parametrize("model", [RunConfig, AbConfig, LinkConfig])
 def test_options(model: type[Any], data: st.DataObject) -> None:
-    names = st.sampled_from([one.name for one in fields(model)]) | st.text(max_size=8)
-    asked = data.draw(st.dictionaries(names, JSON | st.lists(st.integers() | st.text(max_size=5)),
-                                      max_size=3))
+    asked = data.draw(options(model))
     _read_or_refused(lambda: validate(model, asked))
