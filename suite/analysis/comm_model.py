@@ -14,8 +14,8 @@ from suite.contract.registry import traits_of
 # Transfer inside a step took 2.1 to 2.5 times as long as in the sweep (two CPU cores, gloo),
 # because gloo's threads compete with compute.
 NORMAL_UP_TO = 3.0
-# If a step is faster than this share of the sweep, its calls were others: they were fused, or the
-# link was busy while it was swept.
+# If transfer takes less than this share of the sweep's time, the two do not measure the same: the
+# step's calls were fused, or the link was busy while it was swept.
 NORMAL_FROM = 0.67
 # If the largest message takes less than this many times as long as an empty one, alpha is noise.
 # A copy between devices of one process may hand the tensor over without copying.

@@ -30,7 +30,7 @@ from suite.analysis.parity import (
 )
 
 ROUNDOFF = {"tf32": 2.0**-11, "bf16": 2.0**-8, "fp16": 2.0**-11}
-# Half of the smallest number above zero: how much an entry loses that is too small for the format.
+# Half of the smallest number above zero, which an entry that is too small for the format may lose.
 UNDERFLOW = {"fp16": 2.0**-25, "bf16": 2.0**-134}
 # The bound of losses is in units of u; the others are shares of their norms.
 LOSSES_IN_U, GRADIENT, UPDATE = 4.0, 0.25, 0.4

@@ -19,7 +19,7 @@ from suite.analysis.deciding import Undecided
 from suite.contract.metrics import BY_NAME
 
 STYLES = {"faster": "green", "better": "green", "slower": "red", "worse": "red"}
-# So many undecided cases are listed with a command that would decide them.
+# At most so many undecided cases are listed, each with a command that would decide it.
 DECIDED_AT_MOST = 3
 HEAD = ("case", "metric", "before", "after", "change", "interval", "verdict", "why")
 
