@@ -53,6 +53,10 @@ class Wanted:
         known("framework", list(self.framework), [*engines(), HARNESS])
         known("fault", list(self.fault), [*KINDS, *HarnessBench.FAULTS])
         known("phase", list(self.phase), PHASES)
+        if not self.of_harness and not (self.ranks and self.of_ranks):
+            got = f"{', '.join(self.fault)} in {', '.join(self.phase)}"
+            raise UsageError("selftest", got, "a fault that can strike there",
+                             "no such fault in such a phase: leave --phase out")
 
     @property
     def frameworks(self) -> list[str]:

@@ -26,6 +26,8 @@ REPEATS, LAUNCH_SECONDS = 3, 60.0
 WHOLE_SECONDS = 8 * LAUNCH_SECONDS
 # Ending a group takes up to five seconds, saving a run and leaving the interpreter one or two.
 ENDED_SECONDS = 8.0
+WHERE = {"full-disk": "whole run", "read-only": "start", "two-at-once": "start",
+         "clock-back": "first launch"}
 CLOSED, INTERRUPTED = -signal.SIGKILL, 130
 # The wall clock of a harness that goes an hour back once a first launch is over. What measures,
 # waits and times out must not look at it.
@@ -92,7 +94,8 @@ class HarnessBench:
         ran.expect(not lost, f"{lost} finished results are gone")
         said = (ran.said.strip().splitlines() or [""])[-1]
         return Finding(
-            HARNESS, kind, "second launch", _status(ran.code), said, ended_s=ended, lost=lost,
+            HARNESS, kind, WHERE.get(kind, "second launch"), _status(ran.code), said,
+            ended_s=ended, lost=lost,
             survivors=sum(text.startswith("process ") for text in left), next_clean=again,
             problems=[*ran.problems, *left],
         )
