@@ -6,7 +6,6 @@ import csv
 import json
 import textwrap
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +16,7 @@ from suite.contract.errors import UsageError
 LARGEST_BYTES = 256 << 20
 RESTORE = "restore the file, or run it again"
 Model = TypeVar("Model")
+CHECKERS: dict[Any, TypeAdapter[Any]] = {}
 
 
 def checked(path: Path, where: str, model: type[Model], content: Any, fix: str = RESTORE) -> Model:
@@ -36,7 +36,8 @@ def checked(path: Path, where: str, model: type[Model], content: Any, fix: str =
         UsageError: For the first field that is wrong.
     """
     try:
-        return _checker(model).validate_python(content)
+        found: Model = _checker(model).validate_python(content)
+        return found
     except ValidationError as error:
         first = error.errors()[0]
         place = where + ".".join(str(part) for part in first["loc"])
@@ -44,10 +45,11 @@ def checked(path: Path, where: str, model: type[Model], content: Any, fix: str =
         raise UsageError(f"{path}: {place}", got, first["msg"], fix) from None
 
 
-@cache
 def _checker(model: Any) -> TypeAdapter[Any]:
     """Builds the check of a type once, which takes milliseconds; a run has many cases."""
-    return TypeAdapter(model)
+    if model not in CHECKERS:
+        CHECKERS[model] = TypeAdapter(model)
+    return CHECKERS[model]
 
 
 def read_text(path: Path, what: str, fix: str = RESTORE) -> str:
@@ -109,9 +111,9 @@ def read_table(path: Path, needed: Sequence[str] = ()) -> list[dict[str, str]]:
         rows = list(reader)
     except csv.Error as error:
         raise UsageError("table", str(path), f"CSV ({error})", RESTORE) from None
-    if not reader.fieldnames:
+    if not reader.fieldnames and not needed:
         raise UsageError("table", str(path), "CSV with a line of names, not an empty file", RESTORE)
-    missing = [name for name in needed if name not in reader.fieldnames]
+    missing = [name for name in needed if name not in (reader.fieldnames or ())]
     if missing:
         raise UsageError("table", str(path), f"the columns {', '.join(missing)}", RESTORE)
     for number, row in enumerate(rows, 2):
