@@ -15,7 +15,6 @@ import numpy as np
 from suite.analysis.doubts import Conditions, common_peaks
 from suite.analysis.judging import apply_proofs, judge, loss_rows
 from suite.analysis.link_fit import LinkFit
-from suite.analysis.memory_frontier import FAILED
 from suite.analysis.parity import Evidence, Verdict
 from suite.analysis.rows import CaseResult, build_rows
 from suite.analysis.traced import reduce_launch
@@ -31,6 +30,8 @@ from suite.launch.starter import Starter
 from suite.machine import calibration, description
 from suite.machine.calibration import Block, Calibration
 from suite.measure.availability import unsupported_reason
+from suite.measure.ending import exit_code
+from suite.measure.harness_time import CALIBRATION, JUDGING, REFERENCES, SAVING, HarnessTime
 from suite.measure.proofs import Proofs, load_evidence
 from suite.measure.stopping import StoppingRule
 from suite.runfolder import files
@@ -93,6 +94,7 @@ class Runner:
         }
         if earlier:
             self._restore(earlier)
+        self.own = HarnessTime(self.run.setdefault("harness_s", {}))
         self.store = SampleStore(folder)
         self._save_run()
 
@@ -111,7 +113,8 @@ class Runner:
         self._mark_unsupported()
         self.save()
         if any(map(self._missing, range(len(self.blocks)))) or self._chosen():
-            self._prepare_proofs()
+            with self.own.of(REFERENCES):
+                self._prepare_proofs()
         self.began = self.clock() - self.run.get("spent_s", 0.0)
         # A resumed run first makes up for the launches that its earlier blocks lack.
         for number in range(len(self.blocks)):
@@ -152,7 +155,8 @@ class Runner:
 
     def _block(self, chosen: list[CaseResult]) -> None:
         """Measures the machine, then launches each case once."""
-        self.blocks.append(self.calibrate.begin(len(self.blocks)))
+        with self.own.of(CALIBRATION):
+            self.blocks.append(self.calibrate.begin(len(self.blocks)))
         self.run["plan"].append([result.case.case_id for result in chosen])
         self._launch_all(chosen, len(self.blocks) - 1, self.blocks[-1])
 
@@ -212,6 +216,10 @@ class Runner:
 
     def save(self) -> list[Row]:
         """Rewrites the tables and the page of the run folder; ``steps.csv`` only grows."""
+        with self.own.of(SAVING):
+            return self._save()
+
+    def _save(self) -> list[Row]:
         self._save_run()
         peaks = common_peaks(self.run["environment"])
         conditions = Conditions(self.run["blocks"], self.config.precision, self.fits, peaks)
@@ -263,7 +271,8 @@ class Runner:
         result.put(block, compact(raw) or None, cores, reduced, outcome.seconds)
         verdict = None
         if raw:
-            verdict = self._prove(result, load_evidence(folder, raw[0].losses))
+            with self.own.of(JUDGING):
+                verdict = self._prove(result, load_evidence(folder, raw[0].losses))
         else:
             result.status, result.reason = outcome.status, outcome.reason
         ended = {
@@ -282,17 +291,3 @@ class Runner:
             self.losses += loss_rows(case.case_id, evidence.losses, expected)
         judge(result, verdict)
         return verdict
-
-
-def exit_code(rows: list[Row]) -> int:
-    """Returns 0 if all is ok or unsupported, 1 if a case failed, and 4 if a parity check failed."""
-    if any(row.parity == "failed" for row in rows):
-        return 4
-    # A batch that does not fit is a result, but a probe that broke down is a failure.
-    broken = any(probe.status == FAILED for row in rows for probe in row.frontier)
-    return 0 if all(row.status in ("ok", "unsupported") for row in rows) and not broken else 1
-
-
-def new_run_id(now: float | None = None) -> str:
-    """Returns the name of a run, made from the local time at which it starts."""
-    return time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
