@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import psutil
 
@@ -22,12 +21,12 @@ from suite.contract.records import read_launch
 from suite.contract.registry import traits_of
 from suite.launch import failures
 from suite.launch.environment import ROOT, worker_environment
-from suite.launch.processes import POLL_SECONDS, ProcessGroup
+from suite.launch.processes import POLL_SECONDS, ProcessGroup, busiest_writer, stopped
+from suite.launch.signals import undisturbed
+from suite.launch.temporary import temporary_folder
+from suite.launch.waiting import Ending, flooded, wait
 
-# How long ranks that have lost another rank may take to end by themselves.
-SETTLE_SECONDS, HELPER_SECONDS = 0.5, 30.0
-# The size of the log is limited, because a worker that writes without end would fill the disk.
-LOG_LIMIT_BYTES = 64 << 20
+HELPER_SECONDS = 30.0
 TRAIN = "suite.ranks.train"
 Guard = Callable[[Sequence[int]], str]
 
@@ -37,17 +36,20 @@ class Outcome:
     """How a launch ended.
 
     Attributes:
-        Status: ``ok``, ``failed``, ``timeout`` or ``oom``.
+        status: ``ok``, ``failed``, ``timeout`` or ``oom``.
         reason: Why, in words; empty if the status is ``ok``.
         seconds: From the start of the first process to the end of the last.
         records: The records of the ranks in the order of ranks; if the launch failed, those records
             that were written before.
+        noticed_at_s: ``time.monotonic`` when the harness knew how the launch ends, before it ended
+            the processes; 0 if none could be started.
     """
 
     status: str
     reason: str
     seconds: float
     records: list[dict[str, Any]]
+    noticed_at_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -91,15 +93,6 @@ class LaunchRequest:
 
 
 Launcher = Callable[[LaunchRequest], Outcome]
-# Status and reason of a group.
-Ending = tuple[str, str]
-
-
-class Worker(Protocol):
-    """A rank's process, on this host or on another."""
-
-    def poll(self) -> int | None:
-        """Its exit code once it has ended, as ``subprocess.Popen.poll`` gives it."""
 
 
 class LaunchError(Exception):
@@ -112,7 +105,7 @@ def launch(request: LaunchRequest) -> Outcome:
 
 
 def bounded(
-    request: LaunchRequest, run: Callable[[LaunchRequest, float], tuple[str, str]]
+    request: LaunchRequest, run: Callable[[LaunchRequest, float], Ending]
 ) -> Outcome:
     """Runs a group by ``run`` and reads what its ranks left.
 
@@ -122,19 +115,21 @@ def bounded(
     Args:
         request: What to launch.
         run: Starts the group and waits for its end; it gets the request and the time
-            (``time.monotonic``) at which the launch began, and returns status and reason.
+            (``time.monotonic``) at which the launch began.
     """
-    began = time.monotonic()
+    began, ended = time.monotonic(), Ending("failed", "", 0.0)
+    records: list[dict[str, Any]] = []
     try:
         _clear(request)
-        status, reason = run(request, began)
+        ended = run(request, began)
         records = read_launch(request.folder)
     except (LaunchError, OSError, UsageError, ValueError) as error:
         words = str(error) if isinstance(error, LaunchError) else f"{type(error).__name__}: {error}"
-        status, reason, records = "failed", words, []
+        ended = Ending("failed", words, ended.noticed_at_s)
+    status, reason, noticed = ended
     if status == "failed" and failures.out_of_memory(failures.log_of(request.folder)):
         status = "oom"
-    return Outcome(status, reason, time.monotonic() - began, records)
+    return Outcome(status, reason, time.monotonic() - began, records, noticed)
 
 
 def refuse_wiring(request: LaunchRequest, plan: LaunchPlan) -> None:
@@ -156,31 +151,49 @@ def _clear(request: LaunchRequest) -> None:
             leftover.unlink()
 
 
-def _run_here(request: LaunchRequest, began: float) -> tuple[str, str]:
-    """Runs the group, which has ended when this returns; returns status and reason."""
+def _run_here(request: LaunchRequest, began: float) -> Ending:
+    """Runs the group, which has ended when this returns; returns how it ended."""
     plan = manifest(request.case.framework).launch_plan(
         request.case, request.folder, request.python
     )
     refuse_wiring(request, plan)
-    temporary = Path(tempfile.mkdtemp(prefix="suite-"))
-    environment = worker_environment(traits_of(request.case.framework), temporary)
-    environment |= request.settings
-    with (request.folder / "worker.log").open("ab") as log:
+    survivors: list[int] = []
+    with temporary_folder() as temporary, (request.folder / "worker.log").open("ab") as log:
+        environment = worker_environment(traits_of(request.case.framework), temporary)
+        environment |= request.settings
         group = ProcessGroup(log, environment, ROOT)
         try:
             workers = _start(request, plan, group)
-            deadline = began + request.timeout_seconds
-            status, reason = wait(request, workers, deadline, lambda: _guarded(request, workers))
+            status, reason, noticed = wait(
+                workers, request.folder, request.timeout_seconds, began=began,
+                expects_records=request.expects_records,
+                watch=lambda: _exceeded(request, workers),
+            )
             if status == "timeout":
-                group.ask_for_stacks(workers)
-                failures.keep_stacks(len(workers), request.folder)
+                reason += f": {_post_mortem(request, workers, group)}"
         finally:
-            survivors = group.end()
-            for folder in filter(None, (plan.scratch, temporary)):
-                shutil.rmtree(folder, ignore_errors=True)
+            with undisturbed():
+                survivors = group.end()
+                if plan.scratch:
+                    shutil.rmtree(plan.scratch, ignore_errors=True)
     if survivors:
-        return "failed", f"{reason}; processes that SIGKILL did not end: {survivors}".lstrip("; ")
-    return status, reason
+        reason = f"{reason}; processes that SIGKILL did not end: {survivors}".lstrip("; ")
+        return Ending("failed", reason, noticed)
+    return Ending(status, reason, noticed)
+
+
+def _post_mortem(
+    request: LaunchRequest, workers: Sequence[psutil.Popen], group: ProcessGroup
+) -> str:
+    """Keeps every rank's Python stack in the log; returns where each was."""
+    places = [failures.where(rank, request.folder) for rank in range(len(workers))]
+    for rank in stopped(workers):
+        places[rank] += ", stopped by a signal"
+    for rank in (r for r, worker in enumerate(workers) if worker.poll() is not None):
+        places[rank] += failures.DONE
+    group.ask_for_stacks(workers)  # a rank that was stopped goes on for that moment
+    failures.keep_stacks(places, request.folder)
+    return failures.still_busy(places, request.folder)
 
 
 def _start(
@@ -239,58 +252,10 @@ def start_helper(
     return dict(json.loads(plan.helper_output.read_text(encoding="utf-8")))
 
 
-def wait(
-    request: LaunchRequest, workers: Sequence[Worker], deadline: float,
-    watch: Callable[[], Ending | None] = lambda: None,
-) -> Ending:
-    """Waits for the end of a group.
-
-    A rank that dies ends the group: the others would wait for it forever.
-
-    Args:
-        request: What was launched.
-        workers: The ranks, in their order.
-        deadline: Time (``time.monotonic``) at which a group that has not finished is given up.
-        watch: Asked again and again; what it returns ends the group, unless it is None.
-
-    Returns:
-        The group's status and the reason for it in words.
-    """
-    while True:
-        if said := watch():
-            return said
-        codes = [worker.poll() for worker in workers]
-        if any(codes):
-            return "failed", failures.first_failure(_settled(workers), request.folder)
-        if (rank := _empty_handed(request, codes)) is not None:
-            return "failed", failures.left_without_record(rank, request.folder)
-        if all(code == 0 for code in codes):
-            return "ok", ""
-        if time.monotonic() > deadline:
-            busy = failures.still_busy(len(workers), request.folder)
-            return "timeout", f"not finished after {request.timeout_seconds:g} s: {busy}"
-        if (request.folder / "worker.log").stat().st_size > LOG_LIMIT_BYTES:
-            return "failed", f"the ranks wrote more than {LOG_LIMIT_BYTES >> 20} MiB to their log"
-        time.sleep(POLL_SECONDS)
-
-
-def _settled(workers: Sequence[Worker]) -> list[int | None]:
-    """Returns the exit codes once the ranks that a lost rank takes with it have ended too."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while any(worker.poll() is None for worker in workers) and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-    return [worker.poll() for worker in workers]
-
-
-def _empty_handed(request: LaunchRequest, codes: Sequence[int | None]) -> int | None:
-    """Returns the first rank that ended with code 0 without having written its record."""
-    if not request.expects_records:
-        return None
-    ended = [rank for rank, code in enumerate(codes) if code == 0]
-    return next((r for r in ended if not (request.folder / f"rank-{r}.json").exists()), None)
-
-
-def _guarded(request: LaunchRequest, workers: Sequence[psutil.Popen]) -> Ending | None:
-    """Says what the request's guard says of the workers' memory."""
+def _exceeded(request: LaunchRequest, workers: Sequence[psutil.Popen]) -> Ending | None:
+    """Says which limit the group has exceeded: that of memory or that of its log."""
+    if much := flooded(request.folder):
+        who = failures.where(busiest_writer(workers), request.folder)
+        return Ending.now("failed", f"{who} wrote most of {much}")
     said = request.guard([worker.pid for worker in workers]) if request.guard else ""
-    return ("oom", said) if said else None
+    return Ending.now("oom", said) if said else None

@@ -76,7 +76,7 @@ def _launch(fleet: Fleet, case: Case, folder: Path, timeout_s: float = 60.0) -> 
 def _ranks_left() -> list[str]:
     lines = [" ".join(process.info["cmdline"] or []) for process in
              psutil.process_iter(["cmdline"])]
-    return [line for line in lines if "suite.ranks.train" in line and "suite-host-" in line]
+    return [line for line in lines if "suite.ranks.train" in line and "suite-launch-" in line]
 
 
 def _gone(seconds: float) -> bool:
@@ -118,7 +118,7 @@ def test_a_case_on_one_host_is_launched_here(
     ("kill", "failed", "rank 1 in proof ended with signal SIGKILL"),
     ("leave", "failed", "rank 1"),
     ("hang", "timeout", "not finished after 6 s"),
-    ("flood", "failed", "to their log"),
+    ("flood", "failed", "MiB of log"),
     ("refuse", "failed", "the host name x: got '127.0.1.1'"),
 ])
 def test_what_goes_wrong_on_another_host_is_told_here(

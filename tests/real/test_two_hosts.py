@@ -141,4 +141,4 @@ def _when(happened: Callable[[], bool], run: subprocess.Popen[str], seconds: flo
 
 def _ranks() -> list[str]:
     listed = subprocess.run(["pgrep", "-af", "suite.ranks.train"], capture_output=True, text=True)
-    return [line for line in listed.stdout.splitlines() if "suite-host-" in line]
+    return [line for line in listed.stdout.splitlines() if "suite-launch-" in line]

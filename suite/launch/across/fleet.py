@@ -20,16 +20,10 @@ from suite.launch import failures
 from suite.launch.across.channel import KEY, hang_up
 from suite.launch.across.engines import ENGINES, TORCHRUN, Started, address_toward
 from suite.launch.across.link import Link, RemoteRank, gather
-from suite.launch.group import (
-    Ending,
-    LaunchError,
-    LaunchRequest,
-    Outcome,
-    bounded,
-    launch,
-    wait,
-)
+from suite.launch.group import LaunchError, LaunchRequest, Outcome, bounded, launch
 from suite.launch.processes import ProcessGroup
+from suite.launch.signals import undisturbed
+from suite.launch.waiting import Ending, flooded, wait
 
 # Ending a group takes SIGTERM's grace, SIGKILL's, and the files that are still to come.
 END_SECONDS, STACKS_SECONDS = 12.0, 4.0
@@ -96,18 +90,24 @@ class Fleet:
         ranks = self._prepare(request, links)
         try:
             self._go(links)
-            deadline = began + request.timeout_seconds
-            status, reason = wait(request, ranks, deadline, lambda: _lost(links))
-            if status == "timeout":
-                self._keep_stacks(request, links, len(ranks))
-            if status == "ok":
+            ending = wait(
+                ranks, request.folder, request.timeout_seconds, began=began,
+                expects_records=request.expects_records,
+                watch=lambda: _must_end(request.folder, links),
+            )
+            if ending.status == "timeout":
+                where = self._post_mortem(request.folder, links, ranks)
+                ending = ending._replace(reason=f"{ending.reason}: {where}")
+            if ending.status == "ok":
                 self._keep_clocks(request, links)
         finally:
-            survivors = self._end(links)
+            with undisturbed():
+                survivors = self._end(links)
         if survivors:
             words = f"processes that SIGKILL did not end: {', '.join(survivors)}"
-            return "failed", f"{reason}; {words}".lstrip("; ")
-        return status, reason
+            reason = f"{ending.reason}; {words}".lstrip("; ")
+            return Ending("failed", reason, ending.noticed_at_s)
+        return ending
 
     def _prepare(self, request: LaunchRequest, links: list[Link]) -> list[RemoteRank]:
         """Tells each host its part; the ranks, not started yet."""
@@ -147,14 +147,22 @@ class Fleet:
         for link in links:
             link.tell("go", extra=extra)
 
-    def _keep_stacks(self, request: LaunchRequest, links: list[Link], ranks: int) -> None:
+    def _post_mortem(
+        self, folder: Path, links: list[Link], ranks: Sequence[RemoteRank]
+    ) -> str:
+        """Keeps every rank's Python stack in the log; returns where each was."""
+        places = [
+            failures.where(number, folder) + (failures.DONE if rank.poll() is not None else "")
+            for number, rank in enumerate(ranks)
+        ]
         for link in links:
             with suppress(LaunchError):
                 link.tell("stacks")
         for link in links:
             with suppress(LaunchError):
                 link.answer("stacks", STACKS_SECONDS)
-        failures.keep_stacks(ranks, request.folder)
+        failures.keep_stacks(places, folder)
+        return failures.still_busy(places, folder)
 
     def _keep_clocks(self, request: LaunchRequest, links: list[Link]) -> None:
         """Offsets of the hosts' clocks by rank, the mean of before and after the launch."""
@@ -219,10 +227,12 @@ class Fleet:
         return f"{self.launcher} ended with code {leader.returncode}: {last}".rstrip(": ")
 
 
-def _lost(links: Sequence[Link]) -> Ending | None:
-    """A host that cannot be reached any more ends the group."""
+def _must_end(folder: Path, links: Sequence[Link]) -> Ending | None:
+    """Whether a host cannot be reached any more, or the ranks flood their log."""
+    if much := flooded(folder):
+        return Ending.now("failed", f"the ranks wrote {much}")
     problem = next(filter(None, (link.problem() for link in links)), "")
-    return ("failed", problem) if problem else None
+    return Ending.now("failed", problem) if problem else None
 
 
 def read_offsets(folder: Path) -> dict[int, ClockOffset]:

@@ -10,15 +10,12 @@ that it started outlives it, and the hosts need no file system in common.
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from multiprocessing.connection import Client, Connection
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -40,9 +37,16 @@ from suite.launch.across.channel import (
 )
 from suite.launch.across.mirror import LOG, Mirror
 from suite.launch.environment import ROOT, worker_environment
-from suite.launch.group import LaunchError, LaunchRequest, share_of_cores, start_helper
+from suite.launch.group import (
+    LaunchError,
+    LaunchRequest,
+    refuse_wiring,
+    share_of_cores,
+    start_helper,
+)
 from suite.launch.group import worker_command as command
 from suite.launch.processes import ProcessGroup
+from suite.launch.temporary import temporary_folder
 from suite.machine import devices
 
 POLL_SECONDS = 0.02
@@ -59,21 +63,22 @@ class HostShare:
 
     def __init__(self, message: Message, tell: Tell) -> None:
         self.tell = tell
-        self.folder = Path(tempfile.mkdtemp(prefix="suite-host-"))
-        self.temporary = self.folder / "temporary"
-        self.temporary.mkdir()
-        self.log = (self.folder / LOG).open("ab")
         self.workers: dict[int, psutil.Popen] = {}
         self.ended: set[int] = set()
-        self.mirror = Mirror(self.folder, tell, (CASE, INPUTS))
         fields = message.fields
         self.hosts = [Host(**host | {"ports": tuple(host["ports"])}) for host in fields["hosts"]]
         self.mine = int(fields["mine"])
-        self.request = self._request(fields, message.payload)
-        framework = self.request.case.framework
-        environment = worker_environment(traits_of(framework), self.temporary)
-        self.group = ProcessGroup(self.log, environment | dict(self.request.settings), ROOT)
-        self.plan = self._planned()
+        with ExitStack() as stack:
+            temporary = stack.enter_context(temporary_folder())
+            self.folder = temporary / "launch"
+            self.folder.mkdir()
+            self.log = stack.enter_context((self.folder / LOG).open("ab"))
+            self.mirror = Mirror(self.folder, tell, (CASE, INPUTS))
+            self.request = self._request(fields, message.payload)
+            self.plan = self._planned()
+            environment = worker_environment(traits_of(self.request.case.framework), temporary)
+            self.group = ProcessGroup(self.log, environment | dict(self.request.settings), ROOT)
+            self._open = stack.pop_all()
 
     def _request(self, fields: dict[str, Any], inputs: bytes) -> LaunchRequest:
         case = Case.stored(fields["case"])
@@ -90,7 +95,9 @@ class HostShare:
         adapter = manifest(case.framework)
         if not isinstance(adapter, SpansHosts):
             raise LaunchError(f"the adapter {case.framework} does not start on several hosts")
-        return adapter.launch_plan_on(case, self.folder, self.request.python, self.hosts)
+        plan = adapter.launch_plan_on(case, self.folder, self.request.python, self.hosts)
+        refuse_wiring(self.request, plan)
+        return plan
 
     def prepare(self) -> dict[str, str]:
         """Starts the helper if this is the first host; returns what it tells every worker."""
@@ -126,9 +133,7 @@ class HostShare:
     def end(self) -> list[int]:
         """Ends all processes and removes the folder; returns what even SIGKILL did not end."""
         survivors = self.group.end()
-        self.log.close()
-        for folder in filter(None, (self.plan.scratch, self.folder)):
-            shutil.rmtree(folder, ignore_errors=True)
+        self._open.close()
         return survivors
 
 
