@@ -27,6 +27,7 @@ AXES: dict[str, Callable[[Any], str]] = {
     "devices": lambda count: f"{count} device{'s' if count != 1 else ''}",
 }
 # These distinguish the columns of one matrix; its lines are framework and engine.
+FAMILY = attrgetter(*(name for name in AXES if name != "devices"))
 COLUMNS = ("strategy", "mesh", "variant")
 # The title of a matrix names these, even if the run has no other value.
 ALWAYS = ("workload", "size", "global_batch", "devices", "device")
@@ -60,7 +61,8 @@ def families(rows: Sequence[Row]) -> list[list[Row]]:
 
 def family(row: Row) -> tuple[Any, ...]:
     """Returns a row's values on all axes but the number of devices."""
-    return tuple(row.value(name) for name in AXES if name != "devices")
+    found: tuple[Any, ...] = FAMILY(row)
+    return found
 
 
 def differing(rows: Sequence[Row]) -> list[str]:
@@ -72,6 +74,8 @@ def differing(rows: Sequence[Row]) -> list[str]:
     names: list[str] = []
     groups: list[Sequence[Row]] = [rows]
     for name in AXES:
+        if name != "devices" and len(set(map(attrgetter(name), rows))) < 2:
+            continue  # of thousands of rows, most axes have one value
         split = [_by(name, group) for group in groups]
         if any(len(parts) > 1 for parts in split):
             names.append(name)
