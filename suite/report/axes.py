@@ -27,7 +27,6 @@ AXES: dict[str, Callable[[Any], str]] = {
     "devices": lambda count: f"{count} device{'s' if count != 1 else ''}",
 }
 # These distinguish the columns of one matrix; its lines are framework and engine.
-FAMILY = attrgetter(*(name for name in AXES if name != "devices"))
 COLUMNS = ("strategy", "mesh", "variant")
 # The title of a matrix names these, even if the run has no other value.
 ALWAYS = ("workload", "size", "global_batch", "devices", "device")
@@ -54,15 +53,19 @@ def part(rows: Sequence[Row]) -> list[list[Row]]:
 def families(rows: Sequence[Row]) -> list[list[Row]]:
     """Divides rows into groups that are equal in every axis but the number of devices."""
     alike: dict[tuple[Any, ...], list[Row]] = {}
+    value = _family()
     for row in rows:
-        alike.setdefault(family(row), []).append(row)
+        alike.setdefault(value(row), []).append(row)
     return list(alike.values())
 
 
 def family(row: Row) -> tuple[Any, ...]:
     """Returns a row's values on all axes but the number of devices."""
-    found: tuple[Any, ...] = FAMILY(row)
-    return found
+    return _family()(row)
+
+
+def _family() -> Callable[[Row], tuple[Any, ...]]:
+    return attrgetter(*(name for name in AXES if name != "devices"))
 
 
 def differing(rows: Sequence[Row]) -> list[str]:
