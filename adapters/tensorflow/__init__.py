@@ -11,7 +11,7 @@ from adapters.tensorflow import build
 from suite.contract import gpus
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
-from suite.contract.splits.strategies import MULTI_WORKER
+from suite.contract.splits.strategies import MULTI_WORKER, ZERO
 from suite.contract.traits import LOGICAL_DEVICES, Traits
 
 TRAITS = Traits(
@@ -46,8 +46,12 @@ TRAITS = Traits(
 
 def unsupported_reason(case: Case) -> str:
     """Why this cell cannot run by design, or empty."""
-    if case.variant == "fsdp":
-        return "TensorFlow has no fully sharded data parallel"
+    if case.variant in ZERO:
+        return (f"{case.variant} needs state that is split over replicas: TensorFlow's strategies "
+                "mirror all of it")
+    if case.recomputes and "intra_layer" in case.axes.names:
+        return ("tf.recompute_grad needs a tape, and only tf.gradients places gradients beside the "
+                "shards of a layer")
     if case.compression:
         return "TensorFlow's strategies reduce gradients as they are, they compress none"
     if {"intra_layer", "inter_layer"} <= set(case.axes.names):

@@ -36,6 +36,7 @@ from suite.contract.warnings import Warning, warn
 CASE_COLUMNS = (
     "framework", "engine", "strategy", "variant", "workload", "size", "data", "device", "devices",
     "dtype", "mode", "steps", "mesh", "accumulate",
+    "recompute",
 )
 
 
@@ -111,7 +112,8 @@ def build_rows(
 
 def _base_key(row: Row) -> tuple[Any, ...]:
     """What a row and the single device that its speedup is over have in common."""
-    return (row.framework, row.engine, row.workload, row.size, row.mode, row.dtype, row.accumulate)
+    return (row.framework, row.engine, row.workload, row.size, row.mode, row.dtype, row.accumulate,
+            row.recompute)
 
 
 def step_seconds(records: Launch) -> np.ndarray:

@@ -47,10 +47,12 @@ def build_matrix(config: MeasureConfig, gpus: int) -> list[Case]:
                 probe_steps=config.probe_steps, warmup_limit=config.warmup,
                 mesh=mesh, global_batch=config.batch or 0, device_speeds=_unequal(speeds, count),
                 oversubscribe=device == "cuda" and count > gpus, accumulate=accumulate,
+                recompute=recompute,
             )
             for framework in config.framework for engine in offered[framework]
             for strategy, variant, count, mesh in ways
             for dtype in config.dtype for mode in config.mode for accumulate in config.accumulate
+            for recompute in config.recompute
         ]
     _check_splits(cases)
     return cases

@@ -54,8 +54,8 @@ class CaseConfig:
     ] = field(default_factory=lambda: ["single", "data", "intra_layer", "inter_layer"])
     variant: Annotated[
         list[str],
-        Option("of data: default, fsdp, fp16, bf16, multi_worker; of inter_layer: gpipe, 1f1b, "
-               "naive, interleaved", names="variant"),
+        Option("of data: default, zero1, zero2, fsdp, fp16, bf16, multi_worker; of inter_layer: "
+               "gpipe, 1f1b, naive, interleaved", names="variant"),
     ] = field(default_factory=list)
     workload: Annotated[
         list[str], MinLen(1),
@@ -101,6 +101,11 @@ class CaseConfig:
         list[Annotated[int, Ge(1)]], MinLen(1),
         Option("micro-batches whose gradients a device adds up before an update"),
     ] = field(default_factory=lambda: [1])
+    recompute: Annotated[
+        list[Literal["none", "blocks"]], MinLen(1),
+        Option("what the backward pass computes again instead of keeping it: none, blocks",
+               names="recompute"),
+    ] = field(default_factory=lambda: ["none"])
     device_speeds: Annotated[
         Literal["measured"] | list[float],
         Option("relative speeds that shares and cuts are planned by: 1,0.5 or measured",

@@ -20,6 +20,8 @@ from suite.contract.workloads import Workload, find_workload, sized_workload
 SCHEMA_VERSION = 2
 PARITY_STEPS = 10
 DTYPES, MODES = ("float32", "tf32", "bf16"), ("eager", "compiled")
+# What of the forward pass is computed again in the backward pass instead of being kept.
+RECOMPUTES = (NO_RECOMPUTE, BLOCKS) = ("none", "blocks")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Case:
     ``device_speeds`` are relative, a device each, where shares and cuts are planned by them.
     ``accumulate`` is the number of micro-batches that a device adds up the gradients of, one after
     another, before the step's one update; a pipeline's are multiplied by it.
+    With ``recompute`` set to blocks a device keeps of each unit of the model only what enters it
+    and computes the inside again in the backward pass.
     ``dtype`` is float32, tf32, bf16 or, of a reference, float64. With ``oversubscribe`` several
     ranks share a GPU and talk over gloo.
     """
@@ -65,6 +69,7 @@ class Case:
     oversubscribe: bool = False
     device_speeds: tuple[float, ...] = ()
     accumulate: int = 1
+    recompute: str = NO_RECOMPUTE
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device_speeds", tuple(self.device_speeds))  # JSON has lists
@@ -82,12 +87,19 @@ class Case:
         kind = "".join(f".{part}" for part in parts if part in (*DTYPES[1:], *MODES[1:]))
         if self.accumulate > 1:
             kind += f".accumulate{self.accumulate}"
+        if self.recomputes:
+            kind += f".recompute-{self.recompute}"
         return f"{name}.{strategy}.{self.workload_id}.{self.device}{count}{speeds}{kind}"
 
     @property
     def placed(self) -> bool:
         """Whether one process drives all devices, which exchange tensors by copies."""
         return traits_of(self.framework).placement == LOGICAL_DEVICES
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether the backward pass computes units of the model again."""
+        return self.recompute != NO_RECOMPUTE
 
     @property
     def activation_bytes(self) -> int:

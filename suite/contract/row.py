@@ -35,7 +35,7 @@ class Row(NamedFields):
     framework: str = text("framework", "pytorch, tensorflow or horovod.")
     engine: str = text("engine", "What computes: torch or tensorflow.")
     strategy: str = text("strategy", "single, data, intra_layer or inter_layer; + combines.")
-    variant: str = text("variant", "The schedule of a pipeline.")
+    variant: str = text("variant", "The schedule of a pipeline, or the kind of data parallel.")
     workload: str = text("workload", "What is trained.")
     size: str = text("size", "The workload's size.")
     data: str = text("data", "real, synthetic or a file.")
@@ -289,6 +289,11 @@ class Row(NamedFields):
         "The part of T_i outside the framework's own operations, by its profiler: Python, "
         "autograd, bookkeeping of split tensors; mean over CPU devices. Empty where T_i is read "
         "from the operations."
+    )
+    recompute: str = text(
+        "recomputed",
+        "blocks where the backward pass computes the inside of each unit of the model again "
+        "instead of keeping it; none else. FLOPs stay those of the model.", default="none"
     )
 
     launch_step_s: list[float | None] = field(default_factory=list)

@@ -8,6 +8,7 @@ from suite.contract.case import Case
 from suite.contract.manifests import manifest
 from suite.contract.registry import load, traits_of
 from suite.contract.splits.division import division_problem
+from suite.contract.splits.recompute import unrecomputable
 from suite.contract.splits.shares import unplannable
 from suite.contract.splits.strategies import VARIANTS
 from suite.machine import software
@@ -32,6 +33,7 @@ def adapter_problem(case: Case, python: Mapping[str, str]) -> str:
         if problem:
             return problem
     refused = unplannable(case.spec, case.strategy) if case.device_speeds else ""
+    refused = refused or (unrecomputable(case.spec) if case.recomputes else "")
     return (refused or _no_such_format(case) or adapter.unsupported_reason(case)
             or _no_such_variant(case))
 

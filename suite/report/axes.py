@@ -24,6 +24,7 @@ AXES: dict[str, Callable[[Any], str]] = {
     "dtype": str,
     "mode": str,
     "accumulate": lambda parts: f"{parts} micro-batches accumulated" if parts > 1 else "",
+    "recompute": lambda what: f"{what} recomputed" if what != "none" else "",
     "devices": lambda count: f"{count} device{'s' if count != 1 else ''}",
 }
 # What parts the columns of one matrix; its lines are framework and engine.

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 import torch.distributed as dist
+from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.nn.parallel import DistributedDataParallel
 
@@ -31,8 +32,12 @@ class DataSession(DataParallelSession):
 
     def build(self, weights: Weights) -> DistributedDataParallel:
         """Builds what this rank holds of the model."""
-        self.inner = super().build(weights)
+        self.inner = self.bare(weights)
         return self._wrap()
+
+    def bare(self, weights: Weights) -> nn.Module:
+        """Builds the model that the wrapper holds."""
+        return super().build(weights)
 
     def _wrap(self, probed: bool = False) -> DistributedDataParallel:
         ids = [self.device.index] if self.device.type == "cuda" else None

@@ -20,6 +20,7 @@ from adapters.pytorch.training.number_format import (
     parameter_type,
     set_products,
 )
+from adapters.pytorch.training.recompute import recompute_units
 from suite.contract.adapter import Inputs
 from suite.contract.case import Case, Rank
 from suite.contract.planned_loss import planned_loss
@@ -98,6 +99,8 @@ class Training(Measured):
     def build(self, weights: Weights) -> nn.Module:
         """Builds the model, in the number format and mode (eager or compiled) of the case."""
         model = build_model(self.spec, weights, self.units).to(self.built_on, self.dtype)
+        if self.case.recomputes:
+            recompute_units(model)
         if self.low:
             autocast(model, self.device.type, self.leaves)
         if self.case.mode == "compiled":

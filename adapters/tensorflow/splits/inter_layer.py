@@ -96,7 +96,8 @@ class _Flight:
                 tape.watch([self.weights[stage][name] for name in session.tied])
             side = self.features[self._place(stage)][part] if session.spec.side_input else None
             y = forward(
-                session.spec, self.weights[stage], x, session.units[stage], features=side
+                session.spec, self.weights[stage], x, session.units[stage], features=side,
+                recompute=session.case.recomputes,
             )
             if stage == self.last:
                 y = session.loss_function(y, self.targets[part]) / session.parts

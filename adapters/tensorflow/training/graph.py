@@ -111,7 +111,9 @@ class StepGraph:
         """
         groups = self.case.statistics_groups
         if groups == 1:
-            return self.loss_function(forward(self.spec, self.variables, features), targets)
+            again = self.case.recomputes
+            logits = forward(self.spec, self.variables, features, recompute=again)
+            return self.loss_function(logits, targets)
         parts = zip(tf.split(features, groups), tf.split(targets, groups), strict=True)
         losses = [self.loss_function(forward(self.spec, self.variables, x), y) for x, y in parts]
         return tf.add_n(losses) / groups

@@ -19,10 +19,11 @@ def logical_communications(case: Case) -> Communications:
     data: one all-reduce a parameter tensor, of its gradient; fully sharded, an all-gather of the
     tensor for the forward pass, another for the backward pass if it belongs to a unit (which is
     sharded again in between; what is outside stays whole), and a reduce-scatter of its gradient
-    (Rajbhandari et al. 2020, stage 3). Tensors are padded to whole rows a device. Compressed, a
-    gradient has 2 bytes an entry. intra_layer: an
-    all-reduce forward at the end of each column/row pair and one backward at its start, where that
-    has a gradient
+    (Rajbhandari et al. 2020, stage 3). With zero2 a unit stays whole until its backward pass, which
+    then gathers nothing. Tensors are padded to whole rows a device. With zero1 each device updates
+    some of the tensors and broadcasts them. Compressed, a gradient has 2 bytes an entry.
+    intra_layer: an all-reduce forward at the end of each column/row pair, a second one where the
+    pass is recomputed, and one backward at its start, where that has a gradient
     (Shoeybi et al. 2019, section 3); an adapter that places shards on the devices of one process
     moves the same tensors by hops between the first device and the others. inter_layer: an
     activation forward and its gradient backward, a micro-batch and cut, and the gradient of what
@@ -37,7 +38,7 @@ def logical_communications(case: Case) -> Communications:
     Accumulating, gradients are communicated once a step, and what a forward or backward pass needs
     (gathers, an intra-layer sum) once a micro-batch.
     """
-    if case.variant == "fsdp":
+    if case.variant in ("fsdp", "zero2"):
         return _sharded(case)
     parts = {"data": _data, "intra_layer": _intra_layer, "inter_layer": _inter_layer}
     return [one for axis in case.axes.names for one in parts[axis](case)]
@@ -67,7 +68,10 @@ def _held(case: Case) -> Iterator[tuple[str, int]]:
 
 def _data(case: Case) -> Communications:
     rate = BYTES // LOW_BYTES if case.compression else 1
-    return [("all_reduce", size // rate) for _, size in _held(case)]
+    found: Communications = [("all_reduce", size // rate) for _, size in _held(case)]
+    if case.variant == "zero1":
+        found += [("broadcast", size) for _, size in _held(case)]
+    return found
 
 
 def _sharded(case: Case) -> Communications:
@@ -79,7 +83,8 @@ def _sharded(case: Case) -> Communications:
         first = shape[{"weight": -1, "depthwise": 2}.get(leaf, 0)]
         padded = -(-first // case.devices) * case.devices
         entries = (prod(shape) // first) * padded
-        gathers = case.accumulate * (2 if name.split(".")[0] in units else 1)
+        again = case.variant == "fsdp" and name.split(".")[0] in units
+        gathers = case.accumulate * (1 + again)
         found += [("all_gather", case.activation_bytes * entries)] * gathers
         found.append(("reduce_scatter", BYTES * entries))
     return found
@@ -98,11 +103,13 @@ def _intra_layer(case: Case) -> Communications:
             found += [("send_recv", entering)] * (hops * (1 + backward))
             found += [("send_recv", leaving)] * (hops * 2)
         else:
-            found += [("all_reduce", leaving)] + [("all_reduce", entering)] * backward
+            found += [("all_reduce", leaving)] * (1 + case.recomputes)
+            found += [("all_reduce", entering)] * backward
         if branch.middle:
             size = chunk_bytes * branch.middle.elements
             # By hops: parts to the first device and the sum back, and the same for the gradient.
-            found += [("send_recv", size)] * (4 * hops) if hops else [("all_reduce", size)] * 2
+            sums = [("all_reduce", size)] * (2 + case.recomputes)
+            found += [("send_recv", size)] * (4 * hops) if hops else sums
     return found * chunks
 
 
