@@ -60,6 +60,9 @@ def unsupported_reason(case: Case) -> str:
         return "XLA (jit_compile) compiles for one device, manual placement spans several"
     if case.variant == MULTI_WORKER and case.interface != "lo":
         return "workers of one host talk over its loopback interface only"
+    if case.balances and case.variant != MULTI_WORKER:
+        return ("devices of one process share its threads, so none is slower than another: "
+                "--variant multi_worker gives each a process")
     if case.oversubscribe:
         return "TensorFlow's one process has each GPU once; ranks share one in PyTorch only"
     return ""

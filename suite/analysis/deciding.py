@@ -14,7 +14,8 @@ from suite.contract.row import Row
 WIDE = 0.05
 # Columns of a row that are options of a case, and options that a run shares.
 OWN = ("framework", "strategy", "variant", "mesh", "workload", "size", "data", "device", "devices",
-       "dtype", "mode", "accumulate", "recompute")
+       "dtype", "mode", "accumulate", "recompute",
+       "balance")
 SHARED = ("batch", "steps", "warmup", "seed")
 
 

@@ -106,6 +106,11 @@ class CaseConfig:
         Option("what the backward pass computes again instead of keeping it: none, blocks",
                names="recompute"),
     ] = field(default_factory=lambda: ["none"])
+    balance: Annotated[
+        list[Literal["static", "dynamic"]], MinLen(1),
+        Option("shares of the batch as planned, or following busy times: static, dynamic",
+               names="balance"),
+    ] = field(default_factory=lambda: ["static"])
     device_speeds: Annotated[
         Literal["measured"] | list[float],
         Option("relative speeds that shares and cuts are planned by: 1,0.5 or measured",

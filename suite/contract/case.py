@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from suite.contract.registry import label, traits_of
-from suite.contract.splits.batches import statistics_groups
+from suite.contract.splits.batches import planned_shares, statistics_groups
 from suite.contract.splits.mesh import Mesh, mesh_of, mesh_shape, mesh_text
 from suite.contract.splits.schedule import micro_batches
 from suite.contract.splits.stages import stage_count
@@ -22,6 +22,8 @@ PARITY_STEPS = 10
 DTYPES, MODES = ("float32", "tf32", "bf16"), ("eager", "compiled")
 # What of the forward pass is computed again in the backward pass instead of being kept.
 RECOMPUTES = (NO_RECOMPUTE, BLOCKS) = ("none", "blocks")
+# Whether the replicas' shares of a batch stay as planned or follow what the devices show.
+BALANCES = (STATIC, DYNAMIC) = ("static", "dynamic")
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Case:
     another, before the step's one update; a pipeline's are multiplied by it.
     With ``recompute`` set to blocks a device keeps of each unit of the model only what enters it
     and computes the inside again in the backward pass.
+    With ``balance`` set to dynamic the replicas' shares begin as planned and follow busy times.
     ``dtype`` is float32, tf32, bf16 or, of a reference, float64. With ``oversubscribe`` several
     ranks share a GPU and talk over gloo.
     """
@@ -70,6 +73,7 @@ class Case:
     device_speeds: tuple[float, ...] = ()
     accumulate: int = 1
     recompute: str = NO_RECOMPUTE
+    balance: str = STATIC
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device_speeds", tuple(self.device_speeds))  # JSON has lists
@@ -89,6 +93,8 @@ class Case:
             kind += f".accumulate{self.accumulate}"
         if self.recomputes:
             kind += f".recompute-{self.recompute}"
+        if self.balances:
+            kind += f".balance-{self.balance}"
         return f"{name}.{strategy}.{self.workload_id}.{self.device}{count}{speeds}{kind}"
 
     @property
@@ -100,6 +106,16 @@ class Case:
     def recomputes(self) -> bool:
         """Whether the backward pass computes units of the model again."""
         return self.recompute != NO_RECOMPUTE
+
+    @property
+    def balances(self) -> bool:
+        """Whether the shares of the batch change while it trains."""
+        return self.balance != STATIC
+
+    @property
+    def planned_shares(self) -> tuple[int, ...]:
+        """Samples of each replica's share of the global batch as a training begins."""
+        return planned_shares(self.spec.global_batch, self.axes.size("data"), self.device_speeds)
 
     @property
     def activation_bytes(self) -> int:

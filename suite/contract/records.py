@@ -72,6 +72,9 @@ class RankRecord:
     traced under the profiler, silent with communication off. The last three are empty in a launch
     without probes. ``figures`` are further figures of the rank by the name of their column, such as
     what the session reports beside the fields here; 0 in a field means that it was not measured.
+    Where shares are balanced, rank 0 keeps of every step from the first of the proof to the last
+    clean one each device's samples (``shares``) and the seconds that it was busy with them
+    (``share_busy_seconds``, of a step or two less: they are told afterwards).
     """
 
     rank: int
@@ -91,6 +94,8 @@ class RankRecord:
     affinity: list[int] = field(default_factory=list)
     ledger: dict[str, str] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
+    shares: list[list[int]] = field(default_factory=list)
+    share_busy_seconds: list[list[float]] = field(default_factory=list)
 
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> RankRecord:

@@ -295,6 +295,22 @@ class Row(NamedFields):
         "blocks where the backward pass computes the inside of each unit of the model again "
         "instead of keeping it; none else. FLOPs stay those of the model.", default="none"
     )
+    balance: str = text(
+        "balance",
+        "dynamic where the replicas' shares of the batch follow busy times (--balance dynamic); "
+        "empty where they stay as planned."
+    )
+    share_changes: float | None = figure(
+        "", "changes of shares", "", "ratio",
+        "How often the shares of a launch changed from its first step to its last clean one, "
+        "median over launches; empty where they never did.", from_ranks="median"
+    )
+    load_balance_shares: float | None = figure(
+        "", "L of shares", "lower", "ratio",
+        "max over mean of the seconds that replicas were busy with their shares, waits for a core "
+        "included: median of a launch's last ten clean steps, median over launches. Of dynamic "
+        "balance only.", from_ranks="median"
+    )
 
     launch_step_s: list[float | None] = field(default_factory=list)
     launch_samples: Samples = field(default_factory=dict)

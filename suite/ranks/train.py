@@ -24,6 +24,7 @@ from suite.contract.files import write_atomically
 from suite.contract.plugins import adapter_package
 from suite.contract.workloads import Weights, initial_weights
 from suite.ranks import entry
+from suite.ranks.balance import Shares
 from suite.ranks.entry import arrive, enter, last_words, leave, swift_start
 
 WARMUP_WINDOW, WARMUP_TOLERANCE = 10, 0.02
@@ -86,14 +87,17 @@ class MeasuredTraining:
         self.session, self.case, self.rank, self.clock = session, case, rank, clock
         self.record = RankRecord(rank.index)
         self.index = 0  # of the next step
+        self.shares = Shares(session, case, self.record)
 
     def measure(self) -> RankRecord:
         """Proof and warm-up, then the clean pass, then the passes with probes if asked for."""
         record, session = self.record, self.session
+        self.shares.turn(on=True)
         self._prove()
         session.reset_peak_memory()
         self._warm_up()
         self._measure_clean()
+        self.shares.turn(on=False)
         record.peak_memory_bytes = session.peak_memory_bytes()
         record.device_memory_bytes = session.device_memory_bytes()
         if self.case.probe_steps:
@@ -105,6 +109,7 @@ class MeasuredTraining:
         record.ledger = session.describe()
         if isinstance(session, ReportsFigures):
             record.figures = session.figures()
+        record.figures |= self.shares.figures(self.case.steps)
         record.affinity = _affinity()
         return record
 
@@ -116,6 +121,7 @@ class MeasuredTraining:
         began = self.clock()
         step(self.index)
         self.session.synchronize()
+        self.shares.after_step()
         seconds = self.clock() - began
         self.index += 1
         return seconds

@@ -28,7 +28,7 @@ AXES: dict[str, Callable[[Any], str]] = {
     "devices": lambda count: f"{count} device{'s' if count != 1 else ''}",
 }
 # What parts the columns of one matrix; its lines are framework and engine.
-COLUMNS = ("strategy", "mesh", "variant")
+COLUMNS = ("strategy", "mesh", "variant", "balance")
 # A matrix's own title says these, whether or not the run has another value.
 ALWAYS = ("workload", "size", "global_batch", "devices", "device")
 

@@ -11,7 +11,7 @@ SHARED = ("steps", "warmup", "repeats", "seed", "data", "batch", "device_speeds"
 # Options that are columns of a case. An engine has none: Horovod's command runs both.
 OWN = (
     "framework", "strategy", "variant", "mesh", "workload", "size", "device", "devices", "dtype",
-    "mode", "accumulate", "recompute",
+    "mode", "accumulate", "recompute", "balance",
 )
 
 

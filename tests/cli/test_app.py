@@ -25,7 +25,7 @@ from tests.planted_run import small_run
 OPTIONS = {
     "--preset", "--config", "--framework", "--strategy", "--variant", "--workload", "--size",
     "--data", "--devices", "--device", "--dtype", "--mode", "--steps", "--repeats", "--seed",
-    "--accumulate", "--recompute", "--timeout", "--python", "--link", "--out",
+    "--accumulate", "--recompute", "--balance", "--timeout", "--python", "--link", "--out",
     "--warmup", "--precision", "--budget", "--probes",
     "--probe-steps", "--timeline", "--resume", "--dry-run",
     "--quiet", "--json", "--mesh", "--device-speeds", "--batch", "--find-max-batch",

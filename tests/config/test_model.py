@@ -22,7 +22,7 @@ DEFAULTS = {
     "strategy": ["single", "data", "intra_layer", "inter_layer"], "variant": [],
     "workload": ["mlp"], "size": "", "data": "real", "mesh": [], "batch": None, "devices": [2],
     "device": "auto", "dtype": ["float32"], "mode": ["eager"], "oversubscribe": False,
-    "accumulate": [1], "recompute": ["none"], "device_speeds": [],
+    "accumulate": [1], "recompute": ["none"], "balance": ["static"], "device_speeds": [],
     "steps": 20, "warmup": 50, "repeats": 3,
     "precision": None, "budget": None, "timeout": 120.0, "probes": 2, "probe_steps": 5,
     "timeline": False, "link": True, "find_max_batch": False, "memory_limit": None,

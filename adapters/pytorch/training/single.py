@@ -80,12 +80,13 @@ class Training(Measured):
         loss = loss_function(self.spec)
         self.loss_function = planned_loss(in_float32(loss) if self.low else loss, case)
         self.dtype = parameter_type(case.dtype)
-        self.batches = [
-            tuple(self._tensor(part) for part in self.local_batch(*inputs.at(index)))
-            for index in range(inputs.count)
-        ]
+        self.batches = [self.local(*inputs.at(index)) for index in range(inputs.count)]
         self.model = self.build(weights)
         self.optimizer: Any = self.make_optimizer()
+
+    def local(self, features: Any, targets: Any) -> tuple[torch.Tensor, ...]:
+        """Returns this rank's part of a global batch, on its device."""
+        return tuple(self._tensor(part) for part in self.local_batch(features, targets))
 
     def _tensor(self, array: Any) -> torch.Tensor:
         """Copies an array to the device; whole numbers become int64."""

@@ -14,7 +14,7 @@ from adapters.tensorflow.training.optimizer import Adam
 from adapters.tensorflow.training.single import Training
 from adapters.tensorflow.training.stamps import Stamps, size_bytes
 from adapters.tensorflow.training.xplane import REDUCTION_SCOPE
-from suite.contract.splits.batches import batch_slice
+from suite.contract.splits.batches import dealt
 from suite.contract.workloads import Weights
 
 
@@ -28,6 +28,7 @@ class DataSession(Training):
 
     def __init__(self, *arguments: Any) -> None:
         self.case = arguments[0]
+        self.shares = self.case.planned_shares
         self.strategy = self.make_strategy(arguments[-1])
         super().__init__(*arguments)
         if self.reduction:
@@ -57,12 +58,9 @@ class DataSession(Training):
 
     def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
         """Puts a batch on the devices that compute with it."""
-        count, speeds = self.case.devices, self.case.device_speeds
 
         def shard(context: tf.distribute.ValueContext) -> tuple[tf.Tensor, tf.Tensor]:
-            share = batch_slice(
-                len(features), count, context.replica_id_in_sync_group, speeds
-            )
+            share = dealt(self.shares, context.replica_id_in_sync_group)
             # The strategy names a replica's device in steps, not where its values are made.
             with tf.device(self.devices[context.replica_id_in_sync_group % len(self.devices)]):
                 return self.tensor(features[share]), self.tensor(targets[share])
@@ -88,9 +86,14 @@ class DataSession(Training):
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """In a replica: its loss, and the mean gradients of all replicas."""
         loss, local = self.local_gradients(features, targets)
+        local = self.own_gradients(local)
         if self.silent:
             return loss, local
         return loss, self.all_reduced(local)
+
+    def own_gradients(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """In a replica: its own gradients, before those of others are waited for."""
+        return gradients
 
     def all_reduced(self, local: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """In a replica: the mean of all replicas' gradients."""

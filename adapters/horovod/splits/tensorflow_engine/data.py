@@ -9,15 +9,31 @@ import tensorflow as tf
 
 from adapters.horovod.splits.tensorflow_engine.group import HorovodSession
 from adapters.tensorflow.models.branch import Tensors
-from suite.contract.splits.batches import batch_slice
+from adapters.tensorflow.training.balanced import BalancedShares
+from suite.contract.splits.batches import dealt
 from suite.contract.workloads import Weights
 
 
-class DataSession(HorovodSession):
+class DataSession(BalancedShares, HorovodSession):
     """Gradients are averaged over ranks; equal shards make that the global-batch mean.
 
-    Shards by the devices' speeds come with a weighted loss instead.
+    Shards by the devices' speeds, or balanced ones, come with a weighted loss instead.
     """
+
+    @property
+    def replica(self) -> int:
+        """Which replica this rank belongs to."""
+        return self.position("data")
+
+    def summed(self, figures: tf.Tensor) -> tf.Tensor:
+        """In a graph: the sum over all replicas."""
+        return hvd.allreduce(figures, op=hvd.Sum, name="busy", ignore_name_scope=True,
+                             process_set=self.process_set("data"))
+
+    @property
+    def reduced_by_tape(self) -> bool:
+        """Whether the tape reduces what it differentiates: where nothing comes in between."""
+        return self.case.accumulate == 1 and not self.telling
 
     @property
     def compression(self) -> Any:
@@ -26,10 +42,7 @@ class DataSession(HorovodSession):
 
     def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
         """Puts a batch on the devices that compute with it."""
-        share = batch_slice(
-            len(features), self.case.axes.size("data"), self.position("data"),
-            self.case.device_speeds,
-        )
+        share = dealt(self.shares, self.replica)
         return super().place(features[share], targets[share])
 
     def build(self, weights: Weights) -> Tensors:
@@ -48,13 +61,15 @@ class DataSession(HorovodSession):
     def batch_gradients(
         self, features: tf.Tensor, targets: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """The tape reduces what it differentiates, so sums over micro-batches are reduced here."""
+        """Reduces sums over micro-batches, and what is marked before it is reduced."""
         loss, gradients = super().batch_gradients(features, targets)
-        return loss, gradients if self.case.accumulate == 1 else self.reduce_gradients(gradients)
+        if self.reduced_by_tape:
+            return loss, gradients
+        return loss, self.reduce_gradients(self.own_gradients(gradients))
 
     def tape_gradients(self, tape: tf.GradientTape, loss: tf.Tensor) -> dict[str, tf.Tensor]:
         """Gradients by a tape."""
-        if self.case.accumulate > 1:
+        if not self.reduced_by_tape:
             return super().tape_gradients(tape, loss)
         if self.stamps.on or self.silent:
             return self.reduce_gradients(super().tape_gradients(tape, loss))
