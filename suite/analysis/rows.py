@@ -21,6 +21,7 @@ from suite.analysis.launch_figures import (
 from suite.analysis.ledger import build_ledger, shown_speeds
 from suite.analysis.memory_frontier import frontier_columns
 from suite.analysis.parity import Verdict
+from suite.analysis.share_course import share_course
 from suite.analysis.statistics import coefficient_of_variation, median_interval
 from suite.analysis.traced import Reduced, reduce_launch, slowest_rank, traced_columns
 from suite.analysis.verdict import NOT_COMPARABLE, compare_cases
@@ -139,6 +140,7 @@ def _row(run_id: str, result: CaseResult) -> Row:
         row.put(_probed(result) | frontier_columns(result.probes))
         row.launch_samples |= probe_samples(result.launches, result.reduced)
         row.ledger = build_ledger(case, result.good)
+        row.share_course = share_course(result.good)
     return row
 
 

@@ -17,6 +17,15 @@ from suite.contract.warnings import Warning
 Samples = dict[str, list[float | None]]
 
 
+@dataclass(frozen=True)
+class ShareCourse:
+    """Of some steps of a launch: each device's samples, and the seconds it was busy with them."""
+
+    steps: list[int]
+    samples: list[list[int]]
+    busy_seconds: list[list[float]]
+
+
 @dataclass(slots=True, kw_only=True)
 class Row(NamedFields):
     """A case in a run. Seconds and bytes; None where a figure does not exist.
@@ -25,7 +34,7 @@ class Row(NamedFields):
     ``launch_samples`` the same for every metric that a launch has. ``step_quantiles_s`` and
     ``step_sample_s`` summarise all clean steps. ``device_compute_s`` is T_i of each device and
     ``clocked_step_s`` the length of the step that T_i was read in. ``frontier`` holds the probes of
-    ``--find-max-batch``.
+    ``--find-max-batch``, ``share_course`` the shares that ``--balance dynamic`` chose.
     """
 
     run_id: str = text("run", "The run's folder.")
@@ -319,6 +328,7 @@ class Row(NamedFields):
     device_compute_s: list[float] = field(default_factory=list)
     clocked_step_s: float | None = None
     frontier: list[FrontierProbe] = field(default_factory=list)
+    share_course: ShareCourse | None = None
 
     @property
     def timed(self) -> bool:
