@@ -70,7 +70,7 @@ class BalancedShares(Training):
         self.mine.assign(self._told)
         began = time.time()
         loss = super().step(index)
-        self._own_s = float(self.ready_at) - began
+        self._own_s = float(self.ready_at.numpy()) - began
         return loss
 
     def busy_seconds(self) -> Sequence[float]:

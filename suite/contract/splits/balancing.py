@@ -110,9 +110,12 @@ class Balancer:
         self.shares, self.quantum = tuple(shares), quantum
         self._filters: list[SpeedFilter] = []
         self._asked = self._rested = 0
+        self._tried: tuple[int, ...] = ()
 
     def observe(self, shares: Sequence[int], busy: Sequence[float]) -> tuple[int, ...]:
         """Takes in a step and returns the shares to train on from now on.
+
+        The first step on other shares tells nothing: it allocates, and may trace a graph.
 
         Args:
             shares: Samples that each device had in the step.
@@ -121,6 +124,9 @@ class Balancer:
         Returns:
             The shares, in force until another call returns other ones.
         """
+        if tuple(shares) != self._tried:
+            self._tried = tuple(shares)
+            return self.shares
         seen = [math.log(seconds / samples) for seconds, samples in zip(busy, shares, strict=True)]
         if not self._filters:
             self._filters = [SpeedFilter(level) for level in seen]
