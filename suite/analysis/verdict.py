@@ -1,4 +1,4 @@
-"""Faster, slower or a tie: the one comparison of two rows, used for every claim."""
+"""Faster, slower or a tie: the one comparison of two rows that every claim is based on."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ NOT_COMPARABLE = "not comparable"
 
 @dataclass(frozen=True)
 class Comparison:
-    """``ratio`` is how many times as fast the first is as the second: above 1, it is faster.
+    """How two rows compare in step time.
 
-    ``verdict`` is faster, slower, tie, ``not comparable``, or empty where no interval exists;
-    ``reason`` says why not. ``pairs`` counts the blocks both ran in. ``differences`` names what
-    differs by nature in the fairness ledger.
+    Attributes:
+        ratio: How many times as fast the first row is as the second; above 1 it is faster.
+        low: Lower end of the ratio's interval; NaN without an interval.
+        high: Upper end of the ratio's interval; NaN without an interval.
+        verdict: faster, slower, tie, ``not comparable``, or empty if there is no interval.
+        reason: Why there is no verdict.
+        pairs: Number of blocks in which both rows ran.
+        differences: Entries of the fairness ledger that differ by nature.
     """
 
     ratio: float
@@ -32,10 +37,15 @@ class Comparison:
 
 
 def compare_cases(a: Row, b: Row, level: float = LEVEL) -> Comparison:
-    """Compares two rows of one run by the blocks that hold both (``launch_step_s``, a block each).
+    """Compares two rows of one run by the blocks in which both ran.
 
-    A difference is claimed where the interval of the ratio excludes 1. Rows whose fairness ledgers
-    differ in what must be equal are refused.
+    A difference is claimed if the interval of the ratio excludes 1. Rows are not compared if their
+    fairness ledgers differ in an entry that must be equal.
+
+    Args:
+        a: The first row.
+        b: The second row.
+        level: Level of the interval.
     """
     against = obstacle(a.ledger, b.ledger)
     if against:
@@ -44,15 +54,20 @@ def compare_cases(a: Row, b: Row, level: float = LEVEL) -> Comparison:
     if not pairs:
         return Comparison(math.nan, math.nan, math.nan, "", "no block holds both")
     ours, theirs = zip(*pairs, strict=True)
-    found = ratio_interval(theirs, ours, level)
-    verdict = verdict_of(found.low, found.high)
+    ratio = ratio_interval(theirs, ours, level)
+    verdict = verdict_of(ratio.low, ratio.high)
     reason = "" if verdict else "one launch has no interval"
     different = tuple(differences(a.ledger, b.ledger))
-    return Comparison(*found, verdict, reason, len(pairs), different)
+    return Comparison(*ratio, verdict, reason, len(pairs), different)
 
 
 def verdict_of(low: float, high: float) -> str:
-    """``low`` and ``high`` of how many times as fast the first is; empty without an interval."""
+    """Returns faster, slower or tie; empty without an interval.
+
+    Args:
+        low: Lower end of how many times as fast the first is; NaN without an interval.
+        high: Upper end of the same.
+    """
     if math.isnan(low):
         return ""
     if low > 1:
@@ -63,17 +78,31 @@ def verdict_of(low: float, high: float) -> str:
 def paired(
     a: Sequence[float | None], b: Sequence[float | None]
 ) -> list[tuple[float, float]]:
-    """Values of the blocks that hold both; a case that is precise enough stops early."""
+    """Returns the values of the blocks that have both.
+
+    The series may differ in length, because a case that is precise enough stops early.
+
+    Args:
+        a: Values of one case, one for each block; None where there is none.
+        b: Values of the other case.
+    """
     return [(x, y) for x, y in zip(a, b, strict=False) if x is not None and y is not None]
 
 
 def may_be_fastest(best: Row, others: Sequence[Row]) -> list[tuple[Row, Comparison]]:
-    """Each other row against the one with the lowest step time, at a level for all together.
+    """Compares the row with the lowest step time with every other row.
 
-    Multiple comparisons with the best (Hsu 1984), in Bonferroni's form: the level of each is
-    1 - 5 % / (rows - 1). The truly fastest case is left out only if one of its own rows - 1
-    comparisons errs, so the best and its ties hold it with 95 % confidence, however the best was
-    picked.
+    These are multiple comparisons with the best (Hsu 1984) in Bonferroni's form: the level of each
+    is 1 - 5 % / (rows - 1). The truly fastest case is left out only if one of its own rows - 1
+    comparisons errs. So the best and its ties contain it with 95 % confidence, however the best
+    was picked.
+
+    Args:
+        best: The row with the lowest step time.
+        others: All other rows that finished.
+
+    Returns:
+        Each other row, and how the best compares with it.
     """
     level = 1 - (1 - LEVEL) / max(1, len(others))
-    return [(other, compare_cases(best, other, level)) for other in others]
+    return [(row, compare_cases(best, row, level)) for row in others]

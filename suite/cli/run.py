@@ -1,4 +1,4 @@
-"""``python -m suite run``: from options to a run folder and an exit code."""
+"""``python -m suite run``: runs a matrix, writes its run folder, and returns the exit code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,24 @@ def run_matrix(
     preset: str, file: Path | None, options: dict[str, Any], out: Path, shape: Shape = "table",
     dry: bool = False,
 ) -> int:
-    """Validates everything before the first file is written; returns the exit code."""
+    """Runs the matrix that the user asked for.
+
+    Everything the user gave is validated before the first file is written.
+
+    Args:
+        preset: The name of the preset that everything else overrides.
+        file: A TOML file of options, if any.
+        options: The options of the command line.
+        out: The folder in which the run folder is made.
+        shape: How the rows are printed at the end.
+        dry: Whether to print the matrix only.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: If an option is wrong, or no case of the matrix can ever run.
+    """
     config = with_measured_speeds(resolve(preset, file, options))
     cases = build_matrix(config, devices.gpu_count())
     check_data(config, cases)
@@ -45,7 +62,12 @@ def run_matrix(
 
 
 def with_measured_speeds(config: RunConfig) -> RunConfig:
-    """Cores' matrix-product rates in place of ``measured``; those that ranks are pinned to."""
+    """Replaces ``--device-speeds measured`` by the measured speeds of the cores that ranks will
+    use.
+
+    Raises:
+        UsageError: If speeds are to be measured but the devices are not CPU cores, or too few.
+    """
     if config.device_speeds != MEASURED:
         return config
     count = max(config.devices)
@@ -58,7 +80,20 @@ def with_measured_speeds(config: RunConfig) -> RunConfig:
 
 
 def resume_matrix(folder: Path, options: dict[str, Any], shape: Shape = "table") -> int:
-    """Goes on with an interrupted run in its own folder; returns the exit code."""
+    """Continues an interrupted run in its own folder, with the configuration it was started with.
+
+    Args:
+        folder: The run folder.
+        options: The options of the command line, none of which may differ from the run's.
+        shape: How the rows are printed at the end.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: If the folder is no run folder, or an option or the machine differs from the
+            run's.
+    """
     from suite.measure.resume import reopen
 
     if not (folder / "run.json").exists():
@@ -95,14 +130,24 @@ def _execute(
 
 
 def _tell_dropped(names: list[str]) -> None:
-    """Says once which of the user's variables have no effect on what is measured."""
+    """Tells the user once which of their environment variables do not reach the workers."""
     if names:
         print(f"not passed on to the workers: {', '.join(names)} (SUITE_PASS_ENV=NAME,… passes "
               "them on)", file=sys.stderr)
 
 
 def sweep_for_run(runner: Runner, show: Callable[[Progress], None]) -> list[LinkFit]:
-    """The run's own short sweep of its links; each launch is bounded as a case's is."""
+    """Measures the links that the cases of a run use, in a short sweep.
+
+    Each launch is limited to the same time as a launch of a case.
+
+    Args:
+        runner: The run, which has not started its cases.
+        show: Is called with each step of progress.
+
+    Returns:
+        The fits of alpha and latency, one for each collective and transport.
+    """
     results = LinkResults(runner.folder)
     cases = [result.case for result in runner.results]
     measure_all(
@@ -113,7 +158,10 @@ def sweep_for_run(runner: Runner, show: Callable[[Progress], None]) -> list[Link
 
 
 def check_data(config: RunConfig, cases: list[Case]) -> None:
-    """A user's file must fit every workload before anything is written or measured."""
+    """Raises an error if a user's data file does not fit one of the workloads.
+
+    It is called before anything is written or measured.
+    """
     if config.data in ("real", "synthetic"):
         return
     for spec in dict.fromkeys(case.spec for case in cases):

@@ -1,4 +1,4 @@
-"""Runs a matrix: reference first, then randomised blocks, saved after every launch."""
+"""Runs a matrix: first the reference, then randomised blocks; everything is saved at once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from suite.runfolder.samples import SampleStore, StoredLaunch, compact
 
 @dataclass(frozen=True)
 class Progress:
-    """What has just happened, for whoever shows it; seconds left are estimated, None at first."""
+    """What has just happened; the seconds left are an estimate, and None before there is any."""
 
     text: str
     done: int
@@ -49,9 +49,9 @@ class Progress:
 
 
 class Runner:
-    """One run, new or ``earlier`` and resumed.
+    """A run, either new or resumed from ``earlier``.
 
-    Tests replace what starts groups, what measures the machine, and the clock.
+    Tests replace the function that starts groups, the one that measures the machine, and the clock.
     """
 
     def __init__(
@@ -102,17 +102,17 @@ class Runner:
         self.blocks = [Block.read(block) for block in earlier.run["blocks"]]
 
     def keep_links(self, fits: list[LinkFit]) -> None:
-        """What the run's sweep found; a resumed run reads it again from link_fit.csv."""
+        """Keeps the fits of the run's links; a resumed run reads them from ``link_fit.csv``."""
         self.fits, self.run["links_measured"] = fits, True
 
     def execute(self) -> None:
-        """Reference, then blocks until the stopping rule is met; a failed case is left out."""
+        """Makes the proofs, then runs blocks until a rule ends the run; leaves out what failed."""
         self._mark_unsupported()
         self.save()
         if any(map(self._missing, range(len(self.blocks)))) or self._chosen():
             self._prepare_proofs()
         self.began = self.clock() - self.run.get("spent_s", 0.0)
-        # Earlier blocks first: a resumed run fills what they lack.
+        # A resumed run first makes up for the launches that its earlier blocks lack.
         for number in range(len(self.blocks)):
             self._complete(number)
         while chosen := self._chosen():
@@ -121,9 +121,9 @@ class Runner:
         self._show("done", 0)
 
     def _prepare_proofs(self) -> None:
-        """A reference for what is held against it, a strict proof for other formats than float32.
+        """Computes the references, and proves in float32 what is timed in another format.
 
-        Such a proof is made once a case, whatever its formats.
+        Such a proof is made once for a case, however many formats it is timed in.
         """
         for case in {r.case.reference_id: r.case for r in self._open()}.values():
             self.proofs.refer(case)
@@ -136,14 +136,14 @@ class Runner:
         apply_proofs(self.run, self.results)
 
     def _chosen(self) -> list[CaseResult]:
-        """Cases of the next block; empty where no block may start any more."""
+        """Returns the cases of the next block; none if no further block may start."""
         if self._must_stop():
             return []
         wanted = self.rule.wanted(self.rows)
         return [r for r in self._open() if not self.blocks or r.case.case_id in wanted]
 
     def _must_stop(self) -> str:
-        """``repeats`` or ``budget``; empty while another block may start."""
+        """Returns ``repeats`` or ``budget``, or "" as long as another block may start."""
         if len(self.blocks) >= self.rule.repeats:
             return "repeats"
         spent = self._spent()
@@ -151,7 +151,7 @@ class Runner:
         return "" if not self.blocks or self.rule.affordable(spent, mean) else "budget"
 
     def _block(self, chosen: list[CaseResult]) -> None:
-        """Calibrates, then launches each case once."""
+        """Measures the machine, then launches each case once."""
         self.blocks.append(self.calibrate.begin(len(self.blocks)))
         self.run["plan"].append([result.case.case_id for result in chosen])
         self._launch_all(chosen, len(self.blocks) - 1, self.blocks[-1])
@@ -166,12 +166,14 @@ class Runner:
         self._launch_all(missing, number, now)
 
     def _missing(self, number: int) -> list[CaseResult]:
-        """What an interruption or a failure left out of a block."""
+        """Returns the cases that an interruption or a failure left out of a block."""
         planned = {*self.run["plan"][number], *self.run["resumed"][-1]["reopened"]}
         return [r for r in self._open() if r.case.case_id in planned and not r.has(number)]
 
     def _launch_all(self, chosen: list[CaseResult], number: int, block: Block) -> None:
-        """In an order of the seed's and the block's own, which a resumed run draws again."""
+        """Launches cases in an order that depends on seed and block, so that a resumed run repeats
+        it.
+        """
         self._save_run()
         order = random.Random(f"{self.config.seed}/{number}").sample(chosen, len(chosen))
         for place, result in enumerate(order):
@@ -192,7 +194,7 @@ class Runner:
         self.save()
 
     def finish(self, state: str) -> list[Row]:
-        """Writes how the run ended; returns the rows."""
+        """Stores how the run ended, and returns its rows."""
         self.run["state"] = state
         rows = self.save()
         files.mend_steps(self.folder, self.store)
@@ -209,7 +211,7 @@ class Runner:
         files.write_json(self.folder / "run.json", self.run)
 
     def save(self) -> list[Row]:
-        """Rewrites the run folder's tables and page; steps.csv only grows."""
+        """Rewrites the tables and the page of the run folder; ``steps.csv`` only grows."""
         self._save_run()
         peaks = common_peaks(self.run["environment"])
         conditions = Conditions(self.run["blocks"], self.config.precision, self.fits, peaks)
@@ -221,7 +223,7 @@ class Runner:
         return self.rows
 
     def _spent(self) -> float:
-        """Seconds of all blocks, of earlier sittings too."""
+        """Returns the seconds of all blocks, including those before the run was resumed."""
         return self.run.get("spent_s", 0.0) if self.began is None else self.clock() - self.began
 
     def _open(self) -> list[CaseResult]:
@@ -246,7 +248,7 @@ class Runner:
         self.show(Progress(text, done, done + left, mean * left if mean else None))
 
     def _launched(self, case: Case, block: int) -> Case:
-        """Only the first launches have probes, and the first keeps the profiler's picture."""
+        """Returns the case with the probes and the timeline that this launch of it has, if any."""
         timeline = self.config.timeline and block == 0
         probed = block < self.config.probes or timeline
         return replace(case, probe_steps=case.probe_steps if probed else 0, timeline=timeline)
@@ -284,14 +286,14 @@ class Runner:
 
 
 def exit_code(rows: list[Row]) -> int:
-    """0 all ok or unsupported, 1 some failed, 4 a parity check failed."""
+    """Returns 0 if all is ok or unsupported, 1 if a case failed, and 4 if a parity check failed."""
     if any(row.parity == "failed" for row in rows):
         return 4
-    # That a batch does not fit is a finding; that a probe broke down is none.
+    # A batch that does not fit is a result, but a probe that broke down is a failure.
     broken = any(probe.status == FAILED for row in rows for probe in row.frontier)
     return 0 if all(row.status in ("ok", "unsupported") for row in rows) and not broken else 1
 
 
 def new_run_id(now: float | None = None) -> str:
-    """A run's name, from the local time at which it began."""
+    """Returns the name of a run, made from the local time at which it starts."""
     return time.strftime("%Y%m%d-%H%M%S", time.localtime(now))

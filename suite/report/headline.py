@@ -13,16 +13,18 @@ from suite.report.breakdown import breakdown
 from suite.report.names import case_name, framework_name, listed
 
 Namer = Callable[[Row], str]
+# More ties than this are counted and not named.
 MANY = 4
-# Not shown to be slower is called a tie only where taking this many times as long is ruled out.
+# A case that is not shown to be slower is called a tie only if the interval rules out that it takes
+# this many times as long.
 CLOSE = 1.5
-# Frameworks whose matrix products differ by less are told apart by other things.
+# A smaller ratio between the frameworks' matrix products is not worth a sentence.
 UNLIKE = 1.2
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """The case with the lowest step time against each other one that ran, at 95 % together."""
+    """The case with the lowest step time, compared with every other, at 95 % together."""
 
     best: Row
     compared: list[tuple[Row, Comparison]]
@@ -30,7 +32,12 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Headline:
-    """One sentence that answers, and those that support it."""
+    """An answer.
+
+    Attributes:
+        claim: The sentence that answers.
+        support: Sentences that support it.
+    """
 
     claim: str
     support: tuple[str, ...] = ()
@@ -40,7 +47,7 @@ class Headline:
 
 
 def rank(rows: Sequence[Row]) -> Ranking | None:
-    """None where nothing has finished."""
+    """Finds the case with the lowest step time; None if no case has finished."""
     ordered = sorted((row for row in rows if row.status == "ok"), key=lambda r: r.step_seconds)
     if not ordered:
         return None
@@ -48,10 +55,16 @@ def rank(rows: Sequence[Row]) -> Ranking | None:
 
 
 def headline(ranking: Ranking | None, name: Namer = case_name) -> Headline:
-    """Claims a difference only where the interval of the ratio excludes 1."""
+    """Writes the answer. It claims a difference only if the interval of the ratio excludes 1.
+
+    Args:
+        ranking: The cases; None if none has finished.
+        name: Names a case.
+    """
     if ranking is None:
         return Headline("Nothing has finished yet.")
-    ranked = [(row, one) for row, one in ranking.compared if one.verdict != NOT_COMPARABLE]
+    ranked = [(row, against) for row, against in ranking.compared
+              if against.verdict != NOT_COMPARABLE]
     support = [_over_base(ranking.best), _why(ranking.best), _no_split(ranking, name),
                _runners_up(ranked, name), _libraries(ranking), _refused(ranking.compared, name)]
     claim = _claim(ranking.best, ranked, name)
@@ -62,20 +75,21 @@ def _claim(best: Row, ranked: list[tuple[Row, Comparison]], named: Namer) -> str
     name, took = named(best), step_text(best)
     if not ranked:
         return f"{name} has the lowest step time, {took}; no other case can be compared with it."
-    if not any(one.verdict for _, one in ranked):
-        return f"{name} has the lowest step time, {took}; one launch cannot show it is faster."
-    undecided = [(row, bool(one.verdict) and one.high <= CLOSE) for row, one in ranked
-                 if one.verdict != "faster"]
+    if not any(against.verdict for _, against in ranked):
+        return (f"{name} has the lowest step time, {took}, but one launch cannot show that it is "
+                "faster.")
+    undecided = [(row, bool(against.verdict) and against.high <= CLOSE) for row, against in ranked
+                 if against.verdict != "faster"]
     ties = [named(row) for row, close in undecided if close]
     blurred = [named(row) for row, close in undecided if not close]
     said = []
     if ties:
         all_tie = len(ties) == len(ranked) > MANY
-        said.append(f"a tie with {f'all {len(ties)} others' if all_tie else listed(ties)}")
+        said.append(f"it ties with {f'all {len(ties)} others' if all_tie else listed(ties)}")
     if blurred:
         none_clear = len(blurred) == len(ranked) > MANY
         others = f"any of the {len(blurred)} others" if none_clear else listed(blurred)
-        said.append(f"too few launches, or too much noise, to tell it from {others}")
+        said.append(f"there are too few launches, or too much noise, to tell it from {others}")
     if not said:
         return f"{name} is fastest: {took} a step, faster than every other case."
     return f"{name} has the lowest step time, {took}; {'; '.join(said)}."
@@ -90,10 +104,10 @@ def _over_base(best: Row) -> str:
 
 
 def _why(row: Row) -> str:
-    found = breakdown(row)
-    if found is None or row.devices == 1:
+    parts = breakdown(row)
+    if parts is None or row.devices == 1:
         return ""
-    compute, transfer, waiting, rest = (f"{100 * share:.0f} %" for share in found.shares())
+    compute, transfer, waiting, rest = (f"{100 * share:.0f} %" for share in parts.shares())
     balance = row.load_balance
     load = "" if balance is None else f"; L is {balance:.2f}"
     return (f"Its step is {compute} compute, {transfer} exposed transfer, {waiting} waiting and "
@@ -101,12 +115,13 @@ def _why(row: Row) -> str:
 
 
 def _no_split(ranking: Ranking, name: Namer) -> str:
-    """Where one device wins: what the fastest split takes, and what it spends it on."""
-    split = [(row, one) for row, one in ranking.compared if row.strategy != "single"]
+    """Says, if one device wins, what the fastest split takes and where its time goes."""
+    split = [(row, against) for row, against in ranking.compared if row.strategy != "single"]
     if ranking.best.strategy != "single" or not split:
         return ""
     row = split[0][0]
-    beaten = all(one.verdict == "faster" for _, one in split if one.verdict != NOT_COMPARABLE)
+    beaten = all(against.verdict == "faster" for _, against in split
+                 if against.verdict != NOT_COMPARABLE)
     lead = ("Splitting the work does not pay here: one device has the lowest step time." if beaten
             else "No split is shown to be faster than one device.")
     over = f", {speedup_text(row)} its base" if row.speedup is not None else ""
@@ -115,21 +130,24 @@ def _no_split(ranking: Ranking, name: Namer) -> str:
 
 
 def _runners_up(ranked: list[tuple[Row, Comparison]], name: Namer) -> str:
-    """Ratios of the ties, or of the next one."""
-    sized = [(row, one) for row, one in ranked if one.verdict]
-    ties = [(row, one) for row, one in sized if one.verdict != "faster"]
+    """Says how the ties compare with the best case or, without ties, how the next case does."""
+    sized = [(row, against) for row, against in ranked if against.verdict]
+    ties = [(row, against) for row, against in sized if against.verdict != "faster"]
     shown = ties or sized[:1]
     if not shown:
         return ""
     lead = "" if ties else "Next: "
-    texts = [f"{name(row)} takes {one.ratio:.2f}× [{one.low:.2f}, {one.high:.2f}] as long"
-             for row, one in shown[:3]]
+    texts = [f"{name(row)} takes {against.ratio:.2f}× "
+             f"[{against.low:.2f}, {against.high:.2f}] as long" for row, against in shown[:3]]
     more = f" (and {len(shown) - 3} more)" if len(shown) > 3 else ""
     return f"{lead}{'; '.join(texts)}{more}."
 
 
 def _libraries(ranking: Ranking) -> str:
-    """Where the frameworks' own matrix products differ: no way of splitting makes up for that."""
+    """Says that the frameworks' own matrix products differ, if they do.
+
+    No way of splitting makes up for that.
+    """
     best, rates = ranking.best, dict[str, float]()
     for row in (best, *(row for row, _ in ranking.compared)):
         alike = (row.device, row.dtype) == (best.device, best.dtype)
@@ -137,27 +155,28 @@ def _libraries(ranking: Ranking) -> str:
             rates[framework_name(row)] = max(measured, rates.get(framework_name(row), 0.0))
     if not rates or max(rates.values()) < UNLIKE * min(rates.values()):
         return ""
-    said = [f"{rate(rates[name])}FLOP/s in {name}" for name in sorted(rates, key=rates.__getitem__)]
+    written = [f"{rate(rates[name])}FLOP/s in {name}"
+               for name in sorted(rates, key=rates.__getitem__)]
     return (f"The frameworks differ before any split: matrix products of one device run at "
-            f"{', '.join(reversed(said))}.")
+            f"{', '.join(reversed(written))}.")
 
 
 def _refused(compared: list[tuple[Row, Comparison]], name: Namer) -> str:
-    found: dict[str, list[str]] = {}
-    for row, one in compared:
-        if one.verdict == NOT_COMPARABLE:
-            found.setdefault(one.reason, []).append(name(row))
-    texts = [f"{listed(names, most=4)} ({reason})" for reason, names in found.items()]
+    by_reason: dict[str, list[str]] = {}
+    for row, against in compared:
+        if against.verdict == NOT_COMPARABLE:
+            by_reason.setdefault(against.reason, []).append(name(row))
+    texts = [f"{listed(names, most=4)} ({reason})" for reason, names in by_reason.items()]
     return f"Not comparable with it: {'; '.join(texts)}." if texts else ""
 
 
 def step_text(row: Row) -> str:
-    """``164 ms [161, 167]``: the interval in the unit of the median, none from one launch."""
+    """Writes ``164 ms [161, 167]``; from one launch there is no interval."""
     return seconds_interval(row.step_seconds, row.step_time_ci_low_s, row.step_time_ci_high_s)
 
 
 def speedup_text(row: Row) -> str:
-    """With its interval where there is one."""
+    """Writes the speedup, with its interval if there is one."""
     if row.speedup is None:
         return ""
     low, high = row.speedup_ci_low, row.speedup_ci_high

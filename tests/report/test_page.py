@@ -64,14 +64,14 @@ def test_what_pairs_cannot_tell_apart_is_a_tie() -> None:
     assert "faster than every other" in build_grids(paired)[0].verdict
     turned = replace(paired[1], launch_step_s=[1.1 * x for x in reversed(noise)])
     verdict = build_grids([paired[0], turned])[0].verdict
-    assert "a tie with pytorch intra_layer." in verdict and "faster" not in verdict
+    assert "it ties with pytorch intra_layer." in verdict and "faster" not in verdict
 
 
 def test_a_wide_interval_is_no_tie() -> None:
     noise = [1.0, 2.0, 0.5]
     rows = [_row("data", 1.0, 0.5, 2.0, launch_step_s=[1.0, 1.1, 0.9]),
             _row("intra_layer", 1.2, 0.6, 2.4, launch_step_s=[1.2 * x for x in noise])]
-    words = "too few launches, or too much noise, to tell it from pytorch intra_layer."
+    words = "there are too few launches, or too much noise, to tell it from pytorch intra_layer."
     assert build_grids(rows)[0].headline.claim.endswith(words)
     many = [*rows, *(replace(rows[1], framework=f"f{number}") for number in range(4))]
     assert "to tell it from any of the 5 others." in build_grids(many)[0].verdict
@@ -79,7 +79,7 @@ def test_a_wide_interval_is_no_tie() -> None:
 
 def test_a_tie_of_everything_is_not_a_list() -> None:
     rows = [_row("data", 1.0, 0.9, 1.1, framework=f"f{number}") for number in range(6)]
-    assert "a tie with all 5 others" in build_grids(rows)[0].verdict
+    assert "it ties with all 5 others" in build_grids(rows)[0].verdict
 
 
 def test_clear_lead_is_faster() -> None:
@@ -169,9 +169,10 @@ def test_a_kind_of_warning_is_one_line() -> None:
             _row("data", 1, 1, 1, warnings=[warn("oversubscribed", what="core"),
                                             warn("noisy", share=0.3, limit=0.1)])]
     first, second = grouped_warnings(rows)
-    assert first == ("oversubscribed: devices share a core, no speedup is given; "
+    assert first == ("oversubscribed: several devices share a core, so no speedup is given; "
                      "ask for fewer --devices", "all cases")
-    assert second == ("noisy: steps vary by … of their mean, more than 10%; close other programs",
+    assert second == ("noisy: steps vary by … of their mean, more than 10%; "
+                      "close other programs on this machine",
                       "pytorch single 20%, pytorch data 30%")
     assert build_grids(rows)[0].lines[0][1][0].note == "oversubscribed; noisy"  # type: ignore[union-attr]
 
@@ -374,7 +375,7 @@ def test_narrow_terminals_keep_the_grid_whole() -> None:
     for part in comparison([_row("single", 1, 1, 1), _row("data", 1, 1, 1)], 80):
         console.print(part)
     text = console.export_text()
-    assert "1.70× [1.60, 1.80]" in text and "…" not in text and "in 130 columns" in text
+    assert "1.70× [1.60, 1.80]" in text and "…" not in text and "of 130 columns" in text
 
 
 def test_the_page_runs_its_own_scripts_alone() -> None:

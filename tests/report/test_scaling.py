@@ -93,7 +93,7 @@ def test_the_answer_is_over_all_numbers_of_devices() -> None:
     scalings, grids = build_scalings(rows), build_grids(rows)
     assert [one.counts for one in scalings] == [[2, 4], [2, 4]]
     assert "pytorch data on 4 devices" in scalings[0].headline.claim
-    assert "Its serial share, Amdahl's, is " in scalings[0].headline.support[-1]
+    assert "By Amdahl's law its serial share is " in scalings[0].headline.support[-1]
     assert scalings[0].best_devices == 4
     series = {one.name: one for one in scalings[0].series}
     assert [row.devices for row in series["pytorch data"].rows] == [2, 4]
