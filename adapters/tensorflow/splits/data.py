@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from adapters.tensorflow.models.branch import Tensors
+from adapters.tensorflow.models.branch import Tensors, named_variable
 from adapters.tensorflow.training.optimizer import Adam
 from adapters.tensorflow.training.single import Training
 from adapters.tensorflow.training.stamps import Stamps, size_bytes
@@ -86,7 +86,8 @@ class DataSession(Training):
     def build(self, weights: Weights) -> Tensors:
         """Makes the variables, one copy on each device."""
         with self.strategy.scope():
-            return {name: tf.Variable(self.tensor(array)) for name, array in weights.items()}
+            return {name: named_variable(name, self.tensor(array))
+                    for name, array in weights.items()}
 
     def make_optimizer(self) -> Adam:
         """Makes the optimiser under the strategy."""

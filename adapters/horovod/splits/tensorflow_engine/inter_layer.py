@@ -119,7 +119,7 @@ class _Flight:
             weights = self.weights[stage]
             apply = session.applied(weights, self.features[part], part)
             y = forward(session.spec, weights, x, session.units[stage], apply, side,
-                        session.case.recomputes)
+                        recompute=session.case.recomputes)
             if stage == session.last:
                 y = session.loss_function(y, self.targets[part]) / session.parts
         self.tapes[stage, part] = tape, x, y
