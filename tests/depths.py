@@ -23,7 +23,7 @@ def _shallow(family: str) -> Any:
 BERT, XLNET = _shallow("bert"), _shallow("xlnet")
 GPT = [_shallow("gpt"), replace(_shallow("gpt"), size="deep", blocks=8)]
 MLP = [MlpSpec("deep", (64, *[64] * 7, 10), "digits", 64, "gelu"),
-       MlpSpec("heavy", (64, *[3072] * 4, 10), "digits", 32, "gelu")]
+       MlpSpec("heavy", (64, *[2048] * 4, 10), "digits", 32, "gelu")]
 
 
 def case_fields(workload: str) -> tuple[str, str]:
