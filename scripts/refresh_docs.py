@@ -55,7 +55,7 @@ def sample_table() -> str:
     them.
     """
     console = Console(width=WIDTH, file=io.StringIO(), record=True, markup=False, emoji=False)
-    for part in answers(read_run(SAMPLE).rows(), WIDTH):
+    for part in answers(read_run(SAMPLE).rows(), WIDTH, "results/sample"):
         console.print(part)
     lines = [line.rstrip() for line in console.export_text().strip().splitlines()]
     return "\n".join(lines) + "\n"

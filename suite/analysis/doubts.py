@@ -20,6 +20,8 @@ SHARED = {"cpu": "core", "cuda": "GPU"}
 # If transfer takes more than this many times as long as on the idle link, plans that use the idle
 # link's alpha are wrong.
 APART_FROM = 1.25
+# Cores that other programs may keep busy, idle machines' own housekeeping, before it is said.
+NEIGHBOURS = 0.1
 NOISY, DRIFT, STEAL, PROBE_OVERHEAD, DISAGREEMENT = 0.1, 0.1, 0.05, 0.1, 0.2
 
 
@@ -131,10 +133,22 @@ def _machine(blocks: Sequence[dict[str, Any]]) -> list[Warning]:
     steal = max((block["steal_share"] or 0.0 for block in blocks), default=0.0)
     if steal > STEAL:
         warnings.append(warn("steal", share=steal, limit=STEAL))
+    warnings += _neighbours(blocks)
     reasons = {gpu["throttle"] for block in blocks for gpu in block["gpus"]} - {""}
     if reasons:
         warnings.append(warn("throttled", reasons=", ".join(sorted(reasons))))
     return warnings
+
+
+def _neighbours(blocks: Sequence[dict[str, Any]]) -> list[Warning]:
+    """Of the block that met most of them; early versions did not look."""
+    worst = max(blocks, key=lambda block: block.get("others_cores") or 0.0, default={})
+    cores = worst.get("others_cores") or 0.0
+    if cores <= NEIGHBOURS:
+        return []
+    named = [f"{one['name']} (process {one['pid']}) {one['cores']:.2f}"
+             for one in worst["neighbours"]]
+    return [warn("neighbours", cores=cores, who=f": {', '.join(named)}" if named else "")]
 
 
 def drift(blocks: Sequence[dict[str, Any]]) -> float:

@@ -68,6 +68,7 @@ class CaseResult:
     stopped: str = ""
     reduced: dict[int, ProbedLaunch | None] = field(default_factory=dict, repr=False)
     probes: list[FrontierProbe] = field(default_factory=list)
+    seconds: dict[int, float] = field(default_factory=dict, repr=False)
 
     @property
     def good(self) -> list[Launch]:
@@ -85,7 +86,8 @@ class CaseResult:
         return block < len(self.launches) and bool(self.launches[block])
 
     def put(
-        self, block: int, records: Launch | None, cores: list[int], reduced: ProbedLaunch | None
+        self, block: int, records: Launch | None, cores: list[int], reduced: ProbedLaunch | None,
+        seconds: float | None = None,
     ) -> None:
         """Keeps a launch in the place of its block; blocks that were skipped get None.
 
@@ -94,12 +96,15 @@ class CaseResult:
             records: The ranks' records; None if the launch failed.
             cores: Cores that its processes were asked to run on.
             reduced: What its probes gave; None without probes.
+            seconds: How long the launch took; None if that was not recorded.
         """
         missing = block + 1 - len(self.launches)
         self.launches += [None] * missing
         self.cores += [[] for _ in range(missing)]
         self.launches[block], self.cores[block] = records, cores
         self.reduced[block] = reduced
+        if records and seconds:
+            self.seconds[block] = seconds
 
 
 def build_rows(
@@ -181,6 +186,7 @@ def _add_times(result: CaseResult, row: Row) -> None:
     row.throughput_tokens_s = samples * case.spec.tokens_per_sample / total or None
     row.flops_per_s = case.spec.flops_per_sample() * samples / total
     row.noise_cv = coefficient_of_variation(every_step)
+    row.launch_s = statistics.median(result.seconds.values()) if result.seconds else None
     row.first_step_s = statistics.median(_first_step(records) for records in result.good)
     row.put(step_summary(every_step))
 

@@ -6,11 +6,23 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from suite.analysis.ledger import differences, obstacle
-from suite.analysis.statistics import LEVEL, ratio_interval
+from suite.analysis.statistics import (
+    LEVEL,
+    Spread,
+    quantile,
+    ratio_interval,
+    typical_spread,
+)
 from suite.contract.row import Row
 
 NOT_COMPARABLE = "not comparable"
+# More pairs than this are promised to nobody: two cases that need them are alike.
+PAIRS_AT_MOST = 200
+# A few comparisons share 5 % as if they were so many: leaders are looked at after every block.
+COMPARISONS_AT_LEAST = 4
 
 
 @dataclass(frozen=True)
@@ -25,6 +37,8 @@ class Comparison:
         reason: Why there is no verdict.
         pairs: Number of blocks in which both rows ran.
         differences: Entries of the fairness ledger that differ by nature.
+        level: Level of the interval.
+        prior_degrees: Degrees of freedom that the run's other cases add to the pairs' own.
     """
 
     ratio: float
@@ -34,9 +48,35 @@ class Comparison:
     reason: str = ""
     pairs: int = 0
     differences: tuple[str, ...] = ()
+    level: float = LEVEL
+    prior_degrees: float = 0.0
+
+    @property
+    def open(self) -> bool:
+        """Whether it is not known which of the two is faster, and could be."""
+        return self.verdict in ("tie", "") and self.reason != "no block holds both"
+
+    def pairs_to_tell(self) -> int | None:
+        """Pairs in all, estimated, of which the interval would leave out 1.
+
+        None where it would take more than ``PAIRS_AT_MOST``. An interval narrows with the root of
+        the number of pairs, and with Student's t.
+        """
+        distance = abs(math.log(self.ratio)) if self.ratio > 0 else 0.0
+        if math.isnan(self.low):
+            return self.pairs + 1
+        reach = (math.log(self.high) - math.log(self.low)) / 2
+        deviation = reach * math.sqrt(self.pairs) / self._quantile(self.pairs)
+        return next((count for count in range(self.pairs + 1, PAIRS_AT_MOST + 1)
+                     if self._quantile(count) * deviation / math.sqrt(count) < distance), None)
+
+    def _quantile(self, pairs: int) -> float:
+        return quantile(pairs - 1 + self.prior_degrees, self.level)
 
 
-def compare_cases(a: Row, b: Row, level: float = LEVEL) -> Comparison:
+def compare_cases(
+    a: Row, b: Row, level: float = LEVEL, spread: Spread | None = None
+) -> Comparison:
     """Compares two rows of one run by the blocks in which both ran.
 
     A difference is claimed if the interval of the ratio excludes 1. Rows are not compared if their
@@ -54,11 +94,14 @@ def compare_cases(a: Row, b: Row, level: float = LEVEL) -> Comparison:
     if not pairs:
         return Comparison(math.nan, math.nan, math.nan, "", "no block holds both")
     ours, theirs = zip(*pairs, strict=True)
-    ratio = ratio_interval(theirs, ours, level)
+    ratio = ratio_interval(theirs, ours, level, spread)
     verdict = verdict_of(ratio.low, ratio.high)
     reason = "" if verdict else "one launch has no interval"
     different = tuple(differences(a.ledger, b.ledger))
-    return Comparison(*ratio, verdict, reason, len(pairs), different)
+    prior = spread.degrees if spread else 0.0
+    return Comparison(
+        *ratio, verdict, reason, len(pairs), different, level=level, prior_degrees=prior
+    )
 
 
 def verdict_of(low: float, high: float) -> str:
@@ -93,9 +136,10 @@ def may_be_fastest(best: Row, others: Sequence[Row]) -> list[tuple[Row, Comparis
     """Compares the row with the lowest step time with every other row.
 
     These are multiple comparisons with the best (Hsu 1984) in Bonferroni's form: the level of each
-    is 1 - 5 % / (rows - 1). The truly fastest case is left out only if one of its own rows - 1
-    comparisons errs. So the best and its ties contain it with 95 % confidence, however the best
-    was picked.
+    is 1 - 5 % / (rows - 1), with up to four others 1 - 5 % / 4. The truly fastest case is left out
+    only if one of its own rows - 1 comparisons errs. So the best and its ties contain it with 95 %
+    confidence, however the best was picked. With fewer launches than an exact interval needs, the
+    variance of each pair is steadied by what all cases vary by.
 
     Args:
         best: The row with the lowest step time.
@@ -104,5 +148,13 @@ def may_be_fastest(best: Row, others: Sequence[Row]) -> list[tuple[Row, Comparis
     Returns:
         Each other row, and how the best compares with it.
     """
-    level = 1 - (1 - LEVEL) / max(1, len(others))
-    return [(row, compare_cases(best, row, level)) for row in others]
+    level = 1 - (1 - LEVEL) / max(COMPARISONS_AT_LEAST, len(others))
+    spread = _spread([best, *others])
+    return [(row, compare_cases(best, row, level, spread)) for row in others]
+
+
+def _spread(rows: Sequence[Row]) -> Spread | None:
+    """Returns the typical spread over the blocks that hold all of these cases."""
+    whole = [block for block in zip(*(row.launch_step_s for row in rows), strict=False)
+             if None not in block]
+    return typical_spread(np.asarray(whole, float).T) if whole else None

@@ -19,6 +19,7 @@ from suite.cli.parameters import (
     Json,
     Out,
     PrintJson,
+    ProfileHarness,
     Quiet,
     Run,
     given_options,
@@ -80,6 +81,7 @@ def run(
         Path | None, typer.Option(help="go on with this run", autocompletion=complete_runs)
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the matrix only")] = False,
+    profile_harness: ProfileHarness = False,
     quiet: Quiet = False,
     json: Json = False,
     **options: Any,
@@ -90,8 +92,9 @@ def run(
     given, shape = given_options(RunConfig, options), shape_of(quiet, json)
     if resume:
         _refuse_beside_resume(context)
-        raise typer.Exit(resume_matrix(resume, given, shape))
-    raise typer.Exit(run_matrix(preset, config, given, out, shape, dry=dry_run))
+        raise typer.Exit(resume_matrix(resume, given, shape, profile_harness))
+    raise typer.Exit(run_matrix(preset, config, given, out, shape, dry=dry_run,
+                                profile=profile_harness))
 
 
 def _refuse_beside_resume(context: typer.Context) -> None:
@@ -110,6 +113,7 @@ def report(
         bool, typer.Option("--from-records", help="read the ranks' records, not samples.sqlite")
     ] = False,
     export_pytest_benchmark: File = None,
+    profile_harness: ProfileHarness = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -117,7 +121,7 @@ def report(
     from suite.cli.report import report as render
 
     shape = shape_of(quiet, json)
-    raise typer.Exit(render(run, from_records, export_pytest_benchmark, shape))
+    raise typer.Exit(render(run, from_records, export_pytest_benchmark, shape, profile_harness))
 
 
 @app.command()

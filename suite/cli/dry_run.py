@@ -11,9 +11,10 @@ from typing import Any
 from rich.table import Table
 
 from suite.analysis.doubts import FEW_LAUNCHES
-from suite.cli.console import duration, printer
+from suite.cli.console import printer
 from suite.config.model import RunConfig
 from suite.contract.case import Case
+from suite.contract.formats import duration
 from suite.measure.availability import unsupported_reason
 from suite.runfolder.files import check_out
 from suite.runfolder.samples import FILE, SampleStore, open_read_only
@@ -79,6 +80,8 @@ def estimate(config: RunConfig, seconds: list[float | None]) -> str:
         text = f"Time: about {span}{more}"
     if config.budget is not None:
         text += f"; no block starts that would end past the budget of {duration(config.budget)}"
+    if config.leader_repeats > config.repeats:
+        text += f"; those that may be the fastest are launched up to {config.leader_repeats} times"
     return f"{text}. References, proofs in float32 and start-up come on top."
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from suite.analysis.link_fit import LinkFit
-from suite.cli.console import Shape, live, print_rows
+from suite.cli.console import Shape, live, print_profile, print_rows
 from suite.config.matrix import build_matrix, choose_device
 from suite.config.model import RunConfig
 from suite.config.resolution import resolve
@@ -21,15 +21,17 @@ from suite.contract.errors import UsageError
 from suite.launch.inputs import load_data
 from suite.machine import devices
 from suite.machine.calibration import measure_cores, relative_speeds
+from suite.measure.ending import exit_code, new_run_id
+from suite.measure.harness_time import LINKS
 from suite.measure.links import LinkResults, measure_all, plans_for_run
 from suite.measure.memory_frontier import find_frontiers
-from suite.measure.runner import Progress, Runner, exit_code, new_run_id
+from suite.measure.runner import Progress, Runner
 from suite.runfolder import files
 
 
 def run_matrix(
     preset: str, file: Path | None, options: dict[str, Any], out: Path, shape: Shape = "table",
-    dry: bool = False,
+    dry: bool = False, profile: bool = False,
 ) -> int:
     """Runs the matrix that the user asked for.
 
@@ -42,6 +44,7 @@ def run_matrix(
         out: The folder in which the run folder is made.
         shape: How the rows are printed at the end.
         dry: Whether to print the matrix only.
+        profile: Whether to print where launches and harness spent their time.
 
     Returns:
         The exit code.
@@ -58,7 +61,7 @@ def run_matrix(
         return show_plan(config, cases, out)
     folder = files.create_run_folder(out, new_run_id())
     with files.locked(folder):
-        return _execute(folder, shape, lambda show: Runner(config, cases, folder, show))
+        return _execute(folder, shape, lambda show: Runner(config, cases, folder, show), profile)
 
 
 def with_measured_speeds(config: RunConfig) -> RunConfig:
@@ -79,13 +82,17 @@ def with_measured_speeds(config: RunConfig) -> RunConfig:
     return replace(config, device_speeds=relative_speeds(measure_cores(cores)))
 
 
-def resume_matrix(folder: Path, options: dict[str, Any], shape: Shape = "table") -> int:
+def resume_matrix(
+    folder: Path, options: dict[str, Any], shape: Shape = "table", profile: bool = False
+) -> int:
     """Continues an interrupted run in its own folder, with the configuration it was started with.
 
     Args:
         folder: The run folder.
-        options: The options of the command line, none of which may differ from the run's.
+        options: The options of the command line; none but ``leader_repeats`` may differ from the
+            run's.
         shape: How the rows are printed at the end.
+        profile: Whether to print where launches and harness spent their time.
 
     Returns:
         The exit code.
@@ -101,12 +108,13 @@ def resume_matrix(folder: Path, options: dict[str, Any], shape: Shape = "table")
     with files.locked(folder):
         config, earlier = reopen(folder, options)
         return _execute(
-            folder, shape, lambda show: Runner(config, [], folder, show, earlier=earlier)
+            folder, shape, lambda show: Runner(config, [], folder, show, earlier=earlier), profile
         )
 
 
 def _execute(
-    folder: Path, shape: Shape, make: Callable[[Callable[[Progress], None]], Runner]
+    folder: Path, shape: Shape, make: Callable[[Callable[[Progress], None]], Runner],
+    profile: bool,
 ) -> int:
     interrupted = False
     with live(Console(stderr=True, quiet=shape == "quiet")) as show:
@@ -114,7 +122,8 @@ def _execute(
         _tell_dropped(runner.run.get("dropped_environment", []))
         try:
             if runner.config.link and not runner.run.get("links_measured"):
-                runner.keep_links(sweep_for_run(runner, show))
+                with runner.own.of(LINKS):
+                    runner.keep_links(sweep_for_run(runner, show))
             runner.execute()
             if runner.config.find_max_batch:
                 find_frontiers(runner)
@@ -122,6 +131,8 @@ def _execute(
             interrupted = True
         rows = runner.finish("interrupted" if interrupted else "complete")
     print_rows(rows, folder, shape)
+    if profile:
+        print_profile(runner.results, runner.run)
     if interrupted:
         again = f"go on with: python -m suite run --resume {folder}"
         print(f"interrupted: what had finished is in {folder}; {again}", file=sys.stderr)

@@ -167,6 +167,11 @@ class MeasureConfig(CaseConfig):
 class RunConfig(MeasureConfig):
     """The options of ``run``: its matrix, and how it is measured."""
 
+    leader_repeats: Annotated[
+        int, Ge(0),
+        Option("launches, at most, of the cases that may still be the fastest once all have "
+               "--repeats; 0 for no more", heading="The answer"),
+    ] = 0
     link: Annotated[
         bool, Option("measure the links first, to predict T_comm", heading="The links")
     ] = True

@@ -100,6 +100,7 @@ class RankRecord:
         affinity: Cores that the process may run on.
         ledger: This rank's entries of the fairness ledger.
         figures: Further figures by the name of their column, such as what the session reports.
+        phases: Seconds that the process spent in each phase, from the first that it entered.
         shares: Only of rank 0 and of balanced shares: each device's samples in every step from the
             first of the proof to the last clean one.
         share_busy_seconds: Likewise the seconds that each device was busy with its share; of a step
@@ -123,6 +124,7 @@ class RankRecord:
     affinity: list[int] = field(default_factory=list)
     ledger: dict[str, str] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
+    phases: dict[str, float] = field(default_factory=dict)
     shares: list[list[int]] = field(default_factory=list)
     share_busy_seconds: list[list[float]] = field(default_factory=list)
 

@@ -226,6 +226,11 @@ class Row(CoreColumns):
         "Python, autograd, bookkeeping of split tensors. Mean over CPU devices; empty where T_i "
         "itself is measured by the operations."
     )
+    launch_s: float | None = seconds(
+        "whole launch",
+        "From the start of a launch's first process to the end of its last: median over launches.",
+        ""
+    )
     recompute: str = text(
         "recomputed",
         "blocks if the backward pass computes the inside of each unit of the model again instead "

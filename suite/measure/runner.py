@@ -15,7 +15,6 @@ import numpy as np
 from suite.analysis.doubts import Conditions, common_peaks
 from suite.analysis.judging import apply_proofs, judge, loss_rows
 from suite.analysis.link_fit import LinkFit
-from suite.analysis.memory_frontier import FAILED
 from suite.analysis.parity import Evidence, Verdict
 from suite.analysis.rows import CaseResult, build_rows
 from suite.analysis.traced import reduce_launch
@@ -31,6 +30,8 @@ from suite.launch.starter import Starter
 from suite.machine import calibration, description
 from suite.machine.calibration import Block, Calibration
 from suite.measure.availability import unsupported_reason
+from suite.measure.ending import exit_code
+from suite.measure.harness_time import CALIBRATION, JUDGING, REFERENCES, SAVING, HarnessTime
 from suite.measure.proofs import Proofs, load_evidence
 from suite.measure.stopping import StoppingRule
 from suite.runfolder import files
@@ -70,7 +71,8 @@ class Runner:
         self.starter = Starter(config, folder, launcher)
         self.proofs = Proofs(self.starter, lambda text: show(Progress(text, 0, 1, None)))
         self.calibrate, self.clock = calibrate or Calibration(self.starter.cores), clock
-        self.rule = StoppingRule(config.repeats, config.precision, config.budget)
+        self.rule = StoppingRule(config.repeats, config.precision, config.budget,
+                                 config.leader_repeats)
         self.blocks: list[Block] = []
         self.rows: list[Row] = []
         self.began: float | None = None
@@ -92,6 +94,7 @@ class Runner:
         }
         if earlier:
             self._restore(earlier)
+        self.own = HarnessTime(self.run.setdefault("harness_s", {}))
         self.store = SampleStore(folder)
         self._save_run()
 
@@ -110,7 +113,8 @@ class Runner:
         self._mark_unsupported()
         self.save()
         if any(map(self._missing, range(len(self.blocks)))) or self._chosen():
-            self._prepare_proofs()
+            with self.own.of(REFERENCES):
+                self._prepare_proofs()
         self.began = self.clock() - self.run.get("spent_s", 0.0)
         # A resumed run first makes up for the launches that its earlier blocks lack.
         for number in range(len(self.blocks)):
@@ -137,22 +141,22 @@ class Runner:
 
     def _chosen(self) -> list[CaseResult]:
         """Returns the cases of the next block; none if no further block may start."""
-        if self._must_stop():
-            return []
-        wanted = self.rule.wanted(self.rows)
-        return [r for r in self._open() if not self.blocks or r.case.case_id in wanted]
-
-    def _must_stop(self) -> str:
-        """Returns ``repeats`` or ``budget``, or "" as long as another block may start."""
-        if len(self.blocks) >= self.rule.repeats:
-            return "repeats"
+        if not self.blocks:
+            return self._open()
         spent = self._spent()
-        mean = spent / len(self.blocks) if self.blocks else 0.0
-        return "" if not self.blocks or self.rule.affordable(spent, mean) else "budget"
+        if not self.rule.affordable(spent, spent / len(self.blocks)):
+            return []
+        wanted = set() if self._repeated() else self.rule.wanted(self.rows)
+        wanted = wanted or self.rule.leaders(self.rows)
+        return [result for result in self._open() if result.case.case_id in wanted]
+
+    def _repeated(self) -> bool:
+        return len(self.blocks) >= self.rule.repeats
 
     def _block(self, chosen: list[CaseResult]) -> None:
         """Measures the machine, then launches each case once."""
-        self.blocks.append(self.calibrate.begin(len(self.blocks)))
+        with self.own.of(CALIBRATION):
+            self.blocks.append(self.calibrate.begin(len(self.blocks)))
         self.run["plan"].append([result.case.case_id for result in chosen])
         self._launch_all(chosen, len(self.blocks) - 1, self.blocks[-1])
 
@@ -184,7 +188,7 @@ class Runner:
         self.save()
 
     def _mark_stopped(self, unfinished: set[str]) -> None:
-        why = self._must_stop()
+        why = "repeats" if self._repeated() else "budget"
         for result in self._open():
             result.stopped = why if result.case.case_id in unfinished else "precision"
         self.run["stopped"] = {
@@ -212,6 +216,10 @@ class Runner:
 
     def save(self) -> list[Row]:
         """Rewrites the tables and the page of the run folder; ``steps.csv`` only grows."""
+        with self.own.of(SAVING):
+            return self._save()
+
+    def _save(self) -> list[Row]:
         self._save_run()
         peaks = common_peaks(self.run["environment"])
         conditions = Conditions(self.run["blocks"], self.config.precision, self.fits, peaks)
@@ -261,10 +269,11 @@ class Runner:
         finished = outcome.status == "ok"
         raw = read_records(outcome.records) if finished else []
         reduced = reduce_launch(case, raw) if raw else None
-        result.put(block, compact(raw) or None, cores, reduced)
+        result.put(block, compact(raw) or None, cores, reduced, outcome.seconds)
         verdict = None
         if raw:
-            verdict = self._prove(result, load_evidence(folder, raw[0].losses))
+            with self.own.of(JUDGING):
+                verdict = self._prove(result, load_evidence(folder, raw[0].losses))
         else:
             result.status, result.reason = outcome.status, outcome.reason
         ended = {
@@ -283,17 +292,3 @@ class Runner:
             self.losses += loss_rows(case.case_id, evidence.losses, expected)
         judge(result, verdict)
         return verdict
-
-
-def exit_code(rows: list[Row]) -> int:
-    """Returns 0 if all is ok or unsupported, 1 if a case failed, and 4 if a parity check failed."""
-    if any(row.parity == "failed" for row in rows):
-        return 4
-    # A batch that does not fit is a result, but a probe that broke down is a failure.
-    broken = any(probe.status == FAILED for row in rows for probe in row.frontier)
-    return 0 if all(row.status in ("ok", "unsupported") for row in rows) and not broken else 1
-
-
-def new_run_id(now: float | None = None) -> str:
-    """Returns the name of a run, made from the local time at which it starts."""
-    return time.strftime("%Y%m%d-%H%M%S", time.localtime(now))

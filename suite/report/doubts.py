@@ -8,6 +8,8 @@ from suite.contract.row import Row
 from suite.report.dangers import KINDS, gravest_first
 from suite.report.names import listed, names_in
 
+# Warnings whose cause is the machine, not the case.
+DISTURBED = ("neighbours", "steal", "drift", "throttled")
 # A number in a text, with its unit if that is a percentage or a time.
 FIGURE = re.compile(r"-?\d[\d.,e+-]*(?: ?%| [a-zµ]?s\b)?")
 
@@ -46,6 +48,17 @@ def doubts(rows: list[Row], most: int = 3) -> list[str]:
 
 def _cases(count: int, total: int) -> str:
     return "all cases" if count == total else f"{count} of {total} cases"
+
+
+def noise(rows: list[Row]) -> str:
+    """What disturbed the measurement, in a sentence for the top; empty on a quiet machine."""
+    timed = [row for row in rows if row.timed]
+    found = [warning for row in timed for warning in row.warnings if warning.code in DISTURBED]
+    said = list(dict.fromkeys(f"{one.message} ({one.hint})" for one in found))
+    restless = sum(any(one.code == "noisy" for one in row.warnings) for row in timed)
+    if 2 * restless > len(timed):
+        said.append(f"steps of {restless} of {len(timed)} cases vary by over a tenth of their mean")
+    return f"The machine was noisy: {'; '.join(said)}." if said else ""
 
 
 def grouped_warnings(rows: list[Row]) -> list[tuple[str, str]]:

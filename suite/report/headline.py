@@ -6,8 +6,16 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from suite.analysis.verdict import NOT_COMPARABLE, Comparison, may_be_fastest
-from suite.contract.formats import rate, seconds, seconds_interval, times
+from suite.analysis.contenders import (
+    TOLD_APART_AT_ONCE,
+    Deciding,
+    Ranking,
+    alike,
+    what_would_tell,
+)
+from suite.analysis.deciding import WIDE
+from suite.analysis.verdict import NOT_COMPARABLE, Comparison
+from suite.contract.formats import duration, rate, seconds, seconds_interval, times
 from suite.contract.row import Row
 from suite.report.breakdown import breakdown
 from suite.report.names import case_name, framework_name, listed
@@ -15,19 +23,8 @@ from suite.report.names import case_name, framework_name, listed
 Namer = Callable[[Row], str]
 # More ties than this are counted and not named.
 MANY = 4
-# A case that is not shown to be slower is called a tie only if the interval rules out that it takes
-# this many times as long.
-CLOSE = 1.5
 # A smaller ratio between the frameworks' matrix products is not worth a sentence.
 UNLIKE = 1.2
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """The case with the lowest step time, compared with every other, at 95 % together."""
-
-    best: Row
-    compared: list[tuple[Row, Comparison]]
 
 
 @dataclass(frozen=True)
@@ -37,21 +34,31 @@ class Headline:
     Attributes:
         claim: The sentence that answers.
         support: Sentences that support it.
+        deciding: The launches that would tell the open cases apart; None if nothing would.
+        named: The names of those cases.
     """
 
     claim: str
     support: tuple[str, ...] = ()
+    deciding: Deciding | None = None
+    named: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return " ".join((self.claim, *self.support))
 
+    def telling(self, folder: str) -> str:
+        """The command that would tell the open cases apart, and how long it takes; empty for none.
 
-def rank(rows: Sequence[Row]) -> Ranking | None:
-    """Finds the case with the lowest step time; None if no case has finished."""
-    ordered = sorted((row for row in rows if row.status == "ok"), key=lambda r: r.step_seconds)
-    if not ordered:
-        return None
-    return Ranking(ordered[0], may_be_fastest(ordered[0], ordered[1:]))
+        Args:
+            folder: Of the run, which the command goes on with.
+        """
+        if self.deciding is None:
+            return ""
+        found = self.deciding
+        long = "" if found.seconds is None else f", in about {duration(found.seconds)}"
+        more = found.repeats - found.have
+        return (f"{more} more launches each would tell it from {_either(self.named)}{long}: "
+                f"python -m suite run --resume {folder} --leader-repeats {found.repeats}")
 
 
 def headline(ranking: Ranking | None, name: Namer = case_name) -> Headline:
@@ -63,36 +70,48 @@ def headline(ranking: Ranking | None, name: Namer = case_name) -> Headline:
     """
     if ranking is None:
         return Headline("Nothing has finished yet.")
-    ranked = [(row, against) for row, against in ranking.compared
-              if against.verdict != NOT_COMPARABLE]
     support = [_over_base(ranking.best), _why(ranking.best), _no_split(ranking, name),
-               _runners_up(ranked, name), _libraries(ranking), _refused(ranking.compared, name)]
-    claim = _claim(ranking.best, ranked, name)
-    return Headline(claim, tuple(text for text in support if text))
+               _runners_up(ranking, name), _libraries(ranking),
+               _refused(ranking.compared, name)]
+    found = what_would_tell(ranking)
+    named = tuple(name(row) for row in found.rows) if found else ()
+    return Headline(_claim(ranking, name), tuple(text for text in support if text), found, named)
 
 
-def _claim(best: Row, ranked: list[tuple[Row, Comparison]], named: Namer) -> str:
-    name, took = named(best), step_text(best)
+def _claim(ranking: Ranking, named: Namer) -> str:
+    """The winner, or the few that it may be; how many are slower for certain."""
+    name, took = named(ranking.best), step_text(ranking.best)
+    ranked = ranking.ranked
     if not ranked:
         return f"{name} has the lowest step time, {took}; no other case can be compared with it."
     if not any(against.verdict for _, against in ranked):
         return (f"{name} has the lowest step time, {took}, but one launch cannot show that it is "
                 "faster.")
-    undecided = [(row, bool(against.verdict) and against.high <= CLOSE) for row, against in ranked
-                 if against.verdict != "faster"]
-    ties = [named(row) for row, close in undecided if close]
-    blurred = [named(row) for row, close in undecided if not close]
-    said = []
-    if ties:
-        all_tie = len(ties) == len(ranked) > MANY
-        said.append(f"it ties with {f'all {len(ties)} others' if all_tie else listed(ties)}")
-    if blurred:
-        none_clear = len(blurred) == len(ranked) > MANY
-        others = f"any of the {len(blurred)} others" if none_clear else listed(blurred)
-        said.append(f"there are too few launches, or too much noise, to tell it from {others}")
-    if not said:
+    if not ranking.open:
         return f"{name} is fastest: {took} a step, faster than every other case."
+    equal = [named(row) for row, one in ranking.open if alike(one)]
+    maybe = [named(row) for row, _ in ranking.undecided]
+    said = []
+    if equal:
+        all_tie = len(equal) == len(ranked) > MANY
+        who = f"all {len(equal)} others" if all_tie else listed(equal)
+        said.append(f"as fast to within {100 * WIDE:.0f} %: {who}")
+    if maybe:
+        said.append(f"the fastest may also be {_maybe(maybe)}")
+    slower = len(ranked) - len(ranking.open)
+    if slower:
+        said.append(f"the other {slower} are slower" if slower > 1 else "the other one is slower")
     return f"{name} has the lowest step time, {took}; {'; '.join(said)}."
+
+
+def _maybe(names: list[str]) -> str:
+    """The nearest by name; of many more only their number."""
+    shown, more = names[:TOLD_APART_AT_ONCE], len(names) - TOLD_APART_AT_ONCE
+    return _either([*shown, f"{more} not told apart yet"] if more > 0 else shown)
+
+
+def _either(names: Sequence[str]) -> str:
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _over_base(best: Row) -> str:
@@ -129,11 +148,10 @@ def _no_split(ranking: Ranking, name: Namer) -> str:
     return " ".join(filter(None, (said, _why(row))))
 
 
-def _runners_up(ranked: list[tuple[Row, Comparison]], name: Namer) -> str:
-    """Says how the ties compare with the best case or, without ties, how the next case does."""
-    sized = [(row, against) for row, against in ranked if against.verdict]
-    ties = [(row, against) for row, against in sized if against.verdict != "faster"]
-    shown = ties or sized[:1]
+def _runners_up(ranking: Ranking, name: Namer) -> str:
+    """Says how those that may be as fast compare with the best case, or else the next case."""
+    ties = [(row, against) for row, against in ranking.open if against.verdict]
+    shown = ties or [(row, against) for row, against in ranking.ranked if against.verdict][:1]
     if not shown:
         return ""
     lead = "" if ties else "Next: "

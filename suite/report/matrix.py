@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from suite.analysis.contenders import Ranking, rank
 from suite.analysis.verdict import NOT_COMPARABLE
 from suite.contract.metrics import BY_NAME
 from suite.contract.row import Row
 from suite.contract.splits.strategies import COMBINED, STRATEGIES
 from suite.report import axes
-from suite.report.headline import Headline, Ranking, headline, rank, speedup_text
+from suite.report.headline import Headline, headline, speedup_text
 from suite.report.names import framework_name
 
 

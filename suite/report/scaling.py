@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from suite.analysis.contenders import rank
 from suite.analysis.scaling import SerialShare, serial_share
 from suite.contract.row import Row
 from suite.report import axes
-from suite.report.headline import Headline, headline, rank, speedup_text
+from suite.report.headline import Headline, headline, speedup_text
 from suite.report.matrix import Grid
 from suite.report.names import case_name, framework_name
 
@@ -145,7 +146,7 @@ def _overall(rows: Sequence[Row]) -> Headline:
     if share is None:
         return answer
     serial = f"By Amdahl's law its serial share is {said(share)}."
-    return Headline(answer.claim, (*answer.support, serial))
+    return replace(answer, support=(*answer.support, serial))
 
 
 def _fastest_count(rows: Sequence[Row]) -> int:

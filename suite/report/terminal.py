@@ -15,7 +15,7 @@ from suite.contract.metrics import BY_NAME
 from suite.contract.row import Row
 from suite.report.axes import common
 from suite.report.dangers import CERTAINTY, EXPLANATION, ORDER, TERMS, doubt_lines
-from suite.report.doubts import grouped_reasons, proven
+from suite.report.doubts import grouped_reasons, noise, proven
 from suite.report.headline import Headline, speedup_text
 from suite.report.matrix import Cell, Grid, build_grids
 from suite.report.memory_frontier import frontier_table
@@ -36,7 +36,7 @@ NAMED_WIDTH = 140
 STYLES = {ORDER: "red", CERTAINTY: "yellow", TERMS: "", EXPLANATION: ""}
 
 
-def comparison(rows: list[Row], width: int) -> Iterator[RenderableType]:
+def comparison(rows: list[Row], width: int, folder: str) -> Iterator[RenderableType]:
     """Yields what a terminal shows of a run.
 
     For each workload this is the grid and the answer, then what is proven, the details, and every
@@ -45,8 +45,9 @@ def comparison(rows: list[Row], width: int) -> Iterator[RenderableType]:
     Args:
         rows: Rows of the run.
         width: Width of the terminal in characters.
+        folder: The run's folder, for the commands that go on with it.
     """
-    yield from answers(rows, width)
+    yield from answers(rows, width, folder)
     if rows:
         yield Text(f"{proven(rows)} All cases: {', '.join(common(rows))}.\n")
     yield from frontier_table(rows)
@@ -61,27 +62,34 @@ def comparison(rows: list[Row], width: int) -> Iterator[RenderableType]:
     yield from _doubts(rows, width)
 
 
-def answers(rows: list[Row], width: int) -> Iterator[RenderableType]:
-    """Yields for each workload how it scales, its grids, and the answer to each.
+def answers(rows: list[Row], width: int, folder: str) -> Iterator[RenderableType]:
+    """Yields whether the machine was noisy; then for each workload how it scales, and its grids.
+
+    Each is followed by its answer.
 
     Args:
         rows: Rows of the run.
         width: Width of the terminal in characters.
+        folder: The run's folder, for the commands that go on with it.
     """
+    if disturbed := noise(rows):
+        yield Text(f"{disturbed}\n", style="yellow")
     for scaling in build_scalings(rows)[:GRIDS_AT_MOST]:
         yield scaling_table(scaling, width)
-        yield from _answer(scaling.headline)
+        yield from _answer(scaling.headline, folder)
     grids = build_grids(rows)
     for grid in grids[:GRIDS_AT_MOST]:
         yield _grid_table(grid, width)
-        yield from _answer(grid.headline)
+        yield from _answer(grid.headline, folder)
     if len(grids) > GRIDS_AT_MOST:
         yield Text(f"{len(grids) - GRIDS_AT_MOST} more workloads and settings are in the page "
                    "below\n")
 
 
-def _answer(headline: Headline) -> Iterator[RenderableType]:
+def _answer(headline: Headline, folder: str) -> Iterator[RenderableType]:
     yield Text(headline.claim, style="bold")
+    if telling := headline.telling(folder):
+        yield Text(telling, style="cyan")
     yield Text(f"{' '.join(headline.support)}\n")
 
 

@@ -125,7 +125,7 @@ def restore(result: CaseResult, launch: StoredLaunch) -> None:
     finished = outcome["status"] == "ok"
     result.put(
         launch.block, launch.records if finished else None, outcome.get("cores", []),
-        launch.reduced,
+        launch.reduced, outcome.get("seconds"),
     )
     if not finished:
         result.status, result.reason = outcome["status"], outcome["reason"]

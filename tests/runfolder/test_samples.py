@@ -22,8 +22,8 @@ def _record(rank: int) -> RankRecord:
         traced_step_seconds=[0.4], profiles=[StepTrace(missing="T_i")], silent_step_seconds=[0.5],
         warmup_seconds=[0.6, 0.7], losses=[1.0, 0.5], open_seconds=0.8, peak_memory_bytes=9,
         device_memory_bytes=10, matmul_flops_s=11.0, steady=True, affinity=[12],
-        ledger={"tf32": "on"}, figures={"energy_j": 13.0}, shares=[[14, 15]],
-        share_busy_seconds=[[1.6, 1.7]],
+        ledger={"tf32": "on"}, figures={"energy_j": 13.0}, phases={"import": 14.0},
+        shares=[[15, 16]], share_busy_seconds=[[1.7, 1.8]],
     )
 
 
