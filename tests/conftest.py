@@ -30,6 +30,8 @@ sys.path[:0] = EXTRA
 os.environ["PYTHONPATH"] = os.pathsep.join([*EXTRA, os.environ.get("PYTHONPATH", "")]).rstrip(":")
 # What the tests' adapters are told reaches their workers by name.
 os.environ["SUITE_PASS_ENV"] = "FAKE_*,FAULT,PLANT,BUSY_EXTRA"
+# By which tests that run beside each other know what their fake ranks started.
+os.environ["FAKE_OWNER"] = str(os.getpid())
 # A shell's background job ignores interrupts, and so would every run that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 Launch = Callable[..., tuple[Outcome, Path]]
