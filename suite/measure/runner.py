@@ -231,6 +231,7 @@ class Runner:
         self.rows = build_rows(self.folder.name, self.results, conditions)
         measured = [row for block in self.blocks for row in block.rows()]
         files.write_table(self.folder / "calibration.csv", calibration.COLUMNS, measured)
+        files.write_balance(self.folder, self.results)
         files.write_report(self.folder, self.run, self.rows, self.losses)
         return self.rows
 
