@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from suite.config.model import MeasureConfig
-from suite.contract.case import Case
+from suite.contract.case import STATIC, Case
 from suite.contract.errors import UsageError
 from suite.contract.hosts import crowding, hosts_needed
 from suite.contract.registry import adapters
@@ -63,10 +63,14 @@ def build_matrix(
                 mesh=mesh, global_batch=config.batch or 0, device_speeds=_unequal(speeds, count),
                 oversubscribe=device == "cuda" and crowd.get(count, count) > gpus,
                 accumulate=accumulate, hosts=hosts.get(count, 1),
+                recompute=recompute, balance=balance,
             )
             for framework in config.framework for engine in offered[framework]
             for strategy, variant, count, mesh in ways
             for dtype in config.dtype for mode in config.mode for accumulate in config.accumulate
+            for recompute in config.recompute
+            # A single device has nothing to share.
+            for balance in (config.balance if strategy != "single" else [STATIC])
         ]
     _check_splits(cases)
     return cases

@@ -104,6 +104,10 @@ class RankRecord:
         figures: Further figures by the name of their column, such as what the session reports.
         host: Name of the host that the rank ran on.
         phases: Seconds that the process spent in each phase, from the first that it entered.
+        shares: Only of rank 0 and of balanced shares: each device's samples in every step from the
+            first of the proof to the last clean one.
+        share_busy_seconds: Likewise the seconds that each device was busy with its share; of a step
+            or two less, since they are told afterwards.
     """
 
     rank: int
@@ -125,6 +129,8 @@ class RankRecord:
     figures: dict[str, float] = field(default_factory=dict)
     host: str = ""
     phases: dict[str, float] = field(default_factory=dict)
+    shares: list[list[int]] = field(default_factory=list)
+    share_busy_seconds: list[list[float]] = field(default_factory=list)
 
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> RankRecord:
