@@ -135,7 +135,8 @@ def _reference_of(case: Case, dtype: str) -> Case:
     return replace(
         case, framework="pytorch", engine="torch", strategy="single", variant="", devices=1,
         dtype=dtype, steps=1, probe_steps=0, warmup_limit=PARITY_STEPS, mode="eager",
-        statistics_groups=case.groups, accumulate=1, device_speeds=(), mesh="",
+        statistics_groups=case.groups, accumulate=1, recompute="none",
+        balance="static", device_speeds=(), mesh="",
     )
 
 

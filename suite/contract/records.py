@@ -103,6 +103,10 @@ class RankRecord:
         ledger: This rank's entries of the fairness ledger.
         figures: Further figures by the name of their column, such as what the session reports.
         phases: Seconds that the process spent in each phase, from the first that it entered.
+        shares: Only of rank 0 and of balanced shares: each device's samples in every step from the
+            first of the proof to the last clean one.
+        share_busy_seconds: Likewise the seconds that each device was busy with its share; of a step
+            or two less, since they are told afterwards.
     """
 
     rank: int
@@ -123,6 +127,8 @@ class RankRecord:
     ledger: dict[str, str] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
     phases: dict[str, float] = field(default_factory=dict)
+    shares: list[list[int]] = field(default_factory=list)
+    share_busy_seconds: list[list[float]] = field(default_factory=list)
 
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> RankRecord:

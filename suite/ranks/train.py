@@ -23,6 +23,7 @@ from suite.contract.case import PARITY_STEPS, Case, Rank
 from suite.contract.plugins import adapter_package
 from suite.contract.workloads import Weights, initial_weights
 from suite.ranks import entry
+from suite.ranks.balance import Shares
 from suite.ranks.entry import arrive, enter, last_words, leave, leave_record, swift_start
 
 # The warm-up ends when the medians of two successive windows of steps differ by less than this.
@@ -89,6 +90,7 @@ class MeasuredTraining:
         self.session, self.case, self.rank, self.clock = session, case, rank, clock
         self.record = RankRecord(rank.index)
         self.index = 0  # number of the next step
+        self.shares = Shares(session, case, self.record)
 
     def measure(self) -> RankRecord:
         """Proves the case, warms it up, measures clean steps, then the passes with probes if any.
@@ -97,10 +99,12 @@ class MeasuredTraining:
             The complete record of this rank.
         """
         record, session = self.record, self.session
+        self.shares.turn(on=True)
         self._prove()
         session.reset_peak_memory()
         self._warm_up()
         self._measure_clean()
+        self.shares.turn(on=False)
         record.peak_memory_bytes = session.peak_memory_bytes()
         record.device_memory_bytes = session.device_memory_bytes()
         self._refuse_broken_training()
@@ -114,6 +118,7 @@ class MeasuredTraining:
         record.ledger = session.describe()
         if isinstance(session, ReportsFigures):
             record.figures = session.figures()
+        record.figures |= self.shares.figures(self.case.steps)
         record.affinity = _affinity()
         return record
 
@@ -125,6 +130,7 @@ class MeasuredTraining:
         began = self.clock()
         step(self.index)
         self.session.synchronize()
+        self.shares.after_step()
         seconds = self.clock() - began
         self.index += 1
         return seconds
