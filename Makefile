@@ -7,7 +7,8 @@ READY := $(VENV)/.ready
 TENSORFLOW := $(VENV)-tensorflow/.ready
 # Where Horovod's wheel is kept; without a folder in the user's cache.
 HOROVOD_WHEELS ?=
-GPU := $(shell command -v nvidia-smi)
+# The driver's own devices: nvidia-smi need not be on the PATH.
+GPU := $(wildcard /dev/nvidiactl /dev/nvidia0 /dev/dxg)
 
 .PHONY: run test lint setup tensorflow-gpu docs architecture accuracy test-gpu container-test
 run: setup

@@ -7,13 +7,24 @@ from typing import Any
 
 from suite.analysis.parity import Verdict
 from suite.analysis.rows import CaseResult
+from suite.contract.case import Case
 from suite.contract.files import TableRow
 
 
-def judge(result: CaseResult, verdict: Verdict | None, lead: str = "") -> None:
-    """Every launch must pass; the worst verdict stays on the row."""
+def judge(
+    result: CaseResult, verdict: Verdict | None, lead: str = "", missing: str = ""
+) -> None:
+    """Every launch must pass; the worst verdict stays on the row.
+
+    Args:
+        result: The case that was launched.
+        verdict: What its proof says; None without a reference.
+        lead: Begins the reason of a failed proof.
+        missing: Why there is no reference, as far as it is known.
+    """
     if verdict is None:
-        result.status, result.reason = "refused", "no reference could be computed"
+        why = f": {missing}" if missing else ""
+        result.status, result.reason = "refused", f"no reference could be computed{why}"
         return
     if result.parity is None or verdict.error > result.parity.error:
         result.parity = verdict
@@ -22,15 +33,31 @@ def judge(result: CaseResult, verdict: Verdict | None, lead: str = "") -> None:
 
 
 def apply_proofs(run: dict[str, Any], results: Sequence[CaseResult]) -> None:
-    """What the launches in float32 proved of the cases that round more."""
+    """What launches of their own proved: in float32 of a case that rounds more, of its first units.
+
+    Args:
+        run: ``run.json``, which holds how each of these launches ended.
+        results: The run's cases; those that failed their proof are refused.
+    """
+    kept = run.get("proofs", {})
     for result in results:
-        proof = run.get("proofs", {}).get(result.case.strict.case_id)
-        if proof is None or result.case.strict == result.case or result.status == "unsupported":
-            continue
-        if proof["status"] != "ok":
-            result.status, result.reason = proof["status"], f"proof in float32: {proof['reason']}"
-            continue
-        judge(result, Verdict(**proof["parity"]) if proof["parity"] else None, "in float32 it ")
+        for case in dict.fromkeys((result.case.strict, result.case)):
+            proof = kept.get(case.case_id)
+            own = case == result.case and not (proof and proof.get("depth"))
+            if proof is not None and not own and result.status != "unsupported":
+                _apply(proof, result, case)
+
+
+def _apply(proof: dict[str, Any], result: CaseResult, case: Case) -> None:
+    lead = f"in {case.dtype} " if case != result.case else ""
+    if depth := proof.get("depth"):
+        lead += f"with {depth} units "
+    if proof["status"] != "ok":
+        result.status = proof["status"]
+        result.reason = " ".join(["proof", *lead.split()]) + f": {proof['reason']}"
+        return
+    verdict = Verdict(**proof["parity"]) if proof["parity"] else None
+    judge(result, verdict, f"{lead}it " if lead else "", proof.get("unproven", ""))
 
 
 def loss_rows(case_id: str, losses: Sequence[float], expected: Sequence[float]) -> list[TableRow]:

@@ -24,11 +24,15 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Verdict:
-    """``status`` ok or failed; ``error`` the largest error as a share of its gate."""
+    """``status`` ok or failed; ``error`` the largest error as a share of its gate.
+
+    ``proof`` says what it was held against: the column of that name.
+    """
 
     status: str
     error: float
     reason: str
+    proof: str = ""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from suite.contract.errors import UsageError
 from suite.launch.inputs import load_data
 from suite.machine import devices
 from suite.machine.calibration import measure_cores, relative_speeds
+from suite.machine.topology import physical_first
 from suite.measure.links import LinkResults, measure_all, plans_for_run
 from suite.measure.memory_frontier import find_frontiers
 from suite.measure.runner import Progress, Runner, exit_code, new_run_id
@@ -49,7 +50,7 @@ def with_measured_speeds(config: RunConfig) -> RunConfig:
     if config.device_speeds != MEASURED:
         return config
     count = max(config.devices)
-    cores = devices.allowed_cores()[:count]
+    cores = physical_first(devices.allowed_cores())[:count]
     device = choose_device(config.device, count, devices.gpu_count())
     if device != "cpu" or len(cores) < count:
         raise UsageError("--device-speeds", MEASURED, "a core for each CPU device",

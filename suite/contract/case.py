@@ -38,7 +38,9 @@ class Case:
     ``accumulate`` is the number of micro-batches that a device adds up the gradients of, one after
     another, before the step's one update; a pipeline's are multiplied by it.
     ``dtype`` is float32, tf32, bf16 or, of a reference, float64. With ``oversubscribe`` several
-    ranks share a GPU and talk over gloo.
+    ranks share a GPU and talk over gloo. ``depth`` is the number of units of a shallower model that
+    proves a large one, 0 of the whole model. Without ``proof_arrays`` the proof's steps leave their
+    losses alone: no gradients and no parameters.
     """
 
     framework: str
@@ -65,6 +67,8 @@ class Case:
     oversubscribe: bool = False
     device_speeds: tuple[float, ...] = ()
     accumulate: int = 1
+    depth: int = 0
+    proof_arrays: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device_speeds", tuple(self.device_speeds))  # JSON has lists
@@ -117,15 +121,17 @@ class Case:
 
     @property
     def workload_id(self) -> str:
-        """Folder-safe name of the workload, its size, and a global batch that is not its own."""
+        """Folder-safe name of the workload, its size, and a batch or depth that is not its own."""
         name = f"{self.workload.replace(':', '-')}-{self.size}"
-        chosen = self.global_batch and self.spec != find_workload(self.workload, self.size)
-        return f"{name}-batch{self.global_batch}" if chosen else name
+        own = find_workload(self.workload, self.size).global_batch
+        if self.global_batch not in (0, own):
+            name += f"-batch{self.global_batch}"
+        return f"{name}-depth{self.depth}" if self.depth else name
 
     @property
     def spec(self) -> Workload:
-        """The workload with the global batch of the case."""
-        return sized_workload(self.workload, self.size, self.global_batch)
+        """The workload with the global batch and the depth of the case."""
+        return sized_workload(self.workload, self.size, self.global_batch, self.depth)
 
     @property
     def groups(self) -> int:

@@ -290,6 +290,11 @@ class Row(NamedFields):
         "autograd, bookkeeping of split tensors; mean over CPU devices. Empty where T_i is read "
         "from the operations."
     )
+    proof: str = text(
+        "proven by",
+        "What parity is held against: float64 on one device; or, where that takes too much, the "
+        "same in float64 of the model's first units, and the losses of all of them."
+    )
 
     launch_step_s: list[float | None] = field(default_factory=list)
     launch_samples: Samples = field(default_factory=dict)

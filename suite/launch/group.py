@@ -60,6 +60,8 @@ class LaunchRequest:
         inputs_path: A file that ``worker`` reads: batches, or the plan of a sweep.
         folder: Of this launch; what an earlier one left in it is removed.
         cores: Each rank is pinned to its equal share of them, or to one.
+        dealt: Cores of each device, where they are not dealt evenly: those beside its GPU. A
+            process that drives several devices gets the cores of all of them.
         timeout_seconds: When a group that has not finished is ended.
         python: Interpreter of the workers.
         worker: Module that each rank runs.
@@ -84,6 +86,15 @@ class LaunchRequest:
     guard: Guard | None = None
     expects_records: bool = True
     settings: Mapping[str, str] = field(default_factory=dict)
+    dealt: Sequence[Sequence[int]] = ()
+
+    def cores_of(self, rank: int, processes: int) -> list[int]:
+        """The cores that a rank is pinned to."""
+        if not self.dealt:
+            return share_of_cores(self.cores, rank, processes)
+        each = max(1, len(self.dealt) // processes)
+        own = self.dealt[rank * each : (rank + 1) * each] or [self.dealt[rank % len(self.dealt)]]
+        return sorted({core for device in own for core in device})
 
     def prefix(self, rank: int) -> Sequence[str]:
         """The command that a rank is started through; empty for none."""
@@ -174,7 +185,7 @@ def _command(request: LaunchRequest, rank: int, plan: LaunchPlan) -> list[str]:
     return [
         *request.prefix(rank), request.python, "-m", request.worker,
         *(str(path.resolve()) for path in paths), str(rank), str(plan.processes),
-        ",".join(map(str, share_of_cores(request.cores, rank, plan.processes))),
+        ",".join(map(str, request.cores_of(rank, plan.processes))),
     ]
 
 

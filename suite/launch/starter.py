@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from suite.config.model import RunConfig
 from suite.contract.case import Case
+from suite.launch.bounds import Bounds
 from suite.launch.group import TRAIN, Guard, Launcher, LaunchRequest, Outcome, launch
 from suite.launch.inputs import load_data
-from suite.machine import devices, limits
+from suite.machine import devices, gpus, limits
+from suite.machine.topology import cores_beside, physical_cores, physical_first
 
 
 class Starter:
@@ -25,7 +27,8 @@ class Starter:
     def __init__(self, config: RunConfig, folder: Path, launcher: Launcher = launch) -> None:
         self.config, self.folder, self.launcher = config, folder, launcher
         self.settings: Mapping[str, str] = {}
-        self.cores = devices.allowed_cores()
+        self.cores = physical_first(devices.allowed_cores())
+        self.bounds = Bounds(self.cores, config.timeout)
         self._inputs: dict[str, Path] = {}
 
     @property
@@ -41,9 +44,12 @@ class Starter:
 
     def start(
         self, case: Case, folder: Path, block: int = 0, worker: str = TRAIN,
-        guard: Guard | None = None,
+        guard: Guard | None = None, seconds: float | None = None,
     ) -> Outcome:
-        """Launches ``case`` in ``folder``, to its end; an error on the way is its outcome."""
+        """Launches ``case`` in ``folder``, to its end; an error on the way is its outcome.
+
+        It may take ``seconds``; without them the run's timeout, or what a large model needs.
+        """
         try:
             inputs = self._prepared(case)
             folder.mkdir(parents=True, exist_ok=True)
@@ -52,8 +58,10 @@ class Starter:
             return Outcome("failed", f"{type(error).__name__}: {error}", 0.0, [])
         return self.launcher(LaunchRequest(
             case, folder / "case.json", inputs, folder, self.cores_of(case, block),
-            self.config.timeout, python=self.config.python.get(case.framework, sys.executable),
+            seconds or self.bounds.launch_seconds(case),
+            python=self.config.python.get(case.framework, sys.executable),
             worker=worker, guard=guard, settings=self.settings,
+            dealt=cores_of_devices(case, self.cores),
         ))
 
     def probe(self, case: Case, of: Case, folder: Path, guard: Guard) -> Outcome:
@@ -77,8 +85,21 @@ class Starter:
         Speeds that a plan is made for belong to cores, which then stay where they are.
         """
         if case.device == "cuda":  # a host thread drives the device, others compile and copy
-            return self.cores
+            dealt = cores_of_devices(case, self.cores)
+            return [core for own in dealt for core in own] or self.cores
         if case.device_speeds:
             return self.cores[: case.devices]
-        turned = self.cores[block % len(self.cores) :] + self.cores[: block % len(self.cores)]
+        # Threads of one physical core slow each other: they are taken where there is no other.
+        single = self.cores[: len(physical_cores(self.cores))]
+        cores = single if case.devices <= len(single) else self.cores
+        turned = cores[block % len(cores) :] + cores[: block % len(cores)]
         return turned[: case.devices]
+
+
+def cores_of_devices(case: Case, cores: Sequence[int]) -> list[list[int]]:
+    """The cores beside each GPU of a case; empty for CPU devices, which are cores themselves."""
+    if case.device != "cuda":
+        return []
+    seen = gpus.usable_gpus()
+    return cores_beside([seen[rank % len(seen)] for rank in range(case.devices)] if seen else [],
+                        cores)

@@ -168,7 +168,7 @@ class AbRun:
         """Proves both sides, then launches blocks until the rule is met or a side is out."""
         self.a.prove()
         if not self.a.problem:
-            self.b.proofs.references |= self.a.proofs.references
+            self.b.proofs.share(self.a.proofs)
             self.b.prove()
         while not self.problems and not self._stopped_by():
             self._block(len(self.blocks))

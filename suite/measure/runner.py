@@ -123,15 +123,20 @@ class Runner:
     def _prepare_proofs(self) -> None:
         """A reference for what is held against it, a strict proof for other formats than float32.
 
-        Such a proof is made once a case, whatever its formats.
+        Such a proof is made once a case, whatever its formats. A model that is too large for a
+        reference is proven by its first units, in the case's own format too.
         """
-        for case in {r.case.reference_id: r.case for r in self._open()}.values():
-            self.proofs.refer(case)
+        alike: dict[str, list[Case]] = {}
+        for case in (result.case for result in self._open()):
+            alike.setdefault(case.reference_id, []).append(case)
+        for cases in alike.values():
+            self.proofs.refer(*cases)
         kept = self.run.setdefault("proofs", {})
-        others = [r.case.strict for r in self._open() if r.case.strict != r.case]
-        for strict in {case.case_id: case for case in others}.values():
-            if kept.get(strict.case_id, {}).get("status") != "ok":
-                kept[strict.case_id] = self.proofs.prove_strictly(strict)
+        wanted = [one for r in self._open() for one in (r.case.strict, r.case)
+                  if one != r.case or self.proofs.shallow(one)]
+        for case in {case.case_id: case for case in wanted}.values():
+            if kept.get(case.case_id, {}).get("status") != "ok":
+                kept[case.case_id] = self.proofs.prove_strictly(case)
                 self._save_run()
         apply_proofs(self.run, self.results)
 
@@ -248,7 +253,10 @@ class Runner:
         """Only the first launches have probes, and the first keeps the profiler's picture."""
         timeline = self.config.timeline and block == 0
         probed = block < self.config.probes or timeline
-        return replace(case, probe_steps=case.probe_steps if probed else 0, timeline=timeline)
+        return replace(
+            case, probe_steps=case.probe_steps if probed else 0, timeline=timeline,
+            proof_arrays=not self.proofs.shallow(case),
+        )
 
     def _launch(self, result: CaseResult, block: int) -> None:
         folder = self.folder / "cases" / result.case.case_id / f"launch-{block}"
@@ -267,6 +275,7 @@ class Runner:
         ended = {
             "status": outcome.status, "reason": outcome.reason, "seconds": outcome.seconds,
             "parity": asdict(verdict) if verdict else None, "cores": cores,
+            "unproven": self.proofs.missing(result.case),
         }
         kept = StoredLaunch(case.case_id, block, ended, compact(raw), reduced)
         files.keep_launch(self.folder, self.store, kept, raw)
@@ -276,9 +285,9 @@ class Runner:
         verdict = self.proofs.verdict(case, evidence)
         if verdict and case.case_id not in self.proven:
             self.proven.add(case.case_id)
-            expected = self.proofs.references[case.reference_id].losses
+            expected = self.proofs.expected_losses(case)
             self.losses += loss_rows(case.case_id, evidence.losses, expected)
-        judge(result, verdict)
+        judge(result, verdict, missing=self.proofs.missing(case))
         return verdict
 
 

@@ -133,8 +133,10 @@ class MeasuredTraining:
             seconds = self._timed(lambda number: handles.append(self.session.step(number)))
             self.record.warmup_seconds.append(seconds)
             self.record.losses.append(self.session.loss(handles.pop()))
-            if index == 0:
+            if index == 0 and self.case.proof_arrays:
                 gradients = self.session.gradients()
+        if not self.case.proof_arrays:
+            return
         parameters = self.session.parameters()
         if self.rank.index == 0:
             _write_evidence(self.rank.folder, gradients, parameters)

@@ -23,7 +23,8 @@ DEFAULTS = {
     "workload": ["mlp"], "size": "", "data": "real", "mesh": [], "batch": None, "devices": [2],
     "device": "auto", "dtype": ["float32"], "mode": ["eager"], "oversubscribe": False,
     "accumulate": [1], "device_speeds": [], "steps": 20, "warmup": 50, "repeats": 3,
-    "precision": None, "budget": None, "timeout": 120.0, "probes": 2, "probe_steps": 5,
+    "precision": None, "budget": None, "timeout": 120.0, "proof_timeout": 600.0,
+    "proof_memory": None, "probes": 2, "probe_steps": 5,
     "timeline": False, "link": True, "find_max_batch": False, "memory_limit": None,
     "batch_resolution": 0.05, "seed": 0, "python": {},
 }
