@@ -8,6 +8,7 @@ from pathlib import Path
 
 from adapters.horovod.training.interfaces import interface_of_host
 from adapters.pytorch import build as torch_build
+from adapters.pytorch import compiler
 from adapters.tensorflow import build as tensorflow_build
 from suite.contract import gpus, packages
 from suite.contract.adapter import LaunchPlan
@@ -140,12 +141,15 @@ def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
     }
     if case.device == "cpu":
         shared["CUDA_VISIBLE_DEVICES"] = ""
+    scratch = folder / "compiled"
+    compiles = case.engine == "torch" and case.mode == "compiled"
     ranks = [
         shared | {"HOROVOD_RANK": str(rank), "HOROVOD_LOCAL_RANK": str(rank)} | _gpu(case, rank)
+        | (compiler.own_caches(scratch / str(rank), case.device) if compiles else {})
         for rank in range(count)
     ]
     output = (folder / "rendezvous.json").resolve()
     helper = [
         python, "-m", RENDEZVOUS, str(count), str(output), case.interface
     ]
-    return LaunchPlan(count, ranks, helper, output)
+    return LaunchPlan(count, ranks, helper, output, scratch if compiles else None)

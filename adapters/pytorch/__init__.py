@@ -66,7 +66,7 @@ def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
     scratch = folder / "compiled"
     ranks = [
         shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-        | compiler.own_caches(scratch / str(rank))
+        | compiler.own_caches(scratch / str(rank), case.device)
         for rank in range(count)
     ]
     return LaunchPlan(count, ranks, scratch=scratch)

@@ -24,7 +24,7 @@ class LaunchPlan:
 
     The helper is a command that writes ``{"name": "value"}`` JSON to ``helper_output`` once ready;
     those variables are given to every worker, and the helper is ended with the group. ``scratch``
-    is a folder of what a launch compiles, which no other launch must find: removed at its end.
+    is a folder of what a launch compiles: removed at its end, or kept for the case's next launch.
     """
 
     processes: int

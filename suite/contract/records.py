@@ -106,6 +106,8 @@ class RankRecord:
         return getattr(self, column, None) or self.figures.get(column) or None
 
 
+# Entry of a ledger, for what its launch has no figures of probes.
+UNPROBED = "unprobed"
 RECORD_FIELDS: tuple[str, ...] = tuple(one.name for one in fields(RankRecord))
 Launch = Sequence[RankRecord]
 
@@ -135,6 +137,21 @@ def read_records(written: Sequence[Mapping[str, Any]]) -> list[RankRecord]:
 def record_paths(folder: Path) -> list[Path]:
     """The ``rank-N.json`` files of a launch in the order of the ranks: 2 comes before 10."""
     return sorted(folder.glob("rank-*.json"), key=lambda path: int(path.stem.partition("-")[2]))
+
+
+def clean_path(folder: Path, rank: int) -> Path:
+    """Where a rank leaves what it has measured before the passes with probes."""
+    return folder / f"clean-{rank}.json"
+
+
+def read_clean(folder: Path, ranks: int) -> list[dict[str, Any]]:
+    """What every rank had measured before the passes with probes; empty unless all had.
+
+    Raises:
+        ValueError: A record is truncated, or no JSON object.
+    """
+    paths = [clean_path(folder, rank) for rank in range(ranks)]
+    return [_read_record(path) for path in paths] if all(map(Path.exists, paths)) else []
 
 
 def read_launch(folder: Path) -> list[dict[str, Any]]:

@@ -68,6 +68,10 @@ REGISTRY: dict[str, tuple[str, str]] = {
         "widen the link sweep",
     ),
     "not_measured": ("{what}", "the cell stays empty"),
+    "unprobed": (
+        "T_comm, T_i and L are missing of launches that ran {text}",
+        "their clean steps count; give a smaller --batch, or --probes 0",
+    ),
     "not_comparable": ("with its base {base}: {reason}", "make the settings equal"),
     "probe_overhead": (
         "steps with probes take {share:.0%} longer than clean ones, more than {limit:.0%}",

@@ -18,7 +18,7 @@ from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.manifests import manifest
-from suite.contract.records import read_launch
+from suite.contract.records import read_clean, read_launch
 from suite.contract.registry import traits_of
 from suite.launch import failures
 from suite.launch.environment import ROOT, worker_environment
@@ -62,6 +62,7 @@ class LaunchRequest:
         cores: Each rank is pinned to its equal share of them, or to one.
         dealt: Cores of each device, where they are not dealt evenly: those beside its GPU. A
             process that drives several devices gets the cores of all of them.
+        kept: Where what the case compiles waits for its next launch; None throws it away.
         timeout_seconds: When a group that has not finished is ended.
         python: Interpreter of the workers.
         worker: Module that each rank runs.
@@ -87,6 +88,7 @@ class LaunchRequest:
     expects_records: bool = True
     settings: Mapping[str, str] = field(default_factory=dict)
     dealt: Sequence[Sequence[int]] = ()
+    kept: Path | None = None
 
     def cores_of(self, rank: int, processes: int) -> list[int]:
         """The cores that a rank is pinned to."""
@@ -128,7 +130,18 @@ def launch(request: LaunchRequest) -> Outcome:
         status, reason, records = "failed", words, []
     if status == "failed" and failures.out_of_memory(failures.log_of(request.folder)):
         status = "oom"
+    if status == "oom" and (clean := _clean_records(request)):
+        status, reason, records = "ok", "", clean
     return Outcome(status, reason, time.monotonic() - began, records)
+
+
+def _clean_records(request: LaunchRequest) -> list[dict[str, Any]]:
+    """What the ranks had measured when memory ran out in the passes with probes."""
+    ranks = len(list(request.folder.glob("phase-*")))
+    try:
+        return read_clean(request.folder, ranks)
+    except ValueError:
+        return []
 
 
 def _refuse_wiring(request: LaunchRequest, plan: LaunchPlan) -> None:
@@ -153,6 +166,7 @@ def _run(request: LaunchRequest, plan: LaunchPlan, began: float) -> tuple[str, s
     temporary = Path(tempfile.mkdtemp(prefix="suite-"))
     environment = worker_environment(traits_of(request.case.framework), temporary)
     environment |= request.settings
+    _take(request.kept, plan.scratch)
     with (request.folder / "worker.log").open("ab") as log:
         group = ProcessGroup(log, environment, ROOT)
         try:
@@ -163,11 +177,18 @@ def _run(request: LaunchRequest, plan: LaunchPlan, began: float) -> tuple[str, s
                 failures.keep_stacks(len(workers), request.folder)
         finally:
             survivors = group.end()
+            _take(plan.scratch, request.kept)
             for folder in filter(None, (plan.scratch, temporary)):
                 shutil.rmtree(folder, ignore_errors=True)
     if survivors:
         return "failed", f"{reason}; processes that SIGKILL did not end: {survivors}".lstrip("; ")
     return status, reason
+
+
+def _take(source: Path | None, target: Path | None) -> None:
+    """Moves what was compiled, if there is any and it has a place."""
+    if source and target and source.is_dir() and not target.exists():
+        source.rename(target)
 
 
 def _start(

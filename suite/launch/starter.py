@@ -44,11 +44,12 @@ class Starter:
 
     def start(
         self, case: Case, folder: Path, block: int = 0, worker: str = TRAIN,
-        guard: Guard | None = None, seconds: float | None = None,
+        guard: Guard | None = None, seconds: float | None = None, kept: Path | None = None,
     ) -> Outcome:
         """Launches ``case`` in ``folder``, to its end; an error on the way is its outcome.
 
-        It may take ``seconds``; without them the run's timeout, or what a large model needs.
+        It may take ``seconds``; without them the run's timeout, or what a large model needs. What
+        it compiles stays in ``kept`` for the next launch that is given the same folder.
         """
         try:
             inputs = self._prepared(case)
@@ -61,7 +62,7 @@ class Starter:
             seconds or self.bounds.launch_seconds(case),
             python=self.config.python.get(case.framework, sys.executable),
             worker=worker, guard=guard, settings=self.settings,
-            dealt=cores_of_devices(case, self.cores),
+            dealt=cores_of_devices(case, self.cores), kept=kept,
         ))
 
     def probe(self, case: Case, of: Case, folder: Path, guard: Guard) -> Outcome:

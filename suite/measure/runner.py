@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -36,6 +37,9 @@ from suite.measure.stopping import StoppingRule
 from suite.runfolder import files
 from suite.runfolder.reading import StoredRun
 from suite.runfolder.samples import SampleStore, StoredLaunch, compact
+
+# What a case compiles, while its launches are being made.
+COMPILED = "compiled"
 
 
 @dataclass(frozen=True)
@@ -202,6 +206,8 @@ class Runner:
         rows = self.save()
         files.mend_steps(self.folder, self.store)
         self.store.close()
+        for compiled in (self.folder / "cases").glob(f"*/{COMPILED}"):
+            shutil.rmtree(compiled, ignore_errors=True)
         if state == "complete" and exit_code(rows) == 0:
             for path in (self.folder / "cases").glob("reference.*/*/parity.npz"):
                 path.unlink()
@@ -261,7 +267,7 @@ class Runner:
     def _launch(self, result: CaseResult, block: int) -> None:
         folder = self.folder / "cases" / result.case.case_id / f"launch-{block}"
         case, cores = self._launched(result.case, block), self.starter.cores_of(result.case, block)
-        outcome = self.starter.start(case, folder, block)
+        outcome = self.starter.start(case, folder, block, kept=folder.parent / COMPILED)
         self.seconds.append(outcome.seconds)
         finished = outcome.status == "ok"
         raw = read_records(outcome.records) if finished else []

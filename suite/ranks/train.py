@@ -13,7 +13,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from suite.contract.adapter import Inputs, OpenSession, RankRecord, ReportsFigur
 from suite.contract.case import PARITY_STEPS, Case, Rank
 from suite.contract.files import write_atomically
 from suite.contract.plugins import adapter_package
+from suite.contract.records import UNPROBED, clean_path
 from suite.contract.workloads import Weights, initial_weights
 from suite.ranks import entry
 from suite.ranks.entry import arrive, enter, last_words, leave, swift_start
@@ -97,6 +98,7 @@ class MeasuredTraining:
         record.peak_memory_bytes = session.peak_memory_bytes()
         record.device_memory_bytes = session.device_memory_bytes()
         if self.case.probe_steps:
+            self._keep_clean()
             self._measure_timed()
             self._measure_traced()
             # Silent steps train nothing sensible, so they come last.
@@ -107,6 +109,12 @@ class MeasuredTraining:
             record.figures = session.figures()
         record.affinity = _affinity()
         return record
+
+    def _keep_clean(self) -> None:
+        """Leaves what is measured so far: passes with probes hold more memory than clean steps."""
+        ledger = self.session.describe() | {UNPROBED: "out of memory in the passes with probes"}
+        record = asdict(replace(self.record, ledger=ledger, affinity=_affinity()))
+        write_atomically(clean_path(self.rank.folder, self.rank.index), json.dumps(record))
 
     def _enter(self, phase: str) -> None:
         enter(self.rank, phase)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -102,3 +104,29 @@ def test_what_a_wrapped_tensor_does_in_python_is_no_operation() -> None:
         torch.mm(wrapped, torch.ones(4, 4))
     names = [event.name for event in profiler.events()]
     assert names.count("aten::mm") == 2 and operation_seconds(profiler) < 0.02
+
+
+def test_hops_that_a_schedule_issues_together_are_named() -> None:
+    from torch import distributed
+
+    from adapters.pytorch.splits.inter_layer import named_hops
+
+    send, receive = (SimpleNamespace(op=op) for op in (distributed.isend, distributed.irecv))
+    issued: list[int] = []
+
+    def batch(operations: list[Any], desc: str | None = None) -> list[Any]:
+        issued.append(len(operations))
+        return []
+
+    hops = named_hops(batch)
+    with profile(torch.device("cpu")) as profiler:
+        hops([send, send])
+        hops([send, receive], "1F1B")
+        hops([receive])
+        hops([])
+    assert issued == [2, 2, 1, 0]
+    names = [event.name for event in profiler.events() if event.name.startswith("nccl:")]
+    assert names == ["nccl:send", "nccl:recv", "nccl:recv", "nccl:recv"]
+    # On a GPU the annotation lies around the kernel, as of a single call.
+    trace = _trace(("nccl:send", 1, 4, 20, True), (HOP, 1, 4, 20, False))
+    assert [event.role for event in trace.events] == ["send"]

@@ -78,6 +78,9 @@ class Training(Measured):
         self.low = case.dtype == "bf16"
         loss = loss_function(self.spec)
         self.loss_function = planned_loss(in_float32(loss) if self.low else loss, case)
+        if case.mode == "compiled":
+            # The cast to float32, the softmax and the sum become one pass over the logits.
+            self.loss_function = torch.compile(self.loss_function)
         self.dtype = parameter_type(case.dtype)
         self.batches = [
             tuple(self._tensor(part) for part in self.local_batch(*inputs.at(index)))
