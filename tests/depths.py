@@ -2,7 +2,8 @@
 
 ``shallow`` transformers have units for two stages: a graph of half the size, which TensorFlow
 traces and torch.compile translates in half the time. ``deep`` ones have units for two stages on
-each of four devices; TensorFlow traces the deep MLP in a tenth of the time.
+each of four devices, ``eight`` a unit and a head on each of eight; TensorFlow traces the deep MLP
+in a tenth of the time.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ def _shallow(family: str) -> Any:
 
 
 BERT, XLNET = _shallow("bert"), _shallow("xlnet")
-GPT = [_shallow("gpt"), replace(_shallow("gpt"), size="deep", blocks=8)]
+GPT = [_shallow("gpt"), replace(_shallow("gpt"), size="deep", blocks=8),
+       replace(_shallow("gpt"), size="eight", blocks=8, heads=8)]
 MLP = MlpSpec("deep", (64, *[64] * 7, 10), "digits", 64, "gelu")
 
 
