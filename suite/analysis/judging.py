@@ -1,4 +1,4 @@
-"""What proofs make of a case: its status, its reason and its loss curve."""
+"""What a proof does to a case: its status, its reason and its loss curve."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from suite.contract.files import TableRow
 def judge(
     result: CaseResult, verdict: Verdict | None, lead: str = "", missing: str = ""
 ) -> None:
-    """Every launch must pass; the worst verdict stays on the row.
+    """Applies the verdict on one launch to its case. Every launch must pass.
 
     Args:
-        result: The case that was launched.
-        verdict: What its proof says; None without a reference.
-        lead: Begins the reason of a failed proof.
+        result: The case. It keeps the verdict with the largest error, and is refused if one
+            failed.
+        verdict: What the comparison with the reference says; None if there is no reference.
+        lead: Words before the reason.
         missing: Why there is no reference, as far as it is known.
     """
     if verdict is None:
@@ -33,11 +34,11 @@ def judge(
 
 
 def apply_proofs(run: dict[str, Any], results: Sequence[CaseResult]) -> None:
-    """What launches of their own proved: in float32 of a case that rounds more, of its first units.
+    """Applies what launches of their own proved: in float32, or of a model's first units alone.
 
     Args:
-        run: ``run.json``, which holds how each of these launches ended.
-        results: The run's cases; those that failed their proof are refused.
+        run: The content of run.json, with its proofs.
+        results: The cases of the run.
     """
     kept = run.get("proofs", {})
     for result in results:
@@ -61,7 +62,13 @@ def _apply(proof: dict[str, Any], result: CaseResult, case: Case) -> None:
 
 
 def loss_rows(case_id: str, losses: Sequence[float], expected: Sequence[float]) -> list[TableRow]:
-    """Rows of losses.csv: the first steps beside the reference's."""
+    """Makes the rows of losses.csv: the losses of the first steps beside those of the reference.
+
+    Args:
+        case_id: The case.
+        losses: Its losses, one for each step.
+        expected: Losses of the reference.
+    """
     return [
         {"case_id": case_id, "step": step, "loss": loss, "reference_loss": reference}
         for step, (loss, reference) in enumerate(zip(losses, expected, strict=False))

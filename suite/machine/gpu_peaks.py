@@ -1,4 +1,4 @@
-"""The peak rates that vendors print for their GPUs."""
+"""The peak rates that vendors state for their GPUs."""
 
 from __future__ import annotations
 

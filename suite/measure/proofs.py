@@ -1,4 +1,4 @@
-"""What a run's cases are held against: single devices, launched once and kept for a resumed run."""
+"""Compares a run's cases with single devices, which are launched once and kept on disk."""
 
 from __future__ import annotations
 
@@ -42,9 +42,10 @@ TOO_MUCH = (HOPELESS, "oom", "timeout")
 
 
 def references(asked: str) -> list[tuple[str, str]]:
-    """(framework, engine) whose single device may compute a reference, the preferred one first.
+    """Returns framework and engine of the adapters that may compute a reference, the best first.
 
-    The adapter that is to be proven comes last: a reference of another one shares no code with it.
+    The adapter ``asked`` that is to be proven comes last, because a reference of another adapter
+    shares no code with it.
     """
     offered = dict(adapters()) | {asked: load(asked)}
     return [(name, engine) for name, adapter in offered.items()
@@ -92,11 +93,11 @@ def depths(cases: Sequence[Case]) -> list[int]:
 
 
 class Proofs:
-    """References in float64, measured drifts, and the proofs in float32 of other formats.
+    """Keeps the float64 references, the measured drifts, and the proofs of other formats.
 
     A model whose reference takes too much memory or time is proven by its first units: reference
-    and case are launched once more with those alone, at full width. The whole model then shows
-    that its losses are those of one device in float32, if one can hold it.
+    and case are launched once more with those alone, at full width. The whole model then has to
+    have the losses of one device in float32, if one device can hold it.
     """
 
     def __init__(self, starter: Starter, tell: Callable[[str], None]) -> None:
@@ -106,10 +107,10 @@ class Proofs:
         self._missing: dict[str, str] = {}
         self._too_large: set[str] = set()
         self._drifts: dict[str, Drift] = {}
-        self._unfit: dict[str, str] = {}  # reference -> why it proves nothing; empty if it does
+        self._unfit: dict[str, str] = {}  # why a reference proves nothing; empty if it does
 
     def refer(self, asked: Case, *others: Case) -> None:
-        """Launches what cases of one reference are held against, unless it is known.
+        """Launches the reference with which cases are compared, unless that has happened.
 
         Args:
             asked: A case.
@@ -199,10 +200,11 @@ class Proofs:
         )
 
     def _single_case(self, asked: Case, dtype: str, device: str) -> Case | None:
-        """Of the first framework here that offers it.
+        """Returns the single-device case of the first framework here that offers the format.
 
-        In float64 a GPU takes a sample at a time, where samples do not see each other: the sum does
-        not mind, and a batch's activations may not fit.
+        In float64 a GPU takes one sample at a time if the samples of a workload do not depend on
+        each other: their sum is the same, and the activations of a whole batch may not fit in
+        memory.
         """
         alone = (device, dtype) == ("cuda", "float64") and not asked.spec.batch_statistics
         cases = [
@@ -219,7 +221,10 @@ class Proofs:
         return next((case for case in cases if not unsupported_reason(case, python)), None)
 
     def _drift(self, case: Case, reference: Evidence, initial: Weights) -> Drift:
-        """Measured once a reference, and only when a gate asks for it."""
+        """Measures how far rounding drifts from a reference.
+
+        Once for each, and only if a gate needs it.
+        """
         name = case.reference_id
         if name not in self._drifts:
             single = self._single(case, "float32")
@@ -227,7 +232,15 @@ class Proofs:
         return self._drifts[name]
 
     def verdict(self, case: Case, evidence: Evidence) -> Verdict | None:
-        """By the gates of float32, or the bounds of another format; None without a reference."""
+        """Judges a case by the gates of float32, or by the bounds of another format.
+
+        Args:
+            case: The case.
+            evidence: What its launch left for the proof.
+
+        Returns:
+            The verdict, or None if there is no reference.
+        """
         shallow = self.shallow(case)
         if shallow:
             return replace(check_losses(evidence.losses, shallow.losses, case), proof=shallow.text)
@@ -253,16 +266,19 @@ class Proofs:
         return verdict
 
     def _problem(self, case: Case, reference: Evidence, initial: Weights) -> str:
-        """Why the reference of a case proves nothing, looked at once; empty if it is fit."""
+        """Returns why the reference of a case proves nothing.
+
+        Empty if it is fit. It is judged only once.
+        """
         name = case.reference_id
         if name not in self._unfit:
             self._unfit[name] = unfit_reference(reference, initial)
         return self._unfit[name]
 
     def prove_strictly(self, strict: Case) -> dict[str, Any]:
-        """A launch of its own, which is no sample; how it ended, as run.json has it.
+        """Proves ``strict`` in a launch that is no sample; a large model by its first units.
 
-        Of a model that is too large as a whole it trains the first units.
+        Returns how it ended, for ``run.json``.
         """
         shallow = self.shallow(strict)
         case = replace(strict, steps=1, probe_steps=0, warmup_limit=PARITY_STEPS,
@@ -281,9 +297,15 @@ class Proofs:
 
 
 def load_evidence(folder: Path, losses: Sequence[float], keep: bool = False) -> Evidence:
-    """What a launch proves with; its arrays are large and are deleted once read, or kept.
+    """Reads what a launch left for the proof.
 
-    A launch that was asked for none has its losses alone.
+    Its arrays are large, so they are deleted once they have been read. A launch that was asked for
+    no arrays has left its losses alone.
+
+    Args:
+        folder: The folder of the launch.
+        losses: The losses of its first steps.
+        keep: Whether to keep the arrays.
     """
     path = folder / "parity.npz"
     if not path.exists():
