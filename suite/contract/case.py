@@ -61,6 +61,7 @@ class Case:
         device_speeds: Relative speed of each device, where shares or stages are planned by speed.
         accumulate: Number of micro-batches whose gradients a device adds up, one after another,
             before the one update of a step. A pipeline's micro-batches are multiplied by it.
+        hosts: How many hosts the devices are on.
         depth: Number of units of the shallower model that proves a large one; 0 for the whole
             model.
         proof_arrays: Whether the first steps leave gradients and parameters, and not only losses.
@@ -93,6 +94,7 @@ class Case:
     oversubscribe: bool = False
     device_speeds: tuple[float, ...] = ()
     accumulate: int = 1
+    hosts: int = 1
     depth: int = 0
     proof_arrays: bool = True
     recompute: str = NO_RECOMPUTE
@@ -115,6 +117,8 @@ class Case:
         kind = "".join(f".{part}" for part in parts if part in (*DTYPES[1:], *MODES[1:]))
         if self.accumulate > 1:
             kind += f".accumulate{self.accumulate}"
+        if self.hosts > 1:
+            kind += f".hosts{self.hosts}"
         if self.recomputes:
             kind += f".recompute-{self.recompute}"
         if self.balances:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 import sys
@@ -258,7 +259,8 @@ class Runner:
             if reason:
                 result.status, result.reason = "unsupported", reason
             result.oversubscribed = result.case.oversubscribe or (
-                result.case.device == "cpu" and result.case.devices > self.starter.usable_cores
+                result.case.device == "cpu" and
+                math.ceil(result.case.devices / result.case.hosts) > self.starter.usable_cores
             )
 
     def _show(self, text: str, certain: int) -> None:

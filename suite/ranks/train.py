@@ -11,6 +11,7 @@ import importlib
 import json
 import math
 import os
+import socket
 import statistics
 import time
 from collections.abc import Callable
@@ -93,7 +94,7 @@ class MeasuredTraining:
 
     def __init__(self, session: Session, case: Case, rank: Rank, clock: Clock) -> None:
         self.session, self.case, self.rank, self.clock = session, case, rank, clock
-        self.record = RankRecord(rank.index)
+        self.record = RankRecord(rank.index, host=socket.gethostname())
         self.index = 0  # number of the next step
         self.shares = Shares(session, case, self.record)
 
