@@ -1,0 +1,240 @@
+"""Puts the terms together: seconds and bytes of a step for every configuration at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from suite.foresight.collectives import all_reduce_seconds, group_link, hop_seconds
+from suite.foresight.compute import unit_times
+from suite.foresight.machine import Link, Stack
+from suite.foresight.memory import held_parameters, peak_bytes
+from suite.foresight.pipeline import chunked_seconds, pipeline_seconds
+from suite.foresight.plans import FULL, Plans
+from suite.foresight.sharded import (
+    beside,
+    exposed_gradient_seconds,
+    gather_seconds,
+    gradient_seconds,
+)
+from suite.foresight.units import Array, Model, Unit, training_flops
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a step takes; arrays (configurations,), seconds and bytes of one device.
+
+    Attributes:
+        step_s: Seconds of a step.
+        compute_s: Busy seconds of the mean device.
+        communication_s: Seconds with a communication in flight, T_comm, of the slowest stage.
+        exposed_s: Those of them that nothing hides.
+        load_balance: L, the busiest stage over the mean stage.
+        bubble: Idle share of a pipeline's device.
+        update_s: Seconds of the optimiser's step.
+        peak_bytes: Memory of the fullest device.
+        samples_s: Samples a second over all devices.
+        flops_s: Model FLOPs a second and device.
+    """
+
+    step_s: Array
+    compute_s: Array
+    communication_s: Array
+    exposed_s: Array
+    load_balance: Array
+    bubble: Array
+    update_s: Array
+    peak_bytes: Array
+    samples_s: Array
+    flops_s: Array
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Seconds of one micro-batch in one unit; arrays (configurations,)."""
+
+    forward_s: Array
+    backward_s: Array
+    compute_s: Array
+    communication_s: Array
+    exposed_s: Array
+
+
+def unit_passes(unit: Unit, plans: Plans, stack: Stack) -> Passes:
+    """Both passes of a unit with the communication that belongs to them.
+
+    The device works off what the host starts, so a pass takes the longer of the device's time,
+    in which sums over shards are exposed unless the software hides them, and of the host's.
+    """
+    machine, software = stack.machine, stack.software
+    times = unit_times(unit, plans, stack)
+    inner = group_link(machine, plans.shards, np.ones(len(plans)), plans.devices)
+    payload = plans.micro_batch / plans.context * unit.leaving * software.activation_bytes
+    one = unit.sums * all_reduce_seconds(payload, plans.shards, inner)
+    repeated = (plans.recompute == FULL) & (unit.place == "body")
+    sums = (one, np.where(repeated, 2.0 * one, one))
+    outer = group_link(machine, plans.replicas, plans.shards * plans.context, plans.devices)
+    held = unit.parameters + unit.parameters_split / plans.shards
+    gathers = gather_seconds(held, plans, outer, software)
+    seconds, hidden = [], 1.0 - software.overlaps_hidden_sums
+    exposed = np.zeros(len(plans))
+    pairs = ((times.forward_s, times.forward_launch_s, sums[0], gathers[0]),
+             (times.backward_s, times.backward_launch_s, sums[1], gathers[1]))
+    for device, host, summed, gathered in pairs:
+        alone = np.maximum(device + hidden * summed, host)
+        both, outlasting = beside(alone, gathered, machine.contention)
+        seconds.append(both)
+        exposed = exposed + outlasting + hidden * summed
+    return Passes(
+        seconds[0], seconds[1], times.forward_s + times.backward_s,
+        cast(Array, sums[0] + sums[1] + gathers[0] + gathers[1]), exposed,
+    )
+
+
+def _stage_sums(model: Model, values: list[Array], plans: Plans, stages: int) -> Array:
+    """Sums units' values into stages: (configurations, stages).
+
+    Equal units are dealt out evenly; where they do not divide, the first stages get one more.
+    """
+    found = np.zeros((len(plans), stages))
+    for unit, value in zip(model, values, strict=True):
+        if unit.place == "first":
+            found[:, 0] += value
+        elif unit.place == "last":
+            found[:, -1] += value
+        else:
+            repeats = np.asarray(unit.repeats * np.ones(len(plans)))
+            base = np.floor(repeats / stages)
+            extra = repeats - base * stages
+            counts = base[:, None] + (np.arange(stages)[None, :] < extra[:, None])
+            found += value[:, None] * counts
+    return found
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Seconds a micro-batch of each stage, (configurations, stages)."""
+
+    forward_s: Array
+    backward_s: Array
+    compute_s: Array
+    communication_s: Array
+    exposed_s: Array
+
+
+def stage_times(model: Model, plans: Plans, stack: Stack, stages: int) -> StageTimes:
+    """Stages of configurations that all have the same number of them."""
+    passes = [unit_passes(unit, plans, stack) for unit in model]
+    columns = {}
+    for name in StageTimes.__dataclass_fields__:
+        values = [getattr(one, name) for one in passes]
+        columns[name] = _stage_sums(model, values, plans, stages)
+    return StageTimes(**columns)
+
+
+def _groups(plans: Plans) -> Iterator[tuple[Array, int, int, str]]:
+    """Configurations that share stages, micro-batches and schedule: one simulation for all."""
+    keys = np.stack([plans.stages, plans.micro_batches], axis=1)
+    _, which = np.unique(keys, axis=0, return_inverse=True)
+    names, kinds = np.unique(plans.schedule, return_inverse=True)
+    both = which.reshape(-1) * len(names) + kinds
+    for code in np.unique(both):
+        rows = np.flatnonzero(both == code)
+        first = rows[0]
+        yield (rows, int(plans.stages[first]), int(plans.micro_batches[first]),
+               str(plans.schedule[first]))
+
+
+def _select(plans: Plans, rows: Array) -> Plans:
+    return Plans(**{name: values[rows] for name, values in plans.__dict__.items()})
+
+
+def _select_model(model: Model, rows: Array) -> Model:
+    """Units whose numbers are arrays, restricted to some configurations."""
+    def pick(value: object) -> object:
+        if isinstance(value, np.ndarray) and value.ndim:
+            return value[rows]
+        if isinstance(value, tuple):
+            return tuple(type(p)(**{k: pick(v) for k, v in p.__dict__.items()}) for p in value)
+        return value
+
+    return tuple(Unit(**{k: pick(v) for k, v in unit.__dict__.items()}) for unit in model)  # type: ignore[arg-type]
+
+
+def _one_group(
+    model: Model, plans: Plans, stack: Stack, stages: int, parts: int, schedule: str
+) -> dict[str, Array]:
+    times = stage_times(model, plans, stack, stages)
+    stride = plans.shards * plans.context * plans.replicas
+    link = group_link(stack.machine, plans.stages, stride, plans.devices)
+    body = next(unit for unit in model if unit.place == "body")
+    samples = plans.micro_batch / plans.context
+    payload = samples * body.leaving * stack.software.activation_bytes / plans.shards
+    hop = hop_seconds(payload, link) if stages > 1 else np.zeros(len(plans))
+    if schedule == "interleaved" and stages > 1:
+        piped = chunked_seconds(
+            times.forward_s, times.backward_s, hop, parts, np.maximum(plans.chunks, 1.0))
+    else:
+        piped = pipeline_seconds(schedule, times.forward_s, times.backward_s, hop, parts)
+    busy = parts * (times.forward_s + times.backward_s)
+    hops = 2.0 * parts * hop * min(stages - 1, 1)
+    return {
+        "piped": piped, "busiest": busy.max(axis=1),
+        "mean_busy": busy.mean(axis=1),
+        "compute": parts * times.compute_s.mean(axis=1),
+        "balance": times.compute_s.max(axis=1) / times.compute_s.mean(axis=1),
+        "communication": parts * times.communication_s.max(axis=1) + hops,
+        "exposed": parts * times.exposed_s.max(axis=1) + hops,
+        "backward": times.backward_s.max(axis=1),
+    }
+
+
+def update_seconds(held: Array, plans: Plans, stack: Stack) -> Array:
+    """The optimiser's step: memory-bound over the states that a device updates.
+
+    Sharded states are updated once over all replicas (Rajbhandari et al. 2020, section 5.1).
+    """
+    ways = np.where(plans.sharding >= 1, plans.replicas * plans.context, 1.0)
+    moved = held / ways * stack.software.update_bytes
+    return cast(Array, moved / stack.machine.stream_bytes_s)
+
+
+def predict(model: Model, plans: Plans, stack: Stack) -> Prediction:
+    """Predicts a step of every configuration.
+
+    Args:
+        model: Units in forward order; numbers, or arrays with an entry a configuration.
+        plans: The configurations.
+        stack: Machine and software.
+
+    Returns:
+        Seconds, rates and bytes of each configuration.
+    """
+    found: dict[str, Array] = {}
+    for rows, stages, parts, schedule in _groups(plans):
+        some, part = _select(plans, rows), _select_model(model, rows)
+        for name, values in _one_group(part, some, stack, stages, parts, schedule).items():
+            found.setdefault(name, np.zeros(len(plans)))[rows] = values
+    outer = _outer_link(plans, stack)
+    held = np.maximum(held_parameters(model, plans, "first"),
+                      held_parameters(model, plans, "last"))
+    reduced = gradient_seconds(held, plans, outer, stack.software)
+    exposed = exposed_gradient_seconds(
+        reduced, found["backward"], stack.software.overlaps_gradients)
+    update = update_seconds(held, plans, stack)
+    step = found["piped"] + exposed + update + stack.machine.step_s
+    samples_s = plans.global_batch / step
+    return Prediction(
+        step, found["compute"], found["communication"] + reduced, found["exposed"] + exposed,
+        found["balance"], 1.0 - found["mean_busy"] / found["piped"], update,
+        peak_bytes(model, plans, stack), samples_s,
+        cast(Array, training_flops(model) * samples_s / plans.devices),
+    )
+
+
+def _outer_link(plans: Plans, stack: Stack) -> Link:
+    size = plans.replicas * plans.context
+    return group_link(stack.machine, size, plans.shards, plans.devices)
