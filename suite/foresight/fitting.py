@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -43,8 +44,9 @@ class Prior:
 # memory and link rates in the sweeps of BabelStream and nccl-tests, and microseconds a launch.
 PRIORS = (
     Prior("product_share", 0.75, 0.12),
-    Prior("half_s", 4e-6, 0.7),
+    Prior("ramp_s", 4e-6, 0.6),
     Prior("narrow", 24.0, 0.6),
+    Prior("attention_share", 1.0, 0.35),
     Prior("stream_share", 0.75, 0.25),
     Prior("launch_s", 12e-6, 0.6),
     Prior("inside_share", 0.75, 0.3),
@@ -75,7 +77,8 @@ def stack_of(base: Base, theta: Array) -> Stack:
     between = device.between_bytes_s or 25e9
     machine = Machine(
         name=device.name, product_flops_s=c["product_share"] * peak,
-        half_flops=c["half_s"] * peak, narrow=c["narrow"],
+        ramp_s=c["ramp_s"], narrow=c["narrow"],
+        attention_share=c["attention_share"],
         stream_bytes_s=c["stream_share"] * device.memory_bytes_s, launch_s=c["launch_s"],
         inside=Link(c["inside_latency_s"], c["inside_share"] * device.inside_bytes_s),
         between=Link(c["between_latency_s"], c["between_share"] * between),
@@ -151,16 +154,27 @@ def calibrated(base: Base, predictor: Predictor, measured_s: Sequence[float] | A
         The constants, their covariance and the error that remains.
     """
     measured = np.log(np.asarray(measured_s, dtype=float))
+    # Whether host or device is the bottleneck changes how a step answers to a constant: the search
+    # starts on both sides.
 
     def distance(theta: Array) -> Array:
         residuals = (np.log(predictor(stack_of(base, theta))) - measured) / LEAST_ERROR
-        return np.concatenate([residuals, (theta - MEDIANS) / SPREADS])
+        return np.concatenate([_damped(residuals), (theta - MEDIANS) / SPREADS])
 
-    found = least_squares(distance, MEDIANS, method="trf", diff_step=1e-3, max_nfev=40,
-                          loss="linear")
+    starts = [MEDIANS, np.where([p.name == "launch_s" for p in PRIORS], MEDIANS + 1.0, MEDIANS)]
+    tries = [least_squares(distance, start, diff_step=1e-3, max_nfev=40) for start in starts]
+    found = min(tries, key=lambda one: float(one.cost))
     residuals = np.log(predictor(stack_of(base, found.x))) - measured
     error = max(float(np.sqrt(np.mean(residuals**2))), LEAST_ERROR)
     weights = np.concatenate([np.full(len(measured), LEAST_ERROR / error), np.ones(len(MEDIANS))])
     jacobian = found.jac * weights[:, None]
     covariance = np.linalg.inv(jacobian.T @ jacobian)
     return Posterior(base, found.x, covariance, error, len(measured))
+
+
+def _damped(residuals: Array) -> Array:
+    """Residuals whose square grows linearly beyond one: a published outlier pulls no harder.
+
+    The pseudo-Huber loss (Charbonnier et al. 1997).
+    """
+    return cast(Array, np.sign(residuals) * np.sqrt(2.0 * (np.sqrt(1.0 + residuals**2) - 1.0)))

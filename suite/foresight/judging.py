@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import spearmanr
+from sklearn.cluster import KMeans
 
 from suite.foresight.fitting import Posterior, Predictor, calibrated, from_datasheet
 from suite.foresight.machine import Stack
@@ -16,6 +17,8 @@ from suite.foresight.published import Published, model_of
 from suite.foresight.units import Array, training_flops
 
 MOST_ROWS = 10
+# Times whose largest is within this factor of the smallest have no order.
+ALIKE = 1.1
 
 
 def step_predictor(rows: Sequence[Published]) -> Predictor:
@@ -40,20 +43,19 @@ def features(rows: Sequence[Published]) -> Array:
 
 
 def calibration_rows(rows: Sequence[Published]) -> list[int]:
-    """Which rows of a stack calibrate it: at most ten, at most a third, spread as far as possible.
+    """Which rows of a stack calibrate it: at most ten, at most half, typical ones of all kinds.
 
-    The rule sees configurations only: it starts with the row nearest to the middle and adds the
-    row farthest from all chosen (Gonzalez 1985).
+    The rule sees configurations only: k-means groups them, and of each group the row nearest to
+    its middle is taken.
     """
-    wanted = min(MOST_ROWS, max(2, len(rows) // 3), len(rows))
+    wanted = min(MOST_ROWS, max(2, len(rows) // 2), len(rows))
     points = features(rows)
     scale = points.std(axis=0)
     points = (points - points.mean(axis=0)) / np.where(scale > 0, scale, 1.0)
-    chosen = [int(np.argmin((points**2).sum(axis=1)))]
-    while len(chosen) < wanted:
-        distances = np.min([((points - points[c]) ** 2).sum(axis=1) for c in chosen], axis=0)
-        chosen.append(int(np.argmax(distances)))
-    return chosen
+    wanted = min(wanted, len(np.unique(points, axis=0)))
+    groups = KMeans(wanted, n_init=4, random_state=0).fit(points)
+    distances = groups.transform(points)
+    return sorted({int(distances[:, group].argmin()) for group in range(wanted)})
 
 
 @dataclass(frozen=True)
@@ -143,14 +145,16 @@ def mean_error(errors: Sequence[float]) -> float:
 def rank_correlation(judged: Sequence[Judged]) -> float:
     """Spearman's rank correlation of step times within each model, mean weighted by rows.
 
-    Models with fewer than four configurations do not count; NaN if none counts.
+    Models with fewer than four configurations, or whose configurations take equally long as in
+    weak scaling, do not count; NaN if none counts.
     """
     total, weight = 0.0, 0
     for model in dict.fromkeys(one.row.model for one in judged):
         mine = [one for one in judged if one.row.model == model]
-        if len(mine) >= 4:
+        times = [one.row.seconds for one in mine]
+        if len(mine) >= 4 and max(times) > ALIKE * min(times):
             total += len(mine) * float(spearmanr([m.predicted_s for m in mine],
-                                                 [m.row.seconds for m in mine]).statistic)
+                                                 times).statistic)
             weight += len(mine)
     return total / weight if weight else float("nan")
 

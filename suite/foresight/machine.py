@@ -27,8 +27,10 @@ class Machine:
     Attributes:
         name: Name for people.
         product_flops_s: Rate that a large matrix product reaches, e_inf times the peak.
-        half_flops: Work of one product at which half of that rate is reached, F0.
+        ramp_s: Seconds in which the device fills and drains in every operation that it works off.
         narrow: Length of a matrix dimension at which half of the rate is lost.
+        attention_share: Rate of attention's products over that of others; of a fused kernel that
+            skips what a causal mask hides it may exceed 1, since all scores are counted.
         stream_bytes_s: Rate of memory-bound operations.
         launch_s: Seconds in which the host starts one kernel or operation.
         inside: Link between devices of one node.
@@ -42,7 +44,7 @@ class Machine:
 
     name: str
     product_flops_s: Numbers
-    half_flops: Numbers
+    ramp_s: Numbers
     narrow: Numbers
     stream_bytes_s: Numbers
     launch_s: Numbers
@@ -50,9 +52,15 @@ class Machine:
     between: Link
     devices_per_node: Numbers
     memory_bytes: Numbers
+    attention_share: Numbers = 1.0
     contention: Numbers = 1.05
     step_s: Numbers = 0.0
     reserved_bytes: Numbers = 0.0
+
+    @property
+    def half_flops(self) -> Numbers:
+        """Work of one product at which half of the best rate is reached, F0 in FLOPs."""
+        return self.product_flops_s * self.ramp_s
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 
 from suite.foresight.collectives import all_reduce_seconds, group_link, hop_seconds
-from suite.foresight.compute import unit_times
+from suite.foresight.compute import host_and_device, unit_times
 from suite.foresight.machine import Link, Stack
 from suite.foresight.memory import held_parameters, peak_bytes
 from suite.foresight.pipeline import chunked_seconds, pipeline_seconds
@@ -84,7 +84,7 @@ def unit_passes(unit: Unit, plans: Plans, stack: Stack) -> Passes:
     pairs = ((times.forward_s, times.forward_launch_s, sums[0], gathers[0]),
              (times.backward_s, times.backward_launch_s, sums[1], gathers[1]))
     for device, host, summed, gathered in pairs:
-        alone = np.maximum(device + hidden * summed, host)
+        alone = host_and_device(device + hidden * summed, host)
         both, outlasting = beside(alone, gathered, machine.contention)
         seconds.append(both)
         exposed = exposed + outlasting + hidden * summed

@@ -79,7 +79,8 @@ def _megatron(name: str, micro_batch: float = 0.0) -> object:
         base = _base(row, MEGATRON, "fp16")
         if base is None or "analytic" in row["note"]:
             return None
-        return Program(name, base, recompute="full", micro_batch=micro_batch)
+        whose = "DeepSpeed ZeRO-3" if row["zero"] == "3" else name
+        return Program(whose, base, recompute="full", micro_batch=micro_batch)
 
     return make
 
@@ -106,6 +107,9 @@ def _nemo(row: Row) -> Program | None:
         name, software = "Paxml", JAX
     eight = _eight_bit(row["dtype"] + " " + table)
     base = _base(row, software, "fp8" if eight else "bf16")
+    bridge = row["source"].startswith("Megatron-Bridge")
+    if bridge and not row["dtype"]:
+        return None  # its rates exceed the peak of 16 bit; the format is not stated
     if base is None or row["dtype"] in ("MXFP8", "NVFP4") or row["hardware"].startswith("GB300"):
         return None
     return Program(name, base, 1.0, name == "NeMo", sharding, recompute)

@@ -14,7 +14,7 @@ from suite.foresight.hardware import DATA
 from suite.foresight.plans import FULL, NO_RECOMPUTE, SELECTIVE, Plan
 from suite.foresight.programs import Program, known_shape, program_of
 from suite.foresight.transformer import Transformer, transformer
-from suite.foresight.units import Model
+from suite.foresight.units import Model, training_flops
 
 Row = dict[str, str]
 
@@ -176,7 +176,7 @@ def _seconds(row: Row, shape: Transformer, plan: Plan) -> float | None:
     if metric == "tflops_per_gpu":
         return float(batch * _megatron_flops(shape) / (value * 1e12 * devices))
     if metric == "mfu":
-        flops = batch * _megatron_flops(shape) * 3.0 / 4.0
+        flops = batch * training_flops(transformer(shape))
         return float(flops / (value / 100.0 * 989e12 * devices))
     return None
 

@@ -65,8 +65,8 @@ def block(shape: Transformer) -> Unit:
         "block", shape.layers,
         products=(
             Product(tokens, width, width + shared, split="outer"),
-            Product(tokens, head, tokens, shape.heads, "count", samples_in_count=True),
-            Product(tokens, tokens, head, shape.heads, "count", samples_in_count=True),
+            Product(tokens, head, tokens, shape.heads, "count", True, shape.fused_attention),
+            Product(tokens, tokens, head, shape.heads, "count", True, shape.fused_attention),
             Product(tokens, width, width, split="inner"),
             Product(tokens, width, wide * ways, split="outer"),
             Product(tokens, wide, width, split="inner"),

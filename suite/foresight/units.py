@@ -24,6 +24,8 @@ class Product:
         split: Which length an intra-layer split divides: ``inner``, ``outer``, ``count``, or
             nothing if it is empty.
         samples_in_count: Whether a larger batch means more products rather than more rows.
+        fused: 1 where the product is part of a larger kernel, which neither writes its result to
+            memory nor depends on how narrow it is.
     """
 
     rows: Numbers
@@ -32,6 +34,7 @@ class Product:
     count: Numbers = 1.0
     split: str = ""
     samples_in_count: bool = False
+    fused: Numbers = 0.0
 
 
 @dataclass(frozen=True)
