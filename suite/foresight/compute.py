@@ -113,8 +113,8 @@ def unit_times(unit: Unit, plans: Plans, stack: Stack) -> UnitTimes:
     elements = samples * (whole + unit.streamed_split / plans.shards)
     others = np.maximum(unit.launches - len(unit.products), 0.0) * machine.ramp_s
     forward = products + stream_seconds(elements, software.activation_bytes, machine) + others
-    scores = samples * 2.0 * unit.kept_attention / plans.shards
-    again = repeated + stream_seconds(scores, software.activation_bytes, machine)
+    dropped = samples * 2.0 * (unit.dropped + unit.dropped_split) / plans.shards
+    again = repeated + stream_seconds(dropped, software.activation_bytes, machine)
     body = unit.place == "body"
     full = (plans.recompute == FULL) & body
     some = (plans.recompute == SELECTIVE) & body

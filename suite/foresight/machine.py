@@ -40,6 +40,8 @@ class Machine:
         contention: Factor by which compute is slower while the device communicates.
         step_s: Seconds a step that do not depend on the model, such as reading the loss.
         reserved_bytes: Memory that the framework takes before the model is built.
+        synchronous: Whether the host computes itself, so that starting an operation and working
+            it off follow each other, as on a CPU.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Machine:
     contention: Numbers = 1.05
     step_s: Numbers = 0.0
     reserved_bytes: Numbers = 0.0
+    synchronous: bool = False
 
     @property
     def half_flops(self) -> Numbers:

@@ -38,14 +38,16 @@ def state_bytes(held: Array, plans: Plans, software: Software) -> Array:
 def kept_bytes(unit: Unit, plans: Plans, software: Software) -> Array:
     """Bytes that one such unit keeps of one micro-batch for its backward pass.
 
-    With full recompute only the input is kept, with selective recompute all but what attention
-    keeps of its scores (Korthikanti et al. 2022, section 4).
+    With full recompute only the input is kept. Selective recompute drops what attention keeps of
+    its scores (Korthikanti et al. 2022, section 4), or where attention is one kernel, everything
+    but the outputs of products.
     """
     whole = np.where(plans.sequence_parallel > 0, plans.shards, 1.0)
     samples = plans.micro_batch / plans.context
     selective = plans.recompute == SELECTIVE
-    split = unit.kept_split - np.where(selective, unit.kept_attention, 0.0)
-    everything = unit.kept / whole + split / plans.shards
+    split = unit.kept_split - np.where(selective, unit.dropped_split, 0.0)
+    common = unit.kept - np.where(selective, unit.dropped, 0.0)
+    everything = common / whole + split / plans.shards
     full = (plans.recompute == FULL) & (unit.place == "body")
     kept = np.where(full, unit.leaving / whole, everything)
     return cast(Array, kept * samples * software.activation_bytes)

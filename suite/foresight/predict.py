@@ -8,6 +8,7 @@ from typing import cast
 
 import numpy as np
 
+from suite.contract.splits.stages import balanced_cuts
 from suite.foresight.collectives import all_reduce_seconds, group_link, hop_seconds
 from suite.foresight.compute import host_and_device, unit_times
 from suite.foresight.machine import Link, Stack
@@ -84,7 +85,8 @@ def unit_passes(unit: Unit, plans: Plans, stack: Stack) -> Passes:
     pairs = ((times.forward_s, times.forward_launch_s, sums[0], gathers[0]),
              (times.backward_s, times.backward_launch_s, sums[1], gathers[1]))
     for device, host, summed, gathered in pairs:
-        alone = host_and_device(device + hidden * summed, host)
+        busy = device + hidden * summed
+        alone = busy + host if machine.synchronous else host_and_device(busy, host)
         both, outlasting = beside(alone, gathered, machine.contention)
         seconds.append(both)
         exposed = exposed + outlasting + hidden * summed
@@ -94,24 +96,39 @@ def unit_passes(unit: Unit, plans: Plans, stack: Stack) -> Passes:
     )
 
 
-def _stage_sums(model: Model, values: list[Array], plans: Plans, stages: int) -> Array:
-    """Sums units' values into stages: (configurations, stages).
+def stage_counts(model: Model, plans: Plans, stages: int) -> list[Array]:
+    """How many of each unit every stage holds: arrays (configurations, stages), one a unit.
 
-    Equal units are dealt out evenly; where they do not divide, the first stages get one more.
+    A single kind of block is dealt out evenly, the first stages getting one more where it does not
+    divide. Different units are cut as the suite cuts them, so that the largest sum of FLOPs is
+    smallest; what rides with the last unit counts with it.
     """
-    found = np.zeros((len(plans), stages))
-    for unit, value in zip(model, values, strict=True):
-        if unit.place == "first":
-            found[:, 0] += value
-        elif unit.place == "last":
-            found[:, -1] += value
+    body = [unit for unit in model if unit.place == "body"]
+    counts = iter(_cut(body, model, stages) if len(body) > 1 else _dealt(body[0], plans, stages))
+    found = []
+    for unit in model:
+        if unit.place == "body":
+            found.append(next(counts))
         else:
-            repeats = np.asarray(unit.repeats * np.ones(len(plans)))
-            base = np.floor(repeats / stages)
-            extra = repeats - base * stages
-            counts = base[:, None] + (np.arange(stages)[None, :] < extra[:, None])
-            found += value[:, None] * counts
+            one = np.zeros((1, stages))
+            one[0, 0 if unit.place == "first" else -1] = 1.0
+            found.append(one)
     return found
+
+
+def _dealt(unit: Unit, plans: Plans, stages: int) -> list[Array]:
+    repeats = np.asarray(unit.repeats * np.ones(len(plans)))
+    base = np.floor(repeats / stages)
+    extra = repeats - base * stages
+    return [cast(Array, base[:, None] + (np.arange(stages)[None, :] < extra[:, None]))]
+
+
+def _cut(body: list[Unit], model: Model, stages: int) -> list[Array]:
+    costs = [float(unit.repeats * unit.flops()) for unit in body]
+    costs[-1] += sum(float(unit.flops()) for unit in model if unit.place == "last")
+    owner = [stage for stage, size in enumerate(balanced_cuts(costs, stages)) for _ in range(size)]
+    return [np.eye(stages)[[stage]] * unit.repeats
+            for stage, unit in zip(owner, body, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -127,11 +144,14 @@ class StageTimes:
 
 def stage_times(model: Model, plans: Plans, stack: Stack, stages: int) -> StageTimes:
     """Stages of configurations that all have the same number of them."""
-    passes = [unit_passes(unit, plans, stack) for unit in model]
-    columns = {}
-    for name in StageTimes.__dataclass_fields__:
-        values = [getattr(one, name) for one in passes]
-        columns[name] = _stage_sums(model, values, plans, stages)
+    known: dict[int, Passes] = {}
+    columns = {name: np.zeros((len(plans), stages)) for name in StageTimes.__dataclass_fields__}
+    for unit, counts in zip(model, stage_counts(model, plans, stages), strict=True):
+        key = id(unit.products) if unit.place == "body" else id(unit)
+        passes = known.get(key) or unit_passes(unit, plans, stack)
+        known[key] = passes
+        for name, sums in columns.items():
+            sums += getattr(passes, name)[:, None] * counts
     return StageTimes(**columns)
 
 

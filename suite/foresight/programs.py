@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from suite.foresight.fitting import Base
@@ -74,10 +75,10 @@ def _base(row: Row, software: Software, dtype: str = "bf16", nodes: float = 8.0)
     return Base(find_device(device), dtype, nodes, software) if device else None
 
 
-def _megatron(name: str, micro_batch: float = 0.0) -> object:
+def _megatron(name: str, micro_batch: float = 0.0) -> Callable[[Row], Program | None]:
     def make(row: Row) -> Program | None:
         base = _base(row, MEGATRON, "fp16")
-        if base is None or "analytic" in row["note"]:
+        if base is None:
             return None
         whose = "DeepSpeed ZeRO-3" if row["zero"] == "3" else name
         return Program(whose, base, recompute="full", micro_batch=micro_batch)
@@ -123,11 +124,12 @@ def _nanotron(row: Row) -> Program | None:
 def _alpa(row: Row) -> Program | None:
     if row["model"] != "GPT" or row["zero"] == "auto":
         return None
-    base = _base(row, replace(MEGATRON, gradient_bytes=2.0), "fp16")
-    return Program("Alpa", base, micro_batch=-1.0) if base else None
+    base = _base(row, replace(MEGATRON, held_gradient_bytes=2.0), "fp16")
+    share = float(row["global_batch"]) / float(row["gpus"])
+    return Program("Alpa", base, micro_batch=share) if base else None
 
 
-PROGRAMS: dict[str, object] = {
+PROGRAMS: dict[str, Callable[[Row], Program | None]] = {
     "vTrain single": _megatron("Megatron-LM (vTrain)"),
     "vTrain multi": _megatron("Megatron-LM (vTrain, multi-node)"),
     "Megatron SC21": _megatron("Megatron-LM 2021"),
@@ -175,6 +177,4 @@ def known_shape(row: Row) -> dict[str, float]:
     for pattern, shape in SHAPES.items():
         if re.fullmatch(pattern, name):
             found = dict(shape)
-    if row["source"].startswith("torchtitan") and not row["seq"]:
-        found["sequence"] = 8192.0
     return found

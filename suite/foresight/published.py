@@ -17,6 +17,7 @@ from suite.foresight.transformer import Transformer, transformer
 from suite.foresight.units import Model, training_flops
 
 Row = dict[str, str]
+STEP_METRICS = ("iteration_time", "tokens_per_s_per_gpu", "tflops_per_gpu", "mfu")
 
 
 @dataclass(frozen=True)
@@ -68,23 +69,36 @@ def steps() -> tuple[list[Published], dict[str, int]]:
     return found, reasons
 
 
-def _step(row: Row) -> Published | str:
+def configuration(row: Row) -> tuple[Program, Transformer, Plan] | str:
+    """What a row trains and how; a reason where the row does not say."""
     program = program_of(row)
     if program is None:
-        return "no transformer step"
+        return "no transformer of a known program and device"
     shape = _shape(row, program)
     if shape is None:
         return "dimensions are not stated"
     plan = _plan(row, program)
-    if plan is None:
-        return "split or batch is not stated"
+    return "split or batch is not stated" if plan is None else (program, shape, plan)
+
+
+def _step(row: Row) -> Published | str:
+    if row["metric"] not in STEP_METRICS:
+        return f"{row['metric']} is no step's time"
+    found = configuration(row)
+    if isinstance(found, str):
+        return found
+    program, shape, plan = found
     seconds = _seconds(row, shape, plan)
     if seconds is None:
-        return f"{row['metric']} says no step's time"
-    name = row["model"] if row["layers"] == "" or "vTrain" not in row["source"] else ""
-    model = name or f"GPT {row['layers']}x{row['hidden']}"
-    return Published(row["source"], program.stack(row), _family(model, row), shape, plan, seconds,
+        return f"{row['value']} is no number"
+    return Published(row["source"], program.stack(row), model_name(row), shape, plan, seconds,
                      program, row)
+
+
+def model_name(row: Row) -> str:
+    """Name of the row's model; where a table trains many of one family, with its dimensions."""
+    dimensions = f"GPT {row['layers']}x{row['hidden']}"
+    return _family(dimensions if "vTrain" in row["source"] else row["model"], row)
 
 
 def _family(model: str, row: Row) -> str:
@@ -142,6 +156,9 @@ def _plan(row: Row, program: Program) -> Plan | None:
 
 def _chunks(row: Row, stages: float) -> float:
     text = row["schedule"]
+    next_release = _noted(row, r"vp .*, (\d+) in the next release")
+    if next_release:
+        return next_release
     a_stage = re.search(r"(\d+) layers? a virtual stage", text)
     if a_stage:
         return max(1.0, round(_number(row, "layers") / stages / float(a_stage.group(1))))

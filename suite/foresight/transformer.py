@@ -60,6 +60,9 @@ def block(shape: Transformer) -> Unit:
     shared = 2.0 * shape.key_value_heads * head
     scores = shape.heads * tokens * tokens * (1.0 - shape.fused_attention)
     ways = 1.0 + shape.gated
+    kept_split = tokens * (4.0 * width + ways * 2.0 * wide) + 2.5 * scores
+    outputs = tokens * (2.0 * width + shared + ways * wide)
+    fused = shape.fused_attention
     weights = width * (width + shared) + width * width + width * wide * (1.0 + ways)
     return Unit(
         "block", shape.layers,
@@ -74,9 +77,10 @@ def block(shape: Transformer) -> Unit:
         streamed=STREAMED_WHOLE * tokens * width,
         streamed_split=tokens * (5.0 * width + (1.0 + ways) * wide) + STREAMED_SCORES * scores,
         launches=LAUNCHES, parameters=4.0 * width, parameters_split=weights,
-        kept=5.0 * tokens * width,
-        kept_split=tokens * (4.0 * width + (1.0 + shape.gated) * 2.0 * wide) + 2.5 * scores,
-        kept_attention=2.5 * scores, leaving=tokens * width, sums=2.0,
+        kept=5.0 * tokens * width, kept_split=kept_split,
+        dropped=fused * 3.0 * tokens * width,
+        dropped_split=fused * (kept_split - outputs) + 2.5 * scores,
+        leaving=tokens * width, sums=2.0,
     )
 
 

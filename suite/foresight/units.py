@@ -55,7 +55,8 @@ class Unit:
         parameters_split: Parameters that an intra-layer split divides.
         kept: Elements kept for the backward pass that every shard holds.
         kept_split: Such elements that an intra-layer split divides.
-        kept_attention: Those of ``kept_split`` that selective recompute does not keep.
+        dropped: Those of ``kept`` that selective recompute does not keep.
+        dropped_split: Those of ``kept_split`` that selective recompute does not keep.
         leaving: Elements of the unit's output.
         sums: All-reduces over the shards of an intra-layer split, of ``leaving`` elements each.
         place: ``body``, or the end of the pipeline that the unit belongs to: ``first``, ``last``.
@@ -71,7 +72,8 @@ class Unit:
     parameters_split: Numbers = 0.0
     kept: Numbers = 0.0
     kept_split: Numbers = 0.0
-    kept_attention: Numbers = 0.0
+    dropped: Numbers = 0.0
+    dropped_split: Numbers = 0.0
     leaving: Numbers = 0.0
     sums: Numbers = 0.0
     place: str = "body"
