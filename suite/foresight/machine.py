@@ -79,6 +79,8 @@ class Software:
         update_bytes: Bytes that the optimiser reads and writes for a parameter.
         overlaps_gradients: 1 where gradients are reduced while the backward pass goes on.
         overlaps_hidden_sums: Share of an intra-layer split's sums that is hidden behind products.
+        blocking_hops: 1 where a device sends and receives between its passes and waits for both, as
+            Megatron-LM and the suite's own pipelines do; 0 where hops run beside passes.
         backward_launches: Launches of a backward pass over those of a forward pass.
     """
 
@@ -90,6 +92,7 @@ class Software:
     update_bytes: Numbers = 34.0
     overlaps_gradients: Numbers = 0.0
     overlaps_hidden_sums: Numbers = 0.0
+    blocking_hops: float = 1.0
     backward_launches: Numbers = 1.5
 
 

@@ -194,13 +194,16 @@ def _one_group(
     samples = plans.micro_batch / plans.context
     payload = samples * body.leaving * stack.software.activation_bytes / plans.shards
     hop = hop_seconds(payload, link) if stages > 1 else np.zeros(len(plans))
+    chunks = np.where(schedule == "interleaved", np.maximum(plans.chunks, 1.0), 1.0)
+    blocking = stack.software.blocking_hops
+    waits = (blocking * chunks * hop)[:, None]
+    passes = times.forward_s + waits, times.backward_s + waits
     if schedule == "interleaved" and stages > 1:
-        piped = chunked_seconds(
-            times.forward_s, times.backward_s, hop, parts, np.maximum(plans.chunks, 1.0))
+        piped = chunked_seconds(*passes, (1.0 - blocking) * hop, parts, chunks)
     else:
-        piped = pipeline_seconds(schedule, times.forward_s, times.backward_s, hop, parts)
+        piped = pipeline_seconds(schedule, *passes, (1.0 - blocking) * hop, parts)
     busy = parts * (times.forward_s + times.backward_s)
-    hops = 2.0 * parts * hop * min(stages - 1, 1)
+    hops = 2.0 * parts * chunks * hop * min(stages - 1, 1)
     return {
         "piped": piped, "busiest": busy.max(axis=1),
         "mean_busy": busy.mean(axis=1),
