@@ -9,7 +9,7 @@ TENSORFLOW := $(VENV)-tensorflow/.ready
 HOROVOD_WHEELS ?=
 GPU := $(shell command -v nvidia-smi)
 
-.PHONY: run test lint setup tensorflow-gpu docs architecture accuracy test-gpu container-test
+.PHONY: run test lint setup tensorflow-gpu docs architecture accuracy foresight test-gpu container-test
 run: setup
 	$(BIN)/python -m suite run
 
@@ -51,6 +51,10 @@ accuracy: setup
 	$(BIN)/python -m pytest -q tests/real/test_planted.py tests/real/test_link.py
 	$(BIN)/python -m tests.accuracy launches
 	$(BIN)/python -m tests.reference
+
+# Predictions judged on published tables: a table by source and results/foresight.html.
+foresight: setup
+	$(BIN)/python -m scripts.foresight
 
 # What one GPU proves, with the torch of PYTHON if that has CUDA and this set-up's has not.
 test-gpu:

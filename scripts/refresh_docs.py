@@ -20,7 +20,7 @@ from typing import Any
 
 from rich.console import Console
 
-from suite.config.model import AbConfig, LinkConfig, RunConfig
+from suite.config.model import AbConfig, ForesightConfig, LinkConfig, RunConfig
 from suite.config.option import settings_of
 from suite.report.html import render
 from suite.report.terminal import answers
@@ -96,9 +96,11 @@ def replace_sample(run: Path) -> None:
 
 
 def options_page() -> str:
-    """docs/options.md: every option of ``run``, ``ab`` and ``link``, wherever it may be given."""
+    """docs/options.md: every option of a command, wherever it may be given."""
     parts = [OPTIONS_HEAD]
-    for command, model in (("run", RunConfig), ("ab", AbConfig), ("link", LinkConfig)):
+    commands = (("run", RunConfig), ("ab", AbConfig), ("link", LinkConfig),
+                ("predict", ForesightConfig))
+    for command, model in commands:
         lines = [f"\n## python -m suite {command}\n",
                  "| command line | file | environment | default | means |", "|---|---|---|---|---|"]
         for setting in settings_of(model).values():

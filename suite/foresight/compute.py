@@ -11,7 +11,6 @@ from suite.foresight.machine import Machine, Stack
 from suite.foresight.plans import FULL, SELECTIVE, Plans
 from suite.foresight.units import Array, Numbers, Product, Unit
 
-
 ORDER = 6.0
 TINY = 1e-30
 

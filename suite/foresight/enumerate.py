@@ -77,7 +77,10 @@ def _variants(
 
 def example_plans(count: int) -> tuple[Model, Plans, Stack]:
     """That many different configurations of a model of seven billion parameters."""
-    model = transformer(Transformer(32, 4096, 32, 4096, 32000, 11008, 32, 1, 1, 0))
+    model = transformer(Transformer(
+        layers=32, hidden=4096, heads=32, sequence=4096, vocabulary=32000, feed_forward=11008,
+        key_value_heads=32, gated=1, fused_attention=1, tied=0,
+    ))
     base = Base(find_device("A100 SXM 80GB"), "bf16", 8, Software())
     plans = [plan for devices in (8, 16, 32, 64, 128, 256)
              for plan in ways(devices, 1536, 32, (32,))]

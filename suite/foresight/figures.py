@@ -83,9 +83,10 @@ def verdict(figures: Sequence[Figure], goal: float = float("nan")) -> Verdict:
     inside = [f.low <= f.published <= f.high for f in figures if not np.isnan(f.low)]
     return Verdict(
         figures[0].source, figures[0].quantity, len(figures),
-        float(np.mean([abs(f.error) for f in figures])),
-        float(np.mean([abs(f.baseline_error) for f in figures])),
-        rank_correlation(figures), float(np.mean(inside)) if inside else float("nan"), goal,
+        error=float(np.mean([abs(f.error) for f in figures])),
+        baseline_error=float(np.mean([abs(f.baseline_error) for f in figures])),
+        rank_correlation=rank_correlation(figures),
+        coverage=float(np.mean(inside)) if inside else float("nan"), goal=goal,
     )
 
 

@@ -63,9 +63,10 @@ def _device(row: dict[str, str]) -> Device:
     peaks = {f: _number(row[f"peak_tflops_{f}"], 1e12) for f in FORMATS}
     return Device(
         row["device"], {name: peak for name, peak in peaks.items() if peak},
-        _number(row["memory_gib"], 1e9), _number(row["memory_bandwidth_gbs"], 1e9),
-        _number(row["intra_node_gbs_per_direction"], 1e9), _number(row["inter_node_gbs"], 1e9),
-        row["source"],
+        memory_bytes=_number(row["memory_gib"], 1e9),
+        memory_bytes_s=_number(row["memory_bandwidth_gbs"], 1e9),
+        inside_bytes_s=_number(row["intra_node_gbs_per_direction"], 1e9),
+        between_bytes_s=_number(row["inter_node_gbs"], 1e9), source=row["source"],
     )
 
 

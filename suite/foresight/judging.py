@@ -39,7 +39,7 @@ def features(rows: Sequence[Published]) -> Array:
         [r.plan.stages for r in rows], [r.plan.replicas for r in rows],
         [r.plan.micro_batch for r in rows], [r.plan.micro_batches for r in rows],
     ]
-    return np.log(np.array(columns, dtype=float)).T
+    return np.asarray(np.log(np.array(columns, dtype=float)).T)
 
 
 def calibration_rows(rows: Sequence[Published]) -> list[int]:

@@ -32,7 +32,7 @@ def state_bytes(held: Array, plans: Plans, software: Software) -> Array:
     states = software.state_bytes / np.where(plans.sharding >= 1, ways, 1.0)
     gradients = software.held_gradient_bytes / np.where(plans.sharding >= 2, ways, 1.0)
     weights = software.weight_bytes / np.where(plans.sharding >= 3, ways, 1.0)
-    return cast(Array, held * (states + gradients + weights))
+    return held * (states + gradients + weights)
 
 
 def kept_bytes(unit: Unit, plans: Plans, software: Software) -> Array:
@@ -50,7 +50,7 @@ def kept_bytes(unit: Unit, plans: Plans, software: Software) -> Array:
     everything = common / whole + split / plans.shards
     full = (plans.recompute == FULL) & (unit.place == "body")
     kept = np.where(full, unit.leaving / whole, everything)
-    return cast(Array, kept * samples * software.activation_bytes)
+    return kept * samples * software.activation_bytes
 
 
 def in_flight(plans: Plans) -> Array:
@@ -94,4 +94,4 @@ def peak_bytes(model: Model, plans: Plans, stack: Stack) -> Array:
                     for unit in model), 0.0)
     workspace = np.where(plans.sharding == 3, 2.0 * gathered * software.weight_bytes, 0.0)
     total = states + activation_bytes(model, plans, software) + workspace
-    return cast(Array, total + machine.reserved_bytes)
+    return total + machine.reserved_bytes

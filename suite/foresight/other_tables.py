@@ -49,7 +49,7 @@ def _link_figures(rows: Sequence[Row]) -> list[Figure]:
         return all_reduce_seconds(bytes_, size, Link(np.exp(theta[0]), np.exp(theta[1])))
 
     def distance(theta: Array) -> Array:
-        return np.log(predicted(theta, payload[odd]) / seconds[odd])
+        return np.asarray(np.log(predicted(theta, payload[odd]) / seconds[odd]))
 
     fit = least_squares(distance, np.log([1e-5, 1e11]))
     largest = int(np.argmax(np.where(odd, payload, 0.0)))

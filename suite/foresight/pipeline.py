@@ -110,7 +110,7 @@ def pipeline_seconds(
     first = short + parts % stages
     few = simulate(variant, forward, backward, hop, first)
     more = simulate(variant, forward, backward, hop, first + stages)
-    return few + (more - few) * ((parts - first) / stages)
+    return cast(Array, few + (more - few) * ((parts - first) / stages))
 
 
 def chunked_seconds(
@@ -135,4 +135,4 @@ def chunked_seconds(
     whole = pipeline_seconds("1f1b", forward, backward, 0.0 * hop, parts)
     busy = parts * (forward + backward).max(axis=1)
     hops = 2.0 * (forward.shape[1] - 1) * hop
-    return busy + (whole - busy) / chunks + hops
+    return cast(Array, busy + (whole - busy) / chunks + hops)

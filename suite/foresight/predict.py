@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from suite.contract.splits.stages import balanced_cuts
 from suite.foresight.collectives import all_reduce_seconds, group_link, hop_seconds
@@ -92,19 +94,24 @@ def unit_passes(unit: Unit, plans: Plans, stack: Stack) -> Passes:
         exposed = exposed + outlasting + hidden * summed
     return Passes(
         seconds[0], seconds[1], times.forward_s + times.backward_s,
-        cast(Array, sums[0] + sums[1] + gathers[0] + gathers[1]), exposed,
+        sums[0] + sums[1] + gathers[0] + gathers[1], exposed,
     )
 
 
-def stage_counts(model: Model, plans: Plans, stages: int) -> list[Array]:
-    """How many of each unit every stage holds: arrays (configurations, stages), one a unit.
+def stage_counts(
+    model: Model, plans: Plans, rows: NDArray[np.intp], stages: int
+) -> list[Array]:
+    """How many of each unit every stage holds: arrays (rows, stages) or (1, stages), one a unit.
 
     A single kind of block is dealt out evenly, the first stages getting one more where it does not
     divide. Different units are cut as the suite cuts them, so that the largest sum of FLOPs is
     smallest; what rides with the last unit counts with it.
     """
     body = [unit for unit in model if unit.place == "body"]
-    counts = iter(_cut(body, model, stages) if len(body) > 1 else _dealt(body[0], plans, stages))
+    if len(body) > 1:
+        counts = iter(_cut(body, model, stages))
+    else:
+        counts = iter(_dealt(body[0].repeats * np.ones(len(plans)), rows, stages))
     found = []
     for unit in model:
         if unit.place == "body":
@@ -116,19 +123,25 @@ def stage_counts(model: Model, plans: Plans, stages: int) -> list[Array]:
     return found
 
 
-def _dealt(unit: Unit, plans: Plans, stages: int) -> list[Array]:
-    repeats = np.asarray(unit.repeats * np.ones(len(plans)))
-    base = np.floor(repeats / stages)
-    extra = repeats - base * stages
+def _dealt(repeats: Array, rows: NDArray[np.intp], stages: int) -> list[Array]:
+    mine = repeats[rows]
+    base = np.floor(mine / stages)
+    extra = mine - base * stages
     return [cast(Array, base[:, None] + (np.arange(stages)[None, :] < extra[:, None]))]
 
 
 def _cut(body: list[Unit], model: Model, stages: int) -> list[Array]:
     costs = [float(unit.repeats * unit.flops()) for unit in body]
     costs[-1] += sum(float(unit.flops()) for unit in model if unit.place == "last")
-    owner = [stage for stage, size in enumerate(balanced_cuts(costs, stages)) for _ in range(size)]
+    sizes = _cuts(tuple(costs), stages)
+    owner = [stage for stage, size in enumerate(sizes) for _ in range(size)]
     return [np.eye(stages)[[stage]] * unit.repeats
             for stage, unit in zip(owner, body, strict=True)]
+
+
+@lru_cache(maxsize=1024)
+def _cuts(costs: tuple[float, ...], stages: int) -> tuple[int, ...]:
+    return tuple(balanced_cuts(costs, stages))
 
 
 @dataclass(frozen=True)
@@ -142,20 +155,30 @@ class StageTimes:
     exposed_s: Array
 
 
-def stage_times(model: Model, plans: Plans, stack: Stack, stages: int) -> StageTimes:
-    """Stages of configurations that all have the same number of them."""
+def all_passes(model: Model, plans: Plans, stack: Stack) -> list[Passes]:
+    """Passes of each unit for all configurations; equal units are computed once."""
     known: dict[int, Passes] = {}
-    columns = {name: np.zeros((len(plans), stages)) for name in StageTimes.__dataclass_fields__}
-    for unit, counts in zip(model, stage_counts(model, plans, stages), strict=True):
-        key = id(unit.products) if unit.place == "body" else id(unit)
-        passes = known.get(key) or unit_passes(unit, plans, stack)
-        known[key] = passes
+    found = []
+    for unit in model:
+        key = id(unit.products) if unit.products else id(unit)
+        if key not in known:
+            known[key] = unit_passes(unit, plans, stack)
+        found.append(known[key])
+    return found
+
+
+def stage_times(
+    model: Model, passes: list[Passes], plans: Plans, rows: NDArray[np.intp], stages: int
+) -> StageTimes:
+    """Stages of those configurations, which all have the same number of them."""
+    columns = {name: np.zeros((len(rows), stages)) for name in StageTimes.__dataclass_fields__}
+    for one, counts in zip(passes, stage_counts(model, plans, rows, stages), strict=True):
         for name, sums in columns.items():
-            sums += getattr(passes, name)[:, None] * counts
+            sums += getattr(one, name)[rows, None] * counts
     return StageTimes(**columns)
 
 
-def _groups(plans: Plans) -> Iterator[tuple[Array, int, int, str]]:
+def _groups(plans: Plans) -> Iterator[tuple[NDArray[np.intp], int, int, str]]:
     """Configurations that share stages, micro-batches and schedule: one simulation for all."""
     keys = np.stack([plans.stages, plans.micro_batches], axis=1)
     _, which = np.unique(keys, axis=0, return_inverse=True)
@@ -168,34 +191,16 @@ def _groups(plans: Plans) -> Iterator[tuple[Array, int, int, str]]:
                str(plans.schedule[first]))
 
 
-def _select(plans: Plans, rows: Array) -> Plans:
+def _select(plans: Plans, rows: NDArray[np.intp]) -> Plans:
     return Plans(**{name: values[rows] for name, values in plans.__dict__.items()})
 
 
-def _select_model(model: Model, rows: Array) -> Model:
-    """Units whose numbers are arrays, restricted to some configurations."""
-    def pick(value: object) -> object:
-        if isinstance(value, np.ndarray) and value.ndim:
-            return value[rows]
-        if isinstance(value, tuple):
-            return tuple(type(p)(**{k: pick(v) for k, v in p.__dict__.items()}) for p in value)
-        return value
-
-    return tuple(Unit(**{k: pick(v) for k, v in unit.__dict__.items()}) for unit in model)  # type: ignore[arg-type]
-
-
 def _one_group(
-    model: Model, plans: Plans, stack: Stack, stages: int, parts: int, schedule: str
+    plans: Plans, times: StageTimes, hop: Array, parts: int, schedule: str, blocking: float
 ) -> dict[str, Array]:
-    times = stage_times(model, plans, stack, stages)
-    stride = plans.shards * plans.context * plans.replicas
-    link = group_link(stack.machine, plans.stages, stride, plans.devices)
-    body = next(unit for unit in model if unit.place == "body")
-    samples = plans.micro_batch / plans.context
-    payload = samples * body.leaving * stack.software.activation_bytes / plans.shards
-    hop = hop_seconds(payload, link) if stages > 1 else np.zeros(len(plans))
+    """Seconds of a step before gradients are reduced, of configurations simulated together."""
+    stages = times.forward_s.shape[1]
     chunks = np.where(schedule == "interleaved", np.maximum(plans.chunks, 1.0), 1.0)
-    blocking = stack.software.blocking_hops
     waits = (blocking * chunks * hop)[:, None]
     passes = times.forward_s + waits, times.backward_s + waits
     if schedule == "interleaved" and stages > 1:
@@ -215,6 +220,16 @@ def _one_group(
     }
 
 
+def hop_times(model: Model, plans: Plans, stack: Stack) -> Array:
+    """Seconds in which a micro-batch's activations pass from one stage to the next."""
+    stride = plans.shards * plans.context * plans.replicas
+    link = group_link(stack.machine, plans.stages, stride, plans.devices)
+    body = next(unit for unit in model if unit.place == "body")
+    samples = plans.micro_batch / plans.context
+    payload = samples * body.leaving * stack.software.activation_bytes / plans.shards
+    return cast(Array, np.where(plans.stages > 1, hop_seconds(payload, link), 0.0))
+
+
 def update_seconds(held: Array, plans: Plans, stack: Stack) -> Array:
     """The optimiser's step: memory-bound over the states that a device updates.
 
@@ -222,7 +237,7 @@ def update_seconds(held: Array, plans: Plans, stack: Stack) -> Array:
     """
     ways = np.where(plans.sharding >= 1, plans.replicas * plans.context, 1.0)
     moved = held / ways * stack.software.update_bytes
-    return cast(Array, moved / stack.machine.stream_bytes_s)
+    return moved / stack.machine.stream_bytes_s
 
 
 def predict(model: Model, plans: Plans, stack: Stack) -> Prediction:
@@ -236,10 +251,13 @@ def predict(model: Model, plans: Plans, stack: Stack) -> Prediction:
     Returns:
         Seconds, rates and bytes of each configuration.
     """
+    passes, hops = all_passes(model, plans, stack), hop_times(model, plans, stack)
     found: dict[str, Array] = {}
     for rows, stages, parts, schedule in _groups(plans):
-        some, part = _select(plans, rows), _select_model(model, rows)
-        for name, values in _one_group(part, some, stack, stages, parts, schedule).items():
+        times = stage_times(model, passes, plans, rows, stages)
+        one = _one_group(_select(plans, rows), times, hops[rows], parts, schedule,
+                         stack.software.blocking_hops)
+        for name, values in one.items():
             found.setdefault(name, np.zeros(len(plans)))[rows] = values
     outer = _outer_link(plans, stack)
     held = np.maximum(held_parameters(model, plans, "first"),
@@ -252,9 +270,9 @@ def predict(model: Model, plans: Plans, stack: Stack) -> Prediction:
     samples_s = plans.global_batch / step
     return Prediction(
         step, found["compute"], found["communication"] + reduced, found["exposed"] + exposed,
-        found["balance"], 1.0 - found["mean_busy"] / found["piped"], update,
-        peak_bytes(model, plans, stack), samples_s,
-        cast(Array, training_flops(model) * samples_s / plans.devices),
+        load_balance=found["balance"], bubble=1.0 - found["mean_busy"] / found["piped"],
+        update_s=update, peak_bytes=peak_bytes(model, plans, stack), samples_s=samples_s,
+        flops_s=training_flops(model) * samples_s / plans.devices,
     )
 
 

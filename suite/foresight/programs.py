@@ -52,7 +52,8 @@ JAX = Software(gradient_bytes=2.0, overlaps_gradients=1.0)
 # The start of a row's hardware -> row of hardware.csv.
 DEVICES = {
     "A100-80GB": "A100 SXM 80GB", "A100-40GB": "A100 SXM 40GB", "A100": "A100 SXM 80GB",
-    "V100": "V100 SXM2 32GB", "H100-80GB": "H100 SXM 80GB", "H100": "H100 SXM 80GB", "B200": "B200 SXM", "GB200": "B200 SXM",
+    "V100": "V100 SXM2 32GB", "H100-80GB": "H100 SXM 80GB", "H100": "H100 SXM 80GB",
+    "B200": "B200 SXM", "GB200": "B200 SXM",
 }
 
 

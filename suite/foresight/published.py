@@ -91,8 +91,8 @@ def _step(row: Row) -> Published | str:
     seconds = _seconds(row, shape, plan)
     if seconds is None:
         return f"{row['value']} is no number"
-    return Published(row["source"], program.stack(row), model_name(row), shape, plan, seconds,
-                     program, row)
+    return Published(row["source"], program.stack(row), model_name(row), shape, plan,
+                     seconds=seconds, program=program, row=row)
 
 
 def model_name(row: Row) -> str:
@@ -123,8 +123,9 @@ def _shape(row: Row, program: Program) -> Transformer | None:
     vocabulary = _number(row, "vocab") or known.get("vocabulary", 51200.0)
     return Transformer(
         layers, hidden, heads, sequence, vocabulary,
-        known.get("feed_forward", 4.0 * hidden), known.get("key_value_heads", heads),
-        known.get("gated", 0.0), program.fused_attention, known.get("tied", 1.0),
+        feed_forward=known.get("feed_forward", 4.0 * hidden),
+        key_value_heads=known.get("key_value_heads", heads), gated=known.get("gated", 0.0),
+        fused_attention=program.fused_attention, tied=known.get("tied", 1.0),
     )
 
 
@@ -148,9 +149,11 @@ def _plan(row: Row, program: Program) -> Plan | None:
     chunks = _chunks(row, stages)
     schedule = "interleaved" if chunks > 1 and stages > 1 else "1f1b"
     return Plan(
-        shards, stages, replicas, context, batch / (replicas * parts), parts, schedule, chunks,
-        _recompute(row, program), _sharding(row, program),
-        float(program.sequence_parallel and shards > 1 or "sequence parallel on" in row["note"]),
+        shards, stages, replicas, context, micro_batch=batch / (replicas * parts),
+        micro_batches=parts, schedule=schedule, chunks=chunks,
+        recompute=_recompute(row, program), sharding=_sharding(row, program),
+        sequence_parallel=float(
+            program.sequence_parallel and shards > 1 or "sequence parallel on" in row["note"]),
     )
 
 

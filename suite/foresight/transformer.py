@@ -68,8 +68,10 @@ def block(shape: Transformer) -> Unit:
         "block", shape.layers,
         products=(
             Product(tokens, width, width + shared, split="outer"),
-            Product(tokens, head, tokens, shape.heads, "count", True, shape.fused_attention),
-            Product(tokens, tokens, head, shape.heads, "count", True, shape.fused_attention),
+            Product(tokens, head, tokens, shape.heads, "count", True,
+                    fused=shape.fused_attention),
+            Product(tokens, tokens, head, shape.heads, "count", True,
+                    fused=shape.fused_attention),
             Product(tokens, width, width, split="inner"),
             Product(tokens, width, wide * ways, split="outer"),
             Product(tokens, wide, width, split="inner"),

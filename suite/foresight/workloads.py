@@ -25,16 +25,37 @@ def model_of_workload(workload: Workload, fused_attention: bool = True) -> Model
     Returns:
         A unit for each unit of the workload, and for what rides with the ends.
     """
-    if isinstance(workload, TransformerWorkload):
+    if isinstance(workload, TransformerWorkload) and _plain(workload):
         shape = Transformer(
             workload.blocks, workload.width, workload.heads, workload.sequence,
-            workload.vocabulary, 4.0 * workload.width, workload.heads,
-            fused_attention=float(fused_attention),
+            workload.vocabulary, feed_forward=4.0 * workload.width,
+            key_value_heads=workload.heads, fused_attention=float(fused_attention),
         )
         one = block(shape)
         blocks = [Unit(**{**one.__dict__, "repeats": 1.0}) for _ in range(workload.blocks)]
         return embedding(shape), *blocks, head(shape)
-    return tuple(_unit(workload, name, number) for number, name in enumerate(workload.units()))
+    units = [_unit(workload, name, number) for number, name in enumerate(workload.units())]
+    return _end(workload, "first"), *units, _end(workload, "last")
+
+
+def _plain(workload: TransformerWorkload) -> bool:
+    """Whether blocks have the twelve squares of parameters of a plain one, and nothing beside."""
+    mine = sum(prod(shape) for name, shape in workload.shapes().items()
+               if name.startswith(f"{workload.block_names()[0]}."))
+    return mine < 12.5 * workload.width**2 + 20 * workload.width
+
+
+def _end(workload: Workload, place: str) -> Unit:
+    """What rides with an end of a pipeline; its FLOPs count with the unit beside it."""
+    units = set(workload.units())
+    ends = workload.ends()
+    held = 0.0
+    for name, shape in workload.shapes().items():
+        word = name.split(".")[0]
+        where = ends.get(name, ends.get(word, ("first",)))
+        if word not in units and where[0] == place:
+            held += prod(shape)
+    return Unit(place, 1.0, launches=4.0 if held else 0.0, parameters=held, place=place)
 
 
 def _unit(workload: Workload, name: str, number: int) -> Unit:
@@ -57,7 +78,8 @@ def _unit(workload: Workload, name: str, number: int) -> Unit:
     leaving = float(prod(workload.boundary(number + 1))) if number + 1 < units else 1.0
     summed = sum(b.leaving for b in inside) / leaving
     return Unit(
-        name, 1.0, products, streamed=STREAMED * outputs, launches=LAUNCHES * len(weights) + 2.0,
+        name, 1.0, products=products, streamed=STREAMED * outputs,
+        launches=LAUNCHES * len(weights) + 2.0,
         parameters=float(sum(prod(s) for k, s in shapes.items() if k not in split)),
         parameters_split=float(sum(prod(s) for k, s in shapes.items() if k in split)),
         kept=KEPT * outputs, leaving=leaving, sums=summed,
@@ -65,4 +87,5 @@ def _unit(workload: Workload, name: str, number: int) -> Unit:
 
 
 def _product(shape: tuple[int, ...], rows: float, split: bool) -> Product:
-    return Product(rows, float(prod(shape[:-1])), float(shape[-1]), split="outer" if split else "")
+    split_by = "outer" if split else ""
+    return Product(rows, float(prod(shape[:-1])), float(shape[-1]), split=split_by)

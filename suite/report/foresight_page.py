@@ -16,9 +16,10 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 74rem; margin: 0 auto; padding: 1rem 1.5rem;
 color: #1b1f24; background: #fff } table { border-collapse: collapse; font-size: .87rem }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #d9dde3 }
-.missed td:nth-child(6) { color: #b3261e; font-weight: 600 } .met td:nth-child(6) { color: #0f7a53 }
+.missed td:nth-child(6) { color: #b3261e; font-weight: 600 }
+.met td:nth-child(6) { color: #0f7a53 }
 .soft { color: #5c6570 } svg { max-width: 100%; height: auto } h2 { margin-top: 1.6rem }
-svg text { font: 12px system-ui, sans-serif; fill: #1b1f24 } .plots { display: flex; flex-wrap: wrap }
+svg text { font: 12px system-ui, sans-serif; fill: #1b1f24 }
 """
 SECONDS = ("step time", "all-reduce")
 
@@ -87,7 +88,8 @@ def _plot(figures: Sequence[Figure], unit: str) -> str:
         f"<h2>Predicted against published, {unit}</h2>"
         f"<svg viewBox='0 0 {width} {SIZE}' width={width} role=img aria-label='predicted against "
         f"published {unit}'><polygon points='{band}' fill='#0f9d6b' opacity='.18'/>"
-        f"<line x1={across(first)} y1={up(first)} x2={across(last)} y2={up(last)} stroke='#5c6570'/>"
+        f"<line x1={across(first)} y1={up(first)} x2={across(last)} y2={up(last)} "
+        f"stroke='#5c6570'/>"
         f"{ticks}{dots}<text x={SIZE / 2} y={SIZE - 8} text-anchor=middle>published, {unit}</text>"
         f"<text transform='translate(14 {SIZE / 2}) rotate(-90)' text-anchor=middle>predicted, "
         f"{unit}</text>{''.join(_legend(sources, colour, shapes))}</svg>"
