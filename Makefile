@@ -7,6 +7,9 @@ READY := $(VENV)/.ready
 TENSORFLOW := $(VENV)-tensorflow/.ready
 # Where Horovod's wheel is kept; without a folder in the user's cache.
 HOROVOD_WHEELS ?=
+# What the programs of the set-up say, and what runs each of them.
+LOG := $(VENV)/setup.log
+STEP := $(BIN)/python scripts/step.py
 GPU := $(shell command -v nvidia-smi)
 
 .PHONY: run test lint setup tensorflow-gpu docs architecture accuracy foresight test-gpu container-test
@@ -24,12 +27,14 @@ lint: setup
 
 setup: $(READY) $(if $(GPU),$(TENSORFLOW))
 
+# Each step is a line with its seconds; what the programs say is in $(LOG) and shown where one fails.
 $(READY): pyproject.toml requirements.txt scripts/build_horovod.py
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -r requirements.txt
-	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
-	-$(BIN)/python scripts/build_horovod.py $(HOROVOD_WHEELS)
-	touch $(READY)
+	@rm -f $(LOG)
+	@$(PYTHON) scripts/step.py "Python environment in $(VENV)" $(LOG) $(PYTHON) -m venv $(VENV)
+	@$(STEP) "Frameworks and packages (about a gigabyte)" $(LOG) $(BIN)/python -m pip install -r requirements.txt
+	@$(STEP) "This suite" $(LOG) $(BIN)/python -m pip install --no-deps --no-build-isolation -e .
+	-@$(STEP) "Horovod, built for these frameworks once (up to five minutes)" $(LOG) $(BIN)/python scripts/build_horovod.py $(HOROVOD_WHEELS)
+	@touch $(READY)
 
 tensorflow-gpu: $(TENSORFLOW)
 

@@ -1,1 +1,1 @@
-"""``python -m suite``: one file a command."""
+"""The commands of ``python -m suite``; each command has a file of its own."""

@@ -1,4 +1,8 @@
-"""``python -m suite ab``: A against B of the same work in one run, interleaved and paired."""
+"""``python -m suite ab``: compares two settings, A and B, of the same work within one run.
+
+Launches of both sides alternate in random order and are compared in pairs, so that a machine that
+changes its speed during the run changes it for both.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ from suite.contract.errors import UsageError
 from suite.launch.inputs import load_data
 from suite.machine import devices
 from suite.measure.ab import SIDES, AbRun
-from suite.measure.runner import new_run_id
+from suite.measure.ending import new_run_id
 from suite.report import ab as report
 from suite.runfolder import files
 from suite.runfolder.reading import read_run
@@ -35,17 +39,23 @@ def compare_sides(
     texts: tuple[str, str], options: dict[str, Any], fail_on: Sequence[str], out: Path,
     as_json: bool = False,
 ) -> int:
-    """Validates everything before the first file is written; returns the exit code.
+    """Measures both sides, prints the comparison, and writes its run folder.
+
+    Everything the user gave is validated before the first file is written.
 
     Args:
-        texts: Of ``--a`` and of ``--b``.
-        options: Of the command line, for both sides.
-        fail_on: As ``compare`` has it: end with 3 where B is worse beyond it.
-        out: Folder of run folders.
-        as_json: Print JSON instead of a table.
+        texts: What the user wrote for ``--a`` and for ``--b``.
+        options: The options of the command line, which hold for both sides.
+        fail_on: Limits such as ``step_time:5%``, as ``compare`` takes them.
+        out: The folder in which the run folder is made.
+        as_json: Whether to print JSON instead of a table.
+
+    Returns:
+        The exit code: 0; 1 if a side failed or no pair of launches finished; 3 if B is worse than A
+        by more than a limit; 130 if the user interrupted the run.
 
     Raises:
-        UsageError: Something that was given is wrong.
+        UsageError: If an option, a side or a limit is wrong.
     """
     limits = [_limit(text) for text in fail_on]
     sides = [parse_side(f"--{name}", text) for name, text in zip(SIDES, texts, strict=True)]
@@ -68,7 +78,7 @@ def compare_sides(
 
 
 def _limit(text: str) -> tuple[str, float]:
-    """As of ``compare``, of a metric that this command compares."""
+    """Parses a limit as ``compare`` does; its metric has to be one that ``ab`` compares."""
     name, share = parse_limit(text)
     if name not in METRICS:
         raise UsageError("--fail-on", text, f"one of {', '.join(METRICS)}", "pick one of these")
@@ -77,7 +87,7 @@ def _limit(text: str) -> tuple[str, float]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """The whole and both sides, which are run folders of their own."""
+    """Locks the run folder and the folders of both sides, which are run folders themselves."""
     with ExitStack() as stack:
         for path in (folder, *(folder / name for name in SIDES)):
             stack.enter_context(files.locked(path))
@@ -85,7 +95,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _execute(run: AbRun) -> bool:
-    """Whether it was interrupted; whatever had finished is kept either way."""
+    """Runs both sides and keeps what has finished; returns whether the user interrupted the run."""
     try:
         run.execute()
     except KeyboardInterrupt:
@@ -96,14 +106,25 @@ def _execute(run: AbRun) -> bool:
 
 
 def _check_data(side: SidePlan) -> None:
-    """A user's file must fit the workload before anything is written; both sides have the same."""
+    """Raises an error if a user's data file does not fit the workload.
+
+    Both sides use the same file.
+    """
     case = side.case
     if case.data not in ("real", "synthetic"):
         load_data(case.spec, case.data, case.seed)
 
 
 def report_again(folder: Path, as_json: bool) -> int:
-    """The comparison of a folder that ``ab`` wrote, worked out from its sides' launches again."""
+    """Prints the comparison of a folder that ``ab`` wrote, computed anew from the stored launches.
+
+    Args:
+        folder: A run folder of ``ab``, with the run folders ``a`` and ``b`` in it.
+        as_json: Whether to print JSON instead of a table.
+
+    Returns:
+        The exit code, always 0.
+    """
     run = read_json(folder / "run.json", "RUN")
     sides = [next(iter(read_run(folder / name).rows()), None) for name in SIDES]
     timed = [row for row in sides if row and row.timed]
@@ -114,7 +135,14 @@ def report_again(folder: Path, as_json: bool) -> int:
 def show_comparison(
     run: dict[str, Any], rows: Sequence[RowComparison], folder: Path, as_json: bool
 ) -> None:
-    """What differs, the table and the answer on standard output, or all of it as JSON."""
+    """Prints how the sides differ, a table of the metrics and the answer; or all of it as JSON.
+
+    Args:
+        run: The content of ``run.json``.
+        rows: One comparison for each metric; empty if a side has no launch that finished.
+        folder: The run folder, whose ``ab.csv`` is named at the end.
+        as_json: Whether to print JSON instead.
+    """
     if as_json:
         print(json.dumps(report.as_json(run, rows), indent=1, allow_nan=False))
         return

@@ -1,4 +1,4 @@
-"""``python -m suite``: which command there is, and with which exit code it ends."""
+"""``python -m suite``: declares the commands and maps errors to exit codes."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from suite.cli.parameters import (
     Json,
     Out,
     PrintJson,
+    ProfileHarness,
     Quiet,
     Run,
     given_options,
@@ -29,18 +30,21 @@ from suite.cli.parameters import (
 from suite.config.model import AbConfig, ForesightConfig, LinkConfig, RunConfig
 from suite.contract.errors import UsageError
 
-CLOSED_PIPE = 128 + 13  # as a shell reports SIGPIPE
+CLOSED_PIPE = 128 + 13  # the exit code with which a shell reports SIGPIPE
 
 
 class Commands(TyperGroup):
-    """Commands that end quietly when the reader of their output has gone, as ``head`` does."""
+    """The group of commands.
+
+    It ends quietly when the program that reads its output (``head``) ends.
+    """
 
     def invoke(self, context: typer.Context) -> Any:  # type: ignore[override]
-        """Runs the command that was named."""
+        """Runs the command that the user named."""
         try:
             return super().invoke(context)
         except BrokenPipeError:
-            # Whatever is still buffered has nowhere to go.
+            # Python flushes standard output at exit and would fail there a second time.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(CLOSED_PIPE)
 
@@ -52,12 +56,12 @@ app = typer.Typer(
 
 
 class Settings:
-    """Set once, before a command starts."""
+    """Options that hold for every command; they are set before the command starts."""
 
     debug = False
 
 
-# A command's own module is imported when it is called: --help loads none of them.
+# Each command imports its module only when it is called, so that --help stays fast.
 
 
 @app.command()
@@ -77,6 +81,7 @@ def run(
         Path | None, typer.Option(help="go on with this run", autocompletion=complete_runs)
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the matrix only")] = False,
+    profile_harness: ProfileHarness = False,
     quiet: Quiet = False,
     json: Json = False,
     **options: Any,
@@ -87,8 +92,9 @@ def run(
     given, shape = given_options(RunConfig, options), shape_of(quiet, json)
     if resume:
         _refuse_beside_resume(context)
-        raise typer.Exit(resume_matrix(resume, given, shape))
-    raise typer.Exit(run_matrix(preset, config, given, out, shape, dry=dry_run))
+        raise typer.Exit(resume_matrix(resume, given, shape, profile_harness))
+    raise typer.Exit(run_matrix(preset, config, given, out, shape, dry=dry_run,
+                                profile=profile_harness))
 
 
 def _refuse_beside_resume(context: typer.Context) -> None:
@@ -107,14 +113,15 @@ def report(
         bool, typer.Option("--from-records", help="read the ranks' records, not samples.sqlite")
     ] = False,
     export_pytest_benchmark: File = None,
+    profile_harness: ProfileHarness = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Render a run folder again, also one of an older version."""
+    """Print and write the tables and the page of a stored run again; reads older versions, too."""
     from suite.cli.report import report as render
 
     shape = shape_of(quiet, json)
-    raise typer.Exit(render(run, from_records, export_pytest_benchmark, shape))
+    raise typer.Exit(render(run, from_records, export_pytest_benchmark, shape, profile_harness))
 
 
 @app.command()
@@ -139,7 +146,7 @@ def compare(
     markdown: File = None,
     html: File = None,
 ) -> None:
-    """Compare runs with the first of them; significance-tested, for people and CI."""
+    """Compare later runs with the first, with tests of significance; for people and for CI."""
     from suite.cli.compare import Outputs
     from suite.cli.compare import compare as compare_paths
 
@@ -163,7 +170,7 @@ def ab(
     json: PrintJson = False,
     **options: Any,
 ) -> None:
-    """Compare two settings of one case in one run: interleaved launches, paired by block."""
+    """Compare two settings of one case in one run, with launches in turns and in pairs."""
     from suite.cli.ab import compare_sides
 
     given = given_options(AbConfig, options)
@@ -176,7 +183,7 @@ def history(
     json: PrintJson = False,
     html: File = None,
 ) -> None:
-    """Show each case over the runs of a folder, and where its level changed."""
+    """Show each case over all runs of a folder, and say where its level changed."""
     from suite.cli.history import history as show
 
     raise typer.Exit(show(folder, json, html))
@@ -185,7 +192,7 @@ def history(
 @app.command()
 @with_options(LinkConfig, after="out")
 def link(out: Out = Path("results"), **options: Any) -> None:
-    """Measure the links between devices: alpha, latency, bandwidth, and where they hold."""
+    """Measure the links between devices: alpha, latency, bandwidth, and the sizes they hold for."""
     from suite.cli.link import sweep_links
 
     raise typer.Exit(sweep_links(given_options(LinkConfig, options), out))
@@ -202,7 +209,7 @@ def predict(json: PrintJson = False, **options: Any) -> None:
 
 @app.command("list")
 def list_() -> None:
-    """Frameworks, strategies, workloads and presets, and what is missing here."""
+    """List frameworks, strategies, workloads and presets, and say what is missing here."""
     from suite.cli.listing import list_everything
 
     list_everything()
@@ -210,7 +217,7 @@ def list_() -> None:
 
 @app.command()
 def doctor(json: PrintJson = False) -> None:
-    """Check machine, frameworks, transports and devices, with a fix for what is missing."""
+    """Check machine, frameworks, transports and devices, and say how to mend what is missing."""
     from suite.cli.doctor import diagnose
 
     raise typer.Exit(diagnose(json))
@@ -225,9 +232,15 @@ def common(
 
 
 def main() -> None:
-    """Exit codes: 0, 1, 2, 3, 4 as documented, 130 when interrupted, 141 for a closed pipe."""
+    """Runs the command line and exits with its code.
+
+    The codes are 0 if every case is ok or unsupported by design, 1 if a case failed, 2 for wrong
+    usage, 3 for a regression, 4 for a failed parity check, 130 after an interruption, and 141 if
+    the reader of the output has closed it.
+    """
     _bend_output()
-    # A batch system ends a job with SIGTERM, a closed terminal with SIGHUP: leave as on Ctrl-C.
+    # A batch system ends a job with SIGTERM, and a closing terminal sends SIGHUP. Both are handled
+    # like Ctrl-C, so that the run folder is finished and the workers are stopped.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
@@ -241,17 +254,22 @@ def main() -> None:
 
 
 def _bend_output() -> None:
-    """A terminal that lacks a character shows a replacement instead of ending the command."""
+    """Makes a terminal that lacks a character show a replacement instead of raising an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
 def _program() -> str | None:
-    """Shells complete one word: the installed script's, however the script was asked for."""
+    """Returns the name under which a shell completes the command.
+
+    Shells complete single words, so completion always belongs to the installed script ``suite``,
+    even if the user asked for it through ``python -m suite``. None leaves the choice to Typer.
+    """
     asked = sys.argv[1:2] in (["--show-completion"], ["--install-completion"])
     if asked and sys.argv[2:]:
-        # Typer looks at the parent process unless told not to; a job or a container has no shell.
+        # Typer would guess the shell from the parent process, which in a batch job or a container
+        # is no shell. Here the user named the shell.
         os.environ["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"
     return "suite" if asked or "_SUITE_COMPLETE" in os.environ else None
 

@@ -1,4 +1,6 @@
-"""``python -m suite compare``: later runs against the first; exit code 3 for a regression."""
+"""``python -m suite compare``: compares later runs with the first, and exits with 3 on a
+regression.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,13 @@ Limit = tuple[str, float]
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where a comparison goes beside the terminal."""
+    """Where a comparison is written besides the terminal.
+
+    Attributes:
+        json: Whether to print JSON instead of tables.
+        markdown: The file to write as Markdown, if any.
+        html: The file to write as a page, if any.
+    """
 
     json: bool = False
     markdown: Path | None = None
@@ -35,7 +43,21 @@ def compare(
     paths: Sequence[Path], metrics: Sequence[str], fail_on: Sequence[str], each_alone: bool,
     outputs: Outputs,
 ) -> int:
-    """Each later run against the first; 3 where one regressed beyond a ``--fail-on`` limit."""
+    """Compares each later run with the first, case by case.
+
+    Args:
+        paths: Run folders or files of pytest-benchmark, the oldest first; at least two.
+        metrics: The metrics to compare; step time if empty.
+        fail_on: Limits such as ``step_time:5%``.
+        each_alone: Whether each verdict holds at 95 % by itself, rather than all of them together.
+        outputs: Where else the comparison is written.
+
+    Returns:
+        The exit code: 3 if a row got worse by more than a limit and beyond chance, else 0.
+
+    Raises:
+        UsageError: If a path, metric or limit is wrong, or there is only one path.
+    """
     if len(paths) < 2:
         fix = "name the older run first: compare RUN_A RUN_B"
         raise UsageError("compare", len(paths), "two runs or more", fix)
@@ -44,26 +66,34 @@ def compare(
     for name in wanted:
         _known(name)
     first, *others = (read_rows(path) for path in paths)
-    found = [
+    comparisons = [
         compare_runs(first, other, wanted, not each_alone, _one_run(paths[0], path))
         for path, other in zip(paths[1:], others, strict=True)
     ]
-    for path, one in zip(paths[1:], found, strict=True):
-        if not one.rows:
-            expected = f"a case of {paths[0]}: {', '.join(one.only_before[:3]) or 'it has none'}"
+    for path, comparison in zip(paths[1:], comparisons, strict=True):
+        if not comparison.rows:
+            cases = ", ".join(comparison.only_before[:3]) or "it has none"
+            expected = f"a case of {paths[0]}: {cases}"
             raise UsageError("RUN", str(path), expected, "compare runs of the same cases")
-    failed = [regressions(one.rows, limits) for one in found]
-    _write(outputs, found, failed)
+    failed = [regressions(comparison.rows, limits) for comparison in comparisons]
+    _write(outputs, comparisons, failed)
     return REGRESSION if any(failed) else 0
 
 
 def _one_run(a: Path, b: Path) -> bool:
-    """Whether both paths are the same folder or file; a name that two runs share is no sign."""
+    """Returns whether both paths lead to the same folder or file; two runs may share a name."""
     return a.resolve() == b.resolve()
 
 
 def read_rows(path: Path) -> tuple[dict[str, Any], list[Row]]:
-    """run.json's content and the rows of a run folder, or of a pytest-benchmark file."""
+    """Reads ``run.json`` and the rows of a run folder, or of a file of pytest-benchmark.
+
+    Returns:
+        The content of ``run.json`` (of a benchmark file: what stands for it), and the rows.
+
+    Raises:
+        UsageError: If the path is neither.
+    """
     if path.suffix == ".json":
         return import_rows(path)
     stored = read_run(path)
@@ -71,7 +101,11 @@ def read_rows(path: Path) -> tuple[dict[str, Any], list[Row]]:
 
 
 def parse_limit(text: str) -> Limit:
-    """``step_time:5%`` -> (``step_time``, 0.05); raises :class:`UsageError`."""
+    """Parses a limit: ``step_time:5%`` becomes ``("step_time", 0.05)``.
+
+    Raises:
+        UsageError: If the text has another form or names a metric that is not compared.
+    """
     name, _, share = text.partition(":")
     _known(name)
     try:
@@ -86,21 +120,25 @@ def _known(name: str) -> None:
         raise UsageError("metric", name, f"one of {', '.join(COMPARED)}", "pick one of these")
 
 
-def _write(outputs: Outputs, found: list[Any], failed: list[Any]) -> None:
-    pairs = list(zip(found, failed, strict=True))
+def _write(outputs: Outputs, comparisons: list[Any], failed: list[Any]) -> None:
+    pairs = list(zip(comparisons, failed, strict=True))
     if outputs.markdown:
-        texts = [compared.markdown(one, bad) for one, bad in pairs]
+        texts = [compared.markdown(comparison, regressed) for comparison, regressed in pairs]
         write_output("--markdown", outputs.markdown, "\n".join(texts))
     if outputs.html:
-        parts = [(compared.summary(one, bad), compared.HEAD, [compared.cells(r) for r in one.rows])
-                 for one, bad in pairs]
+        parts = [
+            (compared.summary(comparison, regressed), compared.HEAD,
+             [compared.cells(row) for row in comparison.rows])
+            for comparison, regressed in pairs
+        ]
         write_output("--html", outputs.html, compared.page("Comparison of runs", parts))
     if outputs.json:
-        print(json.dumps([compared.as_json(one, bad) for one, bad in pairs], indent=1))
+        content = [compared.as_json(comparison, regressed) for comparison, regressed in pairs]
+        print(json.dumps(content, indent=1))
         return
     console = printer()
-    for one, bad in pairs:
-        console.print(compared.terminal(one))
-        for line in compared.summary(one, bad):
+    for comparison, regressed in pairs:
+        console.print(compared.terminal(comparison))
+        for line in compared.summary(comparison, regressed):
             style = "red" if line.startswith("Reg") else ""
             console.print(line, highlight=False, soft_wrap=True, style=style)

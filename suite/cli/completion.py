@@ -1,4 +1,4 @@
-"""Names for the shell's completion; what they need is imported when one is asked for."""
+"""The names that a shell completes; the modules that know them are imported only when needed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from pathlib import Path
 
 
 def completer(what: str) -> Callable[[str], list[str]]:
-    """Completes names of ``what``, also the last of a comma-separated list."""
+    """Returns a function that completes names of one kind.
+
+    It also completes the last name of a comma-separated list.
+
+    Args:
+        what: The kind of name, as :func:`names` knows it.
+    """
 
     def complete(incomplete: str) -> list[str]:
         done, comma, last = incomplete.rpartition(",")
@@ -17,7 +23,7 @@ def completer(what: str) -> Callable[[str], list[str]]:
 
 
 def names(what: str) -> list[str]:
-    """Every name a user may give for ``what``."""
+    """Returns every name of the kind ``what`` that a user may give."""
     from suite.analysis.comparison import COMPARED
     from suite.config.matrix import DEFAULT, variant_names
     from suite.config.resolution import PRESETS
@@ -28,18 +34,18 @@ def names(what: str) -> list[str]:
     from suite.contract.sweep import COLLECTIVES
     from suite.contract.workloads import GROUP, WORKLOADS
 
-    found: dict[str, Iterable[str]] = {
+    known: dict[str, Iterable[str]] = {
         "preset": PRESETS, "framework": engines(), "strategy": [*STRATEGIES, *COMBINED],
         "workload": [*WORKLOADS, *named(GROUP)],
         "variant": [DEFAULT, *variant_names()], "metric": COMPARED, "collective": COLLECTIVES,
         "dtype": DTYPES, "mode": MODES,
         "size": [size for sizes in WORKLOADS.values() for size in sizes],
     }
-    return list(dict.fromkeys(found[what]))
+    return list(dict.fromkeys(known[what]))
 
 
 def complete_runs(incomplete: str) -> list[str]:
-    """Run folders under ``results`` or the folder that is being typed."""
+    """Returns the run folders under ``results``, or under the folder that the user is typing."""
     typed = Path(incomplete or "results")
     parent = typed if typed.is_dir() else typed.parent
     runs = (str(file.parent) for file in parent.glob("*/run.json"))

@@ -1,18 +1,20 @@
-"""What every command prints with: text, tables, progress."""
+"""Prints the rows of a run, and the progress of a running one."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from suite.analysis.rows import CaseResult
+from suite.contract.formats import duration
 from suite.contract.row import Row
 from suite.measure.runner import Progress
 from suite.report.terminal import comparison, machine_rows, verdicts
@@ -21,7 +23,13 @@ Shape = Literal["table", "quiet", "json"]
 
 
 def print_rows(rows: list[Row], folder: Path, shape: Shape = "table") -> None:
-    """On standard output, with the page's path: tables, the answers alone, or JSON."""
+    """Prints rows on standard output, together with the path of their page.
+
+    Args:
+        rows: The rows of one run.
+        folder: Its run folder.
+        shape: ``table`` prints everything, ``quiet`` the answers alone, ``json`` one JSON object.
+    """
     page = f"{folder}/report.html"
     if shape == "json":
         print(json.dumps({"page": page, "verdicts": verdicts(rows), "rows": machine_rows(rows)},
@@ -31,38 +39,55 @@ def print_rows(rows: list[Row], folder: Path, shape: Shape = "table") -> None:
         print(*verdicts(rows), page, sep="\n")
         return
     console = printer()
-    for part in comparison(rows, console.width):
+    for part in comparison(rows, console.width, str(folder)):
         console.print(part)
     console.print(page, soft_wrap=True)
 
 
+def print_profile(results: Sequence[CaseResult], run: Mapping[str, Any]) -> None:
+    """Prints where launches and the harness itself spent their time.
+
+    Args:
+        results: Of the run, with all launches.
+        run: ``run.json``.
+    """
+    from suite.report.harness_profile import harness_profile
+
+    console = printer()
+    for part in harness_profile(results, run.get("harness_s", {})):
+        console.print(part)
+
+
 class Printer(Console):
-    """A console that says when its reader has gone; rich would end with the code of a failure."""
+    """A console that raises an error when its reader has gone.
+
+    Rich would exit with code 1 itself.
+    """
 
     def on_broken_pipe(self) -> None:
-        """Ends the command as tools end that a closed pipe stops."""
+        """Raises the error that makes :class:`suite.cli.app.Commands` end the command quietly."""
         raise BrokenPipeError
 
 
 def printer() -> Console:
-    """Standard output, where text is text: nothing a user named is read as markup.
+    """Returns a console for standard output that prints every text literally.
 
-    A pipe or a file has no width of its own; tables cut to 80 columns help nobody there.
+    Names that come from a user may contain square brackets or colons, which rich would read as
+    markup. A pipe or a file has no width of its own, and tables that are cut to 80 columns would
+    help nobody there, so it gets 160.
     """
     width = None if sys.stdout.isatty() else 160
     return Printer(width=width, markup=False, emoji=False, highlight=False)
 
 
-def duration(seconds: float) -> str:
-    """``90 s``, ``14 min``, ``2.5 h``."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
 @contextmanager
 def live(console: Console) -> Iterator[Callable[[Progress], None]]:
-    """A bar on a terminal, a line a launch elsewhere."""
+    """Shows progress while the block runs: a bar on a terminal, and a line for each launch
+    elsewhere.
+
+    Yields:
+        A function that shows one event.
+    """
     columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=None),
                MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
     terminal = console.is_terminal
@@ -72,7 +97,7 @@ def live(console: Console) -> Iterator[Callable[[Progress], None]]:
         def show(event: Progress) -> None:
             left = "" if event.left_s is None else f"about {duration(event.left_s)} left"
             if not console.is_terminal and not console.quiet:
-                # Nobody may be left to read it; the run goes on.
+                # If nobody reads standard error any more, the run still goes on.
                 with suppress(OSError):
                     print(f"[{event.done}/{event.total}] {event.text} {left}".rstrip(),
                           file=sys.stderr, flush=True)

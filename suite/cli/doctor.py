@@ -1,4 +1,4 @@
-"""``python -m suite doctor``: what a run needs of this machine, each with its fix."""
+"""``python -m suite doctor``: checks what a run needs of this machine, and says how to mend it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,21 @@ STYLES = {OK: "green", WARNING: "yellow", PROBLEM: "red"}
 
 
 def diagnose(as_json: bool, out: Path = Path("results")) -> int:
-    """0, or 1 where no framework can run."""
+    """Prints all checks of the machine and of the frameworks.
+
+    Args:
+        as_json: Whether to print JSON instead of a table.
+        out: The folder of run folders, which has to be writable.
+
+    Returns:
+        The exit code: 0, or 1 if no framework can run.
+    """
     checks = [*machine_checks(out), *(check for name in adapters() for check in framework(name))]
     able = any(c.state != PROBLEM for c in checks if c.name.startswith("framework "))
     if as_json:
-        found = {"environment": description.describe(), "checks": [asdict(c) for c in checks],
+        answer = {"environment": description.describe(), "checks": [asdict(c) for c in checks],
                  "can_run": able}
-        print(json.dumps(found, indent=1))
+        print(json.dumps(answer, indent=1))
         return 0 if able else 1
     table = Table("check", "state", "found", "fix", title="Doctor")
     for check in checks:
@@ -38,7 +46,12 @@ def diagnose(as_json: bool, out: Path = Path("results")) -> int:
 
 
 def framework(name: str) -> Iterator[Check]:
-    """A check an engine: installed, and fit for what it was built against."""
+    """Checks, for each engine of a framework, that it is installed and fits what it was built
+    against.
+
+    Args:
+        name: The framework's name, as ``--framework`` takes it.
+    """
     problem = load(name).problem
     if problem:
         yield Check(f"framework {name}", PROBLEM, problem, "mend or remove the package behind it")

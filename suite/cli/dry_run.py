@@ -1,4 +1,4 @@
-"""``run --dry-run``: the matrix, and how long it took before. Starts and writes nothing."""
+"""``run --dry-run``: shows the matrix and how long it took before, without running or writing."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any
 from rich.table import Table
 
 from suite.analysis.doubts import FEW_LAUNCHES
-from suite.cli.console import duration, printer
+from suite.cli.console import printer
 from suite.config.model import RunConfig
 from suite.contract.case import Case
+from suite.contract.formats import duration
 from suite.measure.availability import unsupported_reason
 from suite.runfolder.files import check_out
 from suite.runfolder.samples import FILE, SampleStore, open_read_only
@@ -24,7 +25,16 @@ WHERE case_id = ? AND json_extract(content, '$.outcome.status') = 'ok'"""
 
 
 def show_plan(config: RunConfig, cases: list[Case], out: Path) -> int:
-    """Prints a line for each case and the sum; always 0, since nothing is run."""
+    """Prints a line for each case, and an estimate of the time of the whole run.
+
+    Args:
+        config: The configuration of the run.
+        cases: The cases of its matrix.
+        out: The folder of run folders, in which earlier runs are looked up.
+
+    Returns:
+        The exit code, always 0, since nothing is run.
+    """
     check_out(out)
     known = earlier_seconds(cases, out)
     table = Table("case", "launches", "seconds a launch", "as in", "why not")
@@ -51,8 +61,13 @@ def _launches(config: RunConfig) -> str:
 
 
 def estimate(config: RunConfig, seconds: list[float | None]) -> str:
-    """In words; ``seconds`` of a launch of each case that would run, None where unknown."""
-    known = [one for one in seconds if one is not None]
+    """Says in words how long a run may take.
+
+    Args:
+        config: Its configuration, with the number of launches and the budget.
+        seconds: For each case that would run, how long a launch took before; None if unknown.
+    """
+    known = [each for each in seconds if each is not None]
     if not seconds:
         return "Nothing here can run."
     unknown = len(seconds) - len(known)
@@ -65,24 +80,37 @@ def estimate(config: RunConfig, seconds: list[float | None]) -> str:
         text = f"Time: about {span}{more}"
     if config.budget is not None:
         text += f"; no block starts that would end past the budget of {duration(config.budget)}"
+    if config.leader_repeats > config.repeats:
+        text += f"; those that may be the fastest are launched up to {config.leader_repeats} times"
     return f"{text}. References, proofs in float32 and start-up come on top."
 
 
 def earlier_seconds(cases: list[Case], out: Path) -> dict[str, tuple[float, str]]:
-    """Case id -> (median seconds of a launch, run), of the newest run with equal settings."""
-    found: dict[str, tuple[float, str]] = {}
+    """Looks up how long launches of these cases took in the newest run with equal settings.
+
+    Args:
+        cases: The cases to look up.
+        out: The folder of run folders.
+
+    Returns:
+        For each case that was found, by its id, the median seconds of a launch and the run's name.
+    """
+    known: dict[str, tuple[float, str]] = {}
     files = sorted(out.glob("*/run.json"), key=lambda path: path.stat().st_mtime, reverse=True)
     for file in files[:RUNS_LOOKED_AT]:
         before = _settings_of_run(file)
         matching = [c.case_id for c in cases
-                    if c.case_id not in found and before.get(c.case_id) == _settings(asdict(c))]
+                    if c.case_id not in known and before.get(c.case_id) == _settings(asdict(c))]
         if matching and SampleStore.readable(file.parent):
-            found |= _medians(file.parent, matching)
-    return found
+            known |= _medians(file.parent, matching)
+    return known
 
 
 def _settings_of_run(file: Path) -> dict[str, dict[str, Any]]:
-    """Case id -> settings; empty for a run that another release wrote in a way not known here."""
+    """Returns the settings of each case of a run by case id.
+
+    None if this release cannot read the run.
+    """
     try:
         entries = json.loads(file.read_text(encoding="utf-8")).get("cases", [])
         cases = [Case.stored(entry["case"]) for entry in entries]
@@ -92,7 +120,7 @@ def _settings_of_run(file: Path) -> dict[str, dict[str, Any]]:
 
 
 def _settings(case: dict[str, Any]) -> dict[str, Any]:
-    """What a launch's length hangs on."""
+    """Returns the settings that the length of a launch depends on."""
     return {name: value for name, value in case.items() if name not in ("seed", "timeline")}
 
 

@@ -1,10 +1,11 @@
-"""``python -m suite history``: each case over the runs of a folder."""
+"""``python -m suite history``: shows each case over all runs of a folder."""
 
 from __future__ import annotations
 
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -30,7 +31,11 @@ HEAD = ("time", "run", "step time", "interval", "against the run before", "what 
 
 @dataclass(frozen=True)
 class Point:
-    """A case in one run; verdict and change (new over old) against the point before."""
+    """What one run says of a case.
+
+    ``verdict`` and ``change`` (new over old step time) compare it with the point before, and
+    ``new_level`` says that the case's level changed at this run.
+    """
 
     run_id: str
     time: str
@@ -45,7 +50,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one case that may be compared: same ledger where it must be, same machine."""
+    """The points of one case that may be compared: on one machine, with equal settings."""
 
     case_id: str
     settings: str
@@ -53,25 +58,37 @@ class Series:
 
 
 def history(folder: Path, as_json: bool, html: Path | None) -> int:
-    """Prints a table a series, oldest run first; raises :class:`UsageError` without a run."""
+    """Prints a table for each case, with the oldest run first.
+
+    Args:
+        folder: A folder of run folders.
+        as_json: Whether to print JSON instead of tables.
+        html: A file to write as a page, if any.
+
+    Returns:
+        The exit code, always 0.
+
+    Raises:
+        UsageError: If the folder holds no run.
+    """
     runs = sorted(_runs(folder), key=lambda run: run[0])
     if not runs:
         raise UsageError("history", str(folder), "a folder with runs", "name one, as in --out")
-    found = build_series(runs)
+    all_series = build_series(runs)
     if html:
-        parts = [([one.case_id, one.settings], HEAD, [_cells(p) for p in one.points])
-                 for one in found]
+        parts = [([series.case_id, series.settings], HEAD, [_cells(p) for p in series.points])
+                 for series in all_series]
         write_output("--html", html, page(f"History of {folder}", parts))
     if as_json:
-        print(json.dumps([asdict(one) | {"points": [plain(asdict(p)) for p in one.points]}
-                          for one in found], indent=1))
+        print(json.dumps([asdict(series) | {"points": [plain(asdict(p)) for p in series.points]}
+                          for series in all_series], indent=1))
         return 0
-    _show(found)
+    _show(all_series)
     return 0
 
 
 def _runs(folder: Path) -> Iterator[tuple[str, dict[str, Any], list[Row]]]:
-    """(time, run.json, rows) of every run directly under ``folder``."""
+    """Yields start time, ``run.json`` and rows of every run directly under ``folder``."""
     for file in sorted(folder.glob("*/run.json")):
         try:
             stored = read_run(file.parent)
@@ -82,8 +99,10 @@ def _runs(folder: Path) -> Iterator[tuple[str, dict[str, Any], list[Row]]]:
 
 
 def _began(run: dict[str, Any], file: Path) -> str:
-    """The instant a run started, as UTC in ISO 8601, so that runs of several time zones have one
-    order. Early versions said it in the run's name alone, in local time.
+    """Returns when a run started, as UTC in ISO 8601, so that runs of several time zones can be
+    sorted.
+
+    Early versions recorded the start only in the run's name, in local time.
     """
     try:
         if "started" in run:
@@ -96,7 +115,14 @@ def _began(run: dict[str, Any], file: Path) -> str:
 
 
 def build_series(runs: list[tuple[str, dict[str, Any], list[Row]]]) -> list[Series]:
-    """``runs`` oldest first. Versions do not part a series: their effect is what one looks for."""
+    """Sorts the rows of all runs into series.
+
+    Runs with other versions of the software stay in the same series, because the effect of a new
+    version is what a reader looks for.
+
+    Args:
+        runs: Start time, ``run.json`` and rows of each run, the oldest first.
+    """
     groups: dict[tuple[str, str], list[tuple[str, dict[str, Any], Row]]] = {}
     for when, run, rows in runs:
         for row in rows:
@@ -113,7 +139,7 @@ def _settings(run: dict[str, Any], row: Row) -> str:
 
 
 def _points(members: list[tuple[str, dict[str, Any], Row]]) -> list[Point]:
-    # 95 % for all verdicts of the series together, as in a comparison of runs.
+    # All verdicts of a series hold together at 95 %, as they do when runs are compared.
     level = 1 - (1 - LEVEL) / max(1, len(members) - 1)
     levels = set(change_points([row.step_seconds for _, _, row in members]))
     points = []
@@ -148,12 +174,12 @@ def _cells(point: Point) -> tuple[str, ...]:
     return (point.time, point.run_id, show(point.step_time_s), interval, against, "; ".join(notes))
 
 
-def _show(found: list[Series]) -> None:
+def _show(all_series: list[Series]) -> None:
     console = printer()
-    several = {one.case_id for one in found if sum(o.case_id == one.case_id for o in found) > 1}
-    for one in found:
-        title = one.case_id + (f" ({one.settings})" if one.case_id in several else "")
+    counts = Counter(series.case_id for series in all_series)
+    for series in all_series:
+        title = series.case_id + (f" ({series.settings})" if counts[series.case_id] > 1 else "")
         table = Table(*HEAD, title=title, title_justify="left")
-        for point in one.points:
+        for point in series.points:
             table.add_row(*_cells(point))
         console.print(table)

@@ -1,4 +1,4 @@
-"""``python -m suite link``: options to plans, fits to a table."""
+"""``python -m suite link``: plans the sweeps of the links, runs them, and prints the fits."""
 
 from __future__ import annotations
 
@@ -21,18 +21,32 @@ from suite.contract.errors import UsageError
 from suite.contract.registry import engines, traits_of
 from suite.contract.sweep import COLLECTIVES, LARGEST_BYTES, Sweep, payload_sizes
 from suite.machine import description, devices
+from suite.measure.ending import new_run_id
 from suite.measure.links import LinkResults, Plan, link_case, measure_all
-from suite.measure.runner import Progress, new_run_id
+from suite.measure.runner import Progress
 from suite.report.link_tables import link_tables
 from suite.runfolder import files
 
 SECONDS_A_COLLECTIVE = 4.0
-# A rank computes as long as a layer of a small model before each call of the loaded sweep.
+# Before each call of the loaded sweep a rank computes for as long as a layer of a small model does.
 LOAD_S = 0.005
 
 
 def sweep_links(options: dict[str, Any], out: Path) -> int:
-    """Validates everything before the first file is written; returns the exit code."""
+    """Measures the links, prints the fits, and writes a run folder.
+
+    Everything the user gave is validated before the first file is written.
+
+    Args:
+        options: The options of the command line.
+        out: The folder in which the run folder is made.
+
+    Returns:
+        The exit code: 0; 1 if a sweep failed; 130 if the user interrupted it.
+
+    Raises:
+        UsageError: If an option is wrong.
+    """
     config = validate(LinkConfig, from_environment(LinkConfig) | options)
     plans, refused = build_plans(config, devices.gpu_count())
     folder = files.create_run_folder(out, new_run_id())
@@ -53,7 +67,7 @@ def sweep_links(options: dict[str, Any], out: Path) -> int:
         except KeyboardInterrupt:
             run["state"] = "interrupted"
     files.write_json(folder / "run.json", run)
-    # After the sweeps: a framework that has rows already counts as measured.
+    # These rows are added after the sweeps, because a framework that has rows counts as measured.
     results.fits += refused
     results.save()
     console = printer()
@@ -64,7 +78,9 @@ def sweep_links(options: dict[str, Any], out: Path) -> int:
 
 
 def _exit_code(interrupted: bool, fits: Sequence[LinkFit]) -> int:
-    """0 all ok or unsupported, 1 some failed, 130 interrupted."""
+    """Returns 0 if all sweeps are ok or unsupported, 1 if one failed, and 130 after an
+    interruption.
+    """
     if interrupted:
         print("interrupted: what had finished is saved", file=sys.stderr)
         return 130
@@ -72,7 +88,15 @@ def _exit_code(interrupted: bool, fits: Sequence[LinkFit]) -> int:
 
 
 def build_plans(config: LinkConfig, gpus: int) -> tuple[list[Plan], list[LinkFit]]:
-    """Sweeps to make, and a row for each asked collective that a framework does not offer."""
+    """Plans the sweeps that the user asked for.
+
+    Args:
+        config: The options of the command.
+        gpus: How many GPUs this process may use.
+
+    Returns:
+        The sweeps to make, and a row for each collective that a framework does not offer.
+    """
     known("framework", config.framework, engines())
     known("collective", config.collective, COLLECTIVES)
     known("python", list(config.python), engines())
@@ -96,7 +120,9 @@ def build_plans(config: LinkConfig, gpus: int) -> tuple[list[Plan], list[LinkFit
 
 
 def _sweeps(config: LinkConfig, sizes: dict[str, list[int]]) -> list[Sweep]:
-    """Of the idle link, and of the one beside computing if that is asked for."""
+    """Returns the sweep of the idle link and, if the user asked for it, that between computing
+    ranks.
+    """
     budget = SECONDS_A_COLLECTIVE * len(sizes)
     loads = [0.0, LOAD_S] if config.loaded else [0.0]
     return [Sweep(sizes, config.repetitions, budget, load_s=load) for load in loads]

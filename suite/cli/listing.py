@@ -1,4 +1,4 @@
-"""``python -m suite list``: frameworks, strategies, workloads and presets."""
+"""``python -m suite list``: shows the frameworks, strategies, workloads and presets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _state(framework: str) -> str:
 
 
 def list_everything() -> None:
-    """Prints a table each of frameworks, strategies, workloads and presets."""
+    """Prints one table each for frameworks, strategies, workloads and presets."""
     console = printer()
     frameworks = Table("framework", "engines", "here", title="Frameworks")
     for name, adapter in adapters().items():

@@ -1,4 +1,4 @@
-"""Parameters of a command from the options of a model, and back to the options that were given."""
+"""Turns the options of a configuration model into parameters of a command, and back."""
 
 from __future__ import annotations
 
@@ -19,11 +19,16 @@ File = Annotated[Path | None, typer.Option(dir_okay=False)]
 Quiet = Annotated[bool, typer.Option("--quiet", help="only the answer and the path")]
 Json = Annotated[bool, typer.Option("--json", help="rows as JSON on standard output")]
 PrintJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+ProfileHarness = Annotated[
+    bool, typer.Option("--profile-harness", help="print where launches and harness spend time")
+]
 Command = Callable[..., None]
 
 
 def _folder(text: str | Path) -> Path:
-    """An empty name is a variable that was not set, and would mean the working directory."""
+    """Refuses an empty name, which comes from an unset variable and would mean the working
+    directory.
+    """
     if not str(text).strip():
         raise UsageError("--out", text, "the name of a folder", "leave it out for results/")
     return Path(text)
@@ -37,14 +42,18 @@ Out = Annotated[
 
 
 def shape_of(quiet: bool, json: bool) -> Shape:
-    """How rows are printed."""
+    """Returns the shape in which ``--quiet`` or ``--json`` asks for rows to be printed."""
     return "json" if json else "quiet" if quiet else "table"
 
 
 def with_options(model: type[Any], after: str = "") -> Callable[[Command], Command]:
-    """Gives a command a parameter for each option of ``model``, placed after the one named, if any.
+    """Returns a decorator that gives a command a parameter for each option of a model.
 
-    The command takes them as ``**options`` and hands them to :func:`given_options`.
+    The command takes the parameters as ``**options`` and passes them to :func:`given_options`.
+
+    Args:
+        model: A configuration model of :mod:`suite.config.model`.
+        after: The name of the parameter behind which the new ones are placed.
     """
 
     def decorate(command: Command) -> Command:
@@ -64,7 +73,8 @@ def with_options(model: type[Any], after: str = "") -> Callable[[Command], Comma
 def _parameter(setting: Setting) -> inspect.Parameter:
     kind, names = _type_of(setting), [setting.flag]
     if kind is bool and setting.default:
-        kind, names = bool | None, []  # --link and --no-link: what was not given is None
+        # Such as --link and --no-link: the value is None if the user gave neither.
+        kind, names = bool | None, []
     completion = completer(setting.option.names) if setting.option.names else None
     option = typer.Option(*names, help=described(setting), autocompletion=completion,
                           show_default=False)
@@ -74,14 +84,14 @@ def _parameter(setting: Setting) -> inspect.Parameter:
 
 
 def described(setting: Setting) -> str:
-    """What an option means, and its default where that is a plain number or name."""
+    """Returns the help text of an option, with its default if that is a plain number or name."""
     default = setting.field.default
     plain = isinstance(default, str | int | float) and not isinstance(default, bool) and default
     return f"{setting.option.help} [default: {default}]" if plain else setting.option.help
 
 
 def _type_of(setting: Setting) -> Any:
-    """The type that the command line reads: text where the option has a parser of its own."""
+    """Returns the type that the command line reads: text if the option has a parser of its own."""
     if setting.is_list or setting.is_table:
         return list[str] | None
     if setting.option.parse:
@@ -91,12 +101,16 @@ def _type_of(setting: Setting) -> Any:
 
 
 def given_options(model: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that the command line named; lists are taken apart.
+    """Returns the options that the command line named, with comma-separated lists taken apart.
+
+    Args:
+        model: The configuration model that the options belong to.
+        values: What the command line parser passed for each option.
 
     Raises:
-        UsageError: A list is given and empty, or a pair names no interpreter.
+        UsageError: If a list is given but empty, or a ``NAME=VALUE`` pair lacks its value.
     """
-    found = {}
+    named = {}
     for name, setting in settings_of(model).items():
         value = values[name]
         if setting.is_table:
@@ -106,12 +120,16 @@ def given_options(model: type[Any], values: Mapping[str, Any]) -> dict[str, Any]
         elif value is False and not setting.default:
             value = None  # a flag that was not given
         if value not in (None, [], {}):
-            found[name] = value
-    return found
+            named[name] = value
+    return named
 
 
 def split(values: list[str] | None) -> list[str]:
-    """Names of a list; a list that is given and empty is a mistake, such as an unset variable."""
+    """Takes comma-separated lists of names apart.
+
+    Raises:
+        UsageError: If a list is given but empty, which usually comes from an unset variable.
+    """
     parts = [part.strip() for value in values or [] for part in value.split(",") if part.strip()]
     if values and not parts:
         fix = "name one or more, or leave the option out"

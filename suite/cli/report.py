@@ -1,4 +1,4 @@
-"""``python -m suite report``: a run folder's tables and page again, from what is on disk."""
+"""``python -m suite report``: prints and writes the tables and the page of a stored run again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gc
 import sys
 from pathlib import Path
 
-from suite.cli.console import Shape, print_rows, printer
+from suite.cli.console import Shape, print_profile, print_rows, printer
 from suite.contract.case import SCHEMA_VERSION
 from suite.contract.errors import UsageError
 from suite.contract.row import Row
@@ -18,12 +18,30 @@ from suite.runfolder.validated import read_json
 
 
 def report(
-    folder: Path, from_records: bool, export: Path | None, shape: Shape = "table"
+    folder: Path, from_records: bool, export: Path | None, shape: Shape = "table",
+    profile: bool = False,
 ) -> int:
-    """Rewrites tables and page, prints the comparison; a run in progress is only printed."""
+    """Rewrites the tables and the page of a run folder, and prints the comparison.
+
+    While the run is still in progress, or if the folder cannot be written, it prints only.
+
+    Args:
+        folder: A run folder of ``run``, ``ab`` or ``link``.
+        from_records: Whether to read the ranks' records instead of ``samples.sqlite``.
+        export: A file to write in the format of pytest-benchmark, if any.
+        shape: How the rows are printed.
+        profile: Whether to print where launches and harness spent their time.
+
+    Returns:
+        The exit code, always 0.
+
+    Raises:
+        UsageError: If the folder is no run folder, or an option does not apply to it.
+    """
     if is_ab(read_json(folder / "run.json", "RUN")):
         return _ab(folder, export, shape)
-    # Rows live until the end and hold no cycles: looking for some took a third of a large report.
+    # The rows live until the end and hold no reference cycles; the garbage collector spent a third
+    # of a large report's time looking for some.
     gc.disable()
     stored = read_run(folder, from_records)
     if stored.fits and not stored.results:
@@ -42,11 +60,13 @@ def report(
 
         export_rows(export, stored.run, rows)
     print_rows(rows, folder, shape)
+    if profile:
+        print_profile(stored.results, stored.run)
     return 0
 
 
 def _ab(folder: Path, export: Path | None, shape: Shape) -> int:
-    """A folder of `suite ab` holds two runs and their comparison."""
+    """Handles a folder of ``suite ab``, which holds two runs and their comparison."""
     from suite.cli.ab import report_again
 
     if export:
@@ -56,7 +76,7 @@ def _ab(folder: Path, export: Path | None, shape: Shape) -> int:
 
 
 def _links(stored: StoredRun, shape: Shape) -> int:
-    """A folder of `suite link` holds sweeps alone."""
+    """Handles a folder of ``suite link``, which holds only sweeps."""
     if shape != "table":
         fix = "drop it: link_fit.csv holds the same figures"
         raise UsageError(f"--{shape}", str(stored.folder), "a run, not a sweep of links", fix)

@@ -1,4 +1,4 @@
-"""``python -m suite run``: from options to a run folder and an exit code."""
+"""``python -m suite run``: runs a matrix, writes its run folder, and returns the exit code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from suite.analysis.link_fit import LinkFit
-from suite.cli.console import Shape, live, print_rows
+from suite.cli.console import Shape, live, print_profile, print_rows
 from suite.config.matrix import build_matrix, choose_device
 from suite.config.model import RunConfig
 from suite.config.resolution import resolve
@@ -21,17 +21,37 @@ from suite.contract.errors import UsageError
 from suite.launch.inputs import load_data
 from suite.machine import devices
 from suite.machine.calibration import measure_cores, relative_speeds
+from suite.measure.ending import exit_code, new_run_id
+from suite.measure.harness_time import LINKS
 from suite.measure.links import LinkResults, measure_all, plans_for_run
 from suite.measure.memory_frontier import find_frontiers
-from suite.measure.runner import Progress, Runner, exit_code, new_run_id
+from suite.measure.runner import Progress, Runner
 from suite.runfolder import files
 
 
 def run_matrix(
     preset: str, file: Path | None, options: dict[str, Any], out: Path, shape: Shape = "table",
-    dry: bool = False,
+    dry: bool = False, profile: bool = False,
 ) -> int:
-    """Validates everything before the first file is written; returns the exit code."""
+    """Runs the matrix that the user asked for.
+
+    Everything the user gave is validated before the first file is written.
+
+    Args:
+        preset: The name of the preset that everything else overrides.
+        file: A TOML file of options, if any.
+        options: The options of the command line.
+        out: The folder in which the run folder is made.
+        shape: How the rows are printed at the end.
+        dry: Whether to print the matrix only.
+        profile: Whether to print where launches and harness spent their time.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: If an option is wrong, or no case of the matrix can ever run.
+    """
     config = with_measured_speeds(resolve(preset, file, options))
     cases = build_matrix(config, devices.gpu_count())
     check_data(config, cases)
@@ -41,11 +61,16 @@ def run_matrix(
         return show_plan(config, cases, out)
     folder = files.create_run_folder(out, new_run_id())
     with files.locked(folder):
-        return _execute(folder, shape, lambda show: Runner(config, cases, folder, show))
+        return _execute(folder, shape, lambda show: Runner(config, cases, folder, show), profile)
 
 
 def with_measured_speeds(config: RunConfig) -> RunConfig:
-    """Cores' matrix-product rates in place of ``measured``; those that ranks are pinned to."""
+    """Replaces ``--device-speeds measured`` by the measured speeds of the cores that ranks will
+    use.
+
+    Raises:
+        UsageError: If speeds are to be measured but the devices are not CPU cores, or too few.
+    """
     if config.device_speeds != MEASURED:
         return config
     count = max(config.devices)
@@ -57,8 +82,25 @@ def with_measured_speeds(config: RunConfig) -> RunConfig:
     return replace(config, device_speeds=relative_speeds(measure_cores(cores)))
 
 
-def resume_matrix(folder: Path, options: dict[str, Any], shape: Shape = "table") -> int:
-    """Goes on with an interrupted run in its own folder; returns the exit code."""
+def resume_matrix(
+    folder: Path, options: dict[str, Any], shape: Shape = "table", profile: bool = False
+) -> int:
+    """Continues an interrupted run in its own folder, with the configuration it was started with.
+
+    Args:
+        folder: The run folder.
+        options: The options of the command line; none but ``leader_repeats`` may differ from the
+            run's.
+        shape: How the rows are printed at the end.
+        profile: Whether to print where launches and harness spent their time.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UsageError: If the folder is no run folder, or an option or the machine differs from the
+            run's.
+    """
     from suite.measure.resume import reopen
 
     if not (folder / "run.json").exists():
@@ -66,12 +108,13 @@ def resume_matrix(folder: Path, options: dict[str, Any], shape: Shape = "table")
     with files.locked(folder):
         config, earlier = reopen(folder, options)
         return _execute(
-            folder, shape, lambda show: Runner(config, [], folder, show, earlier=earlier)
+            folder, shape, lambda show: Runner(config, [], folder, show, earlier=earlier), profile
         )
 
 
 def _execute(
-    folder: Path, shape: Shape, make: Callable[[Callable[[Progress], None]], Runner]
+    folder: Path, shape: Shape, make: Callable[[Callable[[Progress], None]], Runner],
+    profile: bool,
 ) -> int:
     interrupted = False
     with live(Console(stderr=True, quiet=shape == "quiet")) as show:
@@ -79,7 +122,8 @@ def _execute(
         _tell_dropped(runner.run.get("dropped_environment", []))
         try:
             if runner.config.link and not runner.run.get("links_measured"):
-                runner.keep_links(sweep_for_run(runner, show))
+                with runner.own.of(LINKS):
+                    runner.keep_links(sweep_for_run(runner, show))
             runner.execute()
             if runner.config.find_max_batch:
                 find_frontiers(runner)
@@ -87,6 +131,8 @@ def _execute(
             interrupted = True
         rows = runner.finish("interrupted" if interrupted else "complete")
     print_rows(rows, folder, shape)
+    if profile:
+        print_profile(runner.results, runner.run)
     if interrupted:
         again = f"go on with: python -m suite run --resume {folder}"
         print(f"interrupted: what had finished is in {folder}; {again}", file=sys.stderr)
@@ -95,14 +141,24 @@ def _execute(
 
 
 def _tell_dropped(names: list[str]) -> None:
-    """Says once which of the user's variables have no effect on what is measured."""
+    """Tells the user once which of their environment variables do not reach the workers."""
     if names:
         print(f"not passed on to the workers: {', '.join(names)} (SUITE_PASS_ENV=NAME,… passes "
               "them on)", file=sys.stderr)
 
 
 def sweep_for_run(runner: Runner, show: Callable[[Progress], None]) -> list[LinkFit]:
-    """The run's own short sweep of its links; each launch is bounded as a case's is."""
+    """Measures the links that the cases of a run use, in a short sweep.
+
+    Each launch is limited to the same time as a launch of a case.
+
+    Args:
+        runner: The run, which has not started its cases.
+        show: Is called with each step of progress.
+
+    Returns:
+        The fits of alpha and latency, one for each collective and transport.
+    """
     results = LinkResults(runner.folder)
     cases = [result.case for result in runner.results]
     measure_all(
@@ -113,7 +169,10 @@ def sweep_for_run(runner: Runner, show: Callable[[Progress], None]) -> list[Link
 
 
 def check_data(config: RunConfig, cases: list[Case]) -> None:
-    """A user's file must fit every workload before anything is written or measured."""
+    """Raises an error if a user's data file does not fit one of the workloads.
+
+    It is called before anything is written or measured.
+    """
     if config.data in ("real", "synthetic"):
         return
     for spec in dict.fromkeys(case.spec for case in cases):

@@ -1,4 +1,4 @@
-"""The text of ``--a`` and ``--b``: settings first, then options of a case as ``run`` has them."""
+"""Parses ``--a`` and ``--b``: environment settings, followed by options as ``run`` takes them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from suite.config.sides import SideText
 from suite.contract.errors import UsageError
 
 SETTING = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
-# What the parser of the command line raises for any mistake in it.
+# The command line parser raises this for any mistake in the options.
 Mistake: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 def parse_side(flag: str, text: str) -> SideText:
-    """``"NCCL_ALGO=Ring --variant fp16"`` as settings and options; an empty text has neither.
+    """Splits ``"NCCL_ALGO=Ring --variant fp16"`` into settings and options; both may be empty.
 
     Args:
-        flag: ``--a`` or ``--b``, for messages.
-        text: As a shell would take it apart.
+        Flag: ``--a`` or ``--b``, for error messages.
+        text: The text, with words quoted as in a shell.
 
     Raises:
-        UsageError: It is no such text, or names an option that does not describe a case.
+        UsageError: If the text cannot be parsed, or names an option that does not describe a case.
     """
     try:
         tokens = shlex.split(text)
@@ -47,19 +47,19 @@ def _options(flag: str, text: str, tokens: list[str]) -> dict[str, Any]:
         flags = ", ".join(setting.flag for setting in settings_of(SideConfig).values())
         expected = f"NAME=VALUE settings, then options that describe a case: {flags}"
         raise UsageError(flag, text, expected, f"correct it ({error})") from None
-    # The parser has tuples, and an empty one for a list that was not given.
+    # The parser returns lists as tuples, and an empty tuple for a list that was not given.
     values = {name: list(value) if isinstance(value, tuple) else value
               for name, value in context.params.items()}
     return given_options(SideConfig, values)
 
 
 def _command() -> Any:
-    """A command that has the options of a case and does nothing."""
+    """Returns a command that parses the options of a case and does nothing else."""
     app = typer.Typer(add_completion=False)
 
     @app.command(add_help_option=False)
     @with_options(SideConfig)
     def side(**options: Any) -> None:
-        """Never called."""
+        """Declares the options; it is never called."""
 
     return typer.main.get_command(app)

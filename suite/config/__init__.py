@@ -1,1 +1,1 @@
-"""What a user may ask for, validated once."""
+"""What a user may ask for. Every option is validated here, once, before anything is written."""

@@ -1,4 +1,4 @@
-"""From a configuration to the cases of the matrix; what can never run is refused here."""
+"""Builds the cases of a matrix from a configuration, and refuses what can never run."""
 
 from __future__ import annotations
 
@@ -14,15 +14,23 @@ from suite.contract.splits.mesh import balances, mesh_of, mesh_text, parse_mesh,
 from suite.contract.splits.strategies import COMBINED, STRATEGIES, VARIANTS
 from suite.contract.workloads import DEFAULT_SIZES, find_workload, sized_workload
 
-# What users call the variant of a strategy that has no name.
+# The name under which users ask for the unnamed variant of a strategy.
 DEFAULT = "default"
 
 
 def build_matrix(config: MeasureConfig, gpus: int) -> list[Case]:
-    """Every case of the matrix; raises :class:`UsageError` for what can never run."""
-    # One kind for all numbers of devices: they share their bases.
+    """Builds every case of the matrix.
+
+    Args:
+        config: What the user asked for.
+        gpus: How many GPUs this process may use.
+
+    Raises:
+        UsageError: If a name is unknown, or what the user asked for can never run.
+    """
+    # All numbers of devices use one kind of device, because they share their single-device bases.
     device = choose_device(config.device, max(config.devices), gpus, config.oversubscribe)
-    # An adapter that cannot be loaded may be asked for: its rows say why it cannot.
+    # A user may ask for an adapter that cannot be loaded; its rows then say why.
     offered = {name: adapter.traits.engines for name, adapter in adapters().items()}
     known("framework", config.framework, offered)
     known("strategy", config.strategy, [*STRATEGIES, *COMBINED])
@@ -57,10 +65,12 @@ def build_matrix(config: MeasureConfig, gpus: int) -> list[Case]:
 
 
 def _devices(strategy: str, config: MeasureConfig) -> list[tuple[int, str]]:
-    """How many devices, and as which mesh.
+    """Returns the numbers of devices of a strategy, and the mesh for each (empty if it has one
+    axis).
 
-    A single device is one, the base of every number of devices. Of a combined strategy the meshes
-    that were asked for, and balanced ones for the other numbers that have enough factors.
+    ``single`` always has one device and is the base of every other number. A combined strategy gets
+    the meshes that the user asked for, and balanced meshes for the other numbers that have enough
+    factors.
     """
     parts = parts_of(strategy)
     if len(parts) < 2:
@@ -76,12 +86,12 @@ def _devices(strategy: str, config: MeasureConfig) -> list[tuple[int, str]]:
                if count not in given and balances(strategy, count)]
     if not meshes:
         mesh_of(strategy, config.devices[0])
-    found = [(mesh.devices, mesh_text(strategy, mesh)) for mesh in meshes]
-    return sorted(dict.fromkeys(found), key=lambda one: config.devices.index(one[0]))
+    choices = [(mesh.devices, mesh_text(strategy, mesh)) for mesh in meshes]
+    return sorted(dict.fromkeys(choices), key=lambda choice: config.devices.index(choice[0]))
 
 
 def _check_meshes_used(config: MeasureConfig) -> None:
-    """Raises :class:`UsageError` for a mesh that none of the strategies has."""
+    """Raises :class:`UsageError` if a mesh fits none of the strategies."""
     axes = [set(parts_of(strategy)) for strategy in config.strategy if "+" in strategy]
     for text in config.mesh:
         if set(parse_mesh(text)) not in axes:
@@ -92,7 +102,10 @@ def _check_meshes_used(config: MeasureConfig) -> None:
 
 
 def _planned_speeds(config: MeasureConfig) -> list[float]:
-    """One a device of the largest count; fewer devices are the first of them."""
+    """Returns the speed of each device of the largest number.
+
+    Smaller numbers use the first of them.
+    """
     speeds = config.device_speeds
     if isinstance(speeds, str):
         raise UsageError("--device-speeds", speeds, "numbers, once they are measured",
@@ -105,14 +118,14 @@ def _planned_speeds(config: MeasureConfig) -> list[float]:
 
 
 def _unequal(speeds: list[float], count: int) -> tuple[float, ...]:
-    """Those of the first ``count`` devices; empty where they are alike."""
+    """Returns the speeds of the first ``count`` devices, or nothing if they are all alike."""
     return tuple(speeds[:count]) if len(set(speeds[:count])) > 1 else ()
 
 
 def _check_splits(cases: list[Case]) -> None:
-    """Raises :class:`UsageError` where no number of devices that was asked for splits evenly.
+    """Raises :class:`UsageError` if the work splits evenly over none of the numbers of devices.
 
-    Of several numbers one that does not is a row without figures, which says why.
+    If it splits over some of them, each of the others becomes a row without figures that says why.
     """
     ways: dict[tuple[str, str, str], list[Case]] = {}
     for case in cases:
@@ -123,19 +136,31 @@ def _check_splits(cases: list[Case]) -> None:
 
 
 def variant_names() -> list[str]:
-    """Every named variant of every strategy."""
+    """Returns every named variant of every strategy."""
     return [name for names in VARIANTS.values() for name in names if name]
 
 
 def _variants(strategy: str, asked: list[str]) -> list[str]:
-    """Those of a strategy that were asked for, else its first; ``default`` is the unnamed one."""
+    """Returns the variants of a strategy that the user asked for, or its first variant.
+
+    The user asks for the unnamed variant as ``default``.
+    """
     offered = (VARIANTS | COMBINED)[strategy]
-    found = [name for name in offered if (name or DEFAULT) in asked]
-    return found or [offered[0]]
+    wanted = [name for name in offered if (name or DEFAULT) in asked]
+    return wanted or [offered[0]]
 
 
 def known(what: str, asked: list[str], allowed: Any) -> None:
-    """Raises :class:`UsageError` for a name that is not allowed."""
+    """Checks that every name a user gave exists.
+
+    Args:
+        what: The option without its dashes, for the message.
+        asked: The names that the user gave.
+        allowed: The names that exist.
+
+    Raises:
+        UsageError: For the first name that does not exist.
+    """
     for name in asked:
         if name not in allowed:
             expected = f"one of {', '.join(allowed)}"
@@ -143,9 +168,19 @@ def known(what: str, asked: list[str], allowed: Any) -> None:
 
 
 def choose_device(asked: str, devices: int, gpus: int, oversubscribe: bool = False) -> str:
-    """``auto`` takes GPUs where there are enough; raises :class:`UsageError` without.
+    """Chooses between CPUs and GPUs; ``auto`` takes GPUs if there are enough.
 
-    ``gpus`` are those that CUDA_VISIBLE_DEVICES leaves; ``oversubscribe`` lets ranks share them.
+    Args:
+        Asked: ``auto``, ``cpu`` or ``cuda``.
+        devices: How many devices the largest case needs.
+        gpus: How many GPUs ``CUDA_VISIBLE_DEVICES`` leaves to this process.
+        oversubscribe: Whether several ranks may share a GPU.
+
+    Returns:
+        ``cpu`` or ``cuda``.
+
+    Raises:
+        UsageError: If the user asked for GPUs and there are too few.
     """
     if asked == "cuda" and gpus < 1:
         raise UsageError("--device", "cuda", "a machine with a GPU", "use --device cpu")

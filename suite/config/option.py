@@ -1,6 +1,6 @@
-"""How an option is declared, once: command line, TOML, environment and documentation read this.
+"""How an option is declared. Command line, TOML, environment and documentation read this.
 
-Only the standard library is imported, so that ``--help`` need not wait for a validation library.
+It imports only the standard library, so that ``--help`` need not wait for a validation library.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 @dataclass(frozen=True)
 class Option:
-    """What an option means beside its type and default.
+    """What an option means, besides its type and default.
 
     Attributes:
         help: One line for the command line, the example file and the documentation.
-        names: Kind of names that the shell completes (``suite.cli.completion``); empty for none.
-        parse: Text of a command line or of a file -> value; raises ValueError, which says what was
+        names: The kind of names that the shell completes (``suite.cli.completion``), or empty.
+        parse: Turns the text of a command line or file into a value; raises ValueError with what it
             expected.
-        check: A value -> what is wrong with it in words, empty if nothing is.
+        check: Says in words what is wrong with a value; returns an empty text if nothing is.
         commas: Whether a list may be given as comma-separated text.
-        example: A value for the documentation where there is no default.
-        heading: Of the part of the documentation that begins with this option.
+        example: A value for the documentation if there is no default.
+        heading: The title of the part of the documentation that begins with this option.
     """
 
     help: str
@@ -40,43 +40,53 @@ class Option:
 
 @dataclass(frozen=True)
 class Setting:
-    """A field of a model with its :class:`Option`."""
+    """A field of a configuration model together with its :class:`Option`."""
 
     name: str
-    hint: Any  # as declared, with bounds
-    kind: Any  # without them
+    hint: Any  # the type as declared, with its bounds
+    kind: Any  # the type without its bounds
     option: Option
     field: dataclasses.Field[Any]
 
     @property
     def default(self) -> Any:
-        """The value of an option that nobody gives; it may look which adapters there are."""
+        """Returns the value of the option if nobody gives it.
+
+        May look which adapters are installed.
+        """
         if self.field.default_factory is not dataclasses.MISSING:
             return self.field.default_factory()
         return self.field.default
 
     @property
     def flag(self) -> str:
-        """``--batch-resolution``."""
+        """The option on the command line, such as ``--batch-resolution``."""
         return f"--{self.name.replace('_', '-')}"
 
     @property
     def variable(self) -> str:
-        """``SUITE_BATCH_RESOLUTION``."""
+        """The environment variable of the option, such as ``SUITE_BATCH_RESOLUTION``."""
         return f"SUITE_{self.name.upper()}"
 
     @property
     def is_list(self) -> bool:
-        """Whether it takes several values; of a union, as ``1,0.5``, its parser decides."""
+        """Whether the option takes a list.
+
+        An option whose type is a union is read by its own parser.
+        """
         return get_origin(self.kind) is list
 
     @property
     def is_table(self) -> bool:
-        """Whether it takes ``NAME=VALUE`` pairs."""
+        """Whether the option takes ``NAME=VALUE`` pairs."""
         return get_origin(self.kind) is dict
 
     def from_text(self, text: str) -> Any:
-        """The value that an environment variable gives; raises ValueError."""
+        """Returns the value that the text of an environment variable stands for.
+
+        Raises:
+            ValueError: If the text cannot be read; the message says what was expected.
+        """
         if self.is_table:
             return dict(pair.partition("=")[::2] for pair in text.split(","))
         if self.is_list:
@@ -95,10 +105,14 @@ class Setting:
             raise ValueError(f"a value of type {scalar.__name__}") from None
 
     def normalised(self, value: Any) -> Any:
-        """A value as the model holds it: text is parsed, lists have no value twice.
+        """Returns a value in the form the model holds: text is parsed, and lists lose their
+        repetitions.
+
+        Args:
+            value: Text, or a value from a TOML file.
 
         Raises:
-            ValueError: The text cannot be read; the message says what was expected.
+            ValueError: If the text cannot be read; the message says what was expected.
         """
         if isinstance(value, str) and self.option.parse:
             value = self.option.parse(value)
@@ -113,14 +127,14 @@ class Setting:
         return value
 
     def _counted(self, value: Any) -> Any:
-        """Whole numbers of a list come as text from a command line."""
+        """Converts whole numbers in a list, which come as text from a command line."""
         if isinstance(value, str) and scalar_of(get_args(self.kind)[0]) is int:
             return int(value) if value.strip().lstrip("-").isdecimal() else value
         return value
 
 
 def scalar_of(kind: Any) -> Callable[[str], Any]:
-    """The type behind ``Annotated``, ``… | None`` and ``Literal``."""
+    """Returns the type behind ``Annotated``, ``… | None`` and ``Literal``."""
     origin = get_origin(kind)
     if origin is Annotated:
         return scalar_of(get_args(kind)[0])
@@ -130,7 +144,7 @@ def scalar_of(kind: Any) -> Callable[[str], Any]:
 
 
 def settings_of(model: type[Any]) -> Mapping[str, Setting]:
-    """Name -> setting of every field of a model, in order."""
+    """Returns the settings of all fields of a model by name, in the order of their declaration."""
     hints = get_type_hints(model, include_extras=True)
     settings = {}
     for field in dataclasses.fields(model):

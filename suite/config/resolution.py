@@ -1,4 +1,4 @@
-"""Presets and files, and which of them wins: command line, environment, file, preset, default."""
+"""Merges command line, environment, file, preset and defaults; the earlier in this list wins."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from suite.config.model import RunConfig
 from suite.config.validation import from_environment, validate
 from suite.contract.errors import UsageError
 
-# Launches at most where a rule asks for as many as it takes.
+# The most launches of a case if a precision or a budget decides how many are needed.
 REPEATS_OF_A_RULE = 30
-# A configuration is a page of text; whatever is longer is some other file.
+# A configuration is a page of text; a file that is much longer was named by mistake.
 LONGEST_FILE_BYTES = 1 << 20
 
 
 def resolve(preset: str, file: Path | None, options: dict[str, Any]) -> RunConfig:
-    """The configuration of a run.
+    """Returns the configuration of a run.
 
     Args:
-        preset: Name of a preset, which everything else overrides.
-        file: TOML file of options, or None.
+        preset: The name of a preset, which everything else overrides.
+        file: A TOML file of options, if any.
         options: What the command line gave; None and empty values count as not given.
 
     Raises:
-        UsageError: The first thing that is wrong, with the name of its option.
+        UsageError: For the first option that is wrong.
     """
     if preset not in PRESETS:
         raise UsageError("--preset", preset, f"one of {', '.join(PRESETS)}", "pick one of these")
     asked = read_toml(file) | from_environment(RunConfig) | given(options)
     merged = PRESETS[preset] | asked
-    # A size belongs to one workload: a preset's does not carry over to another workload.
+    # A size belongs to one workload, so a preset's size is dropped with the preset's workload.
     of_all = merged.get("size") == "tiny"
     if merged.get("workload") != PRESETS[preset]["workload"] and not (asked.get("size") or of_all):
         merged["size"] = ""
@@ -51,15 +51,15 @@ def resolve(preset: str, file: Path | None, options: dict[str, Any]) -> RunConfi
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:
-    """Options without those that a command line did not name."""
+    """Drops the options that a command line did not name."""
     return {name: value for name, value in options.items() if value not in (None, [], {})}
 
 
 def read_toml(file: Path | None) -> dict[str, Any]:
-    """The tables of a file; empty without one.
+    """Returns the tables of a TOML file; nothing if there is no file.
 
     Raises:
-        UsageError: It cannot be read, is no UTF-8 text, no TOML, or far too long.
+        UsageError: If the file cannot be read, is not UTF-8, is not TOML, or is far too long.
     """
     if file is None:
         return {}
@@ -76,7 +76,7 @@ def read_toml(file: Path | None) -> dict[str, Any]:
         raise UsageError("--config", str(file), "valid TOML", str(error)) from None
 
 
-# Files of the same options as a user's own configuration, from small to large.
+# The presets, from small to large; each is a file of the same form as a user's configuration.
 PRESETS: dict[str, dict[str, Any]] = {
     name: read_toml(Path(__file__).parent / "presets" / f"{name}.toml")
     for name in ("smoke", "quick", "standard", "coverage", "meshes")

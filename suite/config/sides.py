@@ -1,4 +1,4 @@
-"""The two sides of ``ab``: from options and settings to one case each, of the same work."""
+"""Turns what the user wrote for the two sides of ``ab`` into two cases that do the same work."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.threads import SETTING
 
-# Variables that the harness gives to every worker itself, and the prefix of its own ones.
+# The variables that the harness sets for every worker, and the prefix of the suite's own variables.
 OWN, OWN_PREFIX = ("PYTHONPATH", "PYTHONUNBUFFERED", "TMPDIR"), "SUITE_"
 LISTED_AT_MOST = 8
 
 
 @dataclass(frozen=True)
 class SideText:
-    """What a user wrote for a side: environment settings, and options that describe the case."""
+    """What a user wrote for a side: environment settings, and options that describe its case."""
 
     settings: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -30,7 +30,14 @@ class SideText:
 
 @dataclass(frozen=True)
 class SidePlan:
-    """One side: its name, its one case, how it is measured, and its workers' settings."""
+    """One side of a comparison.
+
+    Attributes:
+        Name: ``a`` or ``b``.
+        case: The only case of the side.
+        config: How the case is measured.
+        settings: Environment variables of its workers.
+    """
 
     name: str
     case: Case
@@ -38,12 +45,12 @@ class SidePlan:
     settings: Mapping[str, str]
 
     def described(self) -> dict[str, Any]:
-        """The values of the options that describe a case."""
-        return {one.name: getattr(self.config, one.name) for one in fields(SideConfig)
-                if hasattr(self.config, one.name)} | {"engine": self.case.engine}
+        """Returns the values of the options that describe the case."""
+        return {option.name: getattr(self.config, option.name) for option in fields(SideConfig)
+                if hasattr(self.config, option.name)} | {"engine": self.case.engine}
 
     def same_as(self, other: SidePlan) -> bool:
-        """Whether nothing at all tells the two apart."""
+        """Returns whether the two sides are the same in everything but their name."""
         mine, theirs = (asdict(side) | {"name": ""} for side in (self, other))
         return mine == theirs
 
@@ -51,17 +58,17 @@ class SidePlan:
 def resolve_sides(
     options: Mapping[str, Any], a: SideText, b: SideText, gpus: int
 ) -> tuple[AbConfig, SidePlan, SidePlan]:
-    """The common configuration, and the sides that override it.
+    """Returns the options that both sides share, and the two sides.
 
     Args:
-        options: Of the command line, for both sides.
-        a: What side A has beside them.
-        b: What side B has beside them.
-        gpus: How many GPUs can be seen.
+        options: The options of the command line, which hold for both sides.
+        a: What the user wrote for side A on top of them.
+        b: What the user wrote for side B on top of them.
+        gpus: How many GPUs this process may use.
 
     Raises:
-        UsageError: An option is wrong, a side is not one case, or the sides do not do the same
-            work.
+        UsageError: If an option is wrong, a side is not exactly one case, or the sides do not do
+            the same work.
     """
     asked = from_environment(AbConfig) | dict(options)
     if {"precision", "budget"} & asked.keys():
@@ -78,13 +85,13 @@ def _side(name: str, asked: Mapping[str, Any], text: SideText, gpus: int) -> Sid
         tables = {"python": {**asked.get("python", {}), **text.options.get("python", {})}}
         config = validate(AbConfig, {**asked, **text.options, **tables})
         case = _only_case(config, gpus)
-    shared = {one.name: getattr(config, one.name) for one in fields(MeasureConfig)}
+    shared = {option.name: getattr(config, option.name) for option in fields(MeasureConfig)}
     return SidePlan(name, case, RunConfig(**shared, link=False), text.settings)
 
 
 @contextmanager
 def _named(side: str) -> Iterator[None]:
-    """Says of which side a mistake is."""
+    """Adds to an error which side it is about."""
     try:
         yield
     except UsageError as error:
@@ -101,20 +108,20 @@ def _check_settings(settings: Mapping[str, str]) -> None:
 
 def _only_case(config: AbConfig, gpus: int) -> Case:
     cases = build_matrix(config, gpus)
-    found = [case for case in cases if config.engine in ("", case.engine)]
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    chosen = [case for case in cases if config.engine in ("", case.engine)]
+    if len(chosen) == 1:
+        return chosen[0]
+    if not chosen:
         engines = ", ".join(dict.fromkeys(case.engine for case in cases))
         raise UsageError("--engine", config.engine, f"one of {engines}", "pick one of these")
-    ids = [case.case_id for case in found]
+    ids = [case.case_id for case in chosen]
     more = len(ids) - LISTED_AT_MOST
     shown = ", ".join(ids[:LISTED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
-    raise UsageError("cases", f"{len(ids)} ({shown})", "exactly one", f"narrow {_axes(found)}")
+    raise UsageError("cases", f"{len(ids)} ({shown})", "exactly one", f"narrow {_axes(chosen)}")
 
 
 def _axes(cases: list[Case]) -> str:
-    """The options by which these cases differ."""
+    """Names the options in which these cases differ."""
     names = ("framework", "engine", "strategy", "variant", "mesh", "workload", "devices", "dtype",
              "mode", "accumulate")
     several = [name for name in names if len({getattr(case, name) for case in cases}) > 1]
@@ -126,11 +133,11 @@ def _axes(cases: list[Case]) -> str:
 
 
 def _check_same_work(a: Case, b: Case) -> None:
-    """Raises :class:`UsageError` where the sides would not compute the same thing."""
-    for name, one, other in (
+    """Raises :class:`UsageError` if the two sides would not compute the same thing."""
+    for name, of_a, of_b in (
         ("workload", a.workload, b.workload), ("size", a.size, b.size), ("data", a.data, b.data),
         ("batch", a.spec.global_batch, b.spec.global_batch), ("seed", a.seed, b.seed),
     ):
-        if one != other:
+        if of_a != of_b:
             fix = f"give --{name} for both sides, not in --a or --b"
-            raise UsageError(f"--{name}", f"{one} in A, {other} in B", "the same work in both", fix)
+            raise UsageError(f"--{name}", f"{of_a} in A, {of_b} in B", "the same work in both", fix)

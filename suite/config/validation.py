@@ -1,4 +1,4 @@
-"""From what users gave to a valid model, or to an error that says what to correct."""
+"""Validates what users gave; an error says what to correct."""
 
 from __future__ import annotations
 
@@ -16,16 +16,25 @@ from suite.contract.threads import SETTING, event_loop_setting
 from suite.machine import software
 
 Model = TypeVar("Model")
-# Variables of this prefix that are no options of a model.
+# Variables that begin with SUITE_ and are not options of a model.
 OTHERS = {"SUITE_PASS_ENV", "SUITE_PRESET", "SUITE_CONFIG", "SUITE_OUT", "SUITE_LAUNCH",
           "SUITE_INIT_METHOD", SETTING}
 
 
 def validate(model: type[Model], values: Mapping[str, Any]) -> Model:
-    """The options as ``model``; interpreters that are found join those that are named.
+    """Validates options against a model.
+
+    Interpreters of environments that lie beside this one are added to those that the user named.
+
+    Args:
+        model: A class of :mod:`suite.config.model`.
+        values: Option names and values.
+
+    Returns:
+        An instance of the model.
 
     Raises:
-        UsageError: A key is unknown, or a value has the wrong type or lies outside its bounds.
+        UsageError: If a name is unknown, or a value has the wrong type or is out of bounds.
     """
     settings = settings_of(model)
     config = model(**{name: _valid(settings, name, value) for name, value in values.items()})
@@ -34,7 +43,7 @@ def validate(model: type[Model], values: Mapping[str, Any]) -> Model:
 
 
 def _valid(settings: Mapping[str, Setting], name: str, value: Any) -> Any:
-    """The value as the model holds it, in its type and within its bounds."""
+    """Returns the value in the type of the model, if it is within its bounds."""
     from pydantic import ConfigDict, TypeAdapter, ValidationError
 
     if name not in settings:
@@ -57,10 +66,15 @@ def _valid(settings: Mapping[str, Setting], name: str, value: Any) -> Any:
 def from_environment(
     model: type[Any], environment: Mapping[str, str] = os.environ
 ) -> dict[str, Any]:
-    """Options of ``model`` that variables such as ``SUITE_STEPS`` give.
+    """Returns the options that environment variables such as ``SUITE_STEPS`` give.
+
+    Args:
+        model: A class of :mod:`suite.config.model`.
+        environment: The variables; those of this process by default.
 
     Raises:
-        UsageError: A variable begins with ``SUITE_`` and is no option of any command.
+        UsageError: If a variable begins with ``SUITE_`` but belongs to no command, or cannot be
+            read.
     """
     known = {s.variable for each in MODELS for s in settings_of(each).values()} | OTHERS
     for name in environment:

@@ -1,4 +1,4 @@
-"""Text that users write for shares, durations, sizes and speeds, as numbers."""
+"""Parses the shares, durations, sizes and speeds that users write."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SPEEDS = "a positive number for each device, such as 1,0.5, or measured"
 
 
 def parse_share(text: str) -> float:
-    """``3%`` or ``0.03`` -> 0.03; raises ValueError."""
+    """Parses ``3%`` or ``0.03`` as 0.03; raises ValueError for anything else."""
     match = re.fullmatch(r"\s*(\d*\.?\d+)\s*(%?)\s*", text)
     if not match:
         raise ValueError("a share such as 3% or 0.03")
@@ -17,7 +17,7 @@ def parse_share(text: str) -> float:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of ``90s``, ``20m`` or ``1.5h``; a bare number is seconds. Raises ValueError."""
+    """Parses ``90s``, ``20m``, ``1.5h`` or plain seconds; returns seconds or raises ValueError."""
     match = re.fullmatch(r"\s*(\d*\.?\d+)\s*([smh]?)\s*", text)
     if not match:
         raise ValueError("a duration such as 90s, 20m or 1.5h")
@@ -25,7 +25,7 @@ def parse_duration(text: str) -> float:
 
 
 def parse_bytes(text: str) -> int:
-    """Bytes of ``1048576``, ``512KiB`` or ``1.5GiB``, as pydantic reads them; else ValueError."""
+    """Parses ``1048576``, ``512KiB`` or ``1.5GiB``; returns bytes or raises ValueError."""
     from pydantic import ByteSize, TypeAdapter, ValidationError
 
     try:
@@ -38,7 +38,11 @@ def parse_bytes(text: str) -> int:
 
 
 def parse_speeds(text: str) -> str | list[float]:
-    """``measured``, or ``1,0.5``: a relative speed for each device. Raises ValueError."""
+    """Parses ``measured``, or a relative speed for each device such as ``1,0.5``.
+
+    Raises:
+        ValueError: If the text is neither.
+    """
     if text == MEASURED:
         return text
     try:
@@ -48,7 +52,7 @@ def parse_speeds(text: str) -> str | list[float]:
 
 
 def check_speeds(speeds: str | list[float]) -> str:
-    """What is wrong with speeds, in words; empty if nothing is."""
+    """Says in words what is wrong with speeds; returns an empty text if nothing is."""
     if isinstance(speeds, list) and all(
         isinstance(speed, int | float) and 0 < speed < float("inf") for speed in speeds
     ):

@@ -1,4 +1,4 @@
-"""What an adapter provides: a manifest (no framework import) and a session (in a rank)."""
+"""What an adapter provides: a manifest, which imports no framework, and a session in each rank."""
 
 from __future__ import annotations
 
@@ -20,11 +20,17 @@ from suite.contract.workloads import Weights
 
 @dataclass(frozen=True)
 class LaunchPlan:
-    """How a group starts: worker processes, variables per rank, and an optional helper process.
+    """How the worker processes of a case are started.
 
-    The helper is a command that writes ``{"name": "value"}`` JSON to ``helper_output`` once ready;
-    those variables are given to every worker, and the helper is ended with the group. ``scratch``
-    is a folder of what a launch compiles, which no other launch must find: removed at its end.
+    Attributes:
+        processes: Number of worker processes.
+        environment: Variables of each worker, in the order of the ranks.
+        helper: Command of a process that the workers need, if there is one. It writes JSON,
+            ``{"name": "value"}``, to ``helper_output`` once it is ready; every worker gets these
+            variables, and the helper is ended together with the workers.
+        helper_output: The file that the helper writes.
+        scratch: Folder for what the launch compiles. It is removed at the end, so that no other
+            launch finds anything compiled in it.
     """
 
     processes: int
@@ -35,25 +41,36 @@ class LaunchPlan:
 
 
 class Manifest(Protocol):
-    """Module ``adapters.<framework>``: answers about cases without importing the framework."""
+    """What the module ``adapters.<framework>`` answers, without importing the framework."""
 
     TRAITS: Traits
 
     def unsupported_reason(self, case: Case) -> str:
-        """Empty when the framework can run the case, else why not."""
+        """Returns why the framework cannot run the case by design; empty if it can."""
 
     def installation_problem(self, case: Case) -> str:
-        """Empty when what this interpreter has installed can run the case, else why not, and
-        what mends it.
+        """Returns why the installed packages cannot run the case, and the fix; empty if they can.
         """
 
     def launch_plan(self, case: Case, folder: Path, python: str) -> LaunchPlan:
-        """Processes and environment of one launch whose files live in ``folder``."""
+        """Plans the processes of one launch.
+
+        Args:
+            case: The case to launch.
+            folder: Folder of the launch's files.
+            python: Path of the interpreter that runs the workers.
+        """
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Global batches: ``features[i]`` is ``(batch, …)``, ``targets[i]`` matches; both cycle."""
+    """The training data, cut into global batches that are used in turn, again and again.
+
+    Attributes:
+        features: (samples, …), the features of all batches.
+        targets: (samples, …), the target of every sample.
+        batch: Samples in a global batch.
+    """
 
     features: np.ndarray
     targets: np.ndarray
@@ -61,78 +78,110 @@ class Inputs:
 
     @property
     def count(self) -> int:
-        """Number of whole global batches."""
+        """The number of whole global batches."""
         return len(self.features) // self.batch
 
     def at(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Global batch ``index`` (modulo the number of whole batches)."""
+        """Returns features and targets of a global batch.
+
+        Args:
+            index: Number of the batch, modulo the number of whole batches.
+        """
         start = (index % self.count) * self.batch
         window = slice(start, start + self.batch)
         return self.features[window], self.targets[window]
 
 
 class Session(Protocol):
-    """A built case in one rank (``adapters.<framework>.session.open_session``)."""
+    """A case that is built and ready to train in one rank.
+
+    ``adapters.<framework>.session.open_session`` returns it.
+    """
 
     def step(self, index: int) -> Any:
-        """One training step on global batch ``index``; a handle of the loss, not synchronised."""
+        """Trains one step on global batch ``index``.
+
+        Returns:
+            A handle from which ``loss`` gets the step's loss. The call does not wait for the
+            device.
+        """
 
     def synchronize(self) -> None:
-        """Returns when the work of this rank's steps is finished."""
+        """Returns once all work that this rank has started is finished."""
 
     def loss(self, handle: Any) -> float:
-        """Mean loss of the global batch; a collective call, same value on every rank."""
+        """Returns the mean loss of the global batch, the same on every rank; a collective call.
+
+        Args:
+            handle: What ``step`` returned.
+        """
 
     def gradients(self) -> Weights:
-        """Full gradients that the first update was made from, canonical names and layout.
+        """Returns the full gradients of the first update; a collective call.
 
-        Called once, after the first step and before the next; a collective call.
+        They have canonical names and layout. The harness asks once: after the first step and
+        before the next.
         """
 
     def parameters(self) -> Weights:
-        """Full parameters, canonical names and layout; a collective call."""
+        """Returns the full parameters, canonical names and layout; a collective call."""
 
     def agree(self, ready: bool) -> bool:
-        """True when every rank says so; a collective call."""
+        """Returns True if ``ready`` is true on every rank; a collective call."""
 
     def timed_step(self, index: int) -> StepTrace:
-        """A step with probes attached; detached again when it returns."""
+        """Trains one step with the suite's probes attached, and detaches them before it returns."""
 
     def traced_step(self, index: int, timeline: Path | None) -> StepTrace:
-        """A step under the framework's profiler, read as a trace where ``timed_step`` lacks one.
+        """Trains one step under the framework's profiler.
 
-        Writes Chrome-trace JSON to ``timeline`` unless that is None.
+        Args:
+            index: Which global batch to train on.
+            timeline: Where to write the profile as Chrome-trace JSON; None writes nothing.
+
+        Returns:
+            What the profile says of the step. It stands in where ``timed_step`` has no compute
+            clock.
         """
 
     def silent_step(self, index: int) -> Any:
-        """A step with communication switched off: each device computes its part on what it has.
+        """Runs one step with communication switched off: each device computes on what it has.
 
-        It trains nothing sensible, so it is the last thing done with a session.
+        Such a step trains nothing sensible, so the harness takes silent steps last.
         """
 
     def reset_peak_memory(self) -> None:
-        """What was held before is no part of the peak: the proof's whole arrays."""
+        """Starts the measurement of peak memory anew.
+
+        What was held before, such as the whole arrays of the proof, is no part of the peak.
+        """
 
     def peak_memory_bytes(self) -> int:
-        """Peak of this process (CPU: resident set) or of its device's allocator since then."""
+        """Returns peak memory since the last reset.
+
+        On CPUs it is the process's resident set, on GPUs what the allocator of its device held.
+        """
 
     def device_memory_bytes(self) -> int:
-        """What is in use on the rank's GPU, with contexts, communication buffers and what the
-        allocator keeps; 0 on a CPU or where the framework does not tell.
+        """Returns the memory in use on the rank's GPU; 0 on a CPU or if the framework does not
+        tell.
+
+        It includes contexts, communication buffers and what the allocator keeps.
         """
 
     def matmul_flops_s(self) -> float:
-        """Matrix-product rate of a device of this rank in the case's number format, FLOP/s.
+        """Measures matrix products on a device of this rank, in the case's number format.
 
-        Asked at the end of a launch with probes.
+        Returns:
+            FLOP/s. The harness asks for it at the end of a launch with probes.
         """
 
     def describe(self) -> dict[str, str]:
-        """Versions, backend, threads and switches: this row's fairness ledger.
+        """Returns this rank's entries of the fairness ledger: versions, backend and switches.
 
-        Under the names that all adapters share: ``threads_per_device``, ``dtype``, ``mode``, and
-        ``tf32``, ``determinism`` and ``onednn`` as ``switch`` writes them. Rows that differ in
-        what ``suite/analysis/ledger.py`` calls ``MUST_EQUAL`` are not compared.
+        All adapters share the names ``threads_per_device``, ``dtype`` and ``mode``, and ``tf32``,
+        ``determinism`` and ``onednn``, which are written by ``switch``. Rows that differ in an
+        entry of ``suite/analysis/ledger.py:MUST_EQUAL`` are not compared.
         """
 
     def close(self) -> None:
@@ -140,12 +189,12 @@ class Session(Protocol):
 
 
 def switch(on: bool) -> str:
-    """How a ledger writes a switch."""
+    """Writes a switch as the ledger has it: ``on`` or ``off``."""
     return "on" if on else "off"
 
 
 class OpenSession(Protocol):
-    """Signature of ``open_session``."""
+    """The signature of an adapter's ``open_session``."""
 
     def __call__(self, case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session: ...
 
@@ -155,7 +204,8 @@ class ReportsFigures(Protocol):
     """A session that measures more than the harness asks every session for."""
 
     def figures(self) -> dict[str, float]:
-        """Figures of this rank by the name of their column, asked for at the end of a launch.
+        """Returns figures of this rank by the name of their column, at the end of a launch.
 
-        A column of that name in ``suite.contract.row`` says how ranks and launches are reduced.
+        The column in ``suite.contract.row`` says how the figures of ranks and launches are
+        reduced.
         """

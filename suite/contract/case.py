@@ -1,4 +1,4 @@
-"""One cell of the matrix, and what a rank is told about it."""
+"""A case, which is one cell of the matrix, and what each of its worker processes is told."""
 
 from __future__ import annotations
 
@@ -18,27 +18,44 @@ from suite.contract.traits import LOGICAL_DEVICES
 from suite.contract.workloads import Workload, find_workload, sized_workload
 
 SCHEMA_VERSION = 2
+# So many first steps of every launch are compared with the reference.
 PARITY_STEPS = 10
 DTYPES, MODES = ("float32", "tf32", "bf16"), ("eager", "compiled")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A framework, an engine, a strategy and a workload on a number of devices.
+    """A workload that one framework and engine trains with one strategy on a number of devices.
 
-    ``probe_steps`` is the length of each pass with probes, 0 for a launch of clean steps alone;
-    ``warmup_limit`` bounds the steps before the first measured one; ``timeline`` keeps the
-    profiler's picture; ``interface`` is the network interface that gloo uses. Of a single device
-    that others are held against, ``statistics_groups`` is into how many equal contiguous parts it
-    cuts a batch: one after the other passes through the model, and gradients are those of the mean
-    of their losses. ``mesh`` gives the sizes of a combined strategy's axes.
-    ``global_batch`` is samples a step over all devices, 0 the workload's own;
-    ``memory_limit_bytes`` is what a GPU's allocator may hold for one device, 0 for all of it.
-    ``device_speeds`` are relative, a device each, where shares and cuts are planned by them.
-    ``accumulate`` is the number of micro-batches that a device adds up the gradients of, one after
-    another, before the step's one update; a pipeline's are multiplied by it.
-    ``dtype`` is float32, tf32, bf16 or, of a reference, float64. With ``oversubscribe`` several
-    ranks share a GPU and talk over gloo.
+    Attributes:
+        framework: Name of the adapter.
+        engine: Which of the adapter's engines computes.
+        strategy: ``single``, ``data``, ``intra_layer`` or ``inter_layer``, or several joined by
+            ``+``.
+        variant: Variant of the strategy, such as ``gpipe``; empty for the plain one.
+        workload: Name of the workload.
+        size: Size of the workload.
+        data: ``real``, ``synthetic``, or where a file with data is.
+        device: ``cpu`` or ``cuda``.
+        devices: Number of devices in all.
+        dtype: Number format: float32, tf32 or bf16; a reference also has float64.
+        mode: ``eager`` or ``compiled``.
+        steps: Clean steps that a launch measures.
+        seed: Seed of the initial weights and of the data.
+        probe_steps: Steps in each pass with probes; 0 for a launch of clean steps alone.
+        warmup_limit: The most steps before the first measured step.
+        timeline: Whether to keep the profiler's timeline.
+        interface: Network interface that gloo uses.
+        statistics_groups: Only for a single device that serves as a reference: into how many equal
+            contiguous parts it cuts a batch. The parts pass through the model one after another,
+            and the gradients are those of the mean of their losses.
+        mesh: Sizes of a combined strategy's axes, such as ``data=2,intra_layer=2``.
+        global_batch: Samples in a step over all devices; 0 stands for the workload's own.
+        memory_limit_bytes: What a GPU's allocator may hold for one device; 0 for no limit.
+        oversubscribe: Whether several ranks share a GPU and talk over gloo.
+        device_speeds: Relative speed of each device, where shares or stages are planned by speed.
+        accumulate: Number of micro-batches whose gradients a device adds up, one after another,
+            before the one update of a step. A pipeline's micro-batches are multiplied by it.
     """
 
     framework: str
@@ -71,13 +88,14 @@ class Case:
 
     @property
     def case_id(self) -> str:
-        """Folder-safe name, unique in a run."""
+        """A name of the case that is unique in a run and fit for a folder."""
         name = label(self.framework, self.engine).replace("/", "-")
         strategy = f"{self.strategy}-{self.variant}" if self.variant else self.strategy
         count = mesh_shape(mesh_text(self.strategy, self.axes)) or self.devices
         planned = "-".join(f"{speed:g}" for speed in self.device_speeds)
         speeds = f".speeds-{planned}" if planned else ""
-        # Neither the usual ones nor a reference's float64 are named.
+        # float32 and eager are the usual settings, and only a reference has float64: the name
+        # leaves them out.
         parts = (self.dtype, self.mode)
         kind = "".join(f".{part}" for part in parts if part in (*DTYPES[1:], *MODES[1:]))
         if self.accumulate > 1:
@@ -86,105 +104,116 @@ class Case:
 
     @property
     def placed(self) -> bool:
-        """Whether one process drives all devices, which exchange tensors by copies."""
+        """Whether one process drives all devices, which then exchange tensors by copies."""
         return traits_of(self.framework).placement == LOGICAL_DEVICES
 
     @property
     def activation_bytes(self) -> int:
-        """Bytes of an entry of an activation that travels between devices."""
+        """Bytes of one element of an activation that travels between devices."""
         return 2 if self.dtype in traits_of(self.framework).low_activations else 4
 
     @property
     def core_rate_applies(self) -> bool:
-        """Whether the calibration's float32 rate of a CPU core is a peak for this case."""
+        """Whether the float32 rate of a CPU core, from the calibration, is a peak for this case."""
         return self.device == "cpu" and self.dtype == "float32"
 
     @property
     def strict(self) -> Case:
-        """The same in float32, in what travels too: what a case that rounds is proven by first."""
+        """The same case in float32, gradients included; it proves a case that rounds more."""
         variant = "" if self.compression else self.variant
         return replace(self, dtype="float32", variant=variant)
 
     @property
     def compression(self) -> str:
-        """The 16-bit format that gradients travel in; empty where they travel as they are."""
+        """The 16-bit format in which gradients are sent; empty if they are sent as they are."""
         return self.variant if self.variant in COMPRESSIONS else ""
 
     @property
     def axes(self) -> Mesh:
-        """Its devices as a mesh, with an axis for each part of its strategy."""
+        """The devices arranged as a mesh, with one axis for each part of the strategy."""
         return mesh_of(self.strategy, self.devices, self.mesh)
 
     @property
     def workload_id(self) -> str:
-        """Folder-safe name of the workload, its size, and a global batch that is not its own."""
+        """A folder-safe name of workload and size, and of a global batch other than their own."""
         name = f"{self.workload.replace(':', '-')}-{self.size}"
         chosen = self.global_batch and self.spec != find_workload(self.workload, self.size)
         return f"{name}-batch{self.global_batch}" if chosen else name
 
     @property
     def spec(self) -> Workload:
-        """The workload with the global batch of the case."""
+        """The workload, with the global batch of this case."""
         return sized_workload(self.workload, self.size, self.global_batch)
 
     @property
     def groups(self) -> int:
-        """Parts of a global batch whose samples see each other here; 1 where none do."""
+        """Into how many parts a global batch is cut within which samples influence each other.
+
+        It is 1 for workloads without batch statistics.
+        """
         return statistics_groups(
             self.spec, self.strategy, self.variant, self.devices, self.mesh, self.accumulate
         )
 
     @property
     def micro_batches(self) -> int:
-        """Of a pipeline, in a step of one replica."""
+        """Micro-batches in a step of one replica, for a pipeline."""
         return micro_batches(self.variant, self.axes.size("inter_layer"), self.accumulate)
 
     @property
     def pass_batch(self) -> int:
-        """Samples that devices without a pipeline pass through the model at once, together."""
+        """Samples that all devices together pass through the model at a time, if not a pipeline."""
         return self.spec.global_batch // self.accumulate
 
     @property
     def stages(self) -> int:
-        """Of a pipeline; 1 where there is none."""
+        """Number of pipeline stages; 1 without a pipeline."""
         return stage_count(self.variant, self.axes.size("inter_layer"))
 
     @property
     def stage_speeds(self) -> tuple[float, ...]:
-        """Those of the devices that a pipeline's stages are on, which take them in turns."""
+        """Relative speed of the device of each stage; devices take the stages in turns."""
         return self.device_speeds * (self.stages // self.axes.size("inter_layer"))
 
     @property
     def reference_id(self) -> str:
-        """Folder-safe name of the float64 reference that this case is held against."""
+        """A folder-safe name of the float64 reference that this case is compared with."""
         parts = f".groups{self.groups}" if self.groups > 1 else ""
         return f"{self.workload_id}{parts}"
 
     def write(self, path: Path) -> None:
-        """Writes the case as JSON, for the workers."""
+        """Writes the case as JSON, for its worker processes."""
         content = {"schema_version": SCHEMA_VERSION, **asdict(self)}
         path.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     @classmethod
     def stored(cls, values: Mapping[str, Any]) -> Case:
-        """A case that another release may have written.
+        """Makes a case from what another release of the suite may have written.
 
-        Fields that are not known here are left out; fields that are missing keep their defaults.
+        Args:
+            values: Field to value. Fields that this release does not know are left out; fields
+                that are missing keep their defaults.
         """
-        known = {one.name for one in fields(cls)}
+        known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in known})
 
     @classmethod
     def read(cls, path: Path) -> Case:
-        """The case that ``write`` left in a file."""
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        fields.pop("schema_version")
-        return cls(**fields)  # fields an older version did not write keep their defaults
+        """Reads a case from the file that ``write`` made."""
+        values = json.loads(path.read_text(encoding="utf-8"))
+        values.pop("schema_version")
+        return cls(**values)  # fields that an older release did not write keep their defaults
 
 
 @dataclass(frozen=True)
 class Rank:
-    """Which worker this is; one process may drive all of a case's devices."""
+    """One worker process of a case; it may drive one device or all of them.
+
+    Attributes:
+        index: Number of the process, from 0.
+        processes: Number of processes in all.
+        folder: Folder of the launch's files.
+    """
 
     index: int
     processes: int

@@ -1,4 +1,8 @@
-"""A column of ``results.csv`` as a field of the row: unit, label, format, meaning and source."""
+"""The declaration of a column of ``results.csv``: unit, label, format, meaning and source.
+
+A column is a field of the row. The functions here make such a field, and ``Metric`` is what the
+rest of the suite reads from it.
+"""
 
 from __future__ import annotations
 
@@ -10,27 +14,34 @@ from typing import Any, ClassVar, Literal
 from suite.contract.formats import FORMATS
 
 Better = Literal["lower", "higher", ""]
-# How a figure that ranks report becomes one of the row: the largest of any rank and launch, the
-# median of every rank of every launch, or the sum over a launch's ranks and its median over
-# launches.
+# How the figures that ranks report are reduced to the figure of the row. "largest": the largest of
+# all ranks and launches. "median": the median over all ranks of all launches. "sum": the sum over
+# the ranks of a launch, then the median over launches. Empty: the harness computes the figure.
 FromRanks = Literal["", "largest", "median", "sum"]
 METADATA = "metric"
-# How the two kinds of interval are made.
-MEDIAN = ("order statistics, exact for the median, from 6 launches on; Student's t on logarithms "
-          "below.")
-RATIO = ("signed-rank test over blocks, exact under their random order, from 6 pairs on; "
-         "Student's t on logarithms below.")
+# How the intervals of a step time and of a ratio are computed; definitions of columns end so.
+MEDIAN = ("From 6 launches on it is made of order statistics, which are exact for the median; "
+          "with fewer it is Student's t on logarithms.")
+RATIO = ("From 6 pairs on it inverts the signed-rank test over blocks, which is exact because "
+         "their order is random; with fewer it is Student's t on logarithms.")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A column; ``kind`` names the format (``suite.contract.formats.FORMATS``).
+    """A column of ``results.csv``, as tables, page and comparisons need to know it.
 
-    ``from_ranks`` says how the figure of the same name in the ranks' records is reduced to the
-    row's; it is empty for a column that the harness works out itself.
+    Attributes:
+        name: Name of the column.
+        unit: Unit of its values, such as ``s``; empty for words and ratios.
+        label: What readers see above the column.
+        better: Which direction is an improvement; empty where there is none.
+        kind: Name of its format in ``suite.contract.formats.FORMATS``.
+        definition: What the column means and how it is measured, in whole sentences.
+        from_ranks: How the figures of the same name in the ranks' records are reduced to the
+            row's; empty for a column that the harness computes itself.
 
     Raises:
-        ValueError: for a format that does not exist, when the table is built.
+        ValueError: The format does not exist. This happens when the table is built.
     """
 
     name: str
@@ -47,7 +58,7 @@ class Metric:
             raise ValueError(f"column {self.name}: no format {self.kind!r}, only {known}")
 
     def show(self, value: Any) -> str:
-        """The value for a reader; empty for a figure that does not exist."""
+        """Formats a value for a reader; the text is empty for a figure that does not exist."""
         if value is None or (isinstance(value, float) and math.isnan(value)):
             return ""
         return FORMATS[self.kind](value)
@@ -63,49 +74,74 @@ def _column(default: Any, unit: str, label: str, better: str, kind: str, definit
 
 
 def text(label: str, definition: str, default: Any = "") -> Any:
-    """A column of words, or of whole numbers that readers pick rows by."""
+    """Declares a column of words, or of whole numbers by which readers pick rows.
+
+    Args:
+        label: What readers see above the column.
+        definition: What the column means.
+        default: Its value in a new row, or a function that makes it.
+    """
     return _column(default, unit="", label=label, better="", kind="text", definition=definition)
 
 
 def seconds(label: str, definition: str, better: Better = "lower") -> Any:
-    """A column of seconds."""
+    """Declares a column of seconds, None in a new row.
+
+    Args:
+        label: What readers see above the column.
+        definition: What the column means and how it is measured.
+        better: Which direction is an improvement; empty where there is none.
+    """
     return _column(None, unit="s", label=label, better=better, kind="seconds",
                    definition=definition)
 
 
 def figure(unit: str, label: str, better: Better, kind: str, definition: str, *,
            from_ranks: FromRanks = "") -> Any:
-    """A column of numbers that may be missing."""
+    """Declares a column of numbers, None in a new row.
+
+    Args:
+        unit: Unit of the values, such as ``B``; empty for a ratio.
+        label: What readers see above the column.
+        better: Which direction is an improvement; empty where there is none.
+        kind: Name of the format in ``suite.contract.formats.FORMATS``.
+        definition: What the column means and how it is measured.
+        from_ranks: How ranks' figures of the same name are reduced; empty if the harness computes
+            the column itself.
+    """
     return _column(None, unit=unit, label=label, better=better, kind=kind, definition=definition,
                    from_ranks=from_ranks)
 
 
 class NamedFields:
-    """A dataclass whose fields are also reached by names that are data; unknown ones are errors."""
+    """A dataclass whose fields can also be read and set by names that are data."""
 
     __slots__ = ()
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def value(self, name: str) -> Any:
-        """The field of that name, for code to which the name is data.
+        """Returns the field of that name, for code to which the name is data.
 
         Raises:
-            KeyError: for a name that is no field of a row.
+            KeyError: A row has no field of that name.
         """
         if name not in self.__dataclass_fields__:
             raise KeyError(f"a row has no {name!r}")
         return getattr(self, name)
 
     def put(self, figures: Mapping[str, Any]) -> None:
-        """Sets the fields of those names.
+        """Sets the fields of the given names.
+
+        Args:
+            figures: Name of a field to its new value.
 
         Raises:
-            KeyError: for a name that is no field of a row.
+            KeyError: A row has no field of that name.
         """
         for name, value in figures.items():
             self.value(name)
             setattr(self, name, value)
 
     def as_dict(self) -> dict[str, Any]:
-        """Every field by name, not copied: for what writes a file."""
+        """Returns every field by name, without copying the values, for code that writes a file."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}

@@ -16,4 +16,4 @@ class UsageError(Exception):
 
 
 class Unsupported(Exception):
-    """A case that this framework or machine cannot run by design; the text is the reason."""
+    """The framework or the machine cannot run a case by design; the text is the reason."""

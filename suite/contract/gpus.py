@@ -1,4 +1,4 @@
-"""A rank's own GPU, and the peaks that vendors print beside what is measured."""
+"""Which GPUs a process can see."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ import os
 
 
 def only(*indices: int) -> dict[str, str]:
-    """The variable that leaves a process these GPUs, of those that this process may use."""
-    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    every = [name.strip() for name in seen.split(",")] if seen else []
-    chosen = [every[index] if every else str(index) for index in indices]
+    """Returns the variable that lets a process see these GPUs alone.
+
+    Args:
+        indices: Numbers of the GPUs, counted among those that this process can see.
+
+    Returns:
+        ``CUDA_VISIBLE_DEVICES`` and its value.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [name.strip() for name in visible.split(",")] if visible else []
+    chosen = [names[index] if names else str(index) for index in indices]
     return {"CUDA_VISIBLE_DEVICES": ",".join(chosen)}

@@ -1,4 +1,4 @@
-"""The manifest of an adapter, for those who ask it about cases."""
+"""Loads an adapter's manifest, for code that asks it about cases."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from suite.contract.registry import load
 
 
 def manifest(framework: str) -> Manifest:
-    """The adapter's module; loads no framework.
+    """Returns the adapter's module, without loading its framework.
 
     Raises:
         UsageError: The adapter cannot be loaded.

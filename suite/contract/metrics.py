@@ -1,4 +1,4 @@
-"""The table of every column, read from the fields of the row that declare them."""
+"""The table of all metrics, read from the fields of the row that declare them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from suite.contract.columns import METADATA, Metric
 from suite.contract.row import Row
 
 METRICS: tuple[Metric, ...] = tuple(
-    Metric(one.name, **one.metadata[METADATA]) for one in fields(Row) if METADATA in one.metadata
+    Metric(column.name, **column.metadata[METADATA]) for column in fields(Row)
+    if METADATA in column.metadata
 )
 COLUMNS: tuple[str, ...] = tuple(metric.name for metric in METRICS)
 BY_NAME: dict[str, Metric] = {metric.name: metric for metric in METRICS}
-# Columns that are made from figures of the same name in the ranks' records.
+# The columns that are reduced from figures of the same name in the ranks' records.
 FROM_RANKS: tuple[Metric, ...] = tuple(metric for metric in METRICS if metric.from_ranks)

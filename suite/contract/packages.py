@@ -9,16 +9,23 @@ from typing import Any
 
 
 def folder_of(package: str) -> Path | None:
-    """Where a package is installed; None where it is not."""
+    """Returns the folder in which a package is installed; None if it is not installed."""
     spec = importlib.util.find_spec(package)
     places = spec.submodule_search_locations if spec else None
     return Path(places[0]) if places else None
 
 
 def constants(package: str, file: str) -> dict[str, Any]:
-    """Names that a file of a package defines, such as ``version.py``; empty without the file.
+    """Runs one file of a package, such as ``version.py``, and returns the names that it defines.
 
-    Only for files that a build writes: they hold facts, and running them needs nothing else.
+    It is meant for files that a package's build writes, which hold facts and import nothing.
+
+    Args:
+        package: Name of the package.
+        file: Path of the file inside the package.
+
+    Returns:
+        Name to value; empty if the file does not exist.
     """
     folder = folder_of(package)
     path = folder / file if folder else None

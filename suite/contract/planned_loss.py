@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from suite.contract.case import Case
 
 
-# Mean loss over the samples of (outputs, targets).
+# A function of (outputs, targets) that returns the mean loss over the samples.
 Loss = Callable[[Any, Any], Any]
 
 

@@ -1,4 +1,4 @@
-"""What other packages add: by entry points, or by naming an object."""
+"""Finds what other packages add to the suite: by entry points, or by the name of an object."""
 
 from __future__ import annotations
 
@@ -18,18 +18,32 @@ ADAPTERS = "suite.adapters"
 
 @cache
 def named(group: str) -> Mapping[str, str]:
-    """Name -> ``module:object`` or ``module`` of installed packages' entry points."""
+    """Returns the entry points of a group in all installed packages.
+
+    Args:
+        group: Name of the group, such as ``suite.adapters``.
+
+    Returns:
+        Name of the entry point to ``module:object`` or ``module``.
+    """
     return {entry.name: entry.value for entry in metadata.entry_points(group=group)}
 
 
 def load_named(group: str, name: str, what: str) -> Any:
-    """The object of an entry point, or of ``package.module:object`` seen from here.
+    """Imports the object of an entry point, or of ``package.module:object``.
 
-    Raises :class:`UsageError` where it cannot be imported.
+    Args:
+        group: Group of the entry points.
+        name: Name of an entry point, or ``package.module:object``; modules in the working
+            directory can be imported too.
+        what: What the object is, for the error's text.
+
+    Raises:
+        UsageError: The object cannot be imported.
     """
     where = named(group).get(name, name)
     module, _, attribute = where.partition(":")
-    # As for any script that Python starts: what lies in the working directory can be imported.
+    # A script that Python starts can import from the working directory, so users expect it here.
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     try:
@@ -41,6 +55,6 @@ def load_named(group: str, name: str, what: str) -> Any:
 
 
 def adapter_package(framework: str) -> str:
-    """Package of an adapter: the suite's own, else the entry point of that name."""
+    """Returns the package of an adapter: the suite's own, otherwise that of an entry point."""
     own = f"adapters.{framework}"
     return own if find_spec(own) else named(ADAPTERS).get(framework, own)

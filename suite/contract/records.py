@@ -1,4 +1,4 @@
-"""What one rank writes of a launch, how it is read again, and in which order the ranks come."""
+"""What the ranks of a launch write, and how it is read again in the order of the ranks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from typing import Any
 
 @dataclass(frozen=True)
 class CommEvent:
-    """One communication as one device sees it: payload bytes, seconds on the clock of its trace.
+    """One communication as one device sees it. Times are seconds on the clock of its trace.
 
-    ``kind`` is all_reduce, all_gather, reduce_scatter, broadcast or send_recv; ``device`` counts
-    the devices of a process that drives several. ``key`` names the communication alike on every
-    device that takes part, and only once a step. ``role`` is ``member`` of a collective, or
-    ``recv`` or ``send`` of a hop. ``start_s`` is when the device was ready for it: a member
-    arrives, a receiver has nothing else to do, a sender has the tensor. ``end_s`` is when the
-    result can be used there (a sender's own end is not used).
+    Attributes:
+        kind: all_reduce, all_gather, reduce_scatter, broadcast or send_recv.
+        payload_bytes: Size of the payload.
+        start_s: When the device was ready for it: a member of a collective has arrived, a receiver
+            has nothing else to do, a sender has the tensor.
+        end_s: When the device can use the result. A sender's own end is never used.
+        device: Number of the device, in a process that drives several.
+        key: Name of the communication. It is the same on every device that takes part, and no
+            other communication of the step has it.
+        role: ``member`` of a collective, or ``send`` or ``recv`` of a point-to-point transfer.
     """
 
     kind: str
@@ -30,23 +34,29 @@ class CommEvent:
     role: str = "member"
 
 
+# A compute clock: points (time, seconds of compute so far).
 Busy = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class StepTrace:
-    """What probes saw of one step, in seconds.
+    """What the probes of one process saw of one step, in seconds.
 
-    ``busy[d]`` is the compute clock of device ``d`` of this process: rising points (time, compute
-    seconds so far), from the step's start to its end and at least at both ends of every event.
-    Time waited or spent communicating does not advance it; two threads of one device that compute
-    at once advance it twice as fast. Empty where the framework gives no honest figure; ``missing``
-    then says why, beginning with what is missing (``T_i: …``). ``seconds`` is the wall time of the
-    step itself, without attaching the probes and reading them. ``queued`` are points of another
-    clock, (time, seconds so far) that this process's communicating threads were ready to run and
-    had no core; empty where the kernel does not tell or no thread of the process communicates.
-    ``operations_s`` are the seconds of the framework's own operations, each without those that it
-    calls, as a profiler saw them on a CPU that drives one device; 0 where it was not asked.
+    Attributes:
+        events: Its communications.
+        busy: ``busy[d]`` is the compute clock of device ``d``: rising points (time, compute
+            seconds so far) from the start of the step to its end, with points at least at both
+            ends of every event. Waiting and communicating do not advance it; two threads of a
+            device that compute at once advance it twice as fast. Empty if the framework gives no
+            honest figure.
+        missing: Why there is no clock, beginning with what is missing, such as ``T_i: …``.
+        seconds: Wall time of the step, without attaching the probes and reading them.
+        queued: Another clock: points (time, seconds so far) in which the threads of this process
+            that communicate were ready to run but had no core. Empty if the kernel does not tell,
+            or no thread of this process communicates.
+        operations_s: Time of the framework's own operations, each without the operations that it
+            calls, as a profiler saw them on a CPU that drives one device; 0 if it was not
+            measured.
     """
 
     events: Sequence[CommEvent] = ()
@@ -58,7 +68,7 @@ class StepTrace:
 
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> StepTrace:
-        """A trace as ``asdict`` wrote it."""
+        """Makes a trace from what ``asdict`` made of one."""
         events = [CommEvent(**event) for event in written["events"]]
         return cls(events, written["busy"], written["missing"], written.get("seconds", 0.0),
                    written.get("queued", ()), written.get("operations_s", 0.0))
@@ -66,12 +76,31 @@ class StepTrace:
 
 @dataclass
 class RankRecord:
-    """What one rank writes as ``rank-N.json``: raw samples only, seconds and bytes.
+    """What one rank writes as ``rank-N.json``: raw samples only, in seconds and bytes.
 
-    Four passes, each with its steps' wall times: clean (``step_seconds``), timed with probes,
-    traced under the profiler, silent with communication off. The last three are empty in a launch
-    without probes. ``figures`` are further figures of the rank by the name of their column, such as
-    what the session reports beside the fields here; 0 in a field means that it was not measured.
+    A launch has four passes, each with the wall times of its steps: clean, timed with the suite's
+    probes, traced under the profiler, and silent with communication off. The last three are empty
+    in a launch without probes. 0 means that a figure was not measured.
+
+    Attributes:
+        rank: Number of the rank.
+        step_seconds: Wall times of the clean steps.
+        timed_step_seconds: Wall times of the steps with probes.
+        traces: What the probes saw of each of those steps.
+        traced_step_seconds: Wall times of the steps under the profiler.
+        profiles: What the profiler saw of each of those steps.
+        silent_step_seconds: Wall times of the steps without communication.
+        warmup_seconds: Wall times of the steps before the first clean one.
+        losses: Losses of the first steps, which are compared with the reference.
+        open_seconds: How long it took to join the group and build the session.
+        peak_memory_bytes: Peak memory during warm-up and clean steps.
+        device_memory_bytes: Memory in use on the rank's GPU after the clean steps.
+        matmul_flops_s: Rate of matrix products on one device.
+        steady: Whether the warm-up ended because step times no longer changed.
+        affinity: Cores that the process may run on.
+        ledger: This rank's entries of the fairness ledger.
+        figures: Further figures by the name of their column, such as what the session reports.
+        phases: Seconds that the process spent in each phase, from the first that it entered.
     """
 
     rank: int
@@ -91,10 +120,11 @@ class RankRecord:
     affinity: list[int] = field(default_factory=list)
     ledger: dict[str, str] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
+    phases: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> RankRecord:
-        """A record as a rank wrote it; fields that another release wrote keep their defaults."""
+        """Makes a record from a rank's JSON; fields that are missing keep their defaults."""
         known = {name: value for name, value in written.items() if name in RECORD_FIELDS}
         for name in ("traces", "profiles"):
             if known.get(name):
@@ -102,20 +132,28 @@ class RankRecord:
         return cls(**known)
 
     def figure(self, column: str) -> float | None:
-        """What this rank measured for a column of the row; None where it did not."""
+        """Returns what this rank measured for a column of the row; None if it measured nothing."""
         return getattr(self, column, None) or self.figures.get(column) or None
 
 
-RECORD_FIELDS: tuple[str, ...] = tuple(one.name for one in fields(RankRecord))
+RECORD_FIELDS: tuple[str, ...] = tuple(field.name for field in fields(RankRecord))
+# The records of all ranks of one launch, in the order of the ranks.
 Launch = Sequence[RankRecord]
 
 
 @dataclass(frozen=True)
 class FrontierProbe:
-    """One launch with one global batch; a row of ``frontier.csv``.
+    """One launch that tries whether a global batch fits into memory; a row of ``frontier.csv``.
 
-    ``peak_memory_bytes`` is the largest process's (CPU: resident set) or allocator's and
-    ``limit_bytes`` what such a process may hold; both, and the median step, None where unknown.
+    Attributes:
+        case_id: The case whose limit is searched.
+        batch: The global batch that was tried.
+        status: ok, oom, timeout or failed.
+        reason: Why it failed.
+        peak_memory_bytes: Peak of the largest process: resident set on CPUs, allocator on GPUs.
+            None if unknown.
+        step_time_s: Median step; None if unknown.
+        limit_bytes: What such a process was allowed to hold; None if unknown.
     """
 
     case_id: str
@@ -128,20 +166,20 @@ class FrontierProbe:
 
 
 def read_records(written: Sequence[Mapping[str, Any]]) -> list[RankRecord]:
-    """The records of a launch's ranks, from the JSON objects that they wrote."""
+    """Reads the records of a launch's ranks from the JSON objects that they wrote."""
     return [RankRecord.read(record) for record in written]
 
 
 def record_paths(folder: Path) -> list[Path]:
-    """The ``rank-N.json`` files of a launch in the order of the ranks: 2 comes before 10."""
+    """Returns a launch's ``rank-N.json`` files in the order of the ranks: 2 before 10."""
     return sorted(folder.glob("rank-*.json"), key=lambda path: int(path.stem.partition("-")[2]))
 
 
 def read_launch(folder: Path) -> list[dict[str, Any]]:
-    """What every rank of a launch wrote, as JSON objects, in the order of the ranks.
+    """Reads what every rank of a launch wrote, as JSON objects in the order of the ranks.
 
     Raises:
-        ValueError: A record is truncated, or no JSON object.
+        ValueError: A record is truncated, or is no JSON object.
     """
     return [_read_record(path) for path in record_paths(folder)]
 

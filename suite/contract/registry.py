@@ -1,4 +1,4 @@
-"""Which adapters are here, and their traits; a broken one is a reason, never an exception."""
+"""Finds the adapters and their traits; a broken adapter gives a reason and never an exception."""
 
 from __future__ import annotations
 
@@ -13,14 +13,20 @@ from types import ModuleType
 from suite.contract.plugins import ADAPTERS, adapter_package, named
 from suite.contract.traits import Traits
 
-# What the module of an adapter has to offer beside its traits.
+# The functions that the module of an adapter needs beside its traits.
 FUNCTIONS = ("unsupported_reason", "installation_problem", "launch_plan")
 UNKNOWN = Traits(engines=("unknown",), distributions=(), collectives={})
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """One adapter: its module, or in ``problem`` why it cannot be loaded."""
+    """An adapter that was found.
+
+    Attributes:
+        framework: Its name.
+        module: Its manifest; None if it cannot be loaded.
+        problem: Why it cannot be loaded; empty if it can.
+    """
 
     framework: str
     module: ModuleType | None
@@ -28,13 +34,13 @@ class Adapter:
 
     @property
     def traits(self) -> Traits:
-        """Its traits; those of an adapter without any properties where it cannot be loaded."""
+        """Its traits; for an adapter that cannot be loaded, traits without any property."""
         return UNKNOWN if self.module is None else self.module.TRAITS
 
 
 @cache
 def load(framework: str) -> Adapter:
-    """Imports an adapter's manifest, which imports no framework, and checks it once."""
+    """Imports an adapter's manifest, which imports no framework, and checks it, once."""
     try:
         module = importlib.import_module(adapter_package(framework))
     except (Exception, SystemExit) as error:  # a third party may raise anything
@@ -57,35 +63,36 @@ def _problem(module: ModuleType) -> str:
 
 @cache
 def own() -> tuple[str, ...]:
-    """Frameworks of the project's own adapters, in their order; they make the default matrix."""
+    """Returns the frameworks of the project's own adapters in their order, the default matrix."""
     spec = find_spec("adapters")
     folders = list(spec.submodule_search_locations or ()) if spec else []
-    names = [found.name for found in pkgutil.iter_modules(folders) if found.ispkg]
+    names = [module.name for module in pkgutil.iter_modules(folders) if module.ispkg]
     return tuple(sorted(names, key=lambda name: (load(name).traits.order, name)))
 
 
 def adapters() -> Mapping[str, Adapter]:
-    """Framework -> adapter: the project's own, then those that other packages bring."""
+    """Returns all adapters by framework: the project's own, then those of other packages."""
     names = dict.fromkeys([*own(), *sorted(named(ADAPTERS))])
     return {name: load(name) for name in names}
 
 
 def engines() -> dict[str, tuple[str, ...]]:
-    """Framework -> its engines; without adapters that cannot be loaded."""
-    return {name: found.traits.engines for name, found in adapters().items() if not found.problem}
+    """Returns the engines of every framework whose adapter can be loaded."""
+    return {name: adapter.traits.engines for name, adapter in adapters().items()
+            if not adapter.problem}
 
 
 def traits_of(framework: str) -> Traits:
-    """Traits of a framework; those of an unknown adapter where it is not installed here."""
+    """Returns the traits of a framework; ``UNKNOWN`` if its adapter is not installed here."""
     return load(framework).traits
 
 
 def label(framework: str, engine: str) -> str:
-    """What readers call a framework's engine: ``pytorch``, ``horovod/torch``."""
+    """Returns what readers call a framework's engine: ``pytorch``, ``horovod/torch``."""
     return framework if traits_of(framework).engines == (engine,) else f"{framework}/{engine}"
 
 
 def forget() -> None:
-    """Forgets what was loaded; for tests, which plant adapters."""
+    """Forgets all adapters that were loaded, for tests that plant others."""
     for cached in (load, own, named):
         cached.cache_clear()

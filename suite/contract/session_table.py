@@ -1,4 +1,4 @@
-"""From the axes of a case to the class that trains it: every adapter looks its table up here."""
+"""Finds the class that trains an axis of a case; every adapter looks its own table up here."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any
 
 
 def session_class(table: Mapping[str, str], axis: str) -> type[Any]:
-    """The class that splits training along one axis; its module is imported now.
+    """Returns the class that splits training along one axis, and imports its module.
 
     Args:
         table: Axis of a mesh -> ``package.module:Class``.
         axis: Name of the axis, such as ``data``.
 
     Raises:
-        ValueError: The table has no such axis. Training it as another one would be a wrong row.
+        ValueError: The table has no such axis. Training along another one would give a wrong row.
     """
     if axis not in table:
         known = ", ".join(table)
         raise ValueError(f"this adapter splits training along {known}, not along {axis!r}")
     module, _, name = table[axis].partition(":")
-    found: type[Any] = getattr(importlib.import_module(module), name)
-    return found
+    session: type[Any] = getattr(importlib.import_module(module), name)
+    return session
 
 
 def combined_class(table: Mapping[str, str], axes: Iterable[str]) -> type[Any]:
-    """One class for all axes of a mesh: each handles its axis and hands on with ``super()``.
+    """Makes one class for all axes of a mesh: each base handles its axis and calls ``super()``.
 
     Args:
         table: Axis of a mesh -> ``package.module:Class``.

@@ -1,4 +1,4 @@
-"""The contract of a link sweep: what is swept, and what an adapter's ``link.py`` provides."""
+"""The contract of a link sweep: what is measured, and what an adapter's ``link.py`` provides."""
 
 from __future__ import annotations
 
@@ -18,13 +18,19 @@ LARGEST_BYTES = {"cpu": 16 << 20, "cuda": 1 << 30}
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a link session measures, the same on every rank.
+    """What a link session measures; it is the same on every rank.
 
-    ``sizes[collective]`` are payload bytes: of an all-reduce, broadcast or hop the tensor, of an
-    all-gather the gathered tensor, of a reduce-scatter the tensor before it is scattered (the size
-    of nccl-tests). Repetitions end at ``repetitions``, or when ``seconds`` are spent and at least
-    ``FEWEST`` are done. Before each call the group idles ``pause_s``, so that a token bucket fills
-    up again, or each rank computes for ``load_s``, as it does between the calls of a step.
+    Attributes:
+        sizes: Collective to payload sizes in bytes. For an all-reduce, a broadcast and a
+            point-to-point transfer this is the size of the tensor; for an all-gather that of the
+            gathered tensor; for a reduce-scatter that of the tensor before it is scattered, as in
+            nccl-tests.
+        repetitions: The most repetitions.
+        seconds: No further repetition begins after this time, if at least ``FEWEST`` are done.
+        seed: Seed of the order of the calls.
+        pause_s: How long the group idles before each call, so that a token bucket fills up again.
+        load_s: How long each rank computes before each call, as it does between the calls of a
+            step.
     """
 
     sizes: dict[str, list[int]]
@@ -38,14 +44,15 @@ class Sweep:
 
     @classmethod
     def calls_of(cls, payload_bytes: int) -> int:
-        """Calls of one size in a repetition.
+        """Returns how many calls of one size a repetition makes.
 
-        A short call costs little, and a scheduler's tick, as long as ten of it, is often in one.
+        Small calls are repeated: they cost little, and a scheduler's tick, which takes ten times
+        as long, often falls into one of them.
         """
         return cls.SMALL_CALLS if payload_bytes <= cls.SMALL_BYTES else 1
 
     def order(self, repetition: int) -> list[tuple[str, int]]:
-        """Every collective and size once, shuffled alike on every rank."""
+        """Returns every collective with each of its sizes once, shuffled alike on every rank."""
         calls = [(name, size) for name, sizes in self.sizes.items() for size in sizes]
         return random.Random(f"{self.seed}.{repetition}").sample(calls, len(calls))
 
@@ -55,16 +62,25 @@ class Sweep:
 
     @classmethod
     def read(cls, path: Path) -> Sweep:
-        """The sweep that ``write`` left in a file."""
+        """Reads a sweep from the file that ``write`` made."""
         return cls(**json.loads(path.read_text(encoding="utf-8")))
 
 
 def payload_sizes(
     collective: str, devices: int, low: int, high: int, factor: int = 2
 ) -> list[int]:
-    """Powers of ``factor`` from ``low`` to ``high`` bytes and both ends, in whole elements.
+    """Lists the payload sizes of a sweep: powers of a factor between two sizes, and both ends.
 
-    What every rank holds a share of is a whole number of elements a rank.
+    Args:
+        collective: Name of the collective.
+        devices: Number of devices that take part. A payload that is cut into shares is a whole
+            number of elements for each device.
+        low: Smallest payload in bytes.
+        high: Largest payload in bytes.
+        factor: Ratio of neighbouring sizes.
+
+    Returns:
+        Sizes in bytes, rising.
     """
     shares = devices if collective in ("all_gather", "reduce_scatter") else 1
     unit = ELEMENT_BYTES * shares
@@ -75,30 +91,43 @@ def payload_sizes(
     return sorted({max(unit, round(size / unit) * unit) for size in sizes})
 
 
+# (device, start, end): the device of this process, and seconds on a clock that all ranks share.
 Interval = tuple[int, float, float]
+# Makes one call and returns the interval of each device that took part.
 Call = Callable[[], Sequence[Interval]]
 
 
 class LinkSession(Protocol):
-    """The transport of one framework and engine, opened in a rank (``open_link(case, rank)``)."""
+    """The transport of one framework and engine in a rank, as ``open_link(case, rank)`` opens it.
+
+    Attributes:
+        backend: What carries the data, such as ``gloo``.
+        transport: Over what it is carried, such as ``tcp:lo``.
+    """
 
     backend: str
     transport: str
 
     def participants(self, kind: str) -> int:
-        """Devices that take part in a call: 2 for a hop."""
+        """Returns how many devices take part in a call: 2 in a point-to-point transfer."""
 
     def barrier(self) -> None:
-        """Returns when every rank is here; a collective call."""
+        """Returns once every rank has called it; a collective call."""
 
     def agree(self, ready: bool) -> bool:
-        """True when every rank says so; a collective call."""
+        """Returns True if ``ready`` is true on every rank; a collective call."""
 
     def prepare(self, kind: str, payload_bytes: int) -> Call:
-        """A function that makes one call and returns when its result can be used.
+        """Prepares a call of a collective with a payload.
 
-        It gives (device, start, end) for each device of this process that takes part: seconds on
-        a clock that all ranks of this host share; none where this rank has no part.
+        Args:
+            kind: Name of the collective.
+            payload_bytes: Size of the payload.
+
+        Returns:
+            A function that makes one call and returns once its result can be used. It gives the
+            interval of each device of this process that takes part, in seconds on a clock that all
+            ranks of this host share; none if this rank takes no part.
         """
 
     def close(self) -> None:
@@ -106,6 +135,6 @@ class LinkSession(Protocol):
 
 
 class OpenLink(Protocol):
-    """Signature of ``open_link``."""
+    """The signature of an adapter's ``open_link``."""
 
     def __call__(self, case: Case, rank: Rank) -> LinkSession: ...

@@ -1,8 +1,8 @@
-"""Single threads of this process as Linux knows them: who waits for a core, who takes one first.
+"""How Linux schedules single threads of this process: which wait for a core, which take one first.
 
-Between CPUs a rank's process has threads beside the one that trains: a communication library's
-workers, which move the data, and its event loop, which waits until a socket is ready and then hands
-the work to them. On a device of one core they all share it.
+Between CPUs the process of a rank has more threads than the one that trains: a communication
+library has workers, which move the data, and an event loop, which waits until a socket is ready
+and then hands the work to the workers. On a device of one core they all share that core.
 """
 
 from __future__ import annotations
@@ -14,31 +14,34 @@ from contextlib import suppress
 from pathlib import Path
 
 TASKS = Path("/proc/self/task")
-# What a thread that waits for sockets sleeps in, by the kernel's own name of the function.
+# The kernel functions in which a thread sleeps while it waits for sockets.
 EPOLL = ("epoll", "ep_poll")
 LOOKS, LOOK_PAUSE_S = 10, 0.002
-# A setting of a worker: how its communication library's event loops are scheduled.
+# The environment variable that says how a worker's event loops are scheduled, and its values.
 SETTING, BATCH, DEFAULT = "SUITE_EVENT_LOOPS", "batch", "default"
 
 
 def native_threads() -> set[int]:
-    """Ids of the threads that this process has now; none on a system without ``/proc``."""
+    """Returns the ids of this process's threads now; none on a system without ``/proc``."""
     with suppress(OSError):
         return {int(path.name) for path in TASKS.iterdir()}
     return set()
 
 
 def preferred_event_loops(device: str, axes: Collection[str] = ()) -> str:
-    """How event loops are scheduled that serve a strategy, unless the user says otherwise.
+    """Returns how event loops are scheduled for a strategy, unless the user says otherwise.
 
-    ``batch`` where a rank waits for its collectives or overlaps few of them with its gradients.
-    Where stages pass activations on while they compute, an event loop that gives way to computing
-    leaves what has arrived lying about, so it keeps the kernel's own policy. Both are measured
-    (docs/measurement.md). A GPU's ranks have cores to spare and no gloo between them.
+    It is ``batch`` where a rank waits for its collectives or overlaps few of them with its
+    gradients. Where stages pass activations on while they compute, an event loop that gives way to
+    computing would leave arrived data lying about, so it keeps the kernel's own policy. Both were
+    measured (docs/measurement.md). The ranks of GPUs have cores to spare and use no gloo.
 
     Args:
         device: ``cpu`` or ``cuda``.
         axes: Names of the axes that the case splits over.
+
+    Returns:
+        ``batch`` or ``default``.
     """
     return BATCH if device == "cpu" and "inter_layer" not in axes else DEFAULT
 
@@ -46,23 +49,24 @@ def preferred_event_loops(device: str, axes: Collection[str] = ()) -> str:
 def schedule_event_loops(threads: Iterable[int], preferred: str = BATCH) -> str:
     """Keeps event loops from taking the core of a worker that they are about to wait for.
 
-    gloo's loop wakes up when a socket is ready and then tries, again and again, to get a lock that
-    the worker holds which writes to that socket. Both share one core, and the kernel lets whoever
-    woke up last go first: the loop spins until its time slice is over, some milliseconds, while the
-    worker that could free the lock has no core. A thread of the policy SCHED_BATCH never takes a
-    core from a running one when it wakes up (sched(7)), which ends that. No privilege is needed.
+    gloo's loop wakes up when a socket is ready and then tries, again and again, to get a lock. The
+    worker that writes to this socket holds the lock. Both share one core, and the kernel lets the
+    thread that woke up last go first: the loop spins for some milliseconds, until its time slice
+    is over, while the worker that could free the lock has no core. A thread of the policy
+    SCHED_BATCH never takes a core from a running thread when it wakes up (sched(7)), which ends
+    the spinning. It needs no privilege.
 
     Args:
-        threads: Ids of the threads that the communication library started; those among them that
-            wait for sockets now are its event loops.
-        preferred: What is done unless the user's ``SUITE_EVENT_LOOPS`` says otherwise.
+        threads: Ids of the threads that the communication library started. Those that wait for
+            sockets now are its event loops.
+        preferred: The policy unless the user's ``SUITE_EVENT_LOOPS`` says otherwise.
 
     Returns:
-        For the row's ledger: ``batch``, or ``default`` where the policy is as it was: preferred,
-        asked for by the user, or because there is no such thread or system.
+        The policy for the row's ledger: ``batch``, or ``default`` if nothing was changed, because
+        that was preferred or asked for, or because there is no such thread or system.
 
     Raises:
-        ValueError: for any other setting.
+        ValueError: ``SUITE_EVENT_LOOPS`` has any other value.
     """
     if (event_loop_setting() or preferred) == DEFAULT or not hasattr(os, "SCHED_BATCH"):
         return DEFAULT
@@ -74,7 +78,11 @@ def schedule_event_loops(threads: Iterable[int], preferred: str = BATCH) -> str:
 
 
 def event_loop_setting(environment: Mapping[str, str] = os.environ) -> str:
-    """``batch`` or ``default`` as the user asks for; empty if not, ``ValueError`` for others."""
+    """Returns the policy that the user asks for; empty if nothing is asked.
+
+    Raises:
+        ValueError: ``SUITE_EVENT_LOOPS`` is neither ``batch`` nor ``default``.
+    """
     wanted = environment.get(SETTING, "")
     if wanted not in ("", BATCH, DEFAULT):
         raise ValueError(f"{BATCH} or {DEFAULT}")
@@ -82,7 +90,7 @@ def event_loop_setting(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def _event_loops(threads: Sequence[int]) -> set[int]:
-    """Threads seen to wait for sockets; looked at more than once, since one may be busy now."""
+    """Finds threads that wait for sockets; it looks several times, since one may be busy now."""
     loops: set[int] = set()
     for _ in range(LOOKS):
         loops |= {thread for thread in threads if _waits_for_sockets(thread)}
@@ -104,14 +112,14 @@ def _is_batch(thread: int) -> bool:
 
 
 class RunQueueClock:
-    """Seconds that threads were ready to run and had no core, together, so far.
+    """Counts for how many seconds threads were ready to run but had no core.
 
-    The second number of ``/proc/PID/task/TID/schedstat``, in nanoseconds (Linux,
-    Documentation/scheduler/sched-stats.rst). It grows when the wait ends. The files stay open,
-    since a probe reads them at every mark.
+    It reads the second number of ``/proc/PID/task/TID/schedstat``, in nanoseconds (Linux,
+    Documentation/scheduler/sched-stats.rst), which grows when a wait ends. The files stay open,
+    because a probe reads them at every mark.
 
     Args:
-        threads: Ids from ``native_threads``; one that has ended since counts no further.
+        threads: Ids from ``native_threads``. A thread that has ended since counts no further.
     """
 
     def __init__(self, threads: Collection[int]) -> None:
@@ -122,12 +130,12 @@ class RunQueueClock:
 
     @property
     def tells(self) -> bool:
-        """Whether there is a thread to tell of, and a kernel that does."""
+        """Whether there is a thread to watch, and a kernel that counts."""
         return bool(self._waited_ns)
 
     def seconds(self) -> float:
-        """The sum over the threads."""
+        """Returns the seconds so far, summed over the threads."""
         for file in self._waited_ns:
-            with suppress(OSError):  # ended since; what it had waited stays
+            with suppress(OSError):  # the thread has ended; the time that it had waited stays
                 self._waited_ns[file] = int(os.pread(file, 80, 0).split()[1])
         return sum(self._waited_ns.values()) * 1e-9

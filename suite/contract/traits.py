@@ -1,4 +1,4 @@
-"""What an adapter says of itself, so that nobody has to compare its name."""
+"""What an adapter says about itself, so that no code has to compare its name."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class Traits:
     passed: tuple[str, ...] = ()
 
     def collectives_of(self, axis: str, variant: str = "") -> tuple[str, ...]:
-        """The collectives of one axis of a mesh; empty where the adapter names none."""
+        """Returns the collectives that the adapter names for an axis; empty if it names none."""
         own = self.collectives.get(f"{axis}/{variant}")
         return self.collectives.get(axis, ()) if own is None else own
 
     def problem(self) -> str:
-        """What is wrong with these traits, in words; empty if nothing is."""
+        """Returns what is wrong with these traits, in words; empty if nothing is."""
         if not self.engines or not all(isinstance(name, str) and name for name in self.engines):
             return f"traits.engines is {self.engines!r}, expected one name or more"
         if self.placement not in (PROCESSES, LOGICAL_DEVICES):
@@ -68,5 +68,6 @@ class Traits:
                     f"{LOGICAL_DEVICES}")
         unknown = set(self.references) - set(self.engines)
         if unknown:
-            return f"traits.references names {', '.join(sorted(unknown))}, which is no engine of it"
+            return (f"traits.references names {', '.join(sorted(unknown))}, which is none of its "
+                    "engines")
         return ""

@@ -2,96 +2,125 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Warning:
-    """``code`` is one of ``REGISTRY``; ``message`` says what was found, ``hint`` what to do."""
+    """A doubt about a row.
+
+    Attributes:
+        code: A key of ``REGISTRY``.
+        message: What was found.
+        hint: What the user can do about it.
+        details: The values of the fields that the message names.
+    """
 
     code: str
     message: str
     hint: str
+    details: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}; {self.hint}"
 
 
-# code -> (message with named fields, hint)
+# Code -> (message with named fields, hint). Both read as clauses of one sentence.
 REGISTRY: dict[str, tuple[str, str]] = {
-    "one_launch": ("one launch has no interval, so nothing can be called faster",
-                   "raise --repeats, or give --precision"),
+    "one_launch": (
+        "only one launch finished, so there is no interval and no case can be called faster",
+        "raise --repeats, or ask for a --precision",
+    ),
     "few_launches": (
-        "{launches} launches, fewer than {needed}: the interval assumes log-normal launches",
-        "raise --repeats, or give --precision",
+        "there are only {launches} launches, fewer than {needed}, so the interval has to assume "
+        "that their step times are log-normal",
+        "raise --repeats, or ask for a --precision",
     ),
     "imprecise": (
-        "the interval is {share:.1%} either way, asked was {asked:.1%}",
+        "the interval reaches {share:.1%} either way, but {asked:.1%} was asked for",
         "raise --budget or --repeats",
     ),
     "noisy": (
         "steps vary by {share:.0%} of their mean, more than {limit:.0%}",
-        "close other programs",
+        "close other programs on this machine",
     ),
     "no_steady_state": (
-        "medians of successive windows still differed by over 2 % in {launches} of {total} "
-        "launches",
+        "in {launches} of {total} launches step times still changed by more than 2 % when the "
+        "warm-up ended",
         "raise --warmup",
     ),
     "drift": (
-        "a core's matrix-product rate changed by {share:.0%} between blocks, more than {limit:.0%}",
-        "keep the machine's clocks steady; speedups are paired by block, step times are not",
+        "a core multiplied matrices at a rate that changed by {share:.0%} between blocks, more "
+        "than {limit:.0%}",
+        "keep the machine's clocks steady, and trust speedups, which are paired by block, more "
+        "than step times",
     ),
     "steal": (
-        "the hypervisor gave {share:.0%} of the cores' time to others, more than {limit:.0%}",
+        "the hypervisor gave {share:.0%} of the cores' time to other machines, more than "
+        "{limit:.0%}",
         "use a machine that is not shared",
     ),
-    "throttled": ("a GPU slowed its clocks ({reasons})", "cool it, or lower its clocks for good"),
+    "neighbours": (
+        "other programs kept {cores:.2f} cores busy beside the launches{who}",
+        "end them, or measure when they have ended",
+    ),
+    "throttled": (
+        "a GPU lowered its clocks ({reasons})", "cool the GPU, or lock its clocks at a lower rate",
+    ),
     "not_pinned": (
-        "processes ran on cores {found}, asked were {asked}",
-        "let the harness set affinity; a container may forbid it",
+        "processes ran on cores {found} instead of the cores asked for, {asked}",
+        "let the harness set the affinity, which a container may forbid",
     ),
     "oversubscribed": (
-        "devices share a {what}, no speedup is given", "ask for fewer --devices",
+        "several devices share a {what}, so no speedup is given", "ask for fewer --devices",
     ),
     "shared_pool": (
-        "logical devices share one thread pool and one process",
-        "compare with a process a device, as Horovod's tensorflow engine runs",
+        "all logical devices share one process and its thread pool",
+        "compare with a case that has a process for each device, such as Horovod's tensorflow "
+        "engine",
     ),
     "rounded_gradients": (
         "gradients travelled as {text}, which rounds each of them in every step",
-        "prove on the model's own accuracy that it may; --variant default rounds none",
+        "check that your model still reaches its accuracy, or take --variant default, which does "
+        "not round them",
     ),
     "emulated": ("{text}", "compare with a framework that has the operation"),
-    "alpha_out_of_range": (
-        "B of {bytes:.3g} bytes lies outside the sweep that alpha was fitted on",
-        "widen the link sweep",
+    "not_measured": ("{what}", "nothing needs to be done, but the column stays empty"),
+    "not_comparable": (
+        "the case cannot be compared with its base {base}: {reason}",
+        "run both with the same settings",
     ),
-    "not_measured": ("{what}", "the cell stays empty"),
-    "not_comparable": ("with its base {base}: {reason}", "make the settings equal"),
     "probe_overhead": (
         "steps with probes take {share:.0%} longer than clean ones, more than {limit:.0%}",
-        "read T_comm, wait and transfer as upper bounds; step time and speedup have no probes",
+        "read T_comm, wait and transfer as upper bounds; step time and speedup are measured "
+        "without probes",
     ),
     "run_over_link": (
-        "inside a step transfer takes {factor:.3g} times what it takes on the idle link: {reason}",
-        "plan with latency_run_s and alpha_run_s_per_byte; a core that no device uses leaves room "
-        "for the threads that communicate",
+        "transfer takes {factor:.3g} times as long inside a step as on the idle link: {reason}",
+        "plan with latency_run_s and alpha_run_s_per_byte; leaving a core unused gives room to "
+        "the threads that communicate",
     ),
     "comm_check": (
-        "exposed T_comm {exposed_ms:.3g} ms, but switching communication off saves "
+        "exposed T_comm is {exposed_ms:.3g} ms, but switching communication off saves "
         "{saved_ms:.3g} ms",
-        "trust neither before the timeline has been looked at (--timeline)",
+        "trust neither figure before you have looked at the timeline (--timeline)",
     ),
 }
 
 
 def warn(code: str, **details: object) -> Warning:
-    """The warning of that code with its details filled in."""
+    """Makes the warning of a code.
+
+    Args:
+        code: A key of ``REGISTRY``.
+        details: The values of the fields that the code's message names.
+    """
     message, hint = REGISTRY[code]
-    return Warning(code, message.format(**details), hint)
+    return Warning(code, message.format(**details), hint, details)
 
 
 def flatten(warnings: list[Warning]) -> str:
-    """For a CSV cell: ``code: message; hint`` joined by "; "."""
+    """Joins warnings for a CSV cell: ``code: message; hint``, separated by "; "."""
     return "; ".join(str(warning) for warning in warnings)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import spearmanr
 
 # Times whose largest is within this factor of the smallest have no order.
 ALIKE = 1.1
@@ -96,6 +95,8 @@ def rank_correlation(figures: Sequence[Figure]) -> float:
     Models with fewer than four configurations, or whose configurations take equally long as in
     weak scaling, do not count; NaN if none counts.
     """
+    from scipy.stats import spearmanr  # it takes a second that no prediction has to wait for
+
     total, weight = 0.0, 0
     for model in dict.fromkeys(figure.model for figure in figures):
         mine = [figure for figure in figures if figure.model == model]

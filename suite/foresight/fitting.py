@@ -15,7 +15,6 @@ from functools import partial
 from typing import cast
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from suite.foresight.hardware import Device
 from suite.foresight.machine import Link, Machine, Software, Stack
@@ -159,6 +158,8 @@ def calibrated(base: Base, predictor: Predictor, measured_s: Sequence[float] | A
     Returns:
         The constants, their covariance and the error that remains.
     """
+    from scipy.optimize import least_squares  # predictions from known constants do without
+
     measured = np.log(np.asarray(measured_s, dtype=float))
     # Whether host or device is the bottleneck changes how a step answers to a constant: the search
     # starts on both sides.

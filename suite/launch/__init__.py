@@ -1,1 +1,1 @@
-"""Starts one group of worker processes and bounds it."""
+"""Starts a group of worker processes, limits its time and memory, and ends it."""

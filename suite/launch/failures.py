@@ -1,4 +1,4 @@
-"""Why a launch failed, in words: which rank was the first to fail, in which phase, of what."""
+"""Says in words why a launch failed: which rank failed first, in which phase, and why."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ OUT_OF_MEMORY = (
 
 
 def first_failure(codes: Sequence[int | None], folder: Path) -> str:
-    """The failure that caused the others.
+    """Describes the failure that caused the others.
 
-    A rank that was killed says nothing and the others complain of its loss, so a signal comes
-    first; but ``SIGABRT`` is also how a framework's threads end a rank that lost another one. Among
-    the rest the error that was raised first is the cause (``suite.ranks.entry.last_words``).
+    A killed rank says nothing, while the other ranks complain that they lost it; so a rank that a
+    signal ended comes first. ``SIGABRT`` is an exception, because frameworks also use it to end a
+    rank that lost another. Among the remaining ranks, the cause is the error that was raised first
+    (``suite.ranks.entry.last_words``).
 
     Args:
-        codes: Exit code of each rank, negative for a signal, None while a rank still runs.
-        folder: The launch's folder, with ``failure-N.json``, ``phase-N`` and ``worker.log``.
+        codes: The exit code of each rank, negative for a signal; None if the rank still runs.
+        folder: The folder of the launch, with ``failure-N.json``, ``phase-N`` and ``worker.log``.
     """
     failures = {rank: _failure(folder, rank) for rank in range(len(codes))}
     raised = {rank: failure for rank, failure in failures.items() if failure}
@@ -44,17 +45,17 @@ def first_failure(codes: Sequence[int | None], folder: Path) -> str:
 
 
 def left_without_record(rank: int, folder: Path) -> str:
-    """A rank that ended as if all were well, and did not do its work."""
+    """Describes a rank that ended with exit code 0 but left no record."""
     return f"{_where(rank, folder)} ended with code 0 and left no record"
 
 
 def still_busy(ranks: int, folder: Path) -> str:
-    """Where each rank was when time ran out: ``rank 0 in warm-up, rank 1 in rendezvous``."""
+    """Says where each rank was at the timeout: ``rank 0 in warm-up, rank 1 in rendezvous``."""
     return ", ".join(_where(rank, folder) for rank in range(ranks))
 
 
 def keep_stacks(ranks: int, folder: Path) -> None:
-    """Appends to the log the Python stacks that the ranks wrote when time ran out."""
+    """Appends the Python stacks that the ranks wrote at the timeout to the log."""
     with (folder / "worker.log").open("a", encoding="utf-8") as log:
         for rank in range(ranks):
             path = folder / f"stack-{rank}.txt"
@@ -63,12 +64,12 @@ def keep_stacks(ranks: int, folder: Path) -> None:
 
 
 def out_of_memory(log: str) -> bool:
-    """Whether a rank's log says so, in the words of a framework or of CUDA's libraries."""
+    """Returns whether a log says, in the words of a framework or of CUDA, that memory ran out."""
     return any(mark in log for mark in OUT_OF_MEMORY)
 
 
 def log_of(folder: Path) -> str:
-    """The ranks' output; empty where it cannot be read."""
+    """Returns the output of the ranks of a launch; empty if it cannot be read."""
     try:
         return (folder / "worker.log").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -84,7 +85,7 @@ def _where(rank: int, folder: Path) -> str:
 
 
 def _failure(folder: Path, rank: int) -> dict[str, Any]:
-    """What a rank wrote about its own failure; empty where it wrote nothing."""
+    """Returns what a rank wrote about its own failure; empty if it wrote nothing."""
     try:
         return dict(json.loads((folder / f"failure-{rank}.json").read_text(encoding="utf-8")))
     except (OSError, ValueError):
@@ -99,7 +100,7 @@ def _ended(code: int | None) -> str:
 
 
 def _last_error(log: str) -> str:
-    """The last line of a traceback says more than an exit code."""
+    """Returns the last line of a traceback, which says more than an exit code does."""
     errors = [line for line in log.splitlines() if _is_error(line)]
     return errors[-1] if errors else ""
 

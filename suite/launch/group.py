@@ -1,4 +1,4 @@
-"""One launch: a fresh group of worker processes, bounded in time, ended as a group."""
+"""Runs one launch: a fresh group of worker processes, limited in time, and ended as a group."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from suite.launch import failures
 from suite.launch.environment import ROOT, worker_environment
 from suite.launch.processes import POLL_SECONDS, ProcessGroup
 
-# How long the ranks that lost another one may take to end by themselves.
+# How long ranks that have lost another rank may take to end by themselves.
 SETTLE_SECONDS, HELPER_SECONDS = 0.5, 30.0
-# A worker that floods its log would fill the disk.
+# The size of the log is limited, because a worker that writes without end would fill the disk.
 LOG_LIMIT_BYTES = 64 << 20
 TRAIN = "suite.ranks.train"
 Guard = Callable[[Sequence[int]], str]
@@ -37,11 +37,11 @@ class Outcome:
     """How a launch ended.
 
     Attributes:
-        status: ``ok``, ``failed``, ``timeout`` or ``oom``.
-        reason: In words, empty for ``ok``.
-        seconds: From the start of the first process to the end of the last one.
-        records: The ranks' records in the order of ranks; of a launch that failed, those that
-            were written before.
+        Status: ``ok``, ``failed``, ``timeout`` or ``oom``.
+        reason: Why, in words; empty if the status is ``ok``.
+        seconds: From the start of the first process to the end of the last.
+        records: The records of the ranks in the order of ranks; if the launch failed, those records
+            that were written before.
     """
 
     status: str
@@ -52,24 +52,24 @@ class Outcome:
 
 @dataclass(frozen=True)
 class LaunchRequest:
-    """What to launch, and within which bounds.
+    """What to launch, and within which limits.
 
     Attributes:
         case: The case; its adapter says how many processes there are.
         case_path: The case as JSON, which every rank reads.
         inputs_path: A file that ``worker`` reads: batches, or the plan of a sweep.
-        folder: Of this launch; what an earlier one left in it is removed.
-        cores: Each rank is pinned to its equal share of them, or to one.
-        timeout_seconds: When a group that has not finished is ended.
-        python: Interpreter of the workers.
-        worker: Module that each rank runs.
-        prefixes: ``prefixes[i]`` is a command that rank i is started through (``ip netns exec …``,
-            ``numactl …``) and that becomes the worker by exec; the helper goes through rank 0's.
-        guard: Looks at the workers' process ids again and again; what it says ends the group as
-            ``oom``.
+        folder: The folder of this launch; remains of an earlier launch are removed from it.
+        cores: Each rank is pinned to an equal share of these, or to a single one.
+        timeout_seconds: After this time a group that has not finished is ended.
+        python: The interpreter of the workers.
+        worker: The module that each rank runs.
+        prefixes: ``prefixes[i]`` is a command through which rank i is started (``ip netns exec …``,
+            ``numactl …``) and which executes the worker; the helper uses that of rank 0.
+        guard: Is called with the workers' process ids again and again; if it returns a reason, the
+            group is ended as ``oom``.
         expects_records: Whether each rank has to leave ``rank-N.json`` in ``folder``.
-        settings: Variables of the workers on top of the environment that is built for them; none
-            may be one that the adapter's plan gives to single ranks.
+        settings: Variables of the workers on top of the environment that is built for them; the
+            adapter's plan must not give any of them to single ranks.
     """
 
     case: Case
@@ -86,7 +86,7 @@ class LaunchRequest:
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def prefix(self, rank: int) -> Sequence[str]:
-        """The command that a rank is started through; empty for none."""
+        """Returns the command through which a rank is started; empty if there is none."""
         return self.prefixes[rank] if self.prefixes else ()
 
 
@@ -94,14 +94,14 @@ Launcher = Callable[[LaunchRequest], Outcome]
 
 
 class LaunchError(Exception):
-    """The group could not be started; the text is the reason."""
+    """Raised if the group could not be started; the text is the reason."""
 
 
 def launch(request: LaunchRequest) -> Outcome:
-    """Runs a group to its end.
+    """Runs a group of workers until it ends.
 
-    Whatever goes wrong around a launch is this launch's outcome, so that a run goes on with its
-    other cases: an interpreter that cannot be executed, a record that is missing or truncated.
+    Whatever goes wrong, such as an interpreter that cannot be executed or a record that is missing
+    or truncated, becomes the outcome of this launch. So a run continues with its other cases.
     """
     began = time.monotonic()
     try:
@@ -121,14 +121,16 @@ def launch(request: LaunchRequest) -> Outcome:
 
 
 def _refuse_wiring(request: LaunchRequest, plan: LaunchPlan) -> None:
-    """A setting that the plan would override had no effect, and nobody would know."""
+    """Refuses a setting that the plan would override, because it would silently have no effect."""
     given = {name for each in plan.environment for name in each}
     if taken := sorted(given & request.settings.keys()):
         raise LaunchError(f"set by the launch itself, not by a user: {', '.join(taken)}")
 
 
 def _clear(request: LaunchRequest) -> None:
-    """A folder may be used again after an interruption: what a dead group left must not count."""
+    """Removes what an interrupted launch left in the folder, so that it is not taken for this
+    launch's.
+    """
     request.folder.mkdir(parents=True, exist_ok=True)
     for leftover in request.folder.iterdir():
         if leftover.is_dir():
@@ -138,7 +140,7 @@ def _clear(request: LaunchRequest) -> None:
 
 
 def _run(request: LaunchRequest, plan: LaunchPlan, began: float) -> tuple[str, str]:
-    """Status and reason of the group, which has ended when this returns."""
+    """Runs the group, which has ended when this returns; returns status and reason."""
     temporary = Path(tempfile.mkdtemp(prefix="suite-"))
     environment = worker_environment(traits_of(request.case.framework), temporary)
     environment |= request.settings
@@ -179,7 +181,13 @@ def _command(request: LaunchRequest, rank: int, plan: LaunchPlan) -> list[str]:
 
 
 def share_of_cores(cores: Sequence[int], rank: int, processes: int) -> list[int]:
-    """The cores of one rank: an equal share, or a single core where there are too few."""
+    """Returns the cores of one rank: an equal share, or a single core if there are too few.
+
+    Args:
+        cores: The numbers of the cores of all ranks.
+        rank: The number of the rank.
+        processes: How many ranks there are.
+    """
     share = len(cores) // processes
     return list(cores[rank * share : (rank + 1) * share]) or [cores[rank % len(cores)]]
 
@@ -187,7 +195,10 @@ def share_of_cores(cores: Sequence[int], rank: int, processes: int) -> list[int]
 def _start_helper(
     request: LaunchRequest, plan: LaunchPlan, group: ProcessGroup
 ) -> dict[str, str]:
-    """Variables that the helper gives to every worker, once it is ready."""
+    """Starts the helper and waits until it is ready.
+
+    Returns the variables it gives to every worker.
+    """
     if not plan.helper or plan.helper_output is None:
         return {}
     helper = group.start([*request.prefix(0), *plan.helper], {})
@@ -204,7 +215,10 @@ def _start_helper(
 def _wait(
     request: LaunchRequest, workers: Sequence[psutil.Popen], deadline: float
 ) -> tuple[str, str]:
-    """A rank that dies ends the group: the others would wait for it forever."""
+    """Waits for all ranks.
+
+    A rank that dies ends the group, because the others would wait for it.
+    """
     while True:
         codes = [worker.poll() for worker in workers]
         if any(codes):
@@ -222,7 +236,7 @@ def _wait(
 
 
 def _settled(workers: Sequence[psutil.Popen]) -> list[int | None]:
-    """The ranks' exit codes once those that one rank's end takes along have ended too."""
+    """Returns the exit codes once the ranks that a lost rank takes with it have ended too."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while any(worker.poll() is None for worker in workers) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
@@ -230,7 +244,7 @@ def _settled(workers: Sequence[psutil.Popen]) -> list[int | None]:
 
 
 def _empty_handed(request: LaunchRequest, codes: Sequence[int | None]) -> int | None:
-    """The first rank that ended with code 0 before it wrote its record."""
+    """Returns the first rank that ended with code 0 without having written its record."""
     if not request.expects_records:
         return None
     ended = [rank for rank, code in enumerate(codes) if code == 0]
@@ -240,7 +254,7 @@ def _empty_handed(request: LaunchRequest, codes: Sequence[int | None]) -> int | 
 def _exceeded(
     request: LaunchRequest, workers: Sequence[psutil.Popen]
 ) -> tuple[str, str] | None:
-    """The bound that the group has left, of memory or of its log."""
+    """Says which limit the group has exceeded: that of memory or that of its log."""
     if (request.folder / "worker.log").stat().st_size > LOG_LIMIT_BYTES:
         return "failed", f"the ranks wrote more than {LOG_LIMIT_BYTES >> 20} MiB to their log"
     said = request.guard([worker.pid for worker in workers]) if request.guard else ""

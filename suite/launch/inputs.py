@@ -1,4 +1,4 @@
-"""Real data without a network: what scikit-learn ships, the standard library's own source."""
+"""Provides real data without a network: scikit-learn's, and the standard library's source code."""
 
 from __future__ import annotations
 
@@ -18,10 +18,16 @@ FIX = "correct it; a file is saved with numpy.savez(path, features=..., targets=
 
 
 def load_data(workload: Workload, source: str, seed: int) -> Arrays:
-    """Features and targets, shuffled by ``seed``, at least one global batch of them.
+    """Returns features and targets, shuffled with ``seed``, for at least one global batch.
 
-    ``source`` is ``real``, ``synthetic`` or the path of an ``.npz`` with ``features, targets`` of
-    the workload's shapes, ``(samples, …)``.
+    Args:
+        workload: The workload, whose shapes the data must have.
+        source: ``real``, ``synthetic``, or the path of an ``.npz`` file with the arrays
+            ``features`` and ``targets``, each of shape ``(samples, …)``.
+        seed: The seed of the shuffling and of synthetic data.
+
+    Raises:
+        UsageError: If a user's file does not fit the workload.
     """
     generator = np.random.default_rng([seed, 2])
     features, targets = _source(workload, source, generator)
@@ -57,7 +63,7 @@ def _table(workload: Workload, generator: np.random.Generator) -> Arrays:
 
 
 def _bytes(workload: Workload, generator: np.random.Generator) -> Arrays:
-    """The standard library's own source: a token is a byte."""
+    """Returns the source code of the standard library, in which each byte is a token."""
     library = Path(sysconfig.get_paths()["stdlib"])
     text = b""
     for path in sorted(library.glob("*.py")):
@@ -68,9 +74,10 @@ def _bytes(workload: Workload, generator: np.random.Generator) -> Arrays:
 
 
 def _photographs(workload: Workload, generator: np.random.Generator) -> Arrays:
-    """Squares cut from scikit-learn's two photographs; the class says which and from where.
+    """Returns squares cut out of scikit-learn's two photographs.
 
-    All places of both, in reading order, are divided evenly into the classes.
+    The class of a square says which photograph it is from, and from where: all places of both
+    photographs, in reading order, are divided evenly into the classes.
     """
     from sklearn.datasets import load_sample_images
 
@@ -96,7 +103,7 @@ REAL: dict[str, Callable[[Workload, np.random.Generator], Arrays]] = {
 
 def _synthetic(workload: Workload, samples: int, generator: np.random.Generator) -> Arrays:
     if workload.tokens_per_sample:
-        # One token more than fits: the last one's target is the next.
+        # Takes one token more than a row has, because each token's target is the next token.
         count = samples * workload.tokens_per_sample + 1
         tokens = generator.integers(0, workload.features.classes, count)
         return workload.examples(tokens.astype(np.int32), generator)
@@ -125,7 +132,7 @@ def _file(workload: Workload, path: Path) -> Arrays:
 def _checked(
     origin: str, workload: Workload, features: np.ndarray, targets: np.ndarray
 ) -> Arrays:
-    """Both arrays in the workload's types, if they are what it reads."""
+    """Returns both arrays in the types of the workload; raises an error if they do not fit it."""
     if not len(features) or len(features) != len(targets):
         got = f"{len(features)} features, {len(targets)} targets"
         raise UsageError(origin, got, "as many targets as features, at least one", FIX)

@@ -1,4 +1,4 @@
-"""The processes of one launch: started with a common mark, ended with everything they started."""
+"""The processes of a launch: each carries a common mark, so that all of them can be ended."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from typing import IO
 import psutil
 
 POLL_SECONDS = 0.02
-# From SIGTERM to SIGKILL, and from there to giving up on a process that the kernel holds.
+# The time from SIGTERM to SIGKILL, and from there until a process the kernel holds is given up.
 GRACE_SECONDS, KILLED_SECONDS = 3.0, 1.5
-# How long ranks may take to write their Python stacks.
+# How long the ranks may take to write their Python stacks.
 STACK_SECONDS = 0.5
-# Every process of a launch inherits this variable, whatever session or parent it has later.
+# Every process of a launch inherits this variable, even if it moves to another session or parent.
 MARK = "SUITE_LAUNCH"
 
 
 class ProcessGroup:
-    """Worker processes and their helpers; each leads a session of its own."""
+    """The workers of a launch and their helpers; each of them leads a session of its own."""
 
     def __init__(self, log: IO[bytes], environment: dict[str, str], folder: Path) -> None:
         self.log, self.folder = log, folder
@@ -33,7 +33,15 @@ class ProcessGroup:
         self.leaders: list[psutil.Popen] = []
 
     def start(self, command: Sequence[str], extra: dict[str, str]) -> psutil.Popen:
-        """Starts a process; raises :class:`OSError` where its program cannot be run."""
+        """Starts a process.
+
+        Args:
+            command: The program and its arguments.
+            extra: Environment variables of this process on top of those of the group.
+
+        Raises:
+            OSError: If the program cannot be run.
+        """
         process = psutil.Popen(
             list(command), stdin=DEVNULL, stdout=self.log, stderr=self.log, cwd=self.folder,
             env=self.environment | extra, start_new_session=True,
@@ -42,7 +50,9 @@ class ProcessGroup:
         return process
 
     def ask_for_stacks(self, workers: Sequence[psutil.Popen]) -> None:
-        """Makes each rank write its threads' Python stacks to the log (faulthandler, SIGUSR1)."""
+        """Makes each rank write the Python stacks of its threads to the log (faulthandler,
+        SIGUSR1).
+        """
         running = [worker for worker in workers if worker.poll() is None]
         for worker in running:
             with contextlib.suppress(psutil.Error, ProcessLookupError):
@@ -54,7 +64,8 @@ class ProcessGroup:
         """Ends every process of the launch.
 
         Returns:
-            Process ids that even SIGKILL did not end in time: the kernel holds them.
+            The ids of processes that even SIGKILL did not end in time, because the kernel holds
+            them.
         """
         self._signal(signal.SIGTERM)
         psutil.wait_procs(self._alive(), timeout=GRACE_SECONDS)
@@ -66,7 +77,7 @@ class ProcessGroup:
 
     def _signal(self, number: signal.Signals) -> None:
         for leader in self.leaders:
-            # A leader that was not waited for keeps its number, so its group cannot be another's.
+            # A leader keeps its process id until it is waited for, so no other group can have it.
             if leader.poll() is None:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(leader.pid, number)
@@ -75,17 +86,17 @@ class ProcessGroup:
                 process.send_signal(number)
 
     def _alive(self) -> list[psutil.Process]:
-        """Leaders that run, and processes elsewhere that carry the mark of this launch."""
+        """Returns the leaders that still run, and all other processes with this launch's mark."""
         leaders = [leader for leader in self.leaders if leader.poll() is None]
         own = {leader.pid for leader in self.leaders}
         return leaders + [process for process in marked(self.mark) if process.pid not in own]
 
 
 def marked(mark: str) -> list[psutil.Process]:
-    """Running processes whose environment carries the mark of a launch."""
-    found = []
+    """Returns the running processes whose environment has the mark of a launch."""
+    processes = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+                processes.append(process)
+    return processes

@@ -1,4 +1,4 @@
-"""Starts a run's groups: what they read, which interpreter, on which cores."""
+"""Starts the launches of a run: chooses their input file, interpreter and cores."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from suite.machine import devices, limits
 
 
 class Starter:
-    """Launches cases of the run in ``folder``; ``launcher`` is what starts a group.
+    """Launches cases of the run in ``folder``.
 
-    ``settings`` are variables that its workers get on top of their environment.
+    ``launcher`` is the function that starts a group, which tests replace. ``settings`` are
+    variables that the workers get on top of their environment.
     """
 
     def __init__(self, config: RunConfig, folder: Path, launcher: Launcher = launch) -> None:
@@ -30,11 +31,11 @@ class Starter:
 
     @property
     def usable_cores(self) -> int:
-        """How many of the run's cores can be busy at once under the container's quota."""
+        """Returns how many of the run's cores the container's quota allows to be busy at once."""
         return min(len(self.cores), limits.usable_cores())
 
     def unset(self) -> Starter:
-        """The same without settings, for what cases are held against."""
+        """Returns a starter without settings, for the references that cases are compared with."""
         other = copy.copy(self)
         other.settings = {}
         return other
@@ -43,12 +44,23 @@ class Starter:
         self, case: Case, folder: Path, block: int = 0, worker: str = TRAIN,
         guard: Guard | None = None,
     ) -> Outcome:
-        """Launches ``case`` in ``folder``, to its end; an error on the way is its outcome."""
+        """Launches a case and waits for its end.
+
+        Args:
+            case: The case.
+            folder: The folder of the launch.
+            block: The number of the block, which decides how cores are rotated.
+            worker: The module that each rank runs.
+            guard: Ends the launch if it uses too much memory.
+
+        Returns:
+            How it ended; an error on the way becomes the outcome, too.
+        """
         try:
             inputs = self._prepared(case)
             folder.mkdir(parents=True, exist_ok=True)
             case.write(folder / "case.json")
-        except OSError as error:  # a full disk, a folder that was taken away
+        except OSError as error:  # such as a full disk, or a folder that was removed
             return Outcome("failed", f"{type(error).__name__}: {error}", 0.0, [])
         return self.launcher(LaunchRequest(
             case, folder / "case.json", inputs, folder, self.cores_of(case, block),
@@ -57,12 +69,25 @@ class Starter:
         ))
 
     def probe(self, case: Case, of: Case, folder: Path, guard: Guard) -> Outcome:
-        """A guarded launch of ``case`` that proves nothing, on samples of the case ``of``."""
+        """Launches a probe of memory, which proves nothing.
+
+        Args:
+            case: The case to launch, with the batch that is tried.
+            of: The case that is searched, whose samples the probe uses.
+            folder: The folder of the launch.
+            guard: Ends the launch if it uses too much memory.
+
+        Returns:
+            How it ended.
+        """
         self._inputs[case.workload_id] = self._prepared(of)
         return self.start(case, folder, worker="suite.ranks.batch_probe", guard=guard)
 
     def _prepared(self, case: Case) -> Path:
-        """The file with the case's global batches, written once a workload."""
+        """Returns the file with the global batches of a case.
+
+        It is written once for each workload.
+        """
         if case.workload_id not in self._inputs:
             features, targets = load_data(case.spec, case.data, case.seed)
             path = self.folder / "cases" / f"inputs-{case.workload_id}.npz"
@@ -72,11 +97,13 @@ class Starter:
         return self._inputs[case.workload_id]
 
     def cores_of(self, case: Case, block: int) -> list[int]:
-        """Cores differ: rotating the map keeps one slow core from always meeting the same rank.
+        """Returns the cores of a launch.
 
-        Speeds that a plan is made for belong to cores, which then stay where they are.
+        Cores differ in speed, so they are rotated from block to block: no slow core always meets
+        the same rank. If the plan was made for the speeds of certain cores, they stay where they
+        are.
         """
-        if case.device == "cuda":  # a host thread drives the device, others compile and copy
+        if case.device == "cuda":  # one host thread drives the device, others compile and copy
             return self.cores
         if case.device_speeds:
             return self.cores[: case.devices]

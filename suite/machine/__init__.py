@@ -1,1 +1,1 @@
-"""Asks the machine: devices, memory, calibration, what is installed."""
+"""Asks the machine: its devices, memory and speed, and what is installed."""

@@ -1,4 +1,4 @@
-"""What the machine gives before and over each block: rates of cores, steal, load, GPU clocks."""
+"""Measures the machine around each block: rates of cores, stolen time, load, and GPU clocks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from suite.machine.gpus import Gpu, slowed, usable_gpus
+from suite.machine.neighbours import Usage, neighbours, others_cores, usage
 from suite.machine.probe import Unknown, ask, known
 
-# One thread each, before NumPy is imported: https://numpy.org/doc/stable/reference/global_state
+# These give NumPy's libraries one thread each. They have to be set before NumPy is imported:
+# https://numpy.org/doc/stable/reference/global_state
 THREADS = {name: "1" for name in
            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")}
 PROCESS_SECONDS = 30.0
@@ -23,7 +25,9 @@ Times = dict[str, float]
 
 @dataclass(frozen=True)
 class CoreRate:
-    """One core before a block: float32 matrix product and memory copy, per second."""
+    """What one core did before a block: FLOP/s of float32 matrix products, bytes/s of memory
+    copies.
+    """
 
     device: str
     matmul_flops_s: float
@@ -32,16 +36,18 @@ class CoreRate:
 
 @dataclass
 class Block:
-    """One block's conditions.
+    """The conditions under which one block ran.
 
     Attributes:
-        block: Its number.
-        rates: Of each core, before it; empty where they could not be measured.
-        seconds: How long it took.
-        steal_share: Share of the cores' time that the hypervisor gave to others; None if unknown.
-        load: Load average at its end.
-        frequency_mhz: Of the cores; None if unknown.
-        gpus: State of each GPU at its end.
+        block: The number of the block.
+        rates: The rates of each core before the block; empty if they could not be measured.
+        seconds: How long the block took.
+        steal_share: The share of the cores' time that the hypervisor gave to others, or None.
+        load: The load average at the end of the block.
+        frequency_mhz: The frequency of the cores, or None if unknown.
+        gpus: The state of each GPU at the end of the block.
+        others_cores: How many of the cores other programs kept busy, or None if unknown.
+        neighbours: The busiest of those programs that were still there at the end of the block.
     """
 
     block: int
@@ -51,14 +57,16 @@ class Block:
     load: float = 0.0
     frequency_mhz: float | None = None
     gpus: list[dict[str, Any]] = field(default_factory=list)
+    others_cores: float | None = None
+    neighbours: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def read(cls, content: dict[str, Any]) -> Block:
-        """From ``run.json``."""
+        """Returns the block that ``run.json`` holds as ``content``."""
         return cls(**content | {"rates": [CoreRate(**rate) for rate in content["rates"]]})
 
     def rows(self) -> list[dict[str, Any]]:
-        """For ``calibration.csv``: a row for each core, then one for each GPU."""
+        """Returns the rows of ``calibration.csv``: one for each core, then one for each GPU."""
         common = {"block": self.block, "steal_share": self.steal_share, "load": self.load}
         cores = [common | asdict(rate) | {"throttle": ""} for rate in self.rates]
         return cores + [common | {"device": f"gpu{gpu['index']}", "throttle": gpu["throttle"]}
@@ -66,25 +74,30 @@ class Block:
 
 
 class Calibration:
-    """Measures before a block, and says what happened over it afterwards."""
+    """Measures the machine before a block, and afterwards says what happened during it."""
 
     def __init__(self, cores: Sequence[int], clock: Callable[[], float] = time.monotonic) -> None:
         self.cores, self.clock = list(cores), clock
         self.times: list[Times] = []
         self.gpus: list[Gpu] = []
+        self.usage: Usage | None = None
         self.began = 0.0
 
     def begin(self, block: int) -> Block:
-        """The rates of every core; counts from here on."""
+        """Measures the rates of every core and starts to count stolen time."""
         begun = Block(block, measure_cores(self.cores))
-        self.gpus = usable_gpus()
+        self.gpus, self.usage = usable_gpus(), usage()
         self.began, self.times = self.clock(), core_times(self.cores)
         return begun
 
     def end(self, block: Block) -> None:
-        """Completes ``block`` with what its launches met."""
+        """Completes ``block`` with the conditions that its launches met."""
         block.seconds = self.clock() - self.began
-        block.steal_share = steal_share(self.times, core_times(self.cores))
+        times, used = core_times(self.cores), usage()
+        block.steal_share = steal_share(self.times, times)
+        if self.usage and block.seconds > 0:
+            block.others_cores = others_cores(self.usage, used, self.times, times, block.seconds)
+            block.neighbours = [asdict(one) for one in neighbours(self.usage, used, block.seconds)]
         block.load = load_average()
         block.frequency_mhz = known(_frequency_mhz, None)
         after = usable_gpus()
@@ -95,7 +108,11 @@ class Calibration:
 
 
 def measure_cores(cores: Sequence[int]) -> list[CoreRate]:
-    """Rates of each core, in under a second for all of them; empty where nothing answers."""
+    """Measures the rates of each core, in under a second for all of them.
+
+    Returns:
+        A rate for each core; nothing if the measuring process did not answer.
+    """
     names = ",".join(map(str, cores))
     try:
         rates = ask("suite.machine.core_rates", names, seconds=PROCESS_SECONDS, extra=THREADS)
@@ -105,21 +122,24 @@ def measure_cores(cores: Sequence[int]) -> list[CoreRate]:
 
 
 def relative_speeds(rates: Sequence[CoreRate]) -> list[float]:
-    """Matrix-product rates over the fastest core's, to two digits, which is what they repeat to."""
+    """Returns each core's matrix-product rate relative to the fastest, rounded to two digits.
+
+    More digits would not repeat in the next measurement.
+    """
     fastest = max(rate.matmul_flops_s for rate in rates)
     return [round(rate.matmul_flops_s / fastest, 2) for rate in rates]
 
 
 def load_average() -> float:
-    """Over the last minute; 0 where the system does not tell."""
+    """Returns the load average of the last minute; 0 if the system does not tell it."""
     return known(lambda: os.getloadavg()[0], 0.0)
 
 
 def core_times(cores: Sequence[int]) -> list[Times]:
-    """Seconds that each core has spent in each state since boot.
+    """Returns how many seconds each core has spent in each state since the machine started.
 
-    Empty where the system does not show them, or lists fewer cores than a process may use, as some
-    containers do.
+    The result is empty if the system does not show these times. Some containers list fewer cores
+    than a process may use; it is empty there, too.
     """
     import psutil
 
@@ -130,10 +150,13 @@ def core_times(cores: Sequence[int]) -> list[Times]:
 
 
 def steal_share(before: Sequence[Times], after: Sequence[Times]) -> float | None:
-    """Share of the cores' time that the hypervisor gave to others; None where it is not told."""
+    """Returns which share of the cores' time the hypervisor gave to others between two readings.
+
+    The result is None if the system does not tell it.
+    """
     if not after or len(before) != len(after) or not all("steal" in times for times in after):
         return None
-    # Guest time is part of user time already (proc(5)).
+    # User time already includes the time of guests (proc(5)).
     total = stolen = 0.0
     for old, new in zip(before, after, strict=True):
         total += sum(new[name] - old[name] for name in new if not name.startswith("guest"))

@@ -1,4 +1,4 @@
-"""What a run needs of this machine, each with its fix; frameworks are looked at elsewhere."""
+"""Checks what a run needs of this machine, with a fix for each problem; frameworks not included."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ CPUS = Path("/sys/devices/system/cpu")
 
 @dataclass(frozen=True)
 class Check:
-    """``state`` is ok, warning or problem; ``fix`` is empty where nothing is to be done."""
+    """The result of one check: ``state`` is ok, warning or problem.
+
+    ``fix`` is empty if all is well.
+    """
 
     name: str
     state: str
@@ -32,7 +35,13 @@ class Check:
 
 
 def machine_checks(out: Path) -> Iterator[Check]:
-    """Every check, in the order of the table; one that breaks down is a row "unknown"."""
+    """Yields the results of all checks in the order of the table.
+
+    A check that breaks down is reported as unknown.
+
+    Args:
+        out: The folder of run folders, for the check of the disk.
+    """
     for name, check in CHECKS.items():
         yield _bounded(name, check)
     yield _bounded("disk", lambda: disk(out))
@@ -41,12 +50,15 @@ def machine_checks(out: Path) -> Iterator[Check]:
 def _bounded(name: str, check: Callable[[], Check]) -> Check:
     try:
         return check()
-    except Exception as error:  # whatever this machine does not show ends no command
+    except Exception as error:  # a fact that this machine does not show must not end the command
         return Check(name, WARNING, f"unknown: {type(error).__name__}: {error}", "nothing to do")
 
 
 def cores() -> Check:
-    """Cores that can be busy at once: a container's quota counts beside the affinity."""
+    """Checks how many cores can be busy at once.
+
+    A container's quota counts as well as the affinity.
+    """
     count, quota = limits.usable_cores(), limits.cpu_quota()
     limited = "" if quota is None else f" (a quota of {quota:g} on {len(devices.allowed_cores())})"
     if count < 2:
@@ -56,7 +68,7 @@ def cores() -> Check:
 
 
 def affinity() -> Check:
-    """Whether processes can be pinned."""
+    """Checks whether processes can be pinned to cores."""
     if not hasattr(os, "sched_setaffinity"):
         fix = "run on Linux for steadier times"
         return Check("affinity", WARNING, "processes cannot be pinned here", fix)
@@ -71,7 +83,7 @@ def affinity() -> Check:
 
 
 def memory() -> Check:
-    """Room for the ranks."""
+    """Checks whether there is enough memory for the ranks."""
     import psutil
 
     free = psutil.virtual_memory().available
@@ -82,7 +94,7 @@ def memory() -> Check:
 
 
 def load() -> Check:
-    """Load by other programs."""
+    """Checks whether other programs load the machine."""
     count, now = limits.usable_cores(), os.getloadavg()[0]
     found = f"{now:.2f} over the last minute on {count} cores"
     if now > BUSY_SHARE * count:
@@ -91,7 +103,7 @@ def load() -> Check:
 
 
 def governor(cpus: Path = CPUS) -> Check:
-    """Frequency scaling; a virtual machine shows none."""
+    """Checks the scaling of the cores' frequency; a virtual machine shows none."""
     files = sorted(cpus.glob("cpu[0-9]*/cpufreq/scaling_governor"))
     names = {file.read_text(encoding="utf-8").strip() for file in files}
     if not names:
@@ -104,7 +116,7 @@ def governor(cpus: Path = CPUS) -> Check:
 
 
 def throttling(cpus: Path = CPUS) -> Check:
-    """Cores that were too hot."""
+    """Checks whether cores have been slowed because they were too hot."""
     files = sorted(cpus.glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))
     count = sum(int(file.read_text(encoding="utf-8")) for file in files)
     if not files:
@@ -115,7 +127,7 @@ def throttling(cpus: Path = CPUS) -> Check:
 
 
 def gpu() -> Check:
-    """The driver's word on the GPUs that this process may use."""
+    """Reports what the driver says about the GPUs that this process may use."""
     if not gpus.driver_present():
         return Check("GPU driver", OK, "none: CPU devices only")
     _, problem = gpus.ask_driver()
@@ -131,7 +143,7 @@ def gpu() -> Check:
 
 
 def shared_memory(folder: Path = Path("/dev/shm")) -> Check:
-    """NCCL moves data between the ranks of a host through shared memory."""
+    """Checks the shared memory through which NCCL moves data between the ranks of a host."""
     if not gpus.usable_gpus():
         return Check("shared memory", OK, "not needed: no GPU")
     size = shutil.disk_usage(folder).total
@@ -142,7 +154,7 @@ def shared_memory(folder: Path = Path("/dev/shm")) -> Check:
 
 
 def locked_memory() -> Check:
-    """RDMA registers memory, which counts against this limit."""
+    """Checks the limit of locked memory, which RDMA needs for registering its buffers."""
     if not gpus.usable_gpus():
         return Check("locked memory", OK, "not needed: no GPU")
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
@@ -153,7 +165,10 @@ def locked_memory() -> Check:
 
 
 def host_name(resolve: Callable[..., Any] = socket.getaddrinfo) -> Check:
-    """gloo looks the host's own name up; an IPv6 address alone is enough for it."""
+    """Checks that the host's own name can be resolved, which gloo needs.
+
+    An IPv6 address is enough.
+    """
     name = socket.gethostname()
     try:
         addresses = {entry[4][0] for entry in resolve(name, None)}
@@ -164,7 +179,7 @@ def host_name(resolve: Callable[..., Any] = socket.getaddrinfo) -> Check:
 
 
 def loopback() -> Check:
-    """Whether processes of this host can connect."""
+    """Checks whether processes of this host can connect to each other."""
     try:
         with socket.create_server(("127.0.0.1", 0)) as server:
             socket.create_connection(server.getsockname()[:2], timeout=1).close()
@@ -174,7 +189,7 @@ def loopback() -> Check:
 
 
 def nccl() -> Check:
-    """What carries tensors between GPUs."""
+    """Reports which NCCL carries tensors between GPUs."""
     if devices.gpu_count() < 2:
         return Check("NCCL", OK, "not needed: fewer than two GPUs")
     names = ("nvidia-nccl-cu13", "nvidia-nccl-cu12", "nvidia-nccl-cu11")
@@ -186,7 +201,10 @@ def nccl() -> Check:
 
 
 def namespaces() -> Check:
-    """Network namespaces give links of a chosen speed to the tests; a run does without."""
+    """Checks for network namespaces, through which tests get links of a chosen speed.
+
+    A run does not need them.
+    """
     try:
         run_tool(["unshare", "--user", "--map-root-user", "--net", "true"])
     except Unknown as error:
@@ -196,7 +214,7 @@ def namespaces() -> Check:
 
 
 def disk(out: Path) -> Check:
-    """Room and permission for run folders."""
+    """Checks whether run folders can be written and have enough room."""
     place = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
     free = shutil.disk_usage(place).free
     found = f"{free / GIB:.1f} GiB free in {place}"

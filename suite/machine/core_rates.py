@@ -1,7 +1,8 @@
 """Measures the rates of cores, one after the other: ``python -m suite.machine.core_rates``.
 
-It runs in a process of its own with one thread that moves from core to core, so that the harness
-loads no numerical library's threads and every core is measured alone, as a single device has it.
+This runs in a process of its own, with a single thread that moves from core to core. So the harness
+itself starts no threads of a numerical library, and every core is measured alone, as a case with a
+single device uses it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ MATRIX, COPY_BYTES = 384, 32 * 1024 * 1024
 
 
 def main() -> None:
-    """Answers with one object a core: float32 matrix product and memory copy, per second."""
+    """Answers with an object for each core: FLOP/s of float32 products and bytes/s of memory
+    copies.
+    """
     cores = [int(core) for core in sys.argv[2].split(",")]
     each = min(CORE_SECONDS, TOTAL_SECONDS / len(cores))
     answer([_rates(core, each) for core in cores])
@@ -38,7 +41,7 @@ def _rates(core: int, seconds: float) -> dict[str, Any]:
 
 
 def _fastest(work: Callable[[], Any], seconds: float) -> float:
-    """Seconds of the fastest call: whatever interrupts a call only adds to it."""
+    """Returns the seconds of the fastest call; interruptions can only make a call slower."""
     work()
     best, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end:

@@ -1,4 +1,4 @@
-"""The machine and its software, as ``run.json`` keeps them."""
+"""Describes the machine and its software for ``run.json``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from suite.machine.software import installed_version
 
 
 def describe() -> dict[str, Any]:
-    """Facts for ``run.json``; memory in bytes."""
+    """Returns the facts that ``run.json`` keeps of the machine; memory is in bytes."""
     import psutil
 
     gpus = gpu_names()

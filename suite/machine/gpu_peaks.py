@@ -1,9 +1,9 @@
-"""The peak rates that vendors print for their GPUs."""
+"""The peak rates that vendors state for their GPUs."""
 
 from __future__ import annotations
 
-# Part of the name that the driver shows -> dense FLOP/s from NVIDIA's datasheets: float32 without
-# tensor cores (TF32 is off there), TF32, bfloat16. The more exact name comes first.
+# Dense FLOP/s from NVIDIA's datasheets, by a part of the name that the driver shows: float32
+# without tensor cores (where TF32 is off), TF32, bfloat16. Longer names come before shorter ones.
 FLOPS: dict[str, tuple[float, ...]] = {
     "H100 NVL": (60e12, 417.5e12, 835.5e12), "H100 PCIe": (51e12, 378e12, 756e12),
     "H100": (67e12, 494.7e12, 989.4e12), "H200 NVL": (60e12, 417.5e12, 835.5e12),
@@ -15,7 +15,8 @@ FLOPS: dict[str, tuple[float, ...]] = {
 }
 
 
-# Of the same number, with other clocks and units; a MIG slice has a share of them.
+# Words in the names of GPUs that share a number with one above but have other clocks and units; a
+# MIG slice has only a share of its GPU's units.
 OTHERS = {"Laptop", "Max", "D", "MIG"}
 
 
@@ -23,7 +24,14 @@ FORMATS = ("float32", "tf32", "bf16")
 
 
 def datasheet_flops(name: str) -> dict[str, float]:
-    """Number format -> peak of the GPU of that name; without formats that it lacks, or unknown."""
+    """Returns the peak rates of a GPU.
+
+    Args:
+        name: The name that the driver gives.
+
+    Returns:
+        FLOP/s by number format; without the formats that the GPU lacks or whose peak is unknown.
+    """
     words = f"{name} ".replace("-", " ").split(" ")
     if not OTHERS.isdisjoint(words):
         return {}

@@ -1,4 +1,4 @@
-"""The GPUs of this machine: which a process may use, how they run, and what slowed them."""
+"""The GPUs of this machine: which of them a process may use, how they run, what slowed them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from suite.machine.probe import Unknown, ask
 
 ASK_SECONDS = 10.0
-# Files that the driver makes; without one of them there is nobody to ask (the last is WSL's).
+# Files that the driver creates; without any of them there is no driver to ask. The last is WSL's.
 DRIVER_FILES = (Path("/dev/nvidiactl"), Path("/dev/nvidia0"), Path("/dev/dxg"))
 # NVML's clock event reasons that slow a GPU down, by bit. Idle clocks and clocks that somebody
 # asked for do not count, nor does the power limit (0x4), at which a busy GPU normally runs.
@@ -27,8 +27,8 @@ SLOWED_SHARE = 0.01  # of a block's time
 class Gpu:
     """One GPU, or one MIG slice of a GPU, as the driver describes it.
 
-    ``slowed_ns`` is reason -> nanoseconds since the driver was loaded; empty where it does not
-    count.
+    ``slowed_ns`` holds, for each reason, how many nanoseconds it has lowered the clocks since the
+    driver was loaded. It is empty if the driver does not count them.
     """
 
     index: int
@@ -43,11 +43,11 @@ class Gpu:
 
     @property
     def throttle(self) -> str:
-        """Why its clocks are lowered now, in words; empty where nothing lowers them."""
+        """Why the clocks are lowered at this moment, in words; empty if they are not."""
         return ", ".join(said for bit, said in THROTTLES.items() if self.reasons & bit)
 
     def state(self) -> dict[str, Any]:
-        """For ``run.json``: what it runs at."""
+        """Returns the clocks, the power limit and the throttling that ``run.json`` keeps."""
         return {
             "index": str(self.index), "name": self.name, "driver": self.driver,
             "sm_clock_mhz": "" if self.sm_clock_mhz is None else str(self.sm_clock_mhz),
@@ -57,12 +57,16 @@ class Gpu:
 
 
 def driver_present() -> bool:
-    """Whether a driver may answer; asking one that is not there would cost a process."""
+    """Returns whether there is a driver to ask; asking costs a process, so this looks first."""
     return any(path.exists() for path in DRIVER_FILES)
 
 
 def ask_driver() -> tuple[list[Gpu], str]:
-    """Every GPU of the machine, and why there are none where the driver did not answer."""
+    """Asks the driver for every GPU of the machine.
+
+    Returns:
+        The GPUs, and why there are none if the driver did not answer.
+    """
     if not driver_present():
         return [], ""
     try:
@@ -72,27 +76,32 @@ def ask_driver() -> tuple[list[Gpu], str]:
 
 
 def usable_gpus() -> list[Gpu]:
-    """The GPUs that CUDA_VISIBLE_DEVICES leaves to this process, as CUDA counts them."""
+    """Returns the GPUs that ``CUDA_VISIBLE_DEVICES`` leaves to this process, in CUDA's order."""
     return visible(ask_driver()[0], os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
 def visible(gpus: Sequence[Gpu], chosen: str | None) -> list[Gpu]:
-    """Of all GPUs those that ``chosen`` names, in its order.
+    """Returns those of all GPUs that a value of ``CUDA_VISIBLE_DEVICES`` names, in its order.
 
-    ``chosen`` lists numbers or beginnings of UUIDs (``GPU-…``, ``MIG-…``); CUDA ends at the first
-    entry that it cannot find. Unset, CUDA takes every GPU, but where one is cut into MIG slices a
-    process gets the first slice alone (NVIDIA's MIG user guide, "CUDA device enumeration").
+    CUDA stops at the first entry that it cannot resolve. If the variable is not set, a process gets
+    every GPU; but if one of them is cut into MIG slices, it gets only the first slice (NVIDIA's MIG
+    user guide, "CUDA device enumeration").
+
+    Args:
+        gpus: All GPUs of the machine.
+        chosen: Numbers, or beginnings of UUIDs (``GPU-…``, ``MIG-…``); None if the variable is not
+            set.
     """
     parts = [_slice(gpu, part) for gpu in gpus for part in gpu.slices]
     if chosen is None:
         return parts[:1] or list(gpus)
-    found: list[Gpu] = []
+    usable: list[Gpu] = []
     for entry in (text.strip() for text in chosen.split(",")):
         fitting = [gpu for gpu in (*gpus, *parts) if _named(gpu, entry)]
         if not fitting:
             break
-        found.append(fitting[0])
-    return found
+        usable.append(fitting[0])
+    return usable
 
 
 def _slice(gpu: Gpu, part: Mapping[str, str]) -> Gpu:
@@ -107,10 +116,19 @@ def _named(gpu: Gpu, entry: str) -> bool:
 
 
 def slowed(before: Sequence[Gpu], after: Sequence[Gpu], seconds: float) -> dict[int, str]:
-    """GPU index -> why its clocks were lowered for more than ``SLOWED_SHARE`` of the time between.
+    """Returns why GPUs were slowed for more than ``SLOWED_SHARE`` of a time span.
 
-    What is active at the end of a block is the state of a GPU that is idle again, so the driver's
-    counters are compared; GPUs of drivers that do not count are left out.
+    At the end of a block a GPU is idle again, so its current state says nothing about the block.
+    Therefore the counters of the driver are compared. GPUs whose driver does not count are left
+    out.
+
+    Args:
+        before: The state of the GPUs at the beginning.
+        after: Their state at the end.
+        seconds: The length of the time span.
+
+    Returns:
+        The reasons in words, by the index of the GPU.
     """
     least = SLOWED_SHARE * seconds * 1e9
     earlier = {gpu.index: gpu.slowed_ns for gpu in before}

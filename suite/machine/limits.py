@@ -1,4 +1,4 @@
-"""The limits of a container, which are the machine for whoever runs in it."""
+"""The limits of a container; for a program in the container they are the machine."""
 
 from __future__ import annotations
 
@@ -12,16 +12,25 @@ OWN, MOUNTED = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def usable_cores(own: Path = OWN, mounted: Path = MOUNTED) -> int:
-    """How many cores can be busy at once: those of the affinity, or fewer under a CPU quota."""
+    """Returns how many cores can be busy at once: those of the affinity, or fewer under a CPU
+    quota.
+    """
     count, quota = len(allowed_cores()), cpu_quota(own, mounted)
     return count if quota is None else max(1, min(count, int(quota + 0.01)))
 
 
 def cpu_quota(own: Path = OWN, mounted: Path = MOUNTED) -> float | None:
-    """Cores' worth of time that the control groups of this process allow; None without a limit.
+    """Returns how many cores' worth of time the control groups of this process allow.
 
-    Inside a container the mount shows the container's group as its root. Of nested groups the
-    tightest limit holds.
+    Inside a container the mount shows the container's own group as the root. If groups are nested,
+    the tightest limit counts.
+
+    Args:
+        own: The file that lists the control groups of this process.
+        mounted: Where the control groups are mounted.
+
+    Returns:
+        A number of cores, or None without a limit.
     """
     return min(_quotas(own, mounted), default=None)
 

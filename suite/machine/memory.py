@@ -1,4 +1,4 @@
-"""What memory a launch may take: the machine's room, and a guard that ends what exceeds it."""
+"""Limits the memory of a launch: says how much room there is, and when a group exceeds it."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import psutil
 
 from suite.contract.formats import size_bytes
 
-# What is left to the machine, whatever a user allows.
+# The share of memory that is always left to the rest of the machine.
 MARGIN_SHARE, LEAST_MARGIN = 0.1, 512 << 20
 CGROUPS = Path("/sys/fs/cgroup")
 
 
 def margin_bytes() -> int:
-    """What the rest of the machine keeps: a tenth of its memory."""
+    """Returns how much memory is left to the rest of the machine: a tenth of all."""
     return max(LEAST_MARGIN, int(MARGIN_SHARE * psutil.virtual_memory().total))
 
 
 def available_bytes() -> int:
-    """What could be taken without swapping, in this machine and in this container."""
+    """Returns how much memory this machine, or this container, can give without swapping."""
     free = int(psutil.virtual_memory().available)
     return min([free, *_rooms(Path("/proc/self/cgroup"), CGROUPS)])
 
 
 def _rooms(own: Path, mounted: Path) -> Iterator[int]:
-    """Room under each limit of this process's control groups, of either version.
+    """Yields the room under each memory limit of this process's control groups (versions 1 and 2).
 
-    Inside a container the mount shows the container's group as its root; files that the kernel can
-    drop at once do not count as used.
+    Inside a container the mount shows the container's own group as the root. Cached files that the
+    kernel can drop at once do not count as used.
     """
     for line in own.read_text(encoding="utf-8").splitlines() if own.exists() else ():
         _, controllers, path = line.split(":", 2)
@@ -60,10 +60,11 @@ def _dropped(folder: Path, name: str) -> int:
 
 @dataclass(frozen=True)
 class Guard:
-    """Says why a group must end: a process over its limit, or a machine at its margin.
+    """Says why a group of processes must end: a process exceeds its limit, or the machine runs
+    short.
 
-    ``limit_bytes`` is of a device's resident memory, 0 where the device has an allocator with a
-    limit of its own; a process that drives several devices may hold as much for each.
+    ``limit_bytes`` limits the resident memory of each device; it is 0 if the device's allocator has
+    a limit of its own. A process that drives several devices may use that much for each of them.
     """
 
     limit_bytes: int
@@ -71,11 +72,11 @@ class Guard:
     margin: int
 
     def process_limit(self, processes: int) -> int:
-        """Bytes that one of so many processes may hold."""
+        """Returns how many bytes each of so many processes may use."""
         return self.limit_bytes * self.devices // processes
 
     def __call__(self, pids: Sequence[int]) -> str:
-        """Empty while the group may go on."""
+        """Returns why the group must end; an empty text if it may go on."""
         limit = self.process_limit(len(pids))
         for rank, held in enumerate(map(resident_bytes, pids)):
             if limit and held > limit:
@@ -89,7 +90,7 @@ class Guard:
 
 
 def resident_bytes(pid: int) -> int:
-    """0 for a process that has ended."""
+    """Returns the resident memory of a process in bytes; 0 if it has ended."""
     with suppress(psutil.Error):
         return int(psutil.Process(pid).memory_info().rss)
     return 0

@@ -1,4 +1,4 @@
-"""Asks NVIDIA's driver for its GPUs, in a process that may be ended: ``suite.machine.probe``."""
+"""Asks NVIDIA's driver for its GPUs; runs in a process that ``suite.machine.probe`` can end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from suite.machine.probe import answer, known
 
 
 def main() -> None:
-    """Answers with one object a GPU; with none where there is no driver."""
+    """Answers with an object for each GPU; with none if there is no driver."""
     import pynvml
 
     try:
@@ -26,10 +26,15 @@ def main() -> None:
 
 
 def facts(nvml: Any, index: int, handle: Any) -> dict[str, Any]:
-    """What the driver tells of one GPU; a figure that it does not tell is None.
+    """Returns what the driver tells about one GPU; a figure that it does not tell is None.
 
-    Clocks in MHz, power in watts, ``slowed_ns`` the time since the driver was loaded for which a
-    reason lowered the clocks.
+    Clocks are in MHz and power in watts. ``slowed_ns`` says, for each reason, how many nanoseconds
+    it has lowered the clocks since the driver was loaded.
+
+    Args:
+        nvml: The module ``pynvml``.
+        index: The number of the GPU.
+        handle: The driver's handle of the GPU.
     """
     def told(look: Callable[[], Any]) -> Any:
         return known(look, None)
@@ -47,7 +52,9 @@ def facts(nvml: Any, index: int, handle: Any) -> dict[str, Any]:
 
 
 def slowed_ns(nvml: Any, handle: Any) -> dict[str, int]:
-    """Reason -> nanoseconds; without reasons that the driver does not count."""
+    """Returns for how many nanoseconds each reason has lowered the clocks, as far as the driver
+    counts.
+    """
     policies = {
         "power": nvml.NVML_PERF_POLICY_POWER, "thermal": nvml.NVML_PERF_POLICY_THERMAL,
         "board": nvml.NVML_PERF_POLICY_BOARD_LIMIT,
@@ -60,27 +67,30 @@ def slowed_ns(nvml: Any, handle: Any) -> dict[str, int]:
 
 
 def slices(nvml: Any, handle: Any) -> list[dict[str, str]]:
-    """Name and UUID of each MIG slice of a GPU."""
+    """Returns name and UUID of each MIG slice of a GPU."""
     if not nvml.nvmlDeviceGetMigMode(handle)[0]:
         return []
-    found = []
+    named = []
     for number in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
-        with suppress(nvml.NVMLError):  # numbers without a slice
+        with suppress(nvml.NVMLError):  # not every number has a slice
             part = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
-            found.append({"name": text(nvml.nvmlDeviceGetName(part)),
+            named.append({"name": text(nvml.nvmlDeviceGetName(part)),
                           "uuid": text(nvml.nvmlDeviceGetUUID(part))})
-    return found
+    return named
 
 
 def _reasons(nvml: Any) -> Callable[[Any], int]:
-    """The driver's mask of active reasons; releases before 535 call it otherwise."""
+    """Returns the function that tells the active reasons.
+
+    Drivers before 535 use another name for it.
+    """
     newer = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
-    found: Callable[[Any], int] = newer or nvml.nvmlDeviceGetCurrentClocksThrottleReasons
-    return found
+    reasons: Callable[[Any], int] = newer or nvml.nvmlDeviceGetCurrentClocksThrottleReasons
+    return reasons
 
 
 def text(value: Any) -> str:
-    """Older bindings answer in bytes."""
+    """Returns text; older versions of the bindings answer in bytes."""
     return value.decode() if isinstance(value, bytes) else str(value)
 
 

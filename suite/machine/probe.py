@@ -1,8 +1,8 @@
-"""Asks the machine in a process of its own, which is ended at a time limit.
+"""Asks the machine in a separate process, which is ended at a time limit.
 
-A driver may hang, a library may crash its process, and a site hook may print a line. So whatever
-is risky is asked by a child process, which answers in JSON through a pipe of its own: standard
-output is anybody's.
+A driver may hang, a library may crash its process, and a site hook may print a line. Therefore a
+child process asks for whatever is risky. It answers in JSON through a pipe of its own, because
+anything may write to standard output.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ Value = TypeVar("Value")
 
 
 class Unknown(Exception):
-    """The machine did not answer; the text says why."""
+    """Raised if the machine did not answer; the text says why."""
 
 
 def ask(module: str, *arguments: str, seconds: float, extra: dict[str, str] | None = None) -> Any:
-    """What ``python -m MODULE PIPE ARGUMENTS`` answers.
+    """Runs ``python -m MODULE PIPE ARGUMENTS`` and returns its answer.
 
     Args:
-        module: Calls :func:`answer` with what it found.
-        arguments: Of the module, after the number of the pipe.
-        seconds: When the process is ended.
-        extra: Variables of its environment beside ours.
+        module: A module that calls :func:`answer` with its result.
+        arguments: The arguments that follow the number of the pipe.
+        seconds: After this time the process is ended.
+        extra: Environment variables to add to those of this process.
 
     Raises:
-        Unknown: It did not answer in time, failed, or answered no JSON.
+        Unknown: If it did not answer in time, failed, or answered something other than JSON.
     """
     reading, writing = os.pipe()
     try:
@@ -64,17 +64,21 @@ def _answer_of(
         raise Unknown(f"{module} answered no JSON") from None
 
 
-def answer(found: Any) -> None:
-    """Sends what a probe found to who asked; at most what fits a pipe, 64 KiB."""
+def answer(result: Any) -> None:
+    """Sends the result of a probe to the process that asked.
+
+    Args:
+        result: A value that JSON can hold, of at most 64 KiB, which is what a pipe takes.
+    """
     with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as stream:
-        json.dump(found, stream)
+        json.dump(result, stream)
 
 
 def run_tool(command: Sequence[str], seconds: float = 5.0) -> str:
-    """Standard output of a tool of the system.
+    """Returns the standard output of a tool of the system.
 
     Raises:
-        Unknown: It is not there, fails, or does not end in time.
+        Unknown: If the tool does not exist, fails, or does not end in time.
     """
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False,
@@ -89,11 +93,11 @@ def run_tool(command: Sequence[str], seconds: float = 5.0) -> str:
 
 
 def known(look: Callable[[], Value], otherwise: Value) -> Value:
-    """What ``look`` sees, or ``otherwise`` where the system does not show it.
+    """Returns the result of ``look``, or ``otherwise`` if the system does not show it.
 
-    Files of ``/proc`` and ``/sys`` may be missing, unreadable or of another form than expected.
+    Files in ``/proc`` and ``/sys`` may be missing, unreadable, or have an unexpected form.
     """
     try:
         return look()
-    except Exception:  # whatever it is, a fact about the machine ends no command
+    except Exception:  # a missing fact about the machine must not end the command
         return otherwise

@@ -1,4 +1,4 @@
-"""What is installed here, told without importing it."""
+"""Says what is installed here without importing it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def installed_version(distributions: tuple[str, ...] | list[str]) -> str:
-    """Version of the first distribution that is installed, or empty."""
+    """Returns the version of the first of these distributions that is installed, or ""."""
     for name in distributions:
         try:
             return metadata.version(name)
@@ -19,11 +19,17 @@ def installed_version(distributions: tuple[str, ...] | list[str]) -> str:
 
 
 def interpreters(frameworks: Iterable[str]) -> dict[str, str]:
-    """Framework -> interpreter, where it has an environment of its own beside this one.
+    """Returns the interpreters of the frameworks that have an environment beside this one.
 
-    That of ``.venv`` is ``.venv-tensorflow``: CUDA libraries of two frameworks may exclude each
-    other.
+    Beside ``.venv``, the environment of TensorFlow is ``.venv-tensorflow``; frameworks may need
+    CUDA libraries that exclude each other.
+
+    Args:
+        frameworks: The names of the frameworks.
+
+    Returns:
+        The path of the interpreter by framework.
     """
     mine = Path(sys.prefix)
-    found = {name: mine.with_name(f"{mine.name}-{name}") / "bin/python" for name in frameworks}
-    return {name: str(path) for name, path in found.items() if path.exists()}
+    candidates = {name: mine.with_name(f"{mine.name}-{name}") / "bin/python" for name in frameworks}
+    return {name: str(path) for name, path in candidates.items() if path.exists()}

@@ -1,1 +1,1 @@
-"""Schedules launches, proves them, and decides when a run ends."""
+"""Schedules launches, proves their results, and decides when a run ends."""

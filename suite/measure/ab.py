@@ -1,4 +1,4 @@
-"""A against B in one run: both proven, then blocks that launch each once in random order."""
+"""Measures two settings, A and B, in one run: proves both, then launches both in every block."""
 
 from __future__ import annotations
 
@@ -37,16 +37,17 @@ from suite.runfolder import files
 from suite.runfolder.reading import AB
 
 SIDES = ("a", "b")
-# So many launches of a side that fail one after another are no accident.
+# If so many launches of a side fail one after another, it is given up.
 FAILED_IN_A_ROW = 3
 Show = Callable[[Progress], None]
 
 
 class Side(Runner):
-    """One side: a run of one case in a folder of its own, launched by the block from outside.
+    """One side of an A/B run: a run of a single case in a folder of its own.
 
-    A launch that fails leaves its block without this side and ends nothing; a launch that computes
-    something else refuses the side.
+    The A/B run decides when the side launches. A launch that fails leaves its block without this
+    side, and the run goes on. A launch that computes something else than the reference refuses the
+    side.
     """
 
     def __init__(
@@ -59,15 +60,15 @@ class Side(Runner):
 
     @property
     def result(self) -> CaseResult:
-        """The side's one case."""
+        """The result of the side's only case."""
         return self.results[0]
 
     @property
     def problem(self) -> str:
-        """Why nothing more is launched of this side; empty while it may be."""
+        """Why nothing more is launched of this side; empty as long as it may be launched."""
         if self.result.status != "ok":
             return f"{self.result.status}: {self.result.reason}"
-        last = [one["block"] for one in self.failures[-FAILED_IN_A_ROW:]]
+        last = [failure["block"] for failure in self.failures[-FAILED_IN_A_ROW:]]
         done = len(self.blocks)
         if last == list(range(done - FAILED_IN_A_ROW, done)):
             return (f"failed: {FAILED_IN_A_ROW} launches one after another, the last "
@@ -76,11 +77,13 @@ class Side(Runner):
 
     @property
     def row(self) -> Row | None:
-        """What its launches gave so far."""
+        """Returns the row of the launches so far, or None if none has finished."""
         return next(iter(self.rows), None)
 
     def prove(self) -> None:
-        """As a run does, and in a launch of its own: nothing is timed before both are proven."""
+        """Proves the side in a launch of its own, so that nothing is timed before both sides are
+        proven.
+        """
         self._mark_unsupported()
         self.save()
         self._prepare_proofs()
@@ -97,7 +100,7 @@ class Side(Runner):
         judge(self.result, Verdict(**proof["parity"]) if proof["parity"] else None)
 
     def launch_in(self, block: Block) -> None:
-        """Its launch of a block; what had finished is on disk when this returns."""
+        """Launches the side once in a block; the launch is on disk when this returns."""
         if self.began is None:
             self.began = self.clock()
         self.blocks.append(block)
@@ -110,14 +113,19 @@ class Side(Runner):
         self.save()
 
     def end(self, state: str, stopped: str) -> None:
-        """Writes how the side ended."""
+        """Stores how the side ended.
+
+        Args:
+            State: ``complete``, ``failed`` or ``interrupted``.
+            stopped: Which rule ended it: ``repeats``, ``precision``, ``budget`` or none.
+        """
         self.result.stopped = stopped
         self.run["stopped"] = {"by": stopped, "blocks": len(self.blocks),
                                "seconds": self._spent()}
         self.finish(state)
 
     def described(self) -> dict[str, Any]:
-        """For run.json of the whole."""
+        """Returns the description of the side for the ``run.json`` of the whole run."""
         return {
             "folder": self.plan.name, "settings": dict(self.plan.settings),
             "case": asdict(self.plan.case), "python": self.config.python,
@@ -126,7 +134,10 @@ class Side(Runner):
 
 
 class AbRun:
-    """Both sides in the folder of one run; tests replace launcher, calibration and clock."""
+    """Measures both sides in one run folder.
+
+    Tests replace the launcher, the calibration and the clock.
+    """
 
     def __init__(
         self, config: AbConfig, plans: tuple[SidePlan, SidePlan], folder: Path, show: Show,
@@ -150,22 +161,24 @@ class AbRun:
 
     @property
     def sides(self) -> tuple[Side, Side]:
-        """A and B."""
+        """The sides A and B."""
         return self.a, self.b
 
     @property
     def problems(self) -> list[str]:
-        """Why the run ended before it could say anything more, a line a side."""
+        """Why the run could not go on, with a line for each side that has a problem."""
         return [f"{side.plan.name.upper()} {side.problem}" for side in self.sides if side.problem]
 
     @property
     def paired(self) -> bool:
-        """Whether there is a block that holds both sides."""
-        found = step_time_of(self.rows)
-        return bool(found and found.pairs)
+        """Whether at least one block holds launches of both sides."""
+        step_time = step_time_of(self.rows)
+        return bool(step_time and step_time.pairs)
 
     def execute(self) -> None:
-        """Proves both sides, then launches blocks until the rule is met or a side is out."""
+        """Proves both sides, then launches blocks until a rule ends the run or a side has a
+        problem.
+        """
         self.a.prove()
         if not self.a.problem:
             self.b.proofs.references |= self.a.proofs.references
@@ -175,7 +188,9 @@ class AbRun:
         self.run["stopped"] = "" if self.problems else self._stopped_by()
 
     def _stopped_by(self) -> str:
-        """``repeats``, ``precision`` or ``budget``; empty while another block may start."""
+        """Returns ``repeats``, ``precision`` or ``budget``, or "" as long as another block may
+        start.
+        """
         done = len(self.blocks)
         if done >= self.rule.repeats:
             return "repeats"
@@ -191,7 +206,7 @@ class AbRun:
         return Interval(found.change, found.low, found.high).half_width <= self.config.precision
 
     def _block(self, number: int) -> None:
-        """Each side once, in an order of the seed's and the block's own."""
+        """Launches each side once, in an order that depends on the seed and the block's number."""
         began = self.clock()
         block = self.calibrate.begin(number)
         self.blocks.append(block)
@@ -210,14 +225,14 @@ class AbRun:
         self.show(Progress(text, done, total, mean * (total - done) if mean else None))
 
     def finish(self, state: str) -> None:
-        """Writes how everything ended; the tables hold all blocks that have both sides."""
+        """Stores how the run ended; the tables hold all blocks that have both sides."""
         self.run["state"] = state
         for side in self.sides:
             side.end(state, self.run["stopped"])
         self.save()
 
     def save(self) -> None:
-        """Rewrites run.json and ab.csv of the whole; each side keeps its own folder."""
+        """Rewrites ``run.json`` and ``ab.csv`` of the whole run; each side keeps its own folder."""
         rows = [side.row for side in self.sides]
         timed = [row for row in rows if row and row.timed]
         self.rows = compare_sides(*timed) if len(timed) == 2 else []

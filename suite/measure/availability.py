@@ -1,4 +1,4 @@
-"""Why a case cannot run here: nothing installed, a build that does not fit, or by design."""
+"""Says why a case cannot run here: nothing is installed, a build does not fit, or by design."""
 
 from __future__ import annotations
 
@@ -14,12 +14,19 @@ from suite.machine import software
 
 
 def unsupported_reason(case: Case, python: Mapping[str, str]) -> str:
-    """Empty when it can; a framework with an interpreter of its own is not looked into."""
+    """Returns why a case cannot run here; empty if it can.
+
+    A framework that runs in another interpreter is not checked, because it is not installed here.
+
+    Args:
+        case: The case.
+        python: The interpreters of frameworks that have an environment of their own.
+    """
     return division_problem(case) or adapter_problem(case, python)
 
 
 def adapter_problem(case: Case, python: Mapping[str, str]) -> str:
-    """The same, whether or not the workload comes apart into equal shares."""
+    """Returns the same, but ignores whether the workload can be split into equal shares."""
     if problem := load(case.framework).problem:
         return problem
     adapter, traits = manifest(case.framework), traits_of(case.framework)
@@ -37,7 +44,7 @@ def adapter_problem(case: Case, python: Mapping[str, str]) -> str:
 
 
 def _no_such_variant(case: Case) -> str:
-    """An adapter that does not know a variant must not quietly train another."""
+    """Refuses a variant that the adapter does not know, which might otherwise train another one."""
     for axis in case.axes.names:
         own, chosen = VARIANTS[axis], case.variant if case.variant in VARIANTS[axis] else ""
         offered = traits_of(case.framework).variants.get(axis, own[:1])
@@ -48,7 +55,7 @@ def _no_such_variant(case: Case) -> str:
 
 
 def _no_such_format(case: Case) -> str:
-    """An adapter that does not offer a format must not quietly compute in another."""
+    """Refuses a number format that the adapter lacks, which might otherwise compute in another."""
     if case.dtype == "tf32" and case.device != "cuda":
         return "TF32 is a format of NVIDIA's tensor cores: a CPU device has none"
     offered = traits_of(case.framework).dtypes

@@ -1,4 +1,4 @@
-"""Measures links: one sweep per framework, engine and number of devices, saved after each."""
+"""Measures links: a sweep for each framework, engine and number of devices, saved one by one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from suite.measure.availability import adapter_problem
 from suite.runfolder import files
 
 WORKER = "suite.ranks.sweep"
-# The sweep of a run: short, and no larger than what a step may move at once.
+# The sweep of a run is short, and its messages are no larger than what a step may send at once.
 RUN_SECONDS, RUN_REPETITIONS, RUN_FACTOR = 1.5, 20, 4
 RUN_AT_LEAST_BYTES, RUN_AT_MOST_BYTES = 1 << 20, 64 << 20
 
@@ -27,7 +27,16 @@ RUN_AT_LEAST_BYTES, RUN_AT_MOST_BYTES = 1 << 20, 64 << 20
 def link_case(
     framework: str, engine: str, device: str, devices: int, interface: str = "lo"
 ) -> Case:
-    """A sweep trains nothing: the workload only fills the case."""
+    """Returns a case for a sweep of links, which trains nothing; its workload is only a
+    placeholder.
+
+    Args:
+        framework: The framework whose transport is measured.
+        engine: Its engine.
+        device: ``cpu`` or ``cuda``.
+        devices: How many devices take part.
+        interface: The network interface.
+    """
     return Case(
         framework=framework, engine=engine, strategy="data", variant="", workload="mlp",
         size="tiny", data="synthetic", device=device, devices=devices,
@@ -37,14 +46,14 @@ def link_case(
 
 @dataclass(frozen=True)
 class Plan:
-    """One sweep to be made: whose link, which calls."""
+    """A sweep that is to be made: on which link, with which calls."""
 
     case: Case
     sweep: Sweep
 
     @property
     def name(self) -> str:
-        """Name of the sweep's folder and of its line in the progress."""
+        """The name of the sweep, of its folder, and of its line in the progress."""
         case = self.case
         whose = label(case.framework, case.engine).replace("/", "-")
         beside = ".loaded" if self.sweep.load_s else ""
@@ -53,14 +62,14 @@ class Plan:
 
 @dataclass
 class LinkResults:
-    """What has been measured so far, and where it is saved."""
+    """What has been measured so far, and the folder in which it is saved."""
 
     folder: Path
     samples: list[dict[str, Any]] = field(default_factory=list)
     fits: list[LinkFit] = field(default_factory=list)
 
     def save(self) -> None:
-        """``link.csv`` and ``link_fit.csv``, each replaced as a whole."""
+        """Writes ``link.csv`` and ``link_fit.csv``, each as a whole."""
         files.write_table(self.folder / "link.csv", SAMPLE_COLUMNS, self.samples)
         rows = [asdict(fit) for fit in self.fits]
         files.write_table(self.folder / "link_fit.csv", FIT_COLUMNS, rows)
@@ -70,7 +79,18 @@ def measure_all(
     plans: Sequence[Plan], results: LinkResults, python: Mapping[str, str], timeout_s: float,
     show: Callable[[str, int, int], None], launcher: Launcher = launch,
 ) -> None:
-    """Every plan in turn, saved after each; one that cannot run or fails leaves its reason."""
+    """Makes the planned sweeps one after another and saves the results after each.
+
+    A sweep that cannot run or fails is stored with its reason.
+
+    Args:
+        plans: The sweeps.
+        results: Collects what they measure.
+        python: The interpreters of frameworks that have an environment of their own.
+        timeout_s: How long a sweep may take, in seconds.
+        show: Is called with a text and the numbers of finished and of all sweeps.
+        launcher: Starts a group of processes.
+    """
     for number, plan in enumerate(plans):
         show(plan.name, number, len(plans))
         reason = adapter_problem(plan.case, python)
@@ -90,7 +110,19 @@ def measure(
     plan: Plan, folder: Path, timeout_s: float, python: str = sys.executable,
     launcher: Launcher = launch, prefixes: Sequence[Sequence[str]] = (),
 ) -> tuple[list[dict[str, Any]], Outcome]:
-    """Raw samples of one sweep in processes of its own, and how the launch ended."""
+    """Makes one sweep in processes of its own.
+
+    Args:
+        plan: The sweep.
+        folder: The folder of the launch.
+        timeout_s: How long it may take, in seconds.
+        python: The interpreter of the ranks.
+        launcher: Starts a group of processes.
+        prefixes: For each rank, the command through which it is started.
+
+    Returns:
+        The raw samples, and how the launch ended.
+    """
     mine = folder / "cases" / plan.name
     mine.mkdir(parents=True, exist_ok=True)
     case_path, sweep_path = mine / "case.json", mine / "sweep.json"
@@ -126,10 +158,12 @@ def _without(plan: Plan, status: str, reason: str) -> list[LinkFit]:
 
 
 def plans_for_run(cases: Sequence[Case]) -> list[Plan]:
-    """A short sweep per framework, engine and devices: what its parallel strategies call.
+    """Plans short sweeps of what the parallel strategies of these cases call.
 
-    Sizes reach the parameters' bytes, which no gradient exceeds. The devices are those of an axis
-    of a mesh: its groups are who communicates. A pipeline's stages do so two by two.
+    There is a sweep for each framework, engine and number of devices. Its largest message has the
+    bytes of all parameters, because no gradient is larger. The devices of a mesh communicate in the
+    groups of one axis, so their number is that of the axis; the stages of a pipeline communicate in
+    pairs.
     """
     columns: dict[tuple[str, str, str, int], list[tuple[Case, str]]] = {}
     for case in cases:

@@ -35,7 +35,7 @@ class Search:
     smallest batch that failed is close enough to the largest batch that fits.
 
     Args:
-        start: The first batch to try, in samples.
+        Start: The first batch to try, in samples.
         unit: All batches are multiples of it, in samples.
         resolution: How close is close enough, as a share of the largest batch that fits; a gap of
             ``unit`` always is.
@@ -67,7 +67,7 @@ def batch_unit(case: Case) -> int:
     """Finds the smallest global batch that the case's strategy can divide.
 
     Args:
-        case: The case to search; its own global batch is known to divide.
+        Case: The case to search; its own global batch is known to divide.
 
     Returns:
         Samples; every global batch of the search is a multiple of it.
@@ -93,7 +93,7 @@ def find_frontiers(runner: Runner) -> None:
     resumed run goes on with the same limit.
 
     Args:
-        runner: The run, with the results of its cases.
+        Runner: The run, with the results of its cases.
     """
     facts = runner.run.setdefault("frontier", {"memory_bytes": None})
     if facts["memory_bytes"] is None:
@@ -117,7 +117,7 @@ def cell_guard(case: Case, asked: int | None, machine: int) -> Guard:
     only the memory of the host.
 
     Args:
-        case: The case to search.
+        Case: The case to search.
         asked: The user's limit for a device in bytes, if there is one.
         machine: Bytes of memory that the machine can spare. Without a limit from the user they
             are divided evenly over the CPU devices.
@@ -135,7 +135,7 @@ def search_cell(
     """Searches the largest batch of a case, continuing from the probes that it already has.
 
     Args:
-        runner: The run; it launches the probes.
+        Runner: The run; it launches the probes.
         result: The case's result; each probe is appended to it.
         guard: Limits the memory of the probes.
         tell: Called with each batch, in samples, before it is tried.
@@ -171,7 +171,7 @@ def judge_probe(case_id: str, batch: int, outcome: Outcome, allowed: int) -> Fro
     either, and a SIGKILL counts as the kernel's answer to a lack of memory.
 
     Args:
-        case_id: Name of the case.
+        Case_id: Name of the case.
         batch: Global batch in samples.
         outcome: How the launch ended, with the records of its ranks.
         allowed: Limit of each process in bytes; 0 for no limit.

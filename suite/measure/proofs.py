@@ -1,4 +1,4 @@
-"""What a run's cases are held against: single devices, launched once and kept for a resumed run."""
+"""Compares a run's cases with single devices, which are launched once and kept on disk."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ from suite.runfolder.files import PROOF
 
 
 def references(asked: str) -> list[tuple[str, str]]:
-    """(framework, engine) whose single device may compute a reference, the preferred one first.
+    """Returns framework and engine of the adapters that may compute a reference, the best first.
 
-    The adapter that is to be proven comes last: a reference of another one shares no code with it.
+    The adapter ``asked`` that is to be proven comes last, because a reference of another adapter
+    shares no code with it.
     """
     offered = dict(adapters()) | {asked: load(asked)}
     return [(name, engine) for name, adapter in offered.items()
@@ -38,16 +39,18 @@ def references(asked: str) -> list[tuple[str, str]]:
 
 
 class Proofs:
-    """References in float64, measured drifts, and the proofs in float32 of other formats."""
+    """Keeps the float64 references, the measured drifts, and the proofs of other formats."""
 
     def __init__(self, starter: Starter, tell: Callable[[str], None]) -> None:
         self.starter, self.tell = starter, tell
         self.references: dict[str, Evidence] = {}
         self._drifts: dict[str, Drift] = {}
-        self._unfit: dict[str, str] = {}  # reference -> why it proves nothing; empty if it does
+        self._unfit: dict[str, str] = {}  # why a reference proves nothing; empty if it does
 
     def refer(self, asked: Case) -> None:
-        """Launches the single device in float64 that ``asked`` is held against, unless known."""
+        """Launches the float64 single device with which ``asked`` is compared, unless that has
+        happened.
+        """
         if asked.reference_id in self.references:
             return
         self.tell(f"reference: {asked.reference_id}")
@@ -56,9 +59,9 @@ class Proofs:
             self.references[asked.reference_id] = evidence
 
     def _single(self, asked: Case, dtype: str) -> Evidence | None:
-        """One GPU of a run on GPUs, where it can, else one CPU core."""
+        """Launches a single device: a GPU if the run uses GPUs and one can do it, else a core."""
         folder = self.starter.folder / "cases" / f"reference.{asked.reference_id}" / dtype
-        # Kept while the run may have to be resumed; the record is written last.
+        # The launch is kept in case the run has to be resumed. Its record is written last.
         records = read_launch(folder) if (folder / "parity.npz").exists() else []
         if records:
             return load_evidence(folder, records[0]["losses"], keep=True)
@@ -70,10 +73,11 @@ class Proofs:
         return None
 
     def _single_case(self, asked: Case, dtype: str, device: str) -> Case | None:
-        """Of the first framework here that offers it.
+        """Returns the single-device case of the first framework here that offers the format.
 
-        In float64 a GPU takes a sample at a time, where samples do not see each other: the sum does
-        not mind, and a batch's activations may not fit.
+        In float64 a GPU takes one sample at a time if the samples of a workload do not depend on
+        each other: their sum is the same, and the activations of a whole batch may not fit in
+        memory.
         """
         alone = (device, dtype) == ("cuda", "float64") and not asked.spec.batch_statistics
         cases = [
@@ -90,7 +94,10 @@ class Proofs:
         return next((case for case in cases if not unsupported_reason(case, python)), None)
 
     def _drift(self, case: Case, reference: Evidence, initial: Weights) -> Drift:
-        """Measured once a reference, and only when a gate asks for it."""
+        """Measures how far rounding drifts from a reference.
+
+        Once for each, and only if a gate needs it.
+        """
         name = case.reference_id
         if name not in self._drifts:
             single = self._single(case, "float32")
@@ -98,7 +105,15 @@ class Proofs:
         return self._drifts[name]
 
     def verdict(self, case: Case, evidence: Evidence) -> Verdict | None:
-        """By the gates of float32, or the bounds of another format; None without a reference."""
+        """Judges a case by the gates of float32, or by the bounds of another format.
+
+        Args:
+            case: The case.
+            evidence: What its launch left for the proof.
+
+        Returns:
+            The verdict, or None if there is no reference.
+        """
         reference = self.references.get(case.reference_id)
         if reference is None:
             return None
@@ -116,14 +131,20 @@ class Proofs:
         return verdict
 
     def _problem(self, case: Case, reference: Evidence, initial: Weights) -> str:
-        """Why the reference of a case proves nothing, looked at once; empty if it is fit."""
+        """Returns why the reference of a case proves nothing.
+
+        Empty if it is fit. It is judged only once.
+        """
         name = case.reference_id
         if name not in self._unfit:
             self._unfit[name] = unfit_reference(reference, initial)
         return self._unfit[name]
 
     def prove_strictly(self, strict: Case) -> dict[str, Any]:
-        """A launch of its own, which is no sample; how it ended, as run.json has it."""
+        """Proves ``strict`` in a launch that is no sample.
+
+        Returns how it ended, for ``run.json``.
+        """
         case = replace(strict, steps=1, probe_steps=0, warmup_limit=PARITY_STEPS)
         folder = self.starter.folder / "cases" / f"{PROOF}{case.case_id}"
         self.tell(f"proof in {case.dtype}: {case.case_id}")
@@ -138,7 +159,15 @@ class Proofs:
 
 
 def load_evidence(folder: Path, losses: Sequence[float], keep: bool = False) -> Evidence:
-    """What a launch proves with; its arrays are large and are deleted once read, or kept."""
+    """Reads what a launch left for the proof.
+
+    Its arrays are large, so they are deleted once they have been read.
+
+    Args:
+        folder: The folder of the launch.
+        losses: The losses of its first steps.
+        keep: Whether to keep the arrays.
+    """
     path = folder / "parity.npz"
     with np.load(path) as arrays:
         parts: dict[str, dict[str, Any]] = {"gradient": {}, "parameter": {}}

@@ -1,4 +1,4 @@
-"""What an interrupted run still lacks, worked out from its folder."""
+"""Works out from the folder of an interrupted run what is still missing."""
 
 from __future__ import annotations
 
@@ -18,14 +18,26 @@ from suite.runfolder.reading import StoredRun, read_run
 from suite.runfolder.samples import SampleStore
 
 FAILED = ("failed", "timeout", "oom")
+# What may be raised beside --resume: it asks for more launches and changes none.
+MORE = ("leader_repeats",)
 SAME_MACHINE = ("processor", "cores", "gpus", "python", "versions")
 
 
 def reopen(folder: Path, options: dict[str, Any]) -> tuple[RunConfig, StoredRun]:
-    """Configuration and results of a run to go on with; failed cases are open again.
+    """Reads the configuration and the results of a run that is to be continued.
 
-    ``options`` are those given beside ``--resume``; raises :class:`UsageError` where one of them,
-    the machine or what is installed differs from the run's.
+    Cases that failed are opened again.
+
+    Args:
+        folder: The run folder.
+        options: The options that the user gave beside ``--resume``.
+
+    Returns:
+        The configuration, and the run as it was read.
+
+    Raises:
+        UsageError: If an option, the machine, or what is installed differs from the run's, or the
+            folder holds a run that cannot be continued.
     """
     stored = read_run(folder)
     if "side" in stored.run:
@@ -42,6 +54,9 @@ def reopen(folder: Path, options: dict[str, Any]) -> tuple[RunConfig, StoredRun]
         raise UsageError("--resume", str(folder), expected, fix)
     config = validate(RunConfig, stored.run["configuration"])
     _refuse_other_options(config, options)
+    more = {name: value for name, value in given(options).items() if name in MORE}
+    config = validate(RunConfig, asdict(config) | more)
+    stored.run["configuration"] = asdict(config)
     _refuse_other_machine(stored.run["environment"])
     reopened = _open_again(folder, stored)
     stored.run["state"] = "running"
@@ -55,7 +70,7 @@ def reopen(folder: Path, options: dict[str, Any]) -> tuple[RunConfig, StoredRun]
 def _refuse_other_options(config: RunConfig, options: dict[str, Any]) -> None:
     before = asdict(config)
     asked = asdict(validate(RunConfig, before | options))
-    for key in given(options):
+    for key in given(options).keys() - set(MORE):
         if asked[key] != before[key]:
             fix = "drop the option, or start a new run"
             expected = f"{before[key]!r}, as the run was started with"
@@ -63,7 +78,9 @@ def _refuse_other_options(config: RunConfig, options: dict[str, Any]) -> None:
 
 
 def _refuse_other_machine(before: dict[str, Any]) -> None:
-    """Launches of two machines, or of two versions of a framework, are no sample of one thing."""
+    """Refuses another machine or version, because its launches would not be samples of the same
+    thing.
+    """
     now = description.describe()
     for name in SAME_MACHINE:
         if before[name] != now[name]:
@@ -72,7 +89,10 @@ def _refuse_other_machine(before: dict[str, Any]) -> None:
 
 
 def _open_again(folder: Path, stored: StoredRun) -> set[str]:
-    """Forgets failures, and launches that no reference could prove; returns their cases' ids."""
+    """Drops failures, and launches that no reference could prove.
+
+    Returns the ids of their cases.
+    """
     reopened = set()
     store = SampleStore(folder)
     for launch in store.launches():

@@ -1,4 +1,4 @@
-"""Runs a matrix: reference first, then randomised blocks, saved after every launch."""
+"""Runs a matrix: first the reference, then randomised blocks; everything is saved at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import numpy as np
 from suite.analysis.doubts import Conditions, common_peaks
 from suite.analysis.judging import apply_proofs, judge, loss_rows
 from suite.analysis.link_fit import LinkFit
-from suite.analysis.memory_frontier import FAILED
 from suite.analysis.parity import Evidence, Verdict
 from suite.analysis.rows import CaseResult, build_rows
 from suite.analysis.traced import reduce_launch
@@ -31,6 +30,8 @@ from suite.launch.starter import Starter
 from suite.machine import calibration, description
 from suite.machine.calibration import Block, Calibration
 from suite.measure.availability import unsupported_reason
+from suite.measure.ending import exit_code
+from suite.measure.harness_time import CALIBRATION, JUDGING, REFERENCES, SAVING, HarnessTime
 from suite.measure.proofs import Proofs, load_evidence
 from suite.measure.stopping import StoppingRule
 from suite.runfolder import files
@@ -40,7 +41,7 @@ from suite.runfolder.samples import SampleStore, StoredLaunch, compact
 
 @dataclass(frozen=True)
 class Progress:
-    """What has just happened, for whoever shows it; seconds left are estimated, None at first."""
+    """What has just happened; the seconds left are an estimate, and None before there is any."""
 
     text: str
     done: int
@@ -49,9 +50,9 @@ class Progress:
 
 
 class Runner:
-    """One run, new or ``earlier`` and resumed.
+    """A run, either new or resumed from ``earlier``.
 
-    Tests replace what starts groups, what measures the machine, and the clock.
+    Tests replace the function that starts groups, the one that measures the machine, and the clock.
     """
 
     def __init__(
@@ -70,7 +71,8 @@ class Runner:
         self.starter = Starter(config, folder, launcher)
         self.proofs = Proofs(self.starter, lambda text: show(Progress(text, 0, 1, None)))
         self.calibrate, self.clock = calibrate or Calibration(self.starter.cores), clock
-        self.rule = StoppingRule(config.repeats, config.precision, config.budget)
+        self.rule = StoppingRule(config.repeats, config.precision, config.budget,
+                                 config.leader_repeats)
         self.blocks: list[Block] = []
         self.rows: list[Row] = []
         self.began: float | None = None
@@ -92,6 +94,7 @@ class Runner:
         }
         if earlier:
             self._restore(earlier)
+        self.own = HarnessTime(self.run.setdefault("harness_s", {}))
         self.store = SampleStore(folder)
         self._save_run()
 
@@ -102,17 +105,18 @@ class Runner:
         self.blocks = [Block.read(block) for block in earlier.run["blocks"]]
 
     def keep_links(self, fits: list[LinkFit]) -> None:
-        """What the run's sweep found; a resumed run reads it again from link_fit.csv."""
+        """Keeps the fits of the run's links; a resumed run reads them from ``link_fit.csv``."""
         self.fits, self.run["links_measured"] = fits, True
 
     def execute(self) -> None:
-        """Reference, then blocks until the stopping rule is met; a failed case is left out."""
+        """Makes the proofs, then runs blocks until a rule ends the run; leaves out what failed."""
         self._mark_unsupported()
         self.save()
         if any(map(self._missing, range(len(self.blocks)))) or self._chosen():
-            self._prepare_proofs()
+            with self.own.of(REFERENCES):
+                self._prepare_proofs()
         self.began = self.clock() - self.run.get("spent_s", 0.0)
-        # Earlier blocks first: a resumed run fills what they lack.
+        # A resumed run first makes up for the launches that its earlier blocks lack.
         for number in range(len(self.blocks)):
             self._complete(number)
         while chosen := self._chosen():
@@ -121,9 +125,9 @@ class Runner:
         self._show("done", 0)
 
     def _prepare_proofs(self) -> None:
-        """A reference for what is held against it, a strict proof for other formats than float32.
+        """Computes the references, and proves in float32 what is timed in another format.
 
-        Such a proof is made once a case, whatever its formats.
+        Such a proof is made once for a case, however many formats it is timed in.
         """
         for case in {r.case.reference_id: r.case for r in self._open()}.values():
             self.proofs.refer(case)
@@ -136,23 +140,23 @@ class Runner:
         apply_proofs(self.run, self.results)
 
     def _chosen(self) -> list[CaseResult]:
-        """Cases of the next block; empty where no block may start any more."""
-        if self._must_stop():
-            return []
-        wanted = self.rule.wanted(self.rows)
-        return [r for r in self._open() if not self.blocks or r.case.case_id in wanted]
-
-    def _must_stop(self) -> str:
-        """``repeats`` or ``budget``; empty while another block may start."""
-        if len(self.blocks) >= self.rule.repeats:
-            return "repeats"
+        """Returns the cases of the next block; none if no further block may start."""
+        if not self.blocks:
+            return self._open()
         spent = self._spent()
-        mean = spent / len(self.blocks) if self.blocks else 0.0
-        return "" if not self.blocks or self.rule.affordable(spent, mean) else "budget"
+        if not self.rule.affordable(spent, spent / len(self.blocks)):
+            return []
+        wanted = set() if self._repeated() else self.rule.wanted(self.rows)
+        wanted = wanted or self.rule.leaders(self.rows)
+        return [result for result in self._open() if result.case.case_id in wanted]
+
+    def _repeated(self) -> bool:
+        return len(self.blocks) >= self.rule.repeats
 
     def _block(self, chosen: list[CaseResult]) -> None:
-        """Calibrates, then launches each case once."""
-        self.blocks.append(self.calibrate.begin(len(self.blocks)))
+        """Measures the machine, then launches each case once."""
+        with self.own.of(CALIBRATION):
+            self.blocks.append(self.calibrate.begin(len(self.blocks)))
         self.run["plan"].append([result.case.case_id for result in chosen])
         self._launch_all(chosen, len(self.blocks) - 1, self.blocks[-1])
 
@@ -166,12 +170,14 @@ class Runner:
         self._launch_all(missing, number, now)
 
     def _missing(self, number: int) -> list[CaseResult]:
-        """What an interruption or a failure left out of a block."""
+        """Returns the cases that an interruption or a failure left out of a block."""
         planned = {*self.run["plan"][number], *self.run["resumed"][-1]["reopened"]}
         return [r for r in self._open() if r.case.case_id in planned and not r.has(number)]
 
     def _launch_all(self, chosen: list[CaseResult], number: int, block: Block) -> None:
-        """In an order of the seed's and the block's own, which a resumed run draws again."""
+        """Launches cases in an order that depends on seed and block, so that a resumed run repeats
+        it.
+        """
         self._save_run()
         order = random.Random(f"{self.config.seed}/{number}").sample(chosen, len(chosen))
         for place, result in enumerate(order):
@@ -182,7 +188,7 @@ class Runner:
         self.save()
 
     def _mark_stopped(self, unfinished: set[str]) -> None:
-        why = self._must_stop()
+        why = "repeats" if self._repeated() else "budget"
         for result in self._open():
             result.stopped = why if result.case.case_id in unfinished else "precision"
         self.run["stopped"] = {
@@ -192,7 +198,7 @@ class Runner:
         self.save()
 
     def finish(self, state: str) -> list[Row]:
-        """Writes how the run ended; returns the rows."""
+        """Stores how the run ended, and returns its rows."""
         self.run["state"] = state
         rows = self.save()
         files.mend_steps(self.folder, self.store)
@@ -209,7 +215,11 @@ class Runner:
         files.write_json(self.folder / "run.json", self.run)
 
     def save(self) -> list[Row]:
-        """Rewrites the run folder's tables and page; steps.csv only grows."""
+        """Rewrites the tables and the page of the run folder; ``steps.csv`` only grows."""
+        with self.own.of(SAVING):
+            return self._save()
+
+    def _save(self) -> list[Row]:
         self._save_run()
         peaks = common_peaks(self.run["environment"])
         conditions = Conditions(self.run["blocks"], self.config.precision, self.fits, peaks)
@@ -220,7 +230,7 @@ class Runner:
         return self.rows
 
     def _spent(self) -> float:
-        """Seconds of all blocks, of earlier sittings too."""
+        """Returns the seconds of all blocks, including those before the run was resumed."""
         return self.run.get("spent_s", 0.0) if self.began is None else self.clock() - self.began
 
     def _open(self) -> list[CaseResult]:
@@ -245,7 +255,7 @@ class Runner:
         self.show(Progress(text, done, done + left, mean * left if mean else None))
 
     def _launched(self, case: Case, block: int) -> Case:
-        """Only the first launches have probes, and the first keeps the profiler's picture."""
+        """Returns the case with the probes and the timeline that this launch of it has, if any."""
         timeline = self.config.timeline and block == 0
         probed = block < self.config.probes or timeline
         return replace(case, probe_steps=case.probe_steps if probed else 0, timeline=timeline)
@@ -258,10 +268,11 @@ class Runner:
         finished = outcome.status == "ok"
         raw = read_records(outcome.records) if finished else []
         reduced = reduce_launch(case, raw) if raw else None
-        result.put(block, compact(raw) or None, cores, reduced)
+        result.put(block, compact(raw) or None, cores, reduced, outcome.seconds)
         verdict = None
         if raw:
-            verdict = self._prove(result, load_evidence(folder, raw[0].losses))
+            with self.own.of(JUDGING):
+                verdict = self._prove(result, load_evidence(folder, raw[0].losses))
         else:
             result.status, result.reason = outcome.status, outcome.reason
         ended = {
@@ -280,17 +291,3 @@ class Runner:
             self.losses += loss_rows(case.case_id, evidence.losses, expected)
         judge(result, verdict)
         return verdict
-
-
-def exit_code(rows: list[Row]) -> int:
-    """0 all ok or unsupported, 1 some failed, 4 a parity check failed."""
-    if any(row.parity == "failed" for row in rows):
-        return 4
-    # That a batch does not fit is a finding; that a probe broke down is none.
-    broken = any(probe.status == FAILED for row in rows for probe in row.frontier)
-    return 0 if all(row.status in ("ok", "unsupported") for row in rows) and not broken else 1
-
-
-def new_run_id(now: float | None = None) -> str:
-    """A run's name, from the local time at which it began."""
-    return time.strftime("%Y%m%d-%H%M%S", time.localtime(now))

@@ -1,8 +1,8 @@
-"""One rank of a frontier probe: a few steps with one global batch, and what they held.
+"""One rank of a memory probe: it trains a few steps with one global batch and records its peak.
 
     python -m suite.ranks.batch_probe CASE_JSON INPUTS_NPZ FOLDER RANK PROCESSES CORES
 
-Nothing is proven here: the cell was, at its default batch.
+It proves nothing: the cell was proven at its default batch.
 """
 
 from __future__ import annotations
@@ -23,26 +23,31 @@ from suite.contract.plugins import adapter_package
 from suite.contract.workloads import initial_weights
 from suite.ranks.entry import arrive, last_words, leave, swift_start
 
-# The first builds and allocates, an optimiser's moments come with the end of it: the peak is
-# reached in the second.
+# The first step builds and allocates, and the optimiser's moments appear at its end, so the peak is
+# reached in the second step.
 FIRST_STEPS, STEPS = 1, 3
 
 
 def main() -> None:
-    """Entry point of the process."""
+    """Runs the process."""
     case, inputs_path, rank = arrive()
     with last_words(rank):
         with swift_start():
             module = importlib.import_module(f"{adapter_package(case.framework)}.session")
+        # Held until the process ends, as in suite.ranks.train.
         _held = probe_rank(case, rank, one_batch(inputs_path, case), module.open_session)
     leave()
 
 
 def one_batch(path: Path, case: Case) -> Inputs:
-    """A single global batch of the case's size, the harness's samples over and over.
+    """Makes a single global batch of the case's size by repeating the harness's samples.
 
-    It is made here, where the guard sees it: neither the harness nor a file ever holds a batch that
-    does not fit.
+    It is made in the rank, whose memory is limited, so that neither the harness nor a file ever
+    holds a batch that does not fit.
+
+    Args:
+        path: The file of samples that the harness wrote.
+        case: The case, with the global batch to try.
     """
     count = case.spec.global_batch
     with np.load(path) as arrays:
@@ -54,7 +59,18 @@ def probe_rank(
     case: Case, rank: Rank, inputs: Inputs, open_session: OpenSession,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Session:
-    """Trains a few steps and writes the record: step times without the first, and the peak."""
+    """Trains a few steps, and writes their times and the peak memory to ``rank-N.json``.
+
+    Args:
+        case: The case, with the global batch to try.
+        rank: Which of the case's processes this is.
+        inputs: The one global batch.
+        open_session: The adapter's function that builds the session.
+        clock: Returns seconds; tests replace it.
+
+    Returns:
+        The session, closed.
+    """
     record = RankRecord(rank.index)
     with swift_start():
         session = open_session(case, rank, initial_weights(case.spec, case.seed), inputs)

@@ -1,4 +1,4 @@
-"""How a worker process begins, says where it is, and ends."""
+"""How a worker process begins, how it tells which phase it is in, and how it ends."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ from pathlib import Path
 from suite.contract.case import Case, Rank
 from suite.contract.files import write_atomically
 
-IMPORT, RENDEZVOUS, PROOF, WARM_UP = "import", "rendezvous", "proof", "warm-up"
+IMPORT, INPUTS, RENDEZVOUS = "import", "inputs", "rendezvous"
+PROOF, WARM_UP = "proof", "warm-up"
 CLEAN, TIMED, TRACED, SILENT = "clean steps", "timed steps", "traced steps", "silent steps"
-TEARDOWN, RECORD = "teardown", "record"
+PRODUCTS, TEARDOWN, RECORD = "matrix products", "teardown", "record"
+# Phases that this process has entered, with the time of each (``time.monotonic``).
+ENTERED: list[tuple[str, float]] = []
 
 
 def arrive() -> tuple[Case, Path, Rank]:
-    """Pins this process to its cores before anything is imported.
+    """Reads the process's arguments and pins it to its cores before any framework is imported.
 
-    Threads that a framework starts keep the affinity of the moment they start, so it has to be set
-    first. ``SIGUSR1`` makes the process write all its threads' Python stacks to ``stack-N.txt``.
+    Threads keep the affinity that the process had when they started, so it has to be set first.
+    ``SIGUSR1`` makes the process write the Python stacks of all its threads to ``stack-N.txt``.
 
     Returns:
         The case, the path of the file that the worker reads, and which rank this process is.
@@ -38,23 +41,42 @@ def arrive() -> tuple[Case, Path, Rank]:
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
     rank = Rank(int(index), int(processes), Path(folder))
     enter(rank, IMPORT)
-    # A file a rank: stacks of several ranks in one log would run into each other. It stays open.
+    # Each rank has a file of its own, since stacks of several ranks would mix in one log. It stays
+    # open until the process ends.
     stacks = (rank.folder / f"stack-{rank.index}.txt").open("w", encoding="utf-8")
     faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)
     return Case.read(Path(case_path)), Path(inputs_path), rank
 
 
 def enter(rank: Rank, phase: str) -> None:
-    """Leaves the name of the phase that begins, for whoever has to say where a launch failed."""
+    """Writes down which phase begins, so that the harness can say where a launch failed.
+
+    When it began is kept too, and goes into the record as the seconds of each phase.
+
+    Args:
+        rank: The rank whose phase it is.
+        phase: Name of the phase, such as ``IMPORT``.
+    """
     (rank.folder / f"phase-{rank.index}").write_text(phase, encoding="utf-8")
+    ENTERED.append((phase, time.monotonic()))
+
+
+def phases() -> dict[str, float]:
+    """Returns the seconds of each phase that this process has entered, the last one until now."""
+    ends = [began for _, began in ENTERED[1:]] + [time.monotonic()]
+    found: dict[str, float] = {}
+    for (name, began), ended in zip(ENTERED, ends, strict=True):
+        found[name] = found.get(name, 0.0) + ended - began
+    return found
 
 
 @contextmanager
 def swift_start() -> Iterator[None]:
     """Saves time while frameworks are imported and a session is built.
 
-    Collecting garbage among a million objects that all stay takes a fifth of an import. Keras,
-    which TensorFlow imports, imports scikit-learn, and with it SciPy, only to wrap it for others.
+    It stops the garbage collector, which spends a fifth of an import on a million objects that all
+    stay. It also hides scikit-learn: Keras, which TensorFlow imports, would import it and SciPy
+    only to wrap it for others.
     """
     gc.disable()
     blocked = sys.modules.setdefault("sklearn", None) is None  # type: ignore[arg-type]
@@ -68,12 +90,15 @@ def swift_start() -> Iterator[None]:
 
 @contextmanager
 def last_words(rank: Rank) -> Iterator[None]:
-    """A rank that fails ends at once, with its traceback, and leaves ``failure-N.json``.
+    """Ends a rank that fails at once, with its traceback, and leaves ``failure-N.json``.
 
-    Leaving the group in order would wait for the others, who wait for this rank; an interpreter
-    that exits in the middle of a collective is aborted by gloo's threads. The others soon fail too,
-    since they lose this rank. The time of each failure (``time.monotonic``, which is one clock for
-    all processes of a host) tells which failure was the first.
+    Leaving the group in order would not work: it waits for the other ranks, which wait for this
+    one, and gloo's threads abort an interpreter that exits in the middle of a collective. The
+    other ranks soon fail too, because they lose this one. Each failure therefore has its time
+    (``time.monotonic``, one clock for all processes of a host), which tells which was the first.
+
+    Args:
+        rank: The rank that runs inside.
     """
     try:
         yield
@@ -87,10 +112,10 @@ def last_words(rank: Rank) -> Iterator[None]:
 
 
 def leave() -> None:
-    """Ends the process once its record is whole.
+    """Ends the process, once its record is written, without the interpreter's usual exit.
 
-    A framework's threads that die badly at interpreter exit (gloo aborts now and then while its
-    futures still hold Python callbacks) must not turn a success into a failure.
+    Framework threads may crash at interpreter exit (gloo aborts now and then while its futures
+    still hold Python callbacks), which must not turn a success into a failure.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -98,6 +123,9 @@ def leave() -> None:
 
 
 def _die_with_parent() -> None:
-    """A harness that was killed must leave no worker behind (prctl(2), PR_SET_PDEATHSIG)."""
+    """Makes Linux kill this process when its parent dies (prctl(2), PR_SET_PDEATHSIG).
+
+    A harness that was killed then leaves no worker behind.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)

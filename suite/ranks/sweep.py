@@ -1,4 +1,4 @@
-"""One rank of a link sweep: open the transport, make the calls, write the raw samples.
+"""One rank of a link sweep: it opens the transport, makes the calls and writes the raw samples.
 
     python -m suite.ranks.sweep CASE_JSON SWEEP_JSON FOLDER RANK PROCESSES CORES
 """
@@ -19,12 +19,12 @@ from suite.contract.plugins import adapter_package
 from suite.contract.sweep import LinkSession, Sweep
 from suite.ranks.entry import arrive, last_words, leave, swift_start
 
-# A product of it takes well under a millisecond.
+# Multiplying this matrix takes well under a millisecond, so a load ends on time.
 OPERAND = np.full((128, 128), 0.5, np.float32)
 
 
 def main() -> None:
-    """Entry point of the process."""
+    """Runs the process."""
     case, sweep_path, rank = arrive()
     with last_words(rank):
         with swift_start():
@@ -38,7 +38,14 @@ def run_sweep(
     session: LinkSession, sweep: Sweep, rank: Rank,
     clock: Callable[[], float] = time.perf_counter,
 ) -> None:
-    """Warms every call up, then repeats the sweep in random order; writes ``rank-N.json``."""
+    """Warms every call up, repeats the sweep in random order, and writes ``rank-N.json``.
+
+    Args:
+        session: The transport to measure.
+        sweep: What to measure.
+        rank: Which of the processes this is.
+        clock: Returns seconds; tests replace it.
+    """
     samples = _repeat(session, sweep, rank, clock)
     record = {
         "rank": rank.index, "backend": session.backend, "transport": session.transport,
@@ -58,7 +65,7 @@ def _repeat(
         calls[key]()
     began, samples = clock(), []
     for repetition in range(sweep.repetitions):
-        # Ranks see times of their own: that there is time for another one is the group's verdict.
+        # Every rank reads another time, so the group decides whether there is time to go on.
         in_time = repetition < Sweep.FEWEST or clock() - began < sweep.seconds
         if not session.agree(in_time):
             break
@@ -77,7 +84,7 @@ def _repeat(
 
 
 def keep_busy(seconds: float, clock: Callable[[], float]) -> None:
-    """Computes matrix products for that long."""
+    """Multiplies matrices for that many seconds."""
     ends = clock() + seconds
     while clock() < ends:
         np.dot(OPERAND, OPERAND)

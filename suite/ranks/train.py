@@ -1,4 +1,4 @@
-"""One rank of a launch: reads the case, trains, writes the record.
+"""One rank of a launch: it reads the case, trains it, and writes the record.
 
     python -m suite.ranks.train CASE_JSON INPUTS_NPZ FOLDER RANK PROCESSES CORES
 
@@ -26,25 +26,28 @@ from suite.contract.workloads import Weights, initial_weights
 from suite.ranks import entry
 from suite.ranks.entry import arrive, enter, last_words, leave, swift_start
 
+# The warm-up ends when the medians of two successive windows of steps differ by less than this.
 WARMUP_WINDOW, WARMUP_TOLERANCE = 10, 0.02
-# A median over three is not moved by a single disturbed step.
+# The median of three steps is not moved by a single disturbed one.
 TRACED_STEPS = 3
 Clock = Callable[[], float]
 
 
 def main() -> None:
-    """Entry point of the process."""
+    """Runs the process."""
     case, inputs_path, rank = arrive()
     with last_words(rank):
         with swift_start():
             module = importlib.import_module(f"{adapter_package(case.framework)}.session")
-        # Held until the process ends: freeing a session's DDP can wait for ever for gloo's threads.
+        # The session is held until the process ends: freeing its DDP can wait for ever for gloo's
+        # threads.
+        enter(rank, entry.INPUTS)
         _held = run_rank(case, rank, load_inputs(inputs_path, case), module.open_session)
     leave()
 
 
 def load_inputs(path: Path, case: Case) -> Inputs:
-    """The global batches that the harness wrote for the case."""
+    """Loads the global batches that the harness wrote for the case."""
     with np.load(path) as arrays:
         return Inputs(arrays["features"], arrays["targets"], case.spec.global_batch)
 
@@ -53,14 +56,14 @@ def run_rank(
     case: Case, rank: Rank, inputs: Inputs, open_session: OpenSession,
     clock: Clock = time.perf_counter,
 ) -> Session:
-    """Opens the session, proves it, measures its passes, and writes ``rank-N.json`` last.
+    """Opens the session, proves it, measures its passes, and at the end writes ``rank-N.json``.
 
     Args:
         case: What is trained, and how.
         rank: Which of the case's processes this is.
         inputs: The global batches, the same on every rank.
-        open_session: Of the adapter.
-        clock: Seconds; tests replace it.
+        open_session: The adapter's function that builds the session.
+        clock: Returns seconds; tests replace it.
 
     Returns:
         The session, closed.
@@ -75,20 +78,25 @@ def run_rank(
     enter(rank, entry.TEARDOWN)
     session.close()
     enter(rank, entry.RECORD)
+    record.phases = entry.phases()
     write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps(asdict(record)))
     return session
 
 
 class MeasuredTraining:
-    """One rank's training, step by step, and the record of it."""
+    """Trains step by step in one rank and keeps the record of what it measures."""
 
     def __init__(self, session: Session, case: Case, rank: Rank, clock: Clock) -> None:
         self.session, self.case, self.rank, self.clock = session, case, rank, clock
         self.record = RankRecord(rank.index)
-        self.index = 0  # of the next step
+        self.index = 0  # number of the next step
 
     def measure(self) -> RankRecord:
-        """Proof and warm-up, then the clean pass, then the passes with probes if asked for."""
+        """Proves the case, warms it up, measures clean steps, then the passes with probes if any.
+
+        Returns:
+            The complete record of this rank.
+        """
         record, session = self.record, self.session
         self._prove()
         session.reset_peak_memory()
@@ -99,8 +107,9 @@ class MeasuredTraining:
         if self.case.probe_steps:
             self._measure_timed()
             self._measure_traced()
-            # Silent steps train nothing sensible, so they come last.
+            # Silent steps leave parameters that mean nothing, so no step may follow them.
             self._measure_silent()
+            self._enter(entry.PRODUCTS)
             record.matmul_flops_s = session.matmul_flops_s()
         record.ledger = session.describe()
         if isinstance(session, ReportsFigures):
@@ -112,7 +121,7 @@ class MeasuredTraining:
         enter(self.rank, phase)
 
     def _timed(self, step: Callable[[int], object]) -> float:
-        """Wall seconds of one step, until its work is finished."""
+        """Returns the wall seconds of one step, until its work is finished."""
         began = self.clock()
         step(self.index)
         self.session.synchronize()
@@ -123,8 +132,8 @@ class MeasuredTraining:
     def _prove(self) -> None:
         """Trains the first steps and keeps their losses, first gradients and parameters.
 
-        These steps are the first window of the warm-up too. The gradients are the first step's own:
-        no other pass or graph stands in for what trains.
+        These steps are also the first window of the warm-up. The gradients are those of the first
+        real step, because another pass or graph might compute something else than what trains.
         """
         self._enter(entry.PROOF)
         gradients: Weights = {}
@@ -142,7 +151,7 @@ class MeasuredTraining:
     def _warm_up(self) -> None:
         """Runs windows of steps until the last two agree on every rank, or the limit is reached.
 
-        Every rank sees times of its own, so the verdict is the group's: ranks that disagreed on the
+        Every rank measures other times, so the group decides together: ranks that disagreed on the
         number of steps would hang in a collective.
         """
         self._enter(entry.WARM_UP)
@@ -176,7 +185,10 @@ class MeasuredTraining:
             self.index += 1
 
     def _measure_silent(self) -> None:
-        """The first silent step is not counted: a session may set itself up for silence in it."""
+        """Measures steps without communication.
+
+        The first one is not counted, because a session may use it to set itself up for silence.
+        """
         self._enter(entry.SILENT)
         self.session.silent_step(self.index)
         for _ in range(self.case.probe_steps):
@@ -194,7 +206,7 @@ def _write_evidence(folder: Path, gradients: Weights, parameters: Weights) -> No
 
 
 def _steady(seconds: list[float]) -> bool:
-    """Whether the median of the last window is within the tolerance of the one before."""
+    """Returns whether the last window's median is within the tolerance of the one before."""
     last, before = seconds[-WARMUP_WINDOW:], seconds[-2 * WARMUP_WINDOW : -WARMUP_WINDOW]
     after = statistics.median(last)
     return abs(statistics.median(before) - after) <= WARMUP_TOLERANCE * after

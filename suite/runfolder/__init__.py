@@ -1,1 +1,1 @@
-"""``results/<run>/`` on disk: written, read, upgraded."""
+"""``results/<run>/`` on disk: writes it, reads it, and upgrades what older versions wrote."""

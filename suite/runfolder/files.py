@@ -1,9 +1,11 @@
-"""``results/<run>/`` on disk; every file is replaced as a whole."""
+"""Writes the files of a run folder; each file is replaced as a whole, so readers never see half."""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +15,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from suite.analysis.link_fit import LinkFit
@@ -25,11 +26,11 @@ from suite.contract.records import FrontierProbe, Launch
 from suite.contract.row import Row
 from suite.contract.warnings import flatten
 from suite.runfolder.samples import SampleStore, StepRow, StoredLaunch, step_rows
-from suite.runfolder.validated import RESTORE, checked, read_table
+from suite.runfolder.validated import checked, read_table
 
 
 def check_out(out: Path) -> None:
-    """Raises :class:`UsageError` where run folders cannot be made; makes nothing."""
+    """Raises :class:`UsageError` if no run folder can be made in ``out``; creates nothing."""
     existing = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise UsageError("--out", str(out), "a writable folder", f"{existing} is none")
@@ -38,15 +39,20 @@ def check_out(out: Path) -> None:
 def create_run_folder(
     out: Path, run_id: str, parts: Sequence[str] = ("cases",)
 ) -> Path:
-    """A new folder of that name, or of that name and ``-2``, ``-3`` where another run took it.
+    """Creates a folder for a new run.
+
+    If another run already has that name, the new folder is called ``<run_id>-2``, ``-3`` and so on.
 
     Args:
-        out: Folder of run folders.
-        run_id: Its name.
-        parts: Folders to make in it.
+        out: The folder of run folders.
+        run_id: The name of the run.
+        parts: The folders to create inside it.
+
+    Returns:
+        The path of the new folder.
 
     Raises:
-        UsageError: where ``out`` cannot be written.
+        UsageError: If ``out`` cannot be written.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -60,7 +66,10 @@ def create_run_folder(
 
 
 def _first_free(out: Path, run_id: str) -> Path:
-    """Makes the folder in the same step that finds it free: two runs may start at once."""
+    """Creates the first folder whose name is free.
+
+    Looking and creating are one step, because two runs may start at the same time.
+    """
     for number in count(1):
         folder = out / (run_id if number == 1 else f"{run_id}-{number}")
         try:
@@ -72,12 +81,21 @@ def _first_free(out: Path, run_id: str) -> Path:
 
 
 def utc_now() -> str:
-    """This instant for run.json, whatever time zone the machine is in: ISO 8601, seconds, UTC."""
+    """Returns the current time in UTC as ISO 8601 with seconds, as ``run.json`` stores it."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def write_output(option: str, path: Path, text: str) -> None:
-    """A file that a user named, as a whole; raises :class:`UsageError` where it cannot be."""
+    """Writes a file that a user named, as a whole.
+
+    Args:
+        option: The option that named it, for the error message.
+        path: The file.
+        text: Its content.
+
+    Raises:
+        UsageError: If the file cannot be written.
+    """
     try:
         write_atomically(path, text)
     except OSError as error:
@@ -86,12 +104,12 @@ def write_output(option: str, path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes an object as JSON, whole or not at all."""
+    """Writes an object as JSON; the file is replaced as a whole."""
     write_atomically(path, json.dumps(content, indent=1))
 
 
 def write_rows(folder: Path, rows: list[Row]) -> None:
-    """``results.csv``; empty where a figure does not exist."""
+    """Writes ``results.csv``; a cell is empty if its figure does not exist."""
     flat = [
         row.as_dict() | {"warnings": flatten(row.warnings),
                          "ledger": json.dumps(row.ledger) if row.ledger else None}
@@ -100,14 +118,31 @@ def write_rows(folder: Path, rows: list[Row]) -> None:
     write_table(folder / "results.csv", list(COLUMNS), flat)
 
 
-def write_table(path: Path, columns: list[str], rows: Sequence[TableRow]) -> None:
-    """CSV of the named columns; whole numbers stay whole beside a missing figure."""
-    frame = pd.DataFrame(rows, columns=columns, dtype=object)
-    write_atomically(path, frame.to_csv(index=False, lineterminator="\n"))
+def write_table(path: Path, columns: Sequence[str], rows: Sequence[TableRow]) -> None:
+    """Writes a table as CSV; a figure that does not exist is an empty cell.
+
+    Args:
+        path: The file.
+        columns: The names of the columns, in their order.
+        rows: For each row, its values by column; other values are left out.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
+    write_atomically(path, text.getvalue())
+
+
+def _cell(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def append_steps(path: Path, rows: Iterable[StepRow]) -> int:
-    """Adds rows to steps.csv, with its head where it is new; returns its size in bytes."""
+    """Appends rows to ``steps.csv``, and writes its header if the file is new.
+
+    Returns:
+        The size of the file in bytes.
+    """
     with path.open("a", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         if stream.tell() == 0:
@@ -119,19 +154,29 @@ def append_steps(path: Path, rows: Iterable[StepRow]) -> int:
 def keep_launch(
     folder: Path, store: SampleStore, launch: StoredLaunch, raw: Launch
 ) -> None:
-    """Adds a launch to steps.csv, then to the store, which makes it count; then its outcome."""
+    """Stores a finished launch.
+
+    The launch goes first to ``steps.csv`` and then to the store. Only once it is in the store does
+    it count, so an interruption in between loses the launch but corrupts nothing.
+
+    Args:
+        folder: The run folder.
+        store: The run's ``samples.sqlite``.
+        launch: The launch in its compact form.
+        raw: The whole records of its ranks.
+    """
     size = append_steps(folder / "steps.csv", step_rows(launch.case_id, launch.block, raw))
     store.append(launch, raw, size)
     write_json(outcome_path(folder, launch), launch.outcome)
 
 
 def outcome_path(folder: Path, launch: StoredLaunch) -> Path:
-    """Where the outcome of a launch is written."""
+    """Returns the path of the file that says how a launch ended."""
     return folder / "cases" / launch.case_id / f"launch-{launch.block}" / "outcome.json"
 
 
 def mend_steps(folder: Path, store: SampleStore) -> None:
-    """Writes steps.csv anew where an interruption left a launch out or a part of one in."""
+    """Writes ``steps.csv`` anew if an interruption left a launch out of it or only partly in it."""
     path = folder / "steps.csv"
     if path.exists() and path.stat().st_size == store.steps_bytes():
         return
@@ -145,7 +190,14 @@ def mend_steps(folder: Path, store: SampleStore) -> None:
 def write_report(
     folder: Path, run: dict[str, Any], rows: list[Row], losses: list[TableRow]
 ) -> None:
-    """What a reader opens: ``results.csv``, ``losses.csv`` and the page."""
+    """Writes what a reader opens: ``results.csv``, ``losses.csv`` and the page.
+
+    Args:
+        folder: The run folder.
+        run: The content of ``run.json``.
+        rows: One row for each case.
+        losses: The rows of ``losses.csv``.
+    """
     from suite.report.html import render
 
     write_rows(folder, rows)
@@ -154,16 +206,18 @@ def write_report(
 
 
 class InProgress(UsageError):
-    """Another process is at work in the run folder."""
+    """Raised if another process is working in the run folder."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keeps a second harness out; the lock dies with its process.
+    """Keeps other processes of the harness out of a run folder while the block runs.
+
+    The operating system releases the lock if the process dies.
 
     Raises:
-        InProgress: where another process holds the lock.
-        OSError: where the folder cannot be written.
+        InProgress: If another process holds the lock.
+        OSError: If the folder cannot be written.
     """
     lock = FileLock(folder / ".lock")
     try:
@@ -178,17 +232,24 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def read_links(folder: Path) -> tuple[list[TableRow], list[LinkFit]]:
-    """Rows of ``link.csv`` and ``link_fit.csv``; empty where no link was swept."""
-    path = folder / "link.csv"
-    try:
-        samples = pd.read_csv(path).to_dict("records") if path.exists() else []
-    except (ValueError, pd.errors.ParserError) as error:
-        raise UsageError("table", str(path), f"CSV ({error})", RESTORE) from None
-    return [{str(k): v for k, v in sample.items()} for sample in samples], read_fits(folder)
+    """Reads ``link.csv`` and ``link_fit.csv``; both are empty if the run measured no links."""
+    samples = [{name: _figure(text) for name, text in row.items()}
+               for row in read_table(folder / "link.csv")]
+    return samples, read_fits(folder)
+
+
+def _figure(text: str) -> Any:
+    """Returns a cell as the number that was written, or as text if it is none."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def read_fits(folder: Path) -> list[LinkFit]:
-    """Rows of ``link_fit.csv``; empty without a sweep."""
+    """Reads ``link_fit.csv``; returns nothing if the run measured no links."""
     path = folder / "link_fit.csv"
     rows = read_table(path, ["framework", "engine", "collective", "backend", "transport"])
     return checked(path, "row ", list[LinkFit], [
@@ -198,7 +259,7 @@ def read_fits(folder: Path) -> list[LinkFit]:
 
 
 def read_probes(folder: Path) -> list[FrontierProbe]:
-    """Rows of ``frontier.csv``; empty where no frontier was looked for."""
+    """Reads ``frontier.csv``; returns nothing if the run searched no largest batch."""
     path = folder / "frontier.csv"
     return checked(path, "row ", list[FrontierProbe], [
         {name: value or None for name, value in row.items()} | {"reason": row["reason"]}
@@ -207,7 +268,10 @@ def read_probes(folder: Path) -> list[FrontierProbe]:
 
 
 def case_entries(results: list[CaseResult]) -> list[dict[str, Any]]:
-    """What run.json keeps of the matrix, in order; how launches ended is kept beside them."""
+    """Returns the entries of ``run.json`` for the cases, in the order of the matrix.
+
+    How each launch ended is stored in the launch's own folder.
+    """
     return [
         {"case": asdict(result.case), "oversubscribed": result.oversubscribed,
          "stopped": result.stopped}
@@ -217,7 +281,7 @@ def case_entries(results: list[CaseResult]) -> list[dict[str, Any]]:
     ]
 
 
-# Folders of launches that prove in float32 what is timed in another format.
+# The folders of launches that prove a case in float32 which is then timed in another format.
 PROOF = "proof."
 STEP_COLUMNS = ["case_id", "launch", "rank", "step", "pass", "seconds"]
 LOSS_COLUMNS = ["case_id", "step", "loss", "reference_loss"]

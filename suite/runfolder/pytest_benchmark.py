@@ -1,4 +1,4 @@
-"""Rows to and from the JSON of pytest-benchmark 3.2 to 5: a launch is a round."""
+"""Exports rows to the JSON of pytest-benchmark 3.2 to 5 and imports them; a launch is a round."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Seconds = Annotated[float, Field(gt=0, lt=1e9, allow_inf_nan=False)]
 
 @dataclass
 class Stats:
-    """Of a benchmark: the time of every round, where it was saved."""
+    """The statistics of a benchmark: the time of every round in seconds, if the file has it."""
 
     data: list[Seconds] | None = None
 
@@ -46,16 +46,23 @@ class Benchmark:
 
 @dataclass
 class File:
-    """What a comparison needs of the file; ``suite`` is of this suite's own export alone."""
+    """What a comparison needs of a benchmark file; only this suite's own export has ``suite``."""
 
     benchmarks: list[Benchmark]
     suite: Any = None
 
 
 def export_rows(path: Path, run: dict[str, Any], rows: list[Row]) -> None:
-    """Writes what ``pytest-benchmark compare`` reads: one benchmark a case that ran.
+    """Writes a file that ``pytest-benchmark compare`` reads, with a benchmark for each case that
+    ran.
 
-    ``extra_info`` holds the whole row, so that the file can stand for the run in a comparison.
+    ``extra_info`` holds the whole row, so that the file can stand for the run in a later
+    comparison.
+
+    Args:
+        path: The file to write.
+        run: The content of ``run.json``.
+        rows: One row for each case.
     """
     environment = run.get("environment", {})
     content = {
@@ -88,7 +95,7 @@ def _benchmark(row: Row) -> dict[str, Any]:
 
 
 def _stats(data: list[float]) -> dict[str, Any]:
-    """As pytest-benchmark defines them; seconds."""
+    """Computes the statistics as pytest-benchmark defines them; ``data`` are seconds."""
     low, middle, high = (float(value) for value in np.quantile(data, (0.25, 0.5, 0.75)))
     mean, spread = statistics.fmean(data), statistics.stdev(data) if len(data) > 1 else 0.0
     fences = (low - 1.5 * (high - low), high + 1.5 * (high - low))
@@ -105,15 +112,20 @@ def _stats(data: list[float]) -> dict[str, Any]:
 
 
 def import_rows(path: Path) -> tuple[dict[str, Any], list[Row]]:
-    """Rows of this suite's export, or of anybody's benchmarks saved with their data.
+    """Reads rows from this suite's export, or from anybody's benchmarks that were saved with their
+    data.
 
-    Rounds of one process are no launches: intervals over them are too narrow.
+    The rounds of a foreign benchmark ran in one process and are no independent launches; intervals
+    over them come out too narrow.
+
+    Returns:
+        What stands for ``run.json``, and a row for each benchmark.
 
     Raises:
-        UsageError: for a file that is none of the two: what is wrong, and where in it.
+        UsageError: If the file is neither; says what is wrong, and where in the file.
     """
     content = checked(path, "", File, read_json(path, "RUN"), SAVE)
-    rows = [_row(path, number, one) for number, one in enumerate(content.benchmarks)]
+    rows = [_row(path, number, benchmark) for number, benchmark in enumerate(content.benchmarks)]
     twice = [name for name, count in Counter(row.case_id for row in rows).items() if count > 1]
     if twice:
         raise UsageError("RUN", str(path), "each benchmark once, by its full name",
@@ -129,7 +141,7 @@ def import_rows(path: Path) -> tuple[dict[str, Any], list[Row]]:
 
 def _row(path: Path, number: int, benchmark: Benchmark) -> Row:
     own = (benchmark.extra_info or {}).get(SUITE)
-    # Somebody else's benchmark may have a key of that name too.
+    # A benchmark of somebody else may have a key of that name too.
     if isinstance(own, dict) and "case_id" in own:
         known = {name: value for name, value in own.items() if name in NAMES}
         return checked(path, f"benchmarks.{number}.extra_info.{SUITE}.", Row,

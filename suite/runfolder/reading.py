@@ -1,4 +1,4 @@
-"""A run folder back to the results that its tables are made of, whatever version wrote it."""
+"""Reads a run folder of any version back into the results from which its tables are made."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ from suite.runfolder.samples import SampleStore, StoredLaunch, compact
 from suite.runfolder.upgrade import check_version, unknown_columns, upgrade
 from suite.runfolder.validated import read_json, read_table
 
-# The kind of a folder that holds the two sides of an A/B run.
+# How run.json marks a folder that holds the two sides of an A/B run.
 AB = "ab"
-# What a reader is shown of a run.json that lacks it.
+# What readers see if a run.json lacks these entries.
 UNKNOWN_MACHINE = {"processor": "unknown processor", "cores": 0, "gpus": 0}
 
 
 @dataclass
 class StoredRun:
-    """``run.json``, one result a case in the matrix's order, and the parity evidence."""
+    """A run as it was read: ``run.json``, the results of its cases in the matrix's order, its
+    losses.
+    """
 
     folder: Path
     run: dict[str, Any]
@@ -40,7 +42,7 @@ class StoredRun:
     fits: list[LinkFit] = field(default_factory=list)
 
     def rows(self) -> list[Row]:
-        """One row a case, worked out from the launches that were read."""
+        """Computes one row for each case from the launches that were read."""
         configuration = self.run.get("configuration", {})
         conditions = Conditions(
             self.run.get("blocks", []), configuration.get("precision"), self.fits,
@@ -50,9 +52,14 @@ class StoredRun:
 
 
 def read_run(folder: Path, from_records: bool = False) -> StoredRun:
-    """Reads ``samples.sqlite``, or the ranks' records where it is absent or ``from_records``.
+    """Reads a run folder.
 
-    Raises :class:`UsageError` for a folder that is no run, or of a version not known here.
+    Args:
+        folder: The run folder.
+        from_records: Whether to read the ranks' records even if there is a ``samples.sqlite``.
+
+    Raises:
+        UsageError: If the folder is no run folder, or a version wrote it that is unknown here.
     """
     run = read_json(folder / "run.json", "RUN")
     if is_ab(run):
@@ -89,30 +96,36 @@ def read_run(folder: Path, from_records: bool = False) -> StoredRun:
 
 
 def is_ab(run: Mapping[str, Any]) -> bool:
-    """Whether ``run`` is run.json of ``ab``, whose two sides are run folders in it."""
+    """Returns whether ``run`` is the ``run.json`` of ``ab``, whose folder holds two run folders."""
     return run.get("kind") == AB
 
 
 def _forgive(results: list[CaseResult]) -> None:
-    """A side of an A/B run goes on after a launch that failed."""
+    """Marks results as going on after a failed launch, as the sides of an A/B run do."""
     for result in results:
         if result.good and result.status in ("failed", "timeout", "oom"):
             result.status, result.reason = "ok", ""
 
 
 def _id_on_disk(run: dict[str, Any], case: Case) -> str:
-    """Where a run had one mode, as a word, its ids did not name it."""
+    """Returns the id under which a case was stored.
+
+    Runs with a single mode did not name it in their ids.
+    """
     worded = isinstance(run["configuration"].get("mode"), str)
     return case.case_id.removesuffix(".compiled") if worded else case.case_id
 
 
 def restore(result: CaseResult, launch: StoredLaunch) -> None:
-    """Puts a launch where it was: records, cores, status and the worst proof."""
+    """Puts a stored launch back into the result of its case.
+
+    It restores records and cores, and updates the status and the worst proof.
+    """
     outcome = launch.outcome
     finished = outcome["status"] == "ok"
     result.put(
         launch.block, launch.records if finished else None, outcome.get("cores", []),
-        launch.reduced,
+        launch.reduced, outcome.get("seconds"),
     )
     if not finished:
         result.status, result.reason = outcome["status"], outcome["reason"]
@@ -121,7 +134,10 @@ def restore(result: CaseResult, launch: StoredLaunch) -> None:
 
 
 def _results(folder: Path, run: dict[str, Any]) -> list[CaseResult]:
-    """From run.json; of version 1 from the table, and from the folders of what it lacks."""
+    """Returns the results from ``run.json``.
+
+    Version 1 is read from its table, and from the folders of the cases that the table lacks.
+    """
     if "cases" in run:
         known = {one.name for one in fields(CaseResult)} - {"case"}
         return [
@@ -170,12 +186,12 @@ def _from_records(
 
 
 def _ranks(folder: Path) -> list[dict[str, Any]]:
-    """What the ranks of a launch wrote, in order, whatever version wrote it."""
+    """Returns the records that the ranks of a launch wrote, in the order of ranks."""
     return [read_json(path, "record") for path in record_paths(folder)]
 
 
 def _outcome(folder: Path, whole: bool) -> dict[str, Any] | None:
-    """How a launch ended; None for one that was cut off. Early versions wrote no file of it."""
+    """Returns how a launch ended, or None if it was cut off; early versions stored no such file."""
     path = folder / "outcome.json"
     if path.exists():
         return read_json(path, "outcome")
@@ -183,7 +199,7 @@ def _outcome(folder: Path, whole: bool) -> dict[str, Any] | None:
 
 
 def _skipped() -> dict[str, Any]:
-    """A proof of which nothing is known."""
+    """Returns a proof that says that nothing is known."""
     return {"status": "skipped", "error": float("nan"), "reason": ""}
 
 
@@ -202,7 +218,9 @@ def _stored(
 
 
 def _verdicts_of_table(folder: Path, results: dict[str, CaseResult]) -> None:
-    """Version 1 kept its proofs, and why cases did not run, in results.csv alone."""
+    """Reads proofs and reasons from ``results.csv``, which is the only place where version 1 kept
+    them.
+    """
     for row in read_table(folder / "results.csv", ["case_id"]):
         result = results.get(row["case_id"])
         if result is None:
@@ -215,8 +233,8 @@ def _verdicts_of_table(folder: Path, results: dict[str, CaseResult]) -> None:
 
 
 def _losses(folder: Path, results: list[CaseResult]) -> list[TableRow]:
-    """From the records; a folder that lacks the reference's may still have the table."""
-    found: list[TableRow] = []
+    """Returns the losses from the records, or from the table if the reference's record is gone."""
+    losses: list[TableRow] = []
     references: dict[Path, list[float] | None] = {}
     for result in results:
         case = result.case
@@ -228,8 +246,8 @@ def _losses(folder: Path, results: list[CaseResult]) -> list[TableRow]:
         if expected is None:
             return _losses_of_table(folder)
         if result.good:
-            found += loss_rows(case.case_id, result.good[0][0].losses, expected)
-    return found
+            losses += loss_rows(case.case_id, result.good[0][0].losses, expected)
+    return losses
 
 
 def _losses_of_table(folder: Path) -> list[TableRow]:

@@ -1,8 +1,8 @@
-"""``samples.sqlite``: every launch of a run, appended once, read again a case at a time.
+"""``samples.sqlite``: every launch of a run, appended once and read again case by case.
 
-The ranks' records hold what probes saw of every step and are large. Here a launch is its samples
-(float64 seconds), every other field of its records, and the figures of its probes. The file can be
-made again from the records.
+The ranks' records are large, because they hold what the probes measured in every step. This file
+holds of each launch its samples (float64 seconds), the other fields of its records, and the figures
+computed from its probes. It can be made again from the records.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urllib.parse import quote
 import numpy as np
 
 from suite.analysis.communication import missing_reason
-from suite.analysis.traced import Reduced
+from suite.analysis.traced import ProbedLaunch
 from suite.contract.case import SCHEMA_VERSION
 from suite.contract.records import RECORD_FIELDS, Launch, RankRecord, StepTrace
 from suite.contract.row import NAMES
@@ -29,7 +29,7 @@ PASSES = {
     "clean": "step_seconds", "timed": "timed_step_seconds", "traced": "traced_step_seconds",
     "silent": "silent_step_seconds",
 }
-# What a launch keeps in its JSON text: all fields of a record but the samples of the passes.
+# The JSON text of a launch holds all fields of its records except the samples of the passes.
 TEXT_FIELDS = tuple(name for name in RECORD_FIELDS if name not in PASSES.values())
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS launch (
@@ -44,19 +44,20 @@ StepRow = tuple[str, int, int, int, str, float]
 
 @dataclass(frozen=True)
 class StoredLaunch:
-    """How a launch ended (as in ``outcome.json``), its compact records, its probes' figures."""
+    """A launch in its compact form: how it ended, its records, and the figures of its probes."""
 
     case_id: str
     block: int
     outcome: dict[str, Any]
     records: list[RankRecord]
-    reduced: Reduced | None
+    reduced: ProbedLaunch | None
 
 
 def compact(records: Launch) -> list[RankRecord]:
-    """Records without what probes saw of each step: one empty trace says why a figure is missing.
+    """Returns the records without what the probes measured in each step.
 
-    Clean steps become an array of seconds; of the warm-up the first step stays.
+    The clean steps become an array of seconds, and of the warm-up only the first step is kept. One
+    empty trace stays if it says why a figure is missing.
     """
     traced = all(record.traces for record in records)
     traces = [StepTrace(missing=missing_reason(records))] if traced else []
@@ -69,16 +70,19 @@ def compact(records: Launch) -> list[RankRecord]:
 
 
 def open_read_only(path: Path) -> sqlite3.Connection:
-    """A connection that writes nothing, not even where it may; any character may be in the path."""
+    """Opens a database so that nothing is written even where that is allowed.
+
+    The path may contain any character.
+    """
     return sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)
 
 
 class SampleStore:
-    """The file of one run; a launch is written in one transaction, whole or not at all.
+    """The ``samples.sqlite`` of one run; each launch is written in one transaction.
 
     Args:
         folder: The run folder.
-        read_only: Opens what is there and changes nothing, for folders that others own.
+        read_only: Whether to change nothing, for folders that belong to others.
     """
 
     def __init__(self, folder: Path, read_only: bool = False) -> None:
@@ -91,7 +95,7 @@ class SampleStore:
 
     @staticmethod
     def readable(folder: Path) -> bool:
-        """Whether the folder has a file of today's version that can be read."""
+        """Returns whether the folder has a file of the current version that can be read."""
         if not (folder / FILE).exists():
             return False
         try:
@@ -110,7 +114,13 @@ class SampleStore:
         self.connection.close()
 
     def append(self, launch: StoredLaunch, raw: Launch, steps_bytes: int = 0) -> None:
-        """``raw`` are the ranks' whole records; ``steps_bytes`` the size of steps.csv with them."""
+        """Appends a launch.
+
+        Args:
+            launch: The launch in its compact form.
+            raw: The whole records of its ranks.
+            steps_bytes: The size of ``steps.csv`` in bytes, with this launch in it.
+        """
         key = (launch.case_id, launch.block)
         samples = [
             (*key, record.rank, name, np.asarray(seconds, float).tobytes())
@@ -127,27 +137,29 @@ class SampleStore:
             )
 
     def forget(self, case_id: str) -> None:
-        """Drops a case's launches, so that steps.csv has to be written anew."""
+        """Removes the launches of a case, after which ``steps.csv`` has to be written anew."""
         with self.connection:
             for table in ("samples", "launch"):
                 self.connection.execute(f"DELETE FROM {table} WHERE case_id = ?", (case_id,))
         self.set_steps_bytes(-1)
 
     def set_steps_bytes(self, size: int) -> None:
-        """Remembers the size that steps.csv has with every launch."""
+        """Stores the size in bytes that ``steps.csv`` has with every launch in it."""
         with self.connection:
             self.connection.execute(
                 "INSERT OR REPLACE INTO meta VALUES ('steps_bytes', ?)", (size,)
             )
 
     def steps_bytes(self) -> int:
-        """Size that steps.csv has when it holds every launch of this file."""
+        """Returns the size in bytes that ``steps.csv`` has with every launch in it."""
         query = "SELECT value FROM meta WHERE name = 'steps_bytes'"
         found = self.connection.execute(query).fetchone()
         return int(found[0]) if found else 0
 
     def launches(self) -> Iterator[StoredLaunch]:
-        """Every launch, case by case, blocks in order; samples of the clean pass alone."""
+        """Yields every launch, case by case and block by block, with the samples of the clean pass
+        alone.
+        """
         samples = iter(self.connection.execute(
             "SELECT case_id, launch, rank, seconds FROM samples WHERE pass = 'clean' "
             "ORDER BY case_id, launch, rank"
@@ -162,7 +174,7 @@ class SampleStore:
             yield _decode(case_id, block, content, clean)
 
     def steps(self) -> Iterator[StepRow]:
-        """Rows of steps.csv, read in pieces."""
+        """Yields the rows of ``steps.csv``, reading a part of the file at a time."""
         query = ("SELECT case_id, launch, rank, pass, seconds FROM samples "
                  "ORDER BY case_id, launch, rank, pass")
         for case_id, block, rank, name, blob in self.connection.execute(query):
@@ -171,7 +183,16 @@ class SampleStore:
 
 
 def step_rows(case_id: str, block: int, records: Launch) -> Iterator[StepRow]:
-    """One row a step, rank and pass of a launch; seconds."""
+    """Yields a row for each step, rank and pass of a launch.
+
+    Args:
+        case_id: The id of the case.
+        block: The number of the block.
+        records: The records of the launch's ranks.
+
+    Yields:
+        Rows of ``steps.csv``, with times in seconds.
+    """
     for record in records:
         for name, samples in _passes(record):
             for step, seconds in enumerate(samples):
@@ -179,7 +200,7 @@ def step_rows(case_id: str, block: int, records: Launch) -> Iterator[StepRow]:
 
 
 def _passes(record: RankRecord) -> Iterator[tuple[str, MutableSequence[float]]]:
-    """Each pass by its name in the tables, with its steps' seconds."""
+    """Yields each pass under its name in the tables, with the seconds of its steps."""
     for name, field in PASSES.items():
         yield name, getattr(record, field)
 
@@ -212,9 +233,9 @@ def _decode(
     found = written.get("reduced")
     if not found:
         return StoredLaunch(case_id, block, written["outcome"], records, None)
-    # A figure that another release worked out, and that has no column here, cannot be shown.
+    # Another release may have stored a figure that has no column here and cannot be shown.
     columns = {name: value for name, value in found["columns"].items() if name in NAMES}
-    reduced = Reduced(
+    reduced = ProbedLaunch(
         columns, np.asarray(found["busy"], float), found["payloads"], found.get("transfers", {})
     )
     return StoredLaunch(case_id, block, written["outcome"], records, reduced)

@@ -1,7 +1,7 @@
-"""Records of older schema versions to today's; one function a version.
+"""Upgrades records of older versions to the current one; there is a function for each version.
 
-Version 1 had in a trace the busy seconds of each device (``compute_s``) and not when they were
-spent, and events without names: what needs those stays empty.
+Version 1 recorded how many seconds each device was busy in a step (``compute_s``), but not when,
+and its events had no names. Figures that need either stay empty.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from suite.contract.errors import UsageError
 
 Record = dict[str, Any]
 COLLECTIVES = {"all_reduce", "all_gather", "reduce_scatter"}
-# A field that early releases did not write and that has no default which tells nothing.
+# A field that early releases did not write. It has no default that would mean "unknown".
 EMPTY: Record = {"warmup_seconds": [0.0]}
-# Columns of a probed launch that records of a version cannot give.
+# For each version, the columns of a probed launch that its records cannot give.
 UNKNOWN: dict[int, tuple[str, ...]] = {
     1: ("t_comm_exposed_s", "bubble", "bubble_ideal", "clocked_step_s"),
 }
@@ -25,16 +25,24 @@ LEDGER_1 = {"threads": "threads_per_device", "intra_op_threads": "threads_per_de
 SWITCHES = {"True": "on", "False": "off"}
 
 
-def check_version(found: Any, what: str) -> int:
-    """The version as a number; raises :class:`UsageError` for one that is not known here."""
-    if not isinstance(found, int) or not 1 <= found <= SCHEMA_VERSION:
+def check_version(version: Any, what: str) -> int:
+    """Returns a schema version as a number.
+
+    Args:
+        version: The version that a file names.
+        what: The file, for the error message.
+
+    Raises:
+        UsageError: If this release does not know the version.
+    """
+    if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
         expected = f"schema version 1 to {SCHEMA_VERSION}"
-        raise UsageError(what, found, expected, "use the release that wrote it, or a newer one")
-    return found
+        raise UsageError(what, version, expected, "use the release that wrote it, or a newer one")
+    return version
 
 
 def upgrade(records: list[Record], version: int) -> list[Record]:
-    """The records of one launch, all ranks, as today's version has them."""
+    """Converts the records of one launch, of all its ranks, to the current version."""
     for number in range(version, SCHEMA_VERSION):
         records = STEPS[number](records)
     return [EMPTY | record for record in records]
@@ -54,7 +62,7 @@ def _from_1(records: list[Record]) -> list[Record]:
 
 
 def _named(record: Record) -> Record:
-    """Ledger entries under the names that all adapters share now."""
+    """Renames ledger entries to the names that all adapters share now."""
     ledger: dict[str, str] = {}
     for name, value in record.get("ledger", {}).items():
         now = LEDGER_1.get(name, name)
@@ -63,7 +71,10 @@ def _named(record: Record) -> Record:
 
 
 def _listed_together(records: list[Record]) -> bool:
-    """Whether the k-th events of all devices are one communication: collectives, equally many."""
+    """Returns whether the k-th events of all devices belong to one communication.
+
+    They do if all are collectives and every device has equally many.
+    """
     for step in zip(*(record["traces"] for record in records), strict=False):
         counts: dict[tuple[int, int], int] = {}
         for rank, trace in enumerate(step):
@@ -78,7 +89,10 @@ def _listed_together(records: list[Record]) -> bool:
 
 
 def _trace(trace: Record, seconds: float, rank: int, together: bool) -> Record:
-    """A clock of two points holds T_i and nothing of when; keys follow the order of events."""
+    """Builds a trace whose clock has two points: it holds how long a device was busy, but not when.
+
+    Events are numbered in their order, because version 1 gave them no names.
+    """
     seen: dict[int, int] = {}
     events = []
     for event in trace["events"]:
@@ -86,12 +100,12 @@ def _trace(trace: Record, seconds: float, rank: int, together: bool) -> Record:
         key = str(number) if together else f"{rank}/{event['device']}/{number}"
         role = "recv" if event["kind"] == "send_recv" else "member"
         events.append(event | {"key": key, "role": role})
-    busy = [[[0.0, 0.0], [seconds, one]] for one in trace["compute_s"]]
+    busy = [[[0.0, 0.0], [seconds, seconds_busy]] for seconds_busy in trace["compute_s"]]
     return {"events": events, "busy": busy, "missing": trace["missing"], "seconds": seconds}
 
 
 def unknown_columns(records: list[Record], version: int) -> set[str]:
-    """What figures of upgraded records would be made up: of these launches stay empty."""
+    """Names the columns that stay empty because records of a version cannot give them."""
     names = {name for number in range(version, SCHEMA_VERSION) for name in UNKNOWN[number]}
     if version == 1 and not _listed_together(records):
         names |= {"t_comm_wait_s", "t_comm_transfer_s"}

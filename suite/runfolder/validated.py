@@ -1,4 +1,4 @@
-"""Reads files that anybody may have written or cut off: checked, or refused with what is wrong."""
+"""Reads files that anybody may have written or cut off; errors say what is wrong with them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,20 @@ Model = TypeVar("Model")
 
 
 def checked(path: Path, where: str, model: type[Model], content: Any, fix: str = RESTORE) -> Model:
-    """``content`` as ``model``.
+    """Checks the content of a file against a type.
 
     Args:
         path: The file that it was read from.
-        where: Where in it, ending with a point; empty for the whole of it.
+        where: The place in the file, ending with a point; empty for the whole file.
         model: A type that pydantic can check.
         content: What was read.
-        fix: What mends it, for the error.
+        fix: Says in the error how the file can be mended.
+
+    Returns:
+        The content as an instance of ``model``.
 
     Raises:
-        UsageError: with the first field that is wrong.
+        UsageError: For the first field that is wrong.
     """
     try:
         return TypeAdapter(model).validate_python(content)
@@ -41,7 +44,16 @@ def checked(path: Path, where: str, model: type[Model], content: Any, fix: str =
 
 
 def read_text(path: Path, what: str, fix: str = RESTORE) -> str:
-    """The text of a file of at most ``LARGEST_BYTES``; raises :class:`UsageError`."""
+    """Returns the text of a file.
+
+    Args:
+        path: The file.
+        what: What the user calls it, for the error message.
+        fix: Says in the error how it can be mended.
+
+    Raises:
+        UsageError: If the file cannot be read, is not UTF-8, or has more than ``LARGEST_BYTES``.
+    """
     try:
         if path.stat().st_size > LARGEST_BYTES:
             raise UsageError(what, str(path), f"at most {LARGEST_BYTES >> 20} MiB", fix)
@@ -51,29 +63,37 @@ def read_text(path: Path, what: str, fix: str = RESTORE) -> str:
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:
-    """The object in a file; raises :class:`UsageError`."""
+    """Returns the JSON object in a file.
+
+    Args:
+        path: The file.
+        what: What the user calls it, for the error message.
+
+    Raises:
+        UsageError: If the file cannot be read or holds no JSON object.
+    """
     try:
-        found = json.loads(read_text(path, what, "name another file"))
+        content = json.loads(read_text(path, what, "name another file"))
     except OSError as error:
         reason = error.strerror or str(error)
         fix = f"name a folder under results/ ({reason})"
         raise UsageError(what, str(path.parent), f"a run folder with {path.name}", fix) from None
     except (ValueError, RecursionError) as error:
         raise UsageError(what, str(path), "valid JSON", str(error)) from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise UsageError(what, str(path), "a JSON object", "name another folder")
-    return found
+    return content
 
 
 def read_table(path: Path, needed: Sequence[str] = ()) -> list[dict[str, str]]:
-    """Rows of a CSV file, every cell a text; [] where there is no file.
+    """Returns the rows of a CSV file with every cell as text; none if there is no file.
 
     Args:
         path: The file.
-        needed: Columns that it must have.
+        needed: The columns that it must have.
 
     Raises:
-        UsageError: for a file that is no table, lacks a column, or ends within a row.
+        UsageError: If the file is no table, lacks a column, or ends within a row.
     """
     if not path.exists():
         return []

@@ -104,8 +104,9 @@ def test_drift_is_of_one_core_over_blocks_not_between_cores() -> None:
 def test_text_of_a_cell() -> None:
     found = [warn("oversubscribed", what="core"), warn("steal", share=0.07, limit=0.05)]
     assert flatten(found) == (
-        "oversubscribed: devices share a core, no speedup is given; ask for fewer --devices; "
-        "steal: the hypervisor gave 7% of the cores' time to others, more than 5%; "
+        "oversubscribed: several devices share a core, so no speedup is given; "
+        "ask for fewer --devices; "
+        "steal: the hypervisor gave 7% of the cores' time to other machines, more than 5%; "
         "use a machine that is not shared"
     )
     assert all(hint for _, hint in REGISTRY.values())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from suite.analysis.traced import Reduced
+from suite.analysis.traced import ProbedLaunch
 from suite.contract.records import RECORD_FIELDS, RankRecord, StepTrace
 from suite.runfolder.samples import PASSES, SampleStore, StoredLaunch, compact
 
@@ -22,7 +22,7 @@ def _record(rank: int) -> RankRecord:
         traced_step_seconds=[0.4], profiles=[StepTrace(missing="T_i")], silent_step_seconds=[0.5],
         warmup_seconds=[0.6, 0.7], losses=[1.0, 0.5], open_seconds=0.8, peak_memory_bytes=9,
         device_memory_bytes=10, matmul_flops_s=11.0, steady=True, affinity=[12],
-        ledger={"tf32": "on"}, figures={"energy_j": 13.0},
+        ledger={"tf32": "on"}, figures={"energy_j": 13.0}, phases={"import": 14.0},
     )
 
 
@@ -33,7 +33,7 @@ def test_the_record_of_this_test_is_whole() -> None:
 
 def test_every_field_comes_back(tmp_path: Path) -> None:
     raw = [_record(rank) for rank in (1, 2)]
-    reduced = Reduced({"t_comm_s": 1.0, "of_another_release": 2.0}, np.ones((1, 2)))
+    reduced = ProbedLaunch({"t_comm_s": 1.0, "of_another_release": 2.0}, np.ones((1, 2)))
     store = SampleStore(tmp_path)
     store.append(StoredLaunch("case", 0, {"status": "ok"}, compact(raw), reduced), raw)
     store.close()
