@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from suite.config.values import MEASURED
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.launch.inputs import load_data
+from suite.launch.signals import undisturbed
 from suite.machine import devices
 from suite.machine.calibration import measure_cores, relative_speeds
 from suite.measure.ending import exit_code, new_run_id
@@ -129,7 +131,8 @@ def _execute(
                 find_frontiers(runner)
         except KeyboardInterrupt:
             interrupted = True
-        rows = runner.finish("interrupted" if interrupted else "complete")
+        with suppress(KeyboardInterrupt), undisturbed():  # the command is over in a moment
+            rows = runner.finish("interrupted" if interrupted else "complete")
     print_rows(rows, folder, shape)
     if profile:
         print_profile(runner.results, runner.run)

@@ -38,6 +38,10 @@ from suite.runfolder import files
 from suite.runfolder.reading import StoredRun
 from suite.runfolder.samples import SampleStore, StoredLaunch, compact
 
+# Tables and page are written after each launch while that takes at most 10 s and a twentieth of the
+# run: of thousands of cases it takes seconds each time. The launches themselves are always stored.
+SAVING_AT_MOST = 10.0, 0.05
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -183,7 +187,8 @@ class Runner:
         for place, result in enumerate(order):
             self._show(f"block {number + 1}: {result.case.case_id}", len(order) - place)
             self._launch(result, number)
-            self.save()
+            if self.own.affordable(SAVING, *SAVING_AT_MOST):
+                self.save()
         self.calibrate.end(block)
         self.save()
 
@@ -226,6 +231,7 @@ class Runner:
         self.rows = build_rows(self.folder.name, self.results, conditions)
         measured = [row for block in self.blocks for row in block.rows()]
         files.write_table(self.folder / "calibration.csv", calibration.COLUMNS, measured)
+        files.write_balance(self.folder, self.results)
         files.write_report(self.folder, self.run, self.rows, self.losses)
         return self.rows
 
