@@ -34,7 +34,8 @@ from suite.cli.parameters import (
     split,
     with_options,
 )
-from suite.config.model import AbConfig, ForesightConfig, LinkConfig, RunConfig
+from suite.config.foresight import ForesightConfig
+from suite.config.model import AbConfig, LinkConfig, RunConfig
 from suite.contract.errors import UsageError
 
 CLOSED_PIPE = 128 + 13  # the exit code with which a shell reports SIGPIPE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import sys
 import time
@@ -248,7 +249,8 @@ class Runner:
             if reason:
                 result.status, result.reason = "unsupported", reason
             result.oversubscribed = result.case.oversubscribe or (
-                result.case.device == "cpu" and result.case.devices > self.starter.usable_cores
+                result.case.device == "cpu" and
+                math.ceil(result.case.devices / result.case.hosts) > self.starter.usable_cores
             )
 
     def _show(self, text: str, certain: int) -> None:
