@@ -12,7 +12,13 @@ LOG := $(VENV)/setup.log
 STEP := $(BIN)/python scripts/step.py
 GPU := $(shell command -v nvidia-smi)
 
-.PHONY: run test lint setup tensorflow-gpu docs architecture accuracy foresight test-gpu container-test
+# How long `make soak` runs.
+MINUTES ?= 60
+# How long `make fuzz` runs.
+SECONDS ?= 300
+
+.PHONY: run test lint setup tensorflow-gpu docs architecture accuracy foresight soak fuzz test-gpu \
+	container-test cluster-test
 run: setup
 	$(BIN)/python -m suite run
 
@@ -61,6 +67,16 @@ accuracy: setup
 foresight: setup
 	$(BIN)/python -m scripts.foresight
 
+# The smoke preset with random faults, again and again: what is left in the end?
+soak: setup
+	$(BIN)/python -m suite selftest --soak $(MINUTES)
+
+# What readers and options make of anything at all, led by which code was not reached yet. A folder
+# with what atheris found is in the message of an error.
+fuzz: setup
+	$(BIN)/python -m pip install -q atheris==3.0.0
+	$(BIN)/python -m tests.fuzz -max_total_time=$(SECONDS)
+
 # What one GPU proves, with the torch of PYTHON if that has CUDA and this set-up's has not.
 test-gpu:
 	$(PYTHON) -m tests.gpu
@@ -68,3 +84,7 @@ test-gpu:
 # Not part of the tests: needs root, buildah and debootstrap.
 container-test:
 	scripts/container_test.sh
+
+# Two hosts in network namespaces: needs root, iproute2 and Open MPI.
+cluster-test: setup
+	$(BIN)/python -m pytest -q tests/real/test_two_hosts.py

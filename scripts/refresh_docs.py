@@ -20,7 +20,8 @@ from typing import Any
 
 from rich.console import Console
 
-from suite.config.model import AbConfig, ForesightConfig, LinkConfig, RunConfig
+from suite.config.foresight import ForesightConfig
+from suite.config.model import AbConfig, LinkConfig, RunConfig
 from suite.config.option import settings_of
 from suite.report.html import render
 from suite.report.terminal import answers

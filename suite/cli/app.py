@@ -15,19 +15,27 @@ from typer.core import TyperGroup
 
 from suite.cli.completion import complete_runs, completer
 from suite.cli.parameters import (
+    FaultColumns,
+    FaultKinds,
+    FaultPhases,
     File,
     Json,
     Out,
+    PlantFaults,
     PrintJson,
     ProfileHarness,
     Quiet,
     Run,
+    SoakMinutes,
+    SoakSeed,
+    WholeMatrix,
     given_options,
     shape_of,
     split,
     with_options,
 )
-from suite.config.model import AbConfig, ForesightConfig, LinkConfig, RunConfig
+from suite.config.foresight import ForesightConfig
+from suite.config.model import AbConfig, LinkConfig, RunConfig
 from suite.contract.errors import UsageError
 
 CLOSED_PIPE = 128 + 13  # the exit code with which a shell reports SIGPIPE
@@ -251,6 +259,19 @@ def doctor(json: PrintJson = False) -> None:
     from suite.cli.doctor import diagnose
 
     raise typer.Exit(diagnose(json))
+
+
+@app.command()
+def selftest(
+    faults: PlantFaults = False, all_: WholeMatrix = False, framework: FaultColumns = None,
+    fault: FaultKinds = None, phase: FaultPhases = None, soak: SoakMinutes = 0.0,
+    seed: SoakSeed = 0, json: PrintJson = False,
+) -> None:
+    """Plant faults here and see that nothing hangs, survives or is lost."""
+    from suite.cli.selftest import Wanted, plant_faults, soak_runs
+
+    wanted = Wanted(split(framework), split(fault), split(phase), all_)
+    raise typer.Exit(soak_runs(wanted, soak, seed) if soak else plant_faults(faults, wanted, json))
 
 
 @app.callback()

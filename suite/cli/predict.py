@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from suite.cli.console import printer
-from suite.config.model import ForesightConfig
+from suite.config.foresight import ForesightConfig
 from suite.config.validation import from_environment, validate
 from suite.contract.workloads import DEFAULT_SIZES, Workload, sized_workload
 from suite.foresight.fitting import Posterior

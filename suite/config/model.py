@@ -58,8 +58,8 @@ class CaseConfig:
     ] = field(default_factory=lambda: ["single", "data", "intra_layer", "inter_layer"])
     variant: Annotated[
         list[str],
-        Option("of data: default, fsdp, fp16, bf16, multi_worker; of inter_layer: gpipe, 1f1b, "
-               "naive, interleaved", names="variant"),
+        Option("of data: default, zero1, zero2, fsdp, fp16, bf16, multi_worker; of inter_layer: "
+               "gpipe, 1f1b, naive, interleaved", names="variant"),
     ] = field(default_factory=list)
     workload: Annotated[
         list[str], MinLen(1),
@@ -106,6 +106,16 @@ class CaseConfig:
         list[Annotated[int, Ge(1)]], MinLen(1),
         Option("how many micro-batches' gradients a device adds up before it updates"),
     ] = field(default_factory=lambda: [1])
+    recompute: Annotated[
+        list[Literal["none", "blocks"]], MinLen(1),
+        Option("what the backward pass computes again instead of keeping it: none, blocks",
+               names="recompute"),
+    ] = field(default_factory=lambda: ["none"])
+    balance: Annotated[
+        list[Literal["static", "dynamic"]], MinLen(1),
+        Option("shares of the batch as planned, or following busy times: static, dynamic",
+               names="balance"),
+    ] = field(default_factory=lambda: ["static"])
     device_speeds: Annotated[
         Literal["measured"] | list[float],
         Option("relative speeds of the devices, by which work is divided: 1,0.5 or measured",
@@ -154,7 +164,24 @@ class MeasureConfig(CaseConfig):
 
 
 @dataclass(frozen=True)
-class RunConfig(MeasureConfig):
+class ClusterConfig:
+    """The hosts that devices are on, and what starts processes there."""
+
+    launcher: Annotated[
+        Literal["local", "mpirun", "slurm", "horovodrun", "torchrun"],
+        Option("what starts processes on other hosts: mpirun, slurm, horovodrun, or torchrun, "
+               "which has started this command on each host; local uses this machine alone",
+               heading="Several hosts"),
+    ] = "local"
+    hosts: Annotated[
+        list[str],
+        Option("hosts with their devices: node1:4,node2:4, or a host file; of slurm and torchrun "
+               "the allocation's own without it"),
+    ] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class RunConfig(ClusterConfig, MeasureConfig):
     """The options of ``run``: its matrix, and how it is measured."""
 
     leader_repeats: Annotated[
@@ -210,8 +237,8 @@ class AbConfig(MeasureConfig, SideConfig):
 
 
 @dataclass(frozen=True)
-class LinkConfig:
-    """The options of ``link``: what it sweeps."""
+class SweepConfig:
+    """What ``link`` sweeps, and between how many devices."""
 
     framework: Annotated[
         list[str], MinLen(1),
@@ -240,59 +267,5 @@ class LinkConfig:
 
 
 @dataclass(frozen=True)
-class ForesightConfig:
-    """What ``predict`` and ``advise`` look ahead to."""
-
-    workload: Annotated[
-        str, Option("mlp, gpt, bert, xlnet, resnet, efficientnet, or package.module:object",
-                    names="workload"),
-    ] = "gpt"
-    size: Annotated[str, Option("size of the workload; the smallest useful one without",
-                                names="size")] = ""
-    machine: Annotated[
-        str, Option("here (needs predict --calibrate), or a device of the datasheet table: A100 "
-                    "SXM 80GB"),
-    ] = "here"
-    framework: Annotated[
-        str, Option("whose constants of the machine here, with an engine if it has several: "
-                    "pytorch, horovod/tensorflow", names="framework"),
-    ] = "pytorch"
-    mode: Annotated[Literal["eager", "compiled"], Option("eager or compiled", names="mode")] = (
-        "eager"
-    )
-    dtype: Annotated[
-        Literal["auto", "float32", "tf32", "fp16", "bf16", "fp8"],
-        Option("number format; auto is float32 here and the device's 16-bit format elsewhere"),
-    ] = "auto"
-    devices: Annotated[int, Ge(1), Option("how many devices share a step")] = 2
-    node_devices: Annotated[int, Ge(1), Option("devices of a node")] = 8
-    batch: Annotated[
-        Annotated[int, Ge(1)] | None,
-        Option("samples a step over all devices; the workload's own by default", example="256"),
-    ] = None
-    strategy: Annotated[
-        list[str], Option("ways of splitting; all without, combined ones too", names="strategy")
-    ] = field(default_factory=list)
-    schedule: Annotated[
-        list[Literal["gpipe", "1f1b", "interleaved"]], Option("schedules of a pipeline")
-    ] = field(default_factory=lambda: ["gpipe", "1f1b", "interleaved"])
-    micro_batches: Annotated[
-        Annotated[int, Ge(1)] | None,
-        Option("passes a step of one replica; every number that fits without", example="8"),
-    ] = None
-    recompute: Annotated[
-        list[Literal["none", "full"]], Option("keep activations, or recompute whole blocks")
-    ] = field(default_factory=lambda: ["none"])
-    sharding: Annotated[
-        list[Literal["none", "states", "all"]],
-        Option("shard nothing, optimiser states (ZeRO 1), or parameters too (ZeRO 3, FSDP)"),
-    ] = field(default_factory=lambda: ["none", "all"])
-    interconnect: Annotated[
-        Annotated[float, Gt(0)] | None,
-        Option("bytes a second between nodes a device, instead of the table's: 25e9",
-               example="25e9"),
-    ] = None
-    python: Annotated[dict[str, str], Option(INTERPRETERS)] = field(default_factory=dict)
-
-
-MODELS = (RunConfig, AbConfig, LinkConfig, ForesightConfig)
+class LinkConfig(ClusterConfig, SweepConfig):
+    """What ``link`` sweeps, and on which hosts."""
