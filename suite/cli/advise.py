@@ -10,7 +10,7 @@ from typing import Any
 
 from suite.cli.console import printer
 from suite.cli.predict import HERE, asked, provenance, wish_of, workload_of
-from suite.config.model import ForesightConfig
+from suite.config.foresight import ForesightConfig
 from suite.config.validation import from_environment, validate
 from suite.contract.errors import UsageError
 from suite.contract.row import Row

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from suite.cli.console import live, printer
+from suite.config.foresight import ForesightConfig
 from suite.config.matrix import choose_device
-from suite.config.model import ForesightConfig
 from suite.config.validation import from_environment, validate
 from suite.contract.errors import UsageError
 from suite.contract.formats import rate, seconds
