@@ -89,7 +89,7 @@ def test_a_call_that_takes_the_core_slows_products() -> None:
     assert busy > 1.3 * idle
 
 
-def test_a_median_is_not_moved_by_one_late_call() -> None:
+def test_one_late_call_moves_nothing() -> None:
     now, took = [0.0], iter([1.0, 1.0, 1.0, 1.0, 5.0, 1.0, 1.0])
 
     def operation() -> None:
