@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from suite.cli.calibrate import machine_here
+from suite.cli.stored import machine_here
 from suite.contract.errors import UsageError
 from suite.foresight.figures import Figure
 from suite.foresight.judgement import judge_all, verdicts

@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import psutil
 from rich.console import Console
 from rich.table import Table
 
 from suite.cli.console import live, printer
+from suite.cli.predict import workload_of
+from suite.cli.stored import calibration_path
 from suite.config.foresight import ForesightConfig
 from suite.config.matrix import choose_device
 from suite.config.validation import from_environment, validate
-from suite.contract.errors import UsageError
 from suite.contract.formats import rate, seconds
 from suite.contract.registry import engines
-from suite.foresight.fitting import Posterior
-from suite.foresight.measured import Constants, posterior_of, read_constants, write_constants
+from suite.foresight.measured import Constants, read_constants, write_constants
 from suite.machine import devices
 from suite.measure.constants import cases_to_calibrate, measure_constants, plan_for
 from suite.measure.runner import Progress
 
-# Steps measured on the machine that it was calibrated on differed from predictions by this share.
-LOCAL_ERROR = 0.15
 HEADINGS = ("measured of", "product", "ramp", "stream", "launch", "all-reduce", "bandwidth",
             "contention", "update", "products' error")
 
 
-def calibration_path() -> Path:
-    """Where this user's calibration of this machine is kept."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "training-split-suite" / "calibration.json"
-
-
 def calibrate(options: dict[str, Any], frameworks: list[str]) -> int:
     """Measures, prints and stores; returns 1 if nothing could be measured."""
-    from suite.cli.predict import workload_of
-
     config = validate(ForesightConfig, from_environment(ForesightConfig) | options)
     device = choose_device("auto", max(2, config.devices), devices.gpu_count())
     count = min(max(2, config.devices), len(devices.allowed_cores()) if device == "cpu" else 64)
@@ -79,27 +67,3 @@ def constants_table(found: list[Constants]) -> Table:
         )
         table.add_row(*cells)
     return table
-
-
-def machine_here(framework: str, mode: str) -> tuple[Constants, Posterior]:
-    """The stored constants of a framework on this machine.
-
-    Args:
-        framework: Name, with ``/engine`` where it has several.
-        mode: ``eager`` or ``compiled``.
-
-    Raises:
-        UsageError: They were not measured yet.
-    """
-    name, _, engine = framework.partition("/")
-    stored = read_constants(calibration_path())
-    mine = [one for one in stored
-            if one.framework == name and one.mode == mode and engine in ("", one.engine)]
-    if not mine:
-        known = ", ".join(one.name for one in stored) or "nothing"
-        raise UsageError(
-            "--machine here", f"{framework}, {mode}", f"what was measured here: {known}",
-            f"measure it: python -m suite predict --calibrate --framework {framework} "
-            f"--mode {mode}, or name a device: --machine 'A100 SXM 80GB'")
-    room = psutil.virtual_memory().total / mine[0].devices if mine[0].device == "cpu" else 0.0
-    return mine[0], posterior_of(mine[0], float(room), LOCAL_ERROR)

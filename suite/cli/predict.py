@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from suite.cli.console import printer
+from suite.cli.stored import machine_here
 from suite.config.foresight import ForesightConfig
 from suite.config.validation import from_environment, validate
 from suite.contract.workloads import DEFAULT_SIZES, Workload, sized_workload
@@ -55,8 +56,6 @@ def workload_of(config: ForesightConfig) -> Workload:
 def machine_of(config: ForesightConfig) -> Posterior:
     """Constants of the machine that was asked for."""
     if config.machine == HERE:
-        from suite.cli.calibrate import machine_here
-
         return machine_here(config.framework, config.mode)[1]
     return named_device(config.machine, config.dtype, config.node_devices, config.interconnect)
 
@@ -70,8 +69,6 @@ def peak_of(config: ForesightConfig) -> float:
 def provenance(config: ForesightConfig, found: Answer) -> str:
     """Where the constants come from, and what that means for the figures."""
     if config.machine == HERE:
-        from suite.cli.calibrate import machine_here
-
         known = machine_here(config.framework, config.mode)[0]
         return (f"{known.name}: constants measured here on {known.measured_at} "
                 f"({len(found.plans):,} configurations considered).")
