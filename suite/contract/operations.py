@@ -58,10 +58,15 @@ class OperationPlan:
 
 
 class Operations(Protocol):
-    """Operations of one framework and engine on this rank's device, in float32."""
+    """Operations of one framework and engine on this rank's device, in float32.
+
+    ``repeats`` is how many equal products one call of a product makes, one after another.
+    """
+
+    repeats: int
 
     def product(self, lengths: Lengths) -> Operation:
-        """A product of two matrices of these lengths."""
+        """``repeats`` products of two matrices of these lengths."""
 
     def stream(self, elements: int) -> Operation:
         """The sum of two arrays into a third: 12 bytes an element."""
