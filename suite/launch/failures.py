@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-MOST_WORDS = 200
+MOST_WORDS = 400
 OUT_OF_MEMORY = (
     "out of memory", "Out of memory", "OutOfMemoryError", "MemoryError", "RESOURCE_EXHAUSTED",
     "ResourceExhaustedError", "Dst tensor is not initialized", "OOM when allocating",

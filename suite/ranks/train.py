@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from suite.contract.adapter import Inputs, OpenSession, RankRecord, ReportsFigures, Session
+from suite.contract.asked import check_found
 from suite.contract.case import PARITY_STEPS, Case, Rank
 from suite.contract.files import write_atomically
 from suite.contract.plugins import adapter_package
@@ -97,6 +98,8 @@ class MeasuredTraining:
         """
         record, session = self.record, self.session
         self._prove()
+        # Nothing is measured of a session that does not compute as its case says.
+        check_found(self.case, session.describe())
         session.reset_peak_memory()
         self._warm_up()
         self._measure_clean()
@@ -109,6 +112,7 @@ class MeasuredTraining:
             self._measure_silent()
             record.matmul_flops_s = session.matmul_flops_s()
         record.ledger = session.describe()
+        check_found(self.case, record.ledger)
         if isinstance(session, ReportsFigures):
             record.figures = session.figures()
         record.affinity = _affinity()

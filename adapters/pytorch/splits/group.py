@@ -26,6 +26,16 @@ def join_group(rank: Rank, device: torch.device, shared: bool = False) -> None:
     dist.init_process_group(backend, method, rank=rank.index, world_size=rank.processes)
 
 
+def collective_algorithm(backend: str) -> str:
+    """What chooses the algorithm of a collective: neither library tells which one it took.
+
+    NCCL takes the one that ``NCCL_ALGO`` names, in the environment of this process.
+    """
+    if backend == "nccl" and os.environ.get("NCCL_ALGO"):
+        return f"NCCL_ALGO={os.environ['NCCL_ALGO']}"
+    return f"{backend}'s own choice"
+
+
 def _mesh(case: Case, device: torch.device) -> DeviceMesh:
     names = case.axes.names
     if case.oversubscribe:
@@ -68,7 +78,9 @@ class GroupSession(Training):
 
     def describe(self) -> dict[str, str]:
         """The ledger of the session, with what this strategy adds to it."""
-        return super().describe() | {"backend": dist.get_backend()}
+        backend = dist.get_backend()
+        chosen = {"collectives": collective_algorithm(backend)}
+        return super().describe() | {"backend": backend} | chosen
 
     def agree(self, ready: bool) -> bool:
         """Whether every rank says so; a collective call."""

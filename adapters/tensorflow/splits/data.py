@@ -42,8 +42,10 @@ class DataSession(Training):
 
     def describe(self) -> dict[str, str]:
         """The ledger of the session, with what this strategy adds to it."""
-        named = "ReductionToOneDevice" if self.reduction else "the strategy's default"
-        return super().describe() | {"collectives": named}
+        # The strategy tells what reduces between its devices in no public way.
+        reducing = getattr(self.strategy.extended, "_cross_device_ops", None)
+        kind = (tf.distribute.ReductionToOneDevice if self.reduction else type(reducing)).__name__
+        return super().describe() | {"collectives": kind}
 
     def graph_of(self, function: Callable[..., Any]) -> Any:
         """What spans devices is a graph; XLA compiles each replica's part of it."""

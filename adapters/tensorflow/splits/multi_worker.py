@@ -81,9 +81,11 @@ class MultiWorkerSession(DataSession):
 
     def describe(self) -> dict[str, str]:
         """The ledger of the session, with what this strategy adds to it."""
-        return super().describe() | {
+        found = super().describe()
+        collectives = found["collectives"]
+        return found | {
             "backend": "gRPC ring" if self.case.device == "cpu" else "NCCL",
-            "collectives": self.options.implementation.value,
+            "collectives": f"{collectives}, {self.options.implementation.value}",
         }
 
     def close(self) -> None:

@@ -104,7 +104,8 @@ class FakeSession:
         return 0.0
 
     def describe(self) -> dict[str, str]:
-        return {"fake": "yes"}
+        threads = {"threads_per_device": "2"} if self.fault == "threads" else {}
+        return {"fake": "yes"} | threads
 
     def close(self) -> Any:
         if self.mine and self.fault == "truncated":
