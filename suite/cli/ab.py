@@ -26,7 +26,8 @@ from suite.contract.errors import UsageError
 from suite.launch.inputs import load_data
 from suite.machine import devices
 from suite.measure.ab import SIDES, AbRun
-from suite.measure.runner import new_run_id
+from suite.measure.progress import new_run_id
+from suite.measure.room import check_room, free_room
 from suite.report import ab as report
 from suite.runfolder import files
 from suite.runfolder.reading import read_run
@@ -60,6 +61,8 @@ def compare_sides(
     limits = [_limit(text) for text in fail_on]
     sides = [parse_side(f"--{name}", text) for name, text in zip(SIDES, texts, strict=True)]
     config, a, b = resolve_sides(options, sides[0], sides[1], devices.gpu_count())
+    for side in (a, b):
+        check_room([side.case], free_room())
     _check_data(a)
     folder = files.create_run_folder(out, new_run_id(), [f"{name}/cases" for name in SIDES])
     with _locked(folder), live(Console(stderr=True)) as show:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from suite.contract.row import Row
-from suite.measure.runner import Progress
+from suite.measure.progress import Progress
 from suite.report.terminal import comparison, machine_rows, verdicts
 
 Shape = Literal["table", "quiet", "json"]

@@ -22,7 +22,7 @@ from suite.contract.registry import engines, traits_of
 from suite.contract.sweep import COLLECTIVES, LARGEST_BYTES, Sweep, payload_sizes
 from suite.machine import description, devices
 from suite.measure.links import LinkResults, Plan, link_case, measure_all
-from suite.measure.runner import Progress, new_run_id
+from suite.measure.progress import Progress, new_run_id
 from suite.report.link_tables import link_tables
 from suite.runfolder import files
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,8 +24,12 @@ from suite.machine import devices
 from suite.machine.calibration import measure_cores, relative_speeds
 from suite.measure.links import LinkResults, measure_all, plans_for_run
 from suite.measure.memory_frontier import find_frontiers
-from suite.measure.runner import Progress, Runner, exit_code, new_run_id
+from suite.measure.progress import Progress, exit_code, new_run_id
+from suite.measure.room import check_room, free_room
+from suite.measure.runner import Runner
 from suite.runfolder import files
+
+INTERRUPTED = 130
 
 
 def run_matrix(
@@ -51,6 +56,7 @@ def run_matrix(
     """
     config = with_measured_speeds(resolve(preset, file, options))
     cases = build_matrix(config, devices.gpu_count())
+    check_room(cases, free_room())
     check_data(config, cases)
     if dry:
         from suite.cli.dry_run import show_plan
@@ -108,7 +114,7 @@ def resume_matrix(folder: Path, options: dict[str, Any], shape: Shape = "table")
 def _execute(
     folder: Path, shape: Shape, make: Callable[[Callable[[Progress], None]], Runner]
 ) -> int:
-    interrupted = False
+    state, broken = "complete", None
     with live(Console(stderr=True, quiet=shape == "quiet")) as show:
         runner = make(show)
         _tell_dropped(runner.run.get("dropped_environment", []))
@@ -119,14 +125,19 @@ def _execute(
             if runner.config.find_max_batch:
                 find_frontiers(runner)
         except KeyboardInterrupt:
-            interrupted = True
-        rows = runner.finish("interrupted" if interrupted else "complete")
+            state = "interrupted"
+        except Exception as error:  # told at the end: what had finished is shown first
+            state, broken = "failed", error
+        rows = runner.finish(state)
     print_rows(rows, folder, shape)
-    if interrupted:
-        again = f"go on with: python -m suite run --resume {folder}"
-        print(f"interrupted: what had finished is in {folder}; {again}", file=sys.stderr)
-        return 130
-    return exit_code(rows)
+    if runner.unwritten:
+        print(f"not everything is in {folder}: {runner.unwritten}", file=sys.stderr)
+    if state != "complete":
+        again = f"go on with: python -m suite run --resume {shlex.quote(str(folder))}"
+        print(f"{state}: what had finished is in {folder}; {again}", file=sys.stderr)
+    if broken:
+        raise broken
+    return INTERRUPTED if state == "interrupted" else exit_code(rows) or bool(runner.unwritten)
 
 
 def _tell_dropped(names: list[str]) -> None:

@@ -38,6 +38,13 @@ def load_data(workload: Workload, source: str, seed: int) -> Arrays:
     return np.ascontiguousarray(features[order]), np.ascontiguousarray(targets[order])
 
 
+def batches_of(workload: Workload, source: str) -> int:
+    """Returns how many global batches :func:`load_data` makes at least, whatever their size."""
+    if source == "synthetic":
+        return SYNTHETIC_BATCHES
+    return IMAGE_BATCHES if (source, workload.dataset) == ("real", "photographs") else 1
+
+
 def _source(workload: Workload, source: str, generator: np.random.Generator) -> Arrays:
     if source == "synthetic":
         return _synthetic(workload, SYNTHETIC_BATCHES * workload.global_batch, generator)

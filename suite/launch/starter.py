@@ -11,6 +11,7 @@ import numpy as np
 
 from suite.config.model import RunConfig
 from suite.contract.case import Case
+from suite.contract.errors import worded
 from suite.launch.group import TRAIN, Guard, Launcher, LaunchRequest, Outcome, launch
 from suite.launch.inputs import load_data
 from suite.machine import devices, limits
@@ -60,8 +61,10 @@ class Starter:
             inputs = self._prepared(case)
             folder.mkdir(parents=True, exist_ok=True)
             case.write(folder / "case.json")
+        except MemoryError as error:
+            return Outcome("oom", f"the batches do not fit in memory: {error}", 0.0, [])
         except OSError as error:  # such as a full disk, or a folder that was removed
-            return Outcome("failed", f"{type(error).__name__}: {error}", 0.0, [])
+            return Outcome("failed", worded(error), 0.0, [])
         return self.launcher(LaunchRequest(
             case, folder / "case.json", inputs, folder, self.cores_of(case, block),
             self.config.timeout, python=self.config.python.get(case.framework, sys.executable),

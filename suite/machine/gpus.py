@@ -40,6 +40,7 @@ class Gpu:
     reasons: int = 0
     slowed_ns: Mapping[str, int] = field(default_factory=dict)
     slices: Sequence[Mapping[str, str]] = ()
+    free_bytes: int | None = None
 
     @property
     def throttle(self) -> str:

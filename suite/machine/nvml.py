@@ -45,6 +45,7 @@ def facts(nvml: Any, index: int, handle: Any) -> dict[str, Any]:
         "uuid": told(lambda: text(nvml.nvmlDeviceGetUUID(handle))) or "",
         "slices": known(lambda: slices(nvml, handle), list[dict[str, str]]()),
         "sm_clock_mhz": told(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
+        "free_bytes": told(lambda: int(nvml.nvmlDeviceGetMemoryInfo(handle).free)),
         "power_limit_w": told(lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000),
         "reasons": told(lambda: int(_reasons(nvml)(handle))) or 0,
         "slowed_ns": slowed_ns(nvml, handle),

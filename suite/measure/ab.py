@@ -30,7 +30,8 @@ from suite.contract.row import Row
 from suite.launch.group import Launcher, launch
 from suite.machine import description
 from suite.machine.calibration import Block, Calibration
-from suite.measure.runner import Progress, Runner
+from suite.measure.progress import Progress
+from suite.measure.runner import Runner
 from suite.measure.stopping import StoppingRule
 from suite.report.ab import CSV_COLUMNS, csv_rows
 from suite.runfolder import files

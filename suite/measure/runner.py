@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ import numpy as np
 from suite.analysis.doubts import Conditions, common_peaks
 from suite.analysis.judging import apply_proofs, judge, loss_rows
 from suite.analysis.link_fit import LinkFit
-from suite.analysis.memory_frontier import FAILED
 from suite.analysis.parity import Evidence, Verdict
 from suite.analysis.rows import CaseResult, build_rows
 from suite.analysis.traced import reduce_launch
 from suite.config.model import RunConfig
 from suite.contract.case import SCHEMA_VERSION, Case
+from suite.contract.errors import worded
 from suite.contract.files import TableRow
 from suite.contract.records import read_records
 from suite.contract.registry import traits_of
@@ -31,21 +32,13 @@ from suite.launch.starter import Starter
 from suite.machine import calibration, description
 from suite.machine.calibration import Block, Calibration
 from suite.measure.availability import unsupported_reason
+from suite.measure.progress import Progress, exit_code
 from suite.measure.proofs import Proofs, load_evidence
+from suite.measure.room import free_room, shortage
 from suite.measure.stopping import StoppingRule
 from suite.runfolder import files
 from suite.runfolder.reading import StoredRun
 from suite.runfolder.samples import SampleStore, StoredLaunch, compact
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What has just happened; the seconds left are an estimate, and None before there is any."""
-
-    text: str
-    done: int
-    total: int
-    left_s: float | None
 
 
 class Runner:
@@ -73,6 +66,7 @@ class Runner:
         self.rule = StoppingRule(config.repeats, config.precision, config.budget)
         self.blocks: list[Block] = []
         self.rows: list[Row] = []
+        self.unwritten = ""
         self.began: float | None = None
         self.results = [CaseResult(case) for case in cases]
         self.losses: list[TableRow] = []
@@ -126,7 +120,12 @@ class Runner:
         Such a proof is made once for a case, however many formats it is timed in.
         """
         for case in {r.case.reference_id: r.case for r in self._open()}.values():
-            self.proofs.refer(case)
+            try:
+                self.proofs.refer(case)
+            except Exception as error:  # of the cases that it was to prove, and of no others
+                for result in self._open():
+                    if result.case.reference_id == case.reference_id:
+                        result.status, result.reason = "failed", f"its reference: {worded(error)}"
         kept = self.run.setdefault("proofs", {})
         others = [r.case.strict for r in self._open() if r.case.strict != r.case]
         for strict in {case.case_id: case for case in others}.values():
@@ -194,15 +193,21 @@ class Runner:
         self.save()
 
     def finish(self, state: str) -> list[Row]:
-        """Stores how the run ended, and returns its rows."""
+        """Stores how the run ended, and returns its rows.
+
+        Rows are returned even where nothing can be written any more; ``unwritten`` then says why.
+        """
         self.run["state"] = state
-        rows = self.save()
-        files.mend_steps(self.folder, self.store)
+        try:
+            self.save()
+            files.mend_steps(self.folder, self.store)
+        except (OSError, sqlite3.Error) as error:
+            self.unwritten = worded(error)
         self.store.close()
-        if state == "complete" and exit_code(rows) == 0:
+        if state == "complete" and not self.unwritten and exit_code(self.rows) == 0:
             for path in (self.folder / "cases").glob("reference.*/*/parity.npz"):
                 path.unlink()
-        return rows
+        return self.rows
 
     def _save_run(self) -> None:
         self.run["blocks"] = [asdict(block) for block in self.blocks]
@@ -212,10 +217,11 @@ class Runner:
 
     def save(self) -> list[Row]:
         """Rewrites the tables and the page of the run folder; ``steps.csv`` only grows."""
-        self._save_run()
         peaks = common_peaks(self.run["environment"])
-        conditions = Conditions(self.run["blocks"], self.config.precision, self.fits, peaks)
+        blocks = [asdict(block) for block in self.blocks]
+        conditions = Conditions(blocks, self.config.precision, self.fits, peaks)
         self.rows = build_rows(self.folder.name, self.results, conditions)
+        self._save_run()
         measured = [row for block in self.blocks for row in block.rows()]
         files.write_table(self.folder / "calibration.csv", calibration.COLUMNS, measured)
         files.write_report(self.folder, self.run, self.rows, self.losses)
@@ -229,10 +235,12 @@ class Runner:
         return [result for result in self.results if result.status == "ok"]
 
     def _mark_unsupported(self) -> None:
+        room = free_room()
         for result in self.results:
-            reason = unsupported_reason(result.case, self.config.python)
-            if reason:
+            if reason := unsupported_reason(result.case, self.config.python):
                 result.status, result.reason = "unsupported", reason
+            elif not result.launches and (reason := shortage(result.case, room)):
+                result.status, result.reason = "refused", reason
             result.oversubscribed = result.case.oversubscribe or (
                 result.case.device == "cpu" and result.case.devices > self.starter.usable_cores
             )
@@ -253,6 +261,14 @@ class Runner:
         return replace(case, probe_steps=case.probe_steps if probed else 0, timeline=timeline)
 
     def _launch(self, result: CaseResult, block: int) -> None:
+        """Launches a case; whatever is raised around its launch is this case's failure alone."""
+        try:
+            self._launch_and_keep(result, block)
+        except Exception as error:  # the other cases run, and the reason is in the row
+            result.put(block, None, [], None)
+            result.status, result.reason = "failed", f"around launch {block}: {worded(error)}"
+
+    def _launch_and_keep(self, result: CaseResult, block: int) -> None:
         folder = self.folder / "cases" / result.case.case_id / f"launch-{block}"
         case, cores = self._launched(result.case, block), self.starter.cores_of(result.case, block)
         outcome = self.starter.start(case, folder, block)
@@ -282,17 +298,3 @@ class Runner:
             self.losses += loss_rows(case.case_id, evidence.losses, expected)
         judge(result, verdict)
         return verdict
-
-
-def exit_code(rows: list[Row]) -> int:
-    """Returns 0 if all is ok or unsupported, 1 if a case failed, and 4 if a parity check failed."""
-    if any(row.parity == "failed" for row in rows):
-        return 4
-    # A batch that does not fit is a result, but a probe that broke down is a failure.
-    broken = any(probe.status == FAILED for row in rows for probe in row.frontier)
-    return 0 if all(row.status in ("ok", "unsupported") for row in rows) and not broken else 1
-
-
-def new_run_id(now: float | None = None) -> str:
-    """Returns the name of a run, made from the local time at which it starts."""
-    return time.strftime("%Y%m%d-%H%M%S", time.localtime(now))

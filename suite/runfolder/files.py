@@ -258,7 +258,7 @@ def case_entries(results: list[CaseResult]) -> list[dict[str, Any]]:
         {"case": asdict(result.case), "oversubscribed": result.oversubscribed,
          "stopped": result.stopped}
         | ({"status": result.status, "reason": result.reason}
-           if result.status == "unsupported" else {})
+           if result.status != "ok" else {})
         for result in results
     ]
 

@@ -32,8 +32,9 @@ from suite.measure.memory_frontier import (
     find_frontiers,
     judge_probe,
 )
+from suite.measure.progress import exit_code
 from suite.measure.resume import reopen
-from suite.measure.runner import Runner, exit_code
+from suite.measure.runner import Runner
 from suite.report.html import render
 from suite.report.memory_frontier import frontier_table
 from suite.runfolder.reading import read_run

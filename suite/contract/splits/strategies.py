@@ -5,9 +5,11 @@ from __future__ import annotations
 STRATEGIES = ("single", "data", "intra_layer", "inter_layer")
 # A worker process for each device, where the plain variant drives all devices from one process.
 MULTI_WORKER = "multi_worker"
+# Parameters, gradients and moments are divided over the replicas.
+FULLY_SHARDED = "fsdp"
 VARIANTS: dict[str, tuple[str, ...]] = {
     "single": ("",),
-    "data": ("", "fsdp", "fp16", "bf16", MULTI_WORKER),
+    "data": ("", FULLY_SHARDED, "fp16", "bf16", MULTI_WORKER),
     "intra_layer": ("",),
     "inter_layer": ("gpipe", "1f1b", "naive", "interleaved"),
 }
