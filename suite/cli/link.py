@@ -19,6 +19,7 @@ from suite.config.validation import from_environment, validate
 from suite.contract.case import SCHEMA_VERSION
 from suite.contract.errors import UsageError
 from suite.contract.registry import engines, traits_of
+from suite.contract.secrets import masked
 from suite.contract.sweep import COLLECTIVES, LARGEST_BYTES, Sweep, payload_sizes
 from suite.machine import description, devices
 from suite.measure.links import LinkResults, Plan, link_case, measure_all
@@ -52,7 +53,7 @@ def sweep_links(options: dict[str, Any], out: Path) -> int:
     run = {
         "run_id": folder.name, "schema_version": SCHEMA_VERSION,
         "environment": description.describe(), "configuration": asdict(config),
-        "command_line": ["suite", *sys.argv[1:]], "state": "running",
+        "command_line": masked(["suite", *sys.argv[1:]]), "state": "running",
     }
     files.write_json(folder / "run.json", run)
     results = LinkResults(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from suite.config.model import RunConfig
 from suite.contract.case import Case
 from suite.contract.errors import worded
+from suite.contract.secrets import masked
 from suite.launch.group import TRAIN, Guard, Launcher, LaunchRequest, Outcome, launch
 from suite.launch.inputs import load_data
 from suite.machine import devices, limits
@@ -65,11 +67,12 @@ class Starter:
             return Outcome("oom", f"the batches do not fit in memory: {error}", 0.0, [])
         except OSError as error:  # such as a full disk, or a folder that was removed
             return Outcome("failed", worded(error), 0.0, [])
-        return self.launcher(LaunchRequest(
+        outcome = self.launcher(LaunchRequest(
             case, folder / "case.json", inputs, folder, self.cores_of(case, block),
             self.config.timeout, python=self.config.python.get(case.framework, sys.executable),
             worker=worker, guard=guard, settings=self.settings,
         ))
+        return replace(outcome, reason=masked(outcome.reason))
 
     def probe(self, case: Case, of: Case, folder: Path, guard: Guard) -> Outcome:
         """Launches ``case`` under a guard and proves nothing.

@@ -26,6 +26,7 @@ from suite.contract.files import TableRow
 from suite.contract.records import read_records
 from suite.contract.registry import traits_of
 from suite.contract.row import Row
+from suite.contract.secrets import masked
 from suite.launch.environment import dropped_variables
 from suite.launch.group import Launcher, launch
 from suite.launch.starter import Starter
@@ -73,17 +74,16 @@ class Runner:
         self.proven: set[str] = set()
         self.seconds: list[float] = []
         self.fits: list[LinkFit] = []
-        self.run: dict[str, Any] = {
+        self.run: dict[str, Any] = masked({
             "run_id": folder.name,
             "schema_version": SCHEMA_VERSION,
             "environment": description.describe(),
             "configuration": asdict(config),
             "command_line": ["suite", *(command_line or sys.argv[1:])],
-            "started": files.utc_now(),
-            "state": "running",
+            "started": files.utc_now(), "state": "running",
             "plan": [],
             "dropped_environment": dropped_variables(map(traits_of, config.framework)),
-        }
+        })
         if earlier:
             self._restore(earlier)
         self.store = SampleStore(folder)
@@ -122,7 +122,7 @@ class Runner:
         for case in {r.case.reference_id: r.case for r in self._open()}.values():
             try:
                 self.proofs.refer(case)
-            except Exception as error:  # of the cases that it was to prove, and of no others
+            except Exception as error:  # fails the cases that it was to prove
                 for result in self._open():
                     if result.case.reference_id == case.reference_id:
                         result.status, result.reason = "failed", f"its reference: {worded(error)}"
