@@ -7,9 +7,12 @@ READY := $(VENV)/.ready
 TENSORFLOW := $(VENV)-tensorflow/.ready
 # Where Horovod's wheel is kept; without a folder in the user's cache.
 HOROVOD_WHEELS ?=
+# Programs that look after requirements.lock, and whom the audit asks: pypi or osv.
+TOOLS := $(VENV)-tools/.ready
+SERVICE ?= pypi
 GPU := $(shell command -v nvidia-smi)
 
-.PHONY: run test lint setup tensorflow-gpu docs architecture accuracy test-gpu container-test
+.PHONY: run test lint setup lock audit tensorflow-gpu docs architecture accuracy test-gpu container-test
 run: setup
 	$(BIN)/python -m suite run
 
@@ -24,12 +27,28 @@ lint: setup
 
 setup: $(READY) $(if $(GPU),$(TENSORFLOW))
 
-$(READY): pyproject.toml requirements.txt scripts/build_horovod.py
+# First what has one right file for everybody, each checked by its hash; then torch, whose wheel
+# depends on the machine, and what it brings.
+$(READY): pyproject.toml requirements.txt requirements.lock scripts/build_horovod.py
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --require-hashes --no-deps -r requirements.lock
 	$(BIN)/python -m pip install -q -r requirements.txt
 	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	-$(BIN)/python scripts/build_horovod.py $(HOROVOD_WHEELS)
 	touch $(READY)
+
+# requirements.lock from requirements.txt.
+lock: $(TOOLS)
+	$(VENV)-tools/bin/python scripts/lock_requirements.py $(VENV)-tools/bin/uv
+
+# Known vulnerabilities of what is locked: 0 none, 1 some, 2 where the advisories did not answer.
+audit: $(TOOLS)
+	$(VENV)-tools/bin/python scripts/audit.py $(VENV)-tools/bin/pip-audit --vulnerability-service $(SERVICE)
+
+$(TOOLS): requirements-tools.txt
+	$(PYTHON) -m venv $(VENV)-tools
+	$(VENV)-tools/bin/python -m pip install -q -r requirements-tools.txt
+	touch $(TOOLS)
 
 tensorflow-gpu: $(TENSORFLOW)
 
