@@ -225,12 +225,14 @@ def main() -> None:
     usage, 3 for a regression, 4 for a failed parity check, 130 after an interruption, and 141 if
     the reader of the output has closed it.
     """
+    _open_closed_streams()
     _bend_output()
     # A batch system ends a job with SIGTERM, and a closing terminal sends SIGHUP. Both are handled
     # like Ctrl-C, so that the run folder is finished and the workers are stopped.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
+        _check_folder()
         app(prog_name=_program())
     except UsageError as error:
         _end(f"error: {error}", 2)
@@ -238,6 +240,31 @@ def main() -> None:
         _end("interrupted", 130)
     except Exception as error:
         _end(f"error: {type(error).__name__}: {error} (--debug shows where)", 1)
+
+
+def _open_closed_streams() -> None:
+    """Gives a process that was started without standard streams some that lead nowhere.
+
+    A file that is opened later would otherwise get their numbers, and whatever a library or a child
+    process prints would end up in it.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    sys.stdin = sys.stdin or os.fdopen(0, "r", closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False, encoding="utf-8")
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False, encoding="utf-8")
+
+
+def _check_folder() -> None:
+    """Refuses a current folder that somebody has removed: no path would mean anything in it."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError("current folder", "one that is gone", "one that exists",
+                         f"cd to it ({error.strerror})") from None
 
 
 def _bend_output() -> None:

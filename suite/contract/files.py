@@ -16,7 +16,8 @@ def write_atomically(path: Path, text: str) -> None:
     try:
         part.write_text(text, encoding="utf-8")
         part.replace(path)
-    except OSError:
+    except OSError as error:
+        error.filename = error.filename or str(path)
         # On a full disk the beginning of a file would take the room of the next one.
         with suppress(OSError):
             part.unlink()

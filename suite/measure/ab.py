@@ -128,11 +128,12 @@ class Side(Runner):
 
     def described(self) -> dict[str, Any]:
         """Returns the description of the side for the ``run.json`` of the whole run."""
-        return masked({
+        found: dict[str, Any] = masked({
             "folder": self.plan.name, "settings": dict(self.plan.settings),
             "case": asdict(self.plan.case), "python": self.config.python,
             "status": self.result.status, "problem": self.problem, "failed": self.failures,
         })
+        return found
 
 
 class AbRun:

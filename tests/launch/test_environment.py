@@ -33,6 +33,24 @@ def test_what_was_dropped_is_told_by_name() -> None:
     assert dropped_variables([traits_of("pytorch")], outer) == sorted(FOREIGN)
 
 
+def test_what_computes_otherwise_is_dropped_and_told() -> None:
+    outer = {"NVIDIA_TF32_OVERRIDE": "1", "CUBLAS_WORKSPACE_CONFIG": ":16:8", "MALLOC_CHECK_": "3",
+             "NVIDIA_VISIBLE_DEVICES": "all", "TF_VAR_region": "x", "TF_CLI_CONFIG_FILE": "y"}
+    told = ["CUBLAS_WORKSPACE_CONFIG", "MALLOC_CHECK_", "NVIDIA_TF32_OVERRIDE"]
+    assert dropped_variables([traits_of("pytorch")], outer) == told
+    inner = worker_environment(traits_of("pytorch"), Path("/t"), outer)
+    assert not inner.keys() & set(told) and inner["NVIDIA_VISIBLE_DEVICES"] == "all"
+
+
+def test_the_current_folder_hides_no_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    inner = worker_environment(traits_of("pytorch"), tmp_path, {"PYTHONPATH": "/mine"})
+    assert str(tmp_path) not in inner["PYTHONPATH"].split(":") and "/mine" in inner["PYTHONPATH"]
+    assert inner["SUITE_WORKING_FOLDER"] == str(tmp_path)
+
+
 def test_a_user_passes_variables_on_by_name(tmp_path: Path) -> None:
     outer = FOREIGN | {"SUITE_PASS_ENV": "XLA_FLAGS, HOROVOD_*"}
     inner = worker_environment(traits_of("horovod"), tmp_path, outer)

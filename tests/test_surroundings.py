@@ -1,0 +1,71 @@
+"""Foreign surroundings of the command itself: closed streams, folders, files that hide modules."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def _suite(*arguments: str, **how: Any) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | how.pop("env", {})
+    return subprocess.run(
+        [sys.executable, "-m", "suite", *arguments], stderr=subprocess.PIPE, text=True,
+        check=False, env=environment, timeout=120, **{"stdout": subprocess.PIPE} | how,
+    )
+
+
+@pytest.mark.parametrize("numbers", [(1,), (0, 1)], ids=str)
+def test_closed_streams_end_no_command(numbers: tuple[int, ...], tmp_path: Path) -> None:
+    def close() -> None:
+        for number in numbers:
+            os.close(number)
+
+    done = _suite("report", str(ROOT / "results" / "sample"), stdout=None, preexec_fn=close)
+    assert done.returncode == 0 and "rror" not in done.stderr, done.stderr
+
+
+def test_files_are_not_opened_in_the_place_of_closed_streams(tmp_path: Path) -> None:
+    """What a library prints must not land in a file of the run."""
+    code = ("import os; from suite.cli.app import _open_closed_streams; _open_closed_streams()\n"
+            f"number = os.open({str(tmp_path / 'file')!r}, os.O_WRONLY | os.O_CREAT)\n"
+            "print('printed'); os.write(2, b'said'); assert number > 2; os.write(number, b'own')")
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT,
+                   preexec_fn=lambda: [os.close(number) for number in (0, 1, 2)])
+    assert (tmp_path / "file").read_bytes() == b"own"
+
+
+def test_a_folder_that_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    done = _suite("list", cwd=tmp_path / "gone",
+                  preexec_fn=lambda: (tmp_path / "gone").rmdir())
+    assert done.returncode == 2 and "current folder: got 'one that is gone'" in done.stderr
+
+
+@pytest.mark.parametrize("where", ["current folder", "PYTHONPATH"])
+def test_a_file_that_hides_a_module_of_python(tmp_path: Path, where: str) -> None:
+    (tmp_path / "random.py").write_text("")
+    path = os.pathsep.join([str(ROOT), str(tmp_path)]) if where == "PYTHONPATH" else str(ROOT)
+    folder = tmp_path if where == "current folder" else ROOT
+    done = _suite("list", cwd=folder, env={"PYTHONPATH": path})
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert str(tmp_path / "random.py") in done.stderr and "Fix: rename it" in done.stderr
+
+
+def test_a_file_that_hides_an_installed_package(tmp_path: Path) -> None:
+    (tmp_path / "numpy.py").write_text("")
+    done = _suite("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert f"{tmp_path / 'numpy.py'} hides the installed package" in done.stderr
+
+
+def test_a_full_standard_output_is_said(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = _suite("list", stdout=full)
+    assert done.returncode == 1 and "No space left on device" in done.stderr
