@@ -1,15 +1,17 @@
-"""Build Horovod once against the installed frameworks, keep the wheel, install it.
+"""Build Horovod against the installed frameworks once, keep the wheel, and install it.
 
     python scripts/build_horovod.py [WHEEL_DIR]
 
-Without a folder the wheel is kept in the user's cache, so that every checkout and environment of
-this machine shares it. Its own folder is keyed by what it is made of and for: this script and its
-flags, the interpreter, the frameworks' versions, and the processor. A second call only installs.
-Exit code 1 and the log's path when the build fails.
+Without a folder the wheel is kept in the user's cache, so that all checkouts and environments of
+this machine share it. Inside, a wheel has a folder named after everything it depends on: this
+script and its flags, the interpreter, the versions of the frameworks, and the processor. If that
+folder has a wheel already, it is only installed. If the build fails, the script prints the path of
+its log and exits with 1.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import platform
@@ -39,19 +41,19 @@ LIBRARIES = {"HOROVOD_WITH_PYTORCH": "horovod/torch/mpi_lib_v2",
 
 
 def nccl_headers() -> list[Path]:
-    """Where NCCL's may be, as Horovod's build looks for it."""
+    """Returns the places where Horovod's build looks for NCCL's header."""
     named = os.environ.get("HOROVOD_NCCL_HOME")
     own = [Path(named) / "include"] if named else []
     return [*own, Path("/usr/include"), Path("/usr/local/cuda/include")]
 
 
 def flags() -> dict[str, str]:
-    """What the build reads from its environment.
+    """Returns the environment variables that tell Horovod's build what to build.
 
-    NCCL between GPUs where torch has CUDA and the toolkit's compiler and NCCL's header are here,
-    unless the caller's ``HOROVOD_GPU_OPERATIONS`` is empty. It is then the torch engine alone: one
-    build has GPU operations for both, and TensorFlow's CUDA libraries are not of this environment.
-    Else both engines, for CPUs.
+    If torch has CUDA, and the toolkit's compiler and NCCL's header are here, Horovod is built with
+    NCCL for the torch engine alone, unless the caller sets ``HOROVOD_GPU_OPERATIONS`` to an empty
+    value. A build has GPU operations for both engines or for none, and this environment lacks
+    TensorFlow's CUDA libraries. Otherwise both engines are built for CPUs.
     """
     header = any((folder / "nccl.h").exists() for folder in nccl_headers())
     operations = os.environ.get(GPU_OPERATIONS, "NCCL")
@@ -63,6 +65,7 @@ def flags() -> dict[str, str]:
 
 
 def main() -> int:
+    """Builds and installs Horovod; returns 1 if that failed, and 0 otherwise."""
     root = Path(sys.argv[1]) if sys.argv[1:] else user_cache() / "suite-horovod"
     folder = root.resolve() / key()
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,20 +73,20 @@ def main() -> int:
     try:
         wheel = next(folder.glob("horovod-*.whl"), None) or _build(folder, log)
         _pip(["install", "--no-deps", "--force-reinstall", str(wheel)], log)
-    except Exception as error:  # whatever it is, the rest of the set-up goes on without Horovod
+    except Exception as error:  # the set-up continues without Horovod
         print(f"Horovod was not built: {error}\nSee {log}", file=sys.stderr)
         return 1
     return 0
 
 
 def user_cache() -> Path:
-    """Where programs keep what they can make again (XDG Base Directory Specification)."""
+    """Returns the user's cache folder (XDG Base Directory Specification)."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def key() -> str:
-    """Of a wheel: equal where this script would build the same one."""
-    made_of = f"{Path(__file__).read_text()}{sorted(flags().items())}{_vector_units()}"
+    """Returns the name of a wheel's folder, equal for wheels that this script would build alike."""
+    made_of = f"{code_of(Path(__file__).read_text())}{sorted(flags().items())}{_vector_units()}"
     parts = [f"py{sys.version_info.major}{sys.version_info.minor}",
              f"torch{torch_version()}", f"tf{tensorflow_version()}",
              flags().get(GPU_OPERATIONS, "").lower(), platform.machine(),
@@ -91,8 +94,17 @@ def key() -> str:
     return "-".join(filter(None, parts))
 
 
+def code_of(text: str) -> str:
+    """Returns the code of a script without its comments and docstrings, which change no wheel."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.FunctionDef)) and ast.get_docstring(node):
+            del node.body[0]
+    return ast.dump(tree)
+
+
 def _vector_units() -> list[str]:
-    """Those that Horovod's build looks for in this processor and compiles for."""
+    """Returns the vector units of this processor that Horovod's build compiles for."""
     try:
         words = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
@@ -103,7 +115,8 @@ def _vector_units() -> list[str]:
 def _build(folder: Path, log: Path) -> Path:
     print(f"Building Horovod {RELEASE} (some minutes); log: {log}", flush=True)
     archive = _download(folder, log)
-    # Its CMake files use the source's path as a regular expression: a plain folder is needed.
+    # Horovod's CMake files use the path of the source as a regular expression, so the folder must
+    # have a plain name.
     with tempfile.TemporaryDirectory(prefix="horovod") as plain:
         shutil.unpack_archive(archive, plain)
         source = Path(plain) / f"horovod-{RELEASE}"
@@ -112,11 +125,13 @@ def _build(folder: Path, log: Path) -> Path:
         wheel = next(Path(plain).glob("horovod-*.whl"))
         _check(wheel)
         part = shutil.move(wheel, folder / f".{os.getpid()}.part")
-        return Path(part).replace(folder / wheel.name)  # whole, or not there
+        return Path(part).replace(folder / wheel.name)  # the wheel appears as a whole
 
 
 def _check(wheel: Path) -> None:
-    """Horovod's build may succeed without an engine's library; its rows would fail later."""
+    """Fails if the wheel lacks an engine's library, which Horovod's build does not treat as an
+    error.
+    """
     names = zipfile.ZipFile(wheel).namelist()
     for library in [LIBRARIES[flag] for flag in flags() if flag in LIBRARIES]:
         if not any(name.startswith(library) and name.endswith(".so") for name in names):
@@ -135,10 +150,10 @@ def _download(folder: Path, log: Path) -> Path:
 
 
 def _edit(source: Path, for_gpus: bool) -> None:
-    """C++17 for today's torch; no XLA path, which needs a header TensorFlow's wheel lacks.
+    """Edits the source: C++17 for today's torch, and no XLA, whose header TensorFlow's wheel lacks.
 
-    On CPUs also no CUDA, which the build takes for granted where torch, as PyPI has it, knows CUDA
-    and some nvcc is found, and then fails without the rest of the toolkit.
+    For CPUs it also removes CUDA. The build would use it if torch knows CUDA, as PyPI's torch does,
+    and an nvcc is found; it would then fail without the rest of the toolkit.
     """
     if not for_gpus:
         path = source / "cmake/Modules/FindPytorch.cmake"

@@ -16,7 +16,7 @@ from textwrap import wrap
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "docs" / "architecture.svg"
-# From the top: each room imports only rooms below it.
+# The rooms from top to bottom; each imports only rooms below it.
 ORDER = (
     "cli", "measure", "runfolder", "report", "analysis", "launch", "ranks", "config", "machine",
     "adapters/horovod", "adapters/tensorflow", "adapters/pytorch", "contract",
@@ -40,12 +40,12 @@ class Room:
 
 
 def folder_of(room: str) -> Path:
-    """Where a room of ``ORDER`` lies in the repository."""
+    """Returns the folder of a room of ``ORDER``."""
     return ROOT / (room if room.startswith("adapters/") else f"suite/{room}")
 
 
 def rooms() -> list[Room]:
-    """Every room of ``ORDER``, described by the docstring of its package."""
+    """Returns every room of ``ORDER``, described by the docstring of its package."""
     described = []
     for name in ORDER:
         folder = folder_of(name)
@@ -62,9 +62,9 @@ def _holds_code(path: Path) -> bool:
 
 
 def arrows() -> Counter[tuple[str, str]]:
-    """(importing room, imported room) -> number of files that import across that border.
+    """Counts, for each importing and imported room, the files that import across that border.
 
-    Every room imports the contract; those arrows would only hide the others.
+    Imports of the contract are left out: every room has them, and they would hide the others.
     """
     counted: Counter[tuple[str, str]] = Counter()
     for room in ORDER:
@@ -90,7 +90,9 @@ def _room_of(module: str) -> str:
 
 
 def draw() -> str:
-    """The picture as SVG text: boxes from the top, arrows as arcs beside them."""
+    """Returns the picture as SVG text: boxes from top to bottom, with the arrows as arcs beside
+    them.
+    """
     height = TOP * 2 + ROW * len(ORDER)
     width = LEFT + BOX + RIGHT
     boxes = [_box(place, room) for place, room in enumerate(rooms())]

@@ -1,4 +1,4 @@
-"""What the documents show of the product, made again: ``python -m scripts.refresh_docs``.
+"""Makes what the documents show of the product anew: ``python -m scripts.refresh_docs``.
 
     README.md         the table of results/sample, as `python -m suite report` prints it
     docs/options.md, docs/example.toml    every option, from suite/config/model.py
@@ -46,27 +46,30 @@ EXAMPLE_HEAD = """\
 # Every option of `python -m suite run --config FILE`, with the value it has without one.
 # A value here overrides the preset's; the environment and the command line override both."""
 BLOCK = re.compile(r"(?<=^```text\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
-# Too large for a repository, and made again from the records by any command that reads the run.
+# Files that are too large for a repository; commands make them again from the records.
 LEFT_OUT = shutil.ignore_patterns("samples.sqlite*", "*.npz", ".lock", "*.log")
 
 
 def sample_table() -> str:
-    """Matrix and answer of the sample, as a terminal of ``WIDTH`` columns shows them."""
+    """Returns the matrix and the answer of the sample, as a terminal of ``WIDTH`` columns shows
+    them.
+    """
     console = Console(width=WIDTH, file=io.StringIO(), record=True, markup=False, emoji=False)
-    for part in answers(read_run(SAMPLE).rows(), WIDTH):
+    for part in answers(read_run(SAMPLE).rows(), WIDTH, "results/sample"):
         console.print(part)
     lines = [line.rstrip() for line in console.export_text().strip().splitlines()]
     return "\n".join(lines) + "\n"
 
 
 def refresh_readme() -> None:
+    """Puts the table of the sample into the README."""
     text = README.read_text()
     README.write_text(BLOCK.sub(lambda _: sample_table(), text, count=1))
     print(README)
 
 
 def refresh_picture() -> None:
-    """The first screen and the chart below it, light."""
+    """Takes a picture of the page's first screen and the chart below it, in light colours."""
     from playwright.sync_api import sync_playwright
 
     run = small_run()
@@ -85,18 +88,19 @@ def refresh_picture() -> None:
 
 
 def replace_sample(run: Path) -> None:
-    read_run(run)  # refuses what is no run, before anything is removed
+    """Replaces the sample by the tables and records of another run."""
+    read_run(run)  # raises an error if this is no run, before anything is removed
     shutil.rmtree(SAMPLE)
     shutil.copytree(run, SAMPLE, ignore=LEFT_OUT)
     for path in (SAMPLE / "run.json", SAMPLE / "report.html"):
-        # Where this checkout lies is nobody's business: the interpreter's path is relative to it.
+        # The path of this checkout must not be published, so the interpreter's is made relative.
         text = path.read_text(encoding="utf-8")
         path.write_text(text.replace(f"{ROOT}/", ""), encoding="utf-8")
     print(SAMPLE)
 
 
 def options_page() -> str:
-    """docs/options.md: every option of ``run``, ``ab`` and ``link``, wherever it may be given."""
+    """Returns docs/options.md, which lists every option of ``run``, ``ab`` and ``link``."""
     parts = [OPTIONS_HEAD]
     for command, model in (("run", RunConfig), ("ab", AbConfig), ("link", LinkConfig)):
         lines = [f"\n## python -m suite {command}\n",
@@ -112,7 +116,7 @@ def options_page() -> str:
 
 
 def example_file() -> str:
-    """docs/example.toml: every option of ``run`` with the value it has when left out."""
+    """Returns docs/example.toml, which has every option of ``run`` with its default."""
     lines = [EXAMPLE_HEAD]
     for setting in settings_of(RunConfig).values():
         if setting.option.heading:
@@ -130,13 +134,14 @@ def _toml(value: Any) -> str:
 
 
 def refresh_options() -> None:
-    """Writes what is generated from the options' model."""
+    """Writes the files that are generated from the models of the options."""
     for path, text in ((OPTIONS, options_page()), (EXAMPLE, example_file())):
         path.write_text(text, encoding="utf-8")
         print(path)
 
 
 def main() -> None:
+    """Makes everything anew; with ``--sample`` it replaces the sample first."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--sample", type=Path, help="run folder that becomes results/sample")
     asked = parser.parse_args()

@@ -20,7 +20,7 @@ from suite.analysis.doubts import Conditions
 from suite.analysis.link_fit import LinkFit, fit_links
 from suite.analysis.parity import Verdict
 from suite.analysis.rows import CaseResult, build_rows
-from suite.analysis.traced import Reduced
+from suite.analysis.traced import ProbedLaunch
 from suite.contract.case import Case
 from suite.contract.files import TableRow
 from suite.contract.records import RankRecord
@@ -145,7 +145,7 @@ def _record(case: Case, steps: list[float], generator: np.random.Generator) -> R
     )
 
 
-def _reduced(case: Case, step: float, generator: np.random.Generator) -> Reduced:
+def _reduced(case: Case, step: float, generator: np.random.Generator) -> ProbedLaunch:
     """A step of compute, exposed communication in two parts, and a rest."""
     timed = step * 1.03
     lost = 1 - 1 / case.devices / (1 / case.devices + 0.5 * (1 / KEPT[case.strategy] - 1) + 1e-9)
@@ -169,7 +169,7 @@ def _reduced(case: Case, step: float, generator: np.random.Generator) -> Reduced
         columns |= {"bubble": 1 - float(means.mean()) / timed, "bubble_ideal": 0.2}
     kind = "send_recv" if case.strategy == "inter_layer" else "all_reduce"
     payloads = {kind: [3_200_000] * 4} if case.devices > 1 else {}
-    return Reduced(columns, busy, payloads)
+    return ProbedLaunch(columns, busy, payloads)
 
 
 def _plant_faults(results: list[CaseResult]) -> None:

@@ -142,6 +142,15 @@ def test_the_harness_compares_no_frameworks_name(module: str) -> None:
     assert not found, f"{module}: say it in the adapter's Traits instead"
 
 
+@pytest.mark.parametrize("asset", sorted(
+    path.name for path in (ROOT / "suite/report/page").iterdir() if path.suffix in (".js", ".j2")
+))
+def test_the_page_names_no_framework(asset: str) -> None:
+    text = (ROOT / "suite/report/page" / asset).read_text(encoding="utf-8")
+    found = [name for name in _names_of_frameworks() if name in text]
+    assert not found, f"{asset}: take the name from the page's data instead"
+
+
 def test_a_comparison_with_a_frameworks_name_would_be_seen() -> None:
     tree = ast.parse("a = case.framework == 'horovod'\nb = {'torch': 1}\nc = t['tensorflow']")
     assert [node.value for node in _compared_texts(tree)] == ["horovod", "torch", "tensorflow"]

@@ -99,6 +99,17 @@ def test_guides_name_what_exists(guide: Path) -> None:
     assert all((ROOT / name).exists() for name in files)
 
 
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PATH = re.compile(r"`((?:suite|adapters|tests|scripts|examples|docs)/[\w./<>*-]+)")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_documents_name_paths_that_exist(document: Path) -> None:
+    named = PATH.findall(document.read_text(encoding="utf-8"))
+    patterns = {name: re.sub(r"<[^>]*>", "*", name).rstrip("./") for name in named}
+    assert [name for name, pattern in patterns.items() if not any(ROOT.glob(pattern))] == []
+
+
 def test_options_of_the_table_exist() -> None:
     import typer
 

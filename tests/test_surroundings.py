@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,8 @@ def test_closed_streams_end_no_command(numbers: tuple[int, ...], tmp_path: Path)
         for number in numbers:
             os.close(number)
 
-    done = _suite("report", str(ROOT / "results" / "sample"), stdout=None, preexec_fn=close)
+    shutil.copytree(ROOT / "results" / "sample", tmp_path / "sample")
+    done = _suite("report", str(tmp_path / "sample"), stdout=None, preexec_fn=close)
     assert done.returncode == 0 and "rror" not in done.stderr, done.stderr
 
 

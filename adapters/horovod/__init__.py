@@ -1,4 +1,4 @@
-"""Horovod on the torch and the tensorflow engine. Imports no framework here."""
+"""Horovod on the torch and the tensorflow engine; this manifest imports no framework."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRAITS = Traits(
     order=2,
     dtypes=("float32", "tf32", "bf16"),
     variants={"data": ("", "fp16"), "inter_layer": ("gpipe", "1f1b", "naive", "interleaved")},
-    # Horovod has no send/recv: a hop is a broadcast over two ranks. It has no bfloat16 either.
+    # Horovod has no send/recv, so a hop is a broadcast over two ranks. It lacks bfloat16, too.
     hop="broadcast",
     low_activations=(),
     collectives={
@@ -48,7 +48,7 @@ BUILT_AGAINST = {"torch": "pytorch", "tensorflow": "tensorflow"}
 
 
 def unsupported_reason(case: Case) -> str:
-    """Why this cell cannot run by design, or empty."""
+    """Returns why a case cannot run by design; empty if it can."""
     if case.variant == MULTI_WORKER:
         return "multi_worker is TensorFlow's; Horovod's data has a process for each device"
     if case.variant == "fsdp":
@@ -65,7 +65,10 @@ def unsupported_reason(case: Case) -> str:
 
 
 def installation_problem(case: Case) -> str:
-    """Horovod's libraries fit the engine they were built against, and no other version of it."""
+    """Returns why this installation cannot run a case; empty if it can.
+
+    Horovod's libraries fit only the version of the engine that they were built against.
+    """
     return _misfit(case) or GPU_PROBLEMS[case.engine](case.device) or _without_gpu(case)
 
 
@@ -92,7 +95,10 @@ def _library(engine: str) -> Path | None:
 
 
 def _without_gpu(case: Case) -> str:
-    """A library that can call CUDA names its calls, for the errors that they may end in."""
+    """Returns what is wrong if Horovod was built without CUDA and the case needs it.
+
+    A library that can call CUDA contains the names of its functions, because errors mention them.
+    """
     library = _library(case.engine)
     if case.device != "cuda" or (library and b"cudaEventRecord" in library.read_bytes()):
         return ""
@@ -100,7 +106,7 @@ def _without_gpu(case: Case) -> str:
 
 
 def _nameless() -> str:
-    """gloo looks its own host up and crashes where that fails."""
+    """Returns what is wrong if the host's own name does not resolve, on which gloo crashes."""
     try:
         socket.getaddrinfo(socket.gethostname(), None)
     except OSError:
@@ -110,7 +116,10 @@ def _nameless() -> str:
 
 
 def _elsewhere(interface: str) -> str:
-    """Between ranks of one host the kernel stays on lo, whichever of its addresses they use."""
+    """Returns what is wrong if Horovod cannot use the interface that a user asked for.
+
+    Between ranks of one host the kernel uses lo, whichever of the host's addresses they connect to.
+    """
     mine = interface_of_host()
     if interface in ("lo", mine):
         return ""
@@ -119,15 +128,23 @@ def _elsewhere(interface: str) -> str:
 
 
 def _gpu(case: Case, rank: int) -> dict[str, str]:
-    """TensorFlow takes the memory of every GPU that it sees; torch has a current one."""
+    """Shows a TensorFlow rank only its own GPU, because TensorFlow takes the memory of all it sees.
+
+    Torch needs no such variable; it has a current GPU.
+    """
     return gpus.only(rank) if (case.device, case.engine) == ("cuda", "tensorflow") else {}
 
 
 def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
-    """One process a device with the variables ``horovodrun --gloo`` sets.
+    """Plans one process for each device, with the variables that ``horovodrun --gloo`` would set.
 
-    ``horovodrun`` itself imports every framework first, some 8 s; its rendezvous server runs as
-    the helper instead.
+    ``horovodrun`` itself first imports every framework, which takes about 8 s. Its rendezvous
+    server runs as the helper of the launch instead.
+
+    Args:
+        Case: The case.
+        folder: The folder of the launch.
+        python: The interpreter of the ranks.
     """
     count = case.devices
     shared = {

@@ -1,4 +1,4 @@
-"""Horovod's transport, on the engine the case names."""
+"""Opens Horovod's transport for a sweep of links, on the engine of the case."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from suite.contract.sweep import LinkSession
 
 
 def open_link(case: Case, rank: Rank) -> LinkSession:
-    """Imports one engine only."""
+    """Opens the link session of a rank; imports only the engine that the case names."""
     if case.engine == "torch":
         from adapters.horovod.splits.torch_engine.link import open_engine as open_torch
 

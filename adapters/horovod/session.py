@@ -1,4 +1,4 @@
-"""Opens a Horovod case in a rank, on the engine the case names."""
+"""Opens the session of a Horovod case in a rank, on the engine of the case."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from suite.contract.workloads import Weights
 
 
 def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session:
-    """Imports one engine only."""
+    """Opens the session of a rank; imports only the engine that the case names.
+
+    Args:
+        Case: The case.
+        rank: The place of this rank.
+        weights: The initial weights by canonical name.
+        inputs: The global batches.
+    """
     if case.engine == "torch":
         from adapters.horovod.splits.torch_engine.session import open_engine
     else:

@@ -1,4 +1,7 @@
-"""PyTorch on torch.distributed: DDP, tensor parallel, pipelining. Imports no framework here."""
+"""The manifest of PyTorch on torch.distributed, which imports no framework.
+
+The splits are DDP, fully sharded data parallel, tensor parallel and pipelining.
+"""
 
 from __future__ import annotations
 
@@ -35,26 +38,38 @@ TRAITS = Traits(
 
 
 def unsupported_reason(case: Case) -> str:
-    """Why this cell cannot run by design, or empty."""
+    """Returns why this case cannot run by design; empty if it can."""
     if case.variant == MULTI_WORKER:
         return "multi_worker is TensorFlow's; PyTorch's data has a process for each device"
     if case.mode == "compiled" and "intra_layer" in case.axes.names:
         return "a compiled model has its all-reduces inside, where no probe sees them"
     if case.variant == "interleaved" and "data" in case.axes.names:
-        return "a rank's two stages would need two DDP wrappers with probes each: not offered"
+        return ("each of a rank's two stages would need a DDP wrapper with probes, which is not "
+                "offered")
     if case.oversubscribe and (case.strategy, case.variant) != ("data", ""):
         return "ranks share a GPU in data parallel only: gloo sends no tensors of a GPU"
     return ""
 
 
 def installation_problem(case: Case) -> str:
-    """The framework is one package, built with CUDA or without; compiling needs a compiler."""
+    """Returns why this installation cannot run the case, and the fix; empty if it can.
+
+    torch may be built without CUDA, may be too old to share a GPU, or may lack a compiler.
+    """
     missing = compiler.problem(case.device) if case.mode == "compiled" else ""
     return build.gpu_problem(case.device) or build.sharing_problem(case.oversubscribe) or missing
 
 
 def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
-    """One process a device, torch.distributed's documented variables, a file as rendezvous."""
+    """Plans one process for each device, with the variables that torch.distributed documents.
+
+    The ranks find each other through a file.
+
+    Args:
+        case: The case to launch.
+        folder: Folder of the launch's files.
+        python: Path of the interpreter that runs the workers; not needed here.
+    """
     count = case.devices
     shared = {
         "WORLD_SIZE": str(count),

@@ -1,4 +1,4 @@
-"""What torch.compile needs on this machine, found out without importing torch."""
+"""Finds out whether torch.compile has what it needs on this machine, without importing torch."""
 
 from __future__ import annotations
 
@@ -10,32 +10,35 @@ from pathlib import Path
 
 
 def problem(device: str) -> str:
-    """Empty where torch.compile can build its kernels for the device, else why not."""
+    """Returns why torch.compile cannot build kernels for a device; empty if it can."""
     if device == "cuda":
         if importlib.util.find_spec("triton") is None:
             return "torch.compile needs triton on a GPU: install a CUDA build of torch"
-        wanted = [os.environ["CC"]] if "CC" in os.environ else ["gcc", "clang"]  # as triton has it
+        # Triton looks for the same compilers.
+        wanted = [os.environ["CC"]] if "CC" in os.environ else ["gcc", "clang"]
         if not any(map(shutil.which, wanted)):
-            return f"torch.compile needs a C compiler, {wanted[0]} is not found: install gcc"
+            return f"torch.compile needs a C compiler, but {wanted[0]} is not found: install gcc"
         return _headers_problem()
     wanted = [os.environ.get("CXX", "g++")]
     if shutil.which(wanted[0]) is None:
-        return f"torch.compile needs a C++ compiler on a CPU, {wanted[0]} is not found: install g++"
+        return (f"torch.compile needs a C++ compiler on a CPU, but {wanted[0]} is not found: "
+                "install g++")
     return _headers_problem()
 
 
 def _headers_problem() -> str:
     headers = sysconfig.get_path("include")
     if not (Path(headers) / "Python.h").exists():
-        return f"torch.compile needs Python's headers, not in {headers}: install python3-dev"
+        return (f"torch.compile needs Python's headers, which are not in {headers}: install "
+                "python3-dev")
     return ""
 
 
 def own_caches(folder: Path) -> dict[str, str]:
-    """Variables that keep what a rank compiles in ``folder``, where no other launch looks."""
+    """Returns variables that keep what a rank compiles in a folder where no other launch looks."""
     return {
         "TORCHINDUCTOR_CACHE_DIR": str(folder.resolve()),
         "TRITON_CACHE_DIR": str((folder / "triton").resolve()),
-        # One compiling process: more would leave the cores that a rank is pinned to.
+        # Compiling in more than one process would use cores that the rank is not pinned to.
         "TORCHINDUCTOR_COMPILE_THREADS": "1",
     }

@@ -1,4 +1,4 @@
-"""The transport under ``torch.distributed``: gloo between CPUs, NCCL between GPUs."""
+"""Measures the transport of ``torch.distributed``: gloo between CPUs, NCCL between GPUs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from suite.contract.threads import native_threads, preferred_event_loops, schedu
 
 
 def open_link(case: Case, rank: Rank) -> TorchLink:
-    """Joins the group."""
+    """Joins the group and returns the transport of this rank."""
     device = open_device(case, rank)
     before = native_threads()
     join_group(rank, device)
@@ -27,7 +27,7 @@ def open_link(case: Case, rank: Rank) -> TorchLink:
 
 
 class TorchLink:
-    """Calls on tensors of zeros; a hop goes from rank 0 to rank 1."""
+    """Makes calls on tensors of zeros; a point-to-point transfer goes from rank 0 to rank 1."""
 
     def __init__(self, case: Case, rank: Rank, device: torch.device) -> None:
         self.rank, self.device, self.ranks = rank, device, rank.processes
@@ -36,21 +36,21 @@ class TorchLink:
         self.buffers: dict[str, torch.Tensor] = {}
 
     def participants(self, kind: str) -> int:
-        """How many devices take part in a call of that collective."""
+        """Returns how many devices take part in a call."""
         return 2 if kind == "send_recv" else self.ranks
 
     def barrier(self) -> None:
-        """Returns when every rank is here."""
+        """Returns once every rank has called it."""
         dist.barrier()
 
     def agree(self, ready: bool) -> bool:
-        """Whether every rank says so; a collective call."""
+        """Returns True if ``ready`` is true on every rank; a collective call."""
         verdict = torch.tensor(int(ready), device=self.device)
         dist.all_reduce(verdict, dist.ReduceOp.MIN)
         return bool(verdict)
 
     def prepare(self, kind: str, payload_bytes: int) -> Call:
-        """A function that makes one call of that collective and payload, and times it."""
+        """Returns a function that makes one call of that collective and payload, and times it."""
         if self.rank.index >= self.participants(kind):
             return lambda: ()
         issue = getattr(self, f"_{kind}")(payload_bytes // ELEMENT_BYTES)
@@ -68,7 +68,10 @@ class TorchLink:
             torch.cuda.synchronize(self.device)
 
     def _zeros(self, name: str, elements: int) -> torch.Tensor:
-        """A view of one buffer a role, as large as the largest call needs; its pages are real."""
+        """Returns a view of one buffer for each role.
+
+        The buffer is as large as its largest call, and is written once so that its pages exist.
+        """
         held = self.buffers.get(name)
         if held is None or held.numel() < elements:
             held = torch.empty(elements, device=self.device).zero_()
@@ -101,6 +104,6 @@ class TorchLink:
         return lambda: dist.recv(tensor, 0)
 
     def close(self) -> None:
-        """Leaves the process group, once every rank is ready to."""
+        """Leaves the process group once every rank is ready to."""
         dist.barrier()
         dist.destroy_process_group()

@@ -11,19 +11,26 @@ from suite.contract.threads import native_threads, preferred_event_loops, schedu
 from suite.contract.workloads import Weights
 
 SPLITS = "adapters.pytorch.splits"
-# A pipeline's stages are wrapped for data parallel, whose replicas are split into shards: the
-# order in which torchtitan applies them too.
+# Axis -> session. In a mesh the stages of a pipeline are wrapped for data parallel, and the
+# replicas are split into shards; torchtitan applies the splits in this order too.
 AXES = {
     "inter_layer": f"{SPLITS}.inter_layer:InterLayerSession",
     "data": f"{SPLITS}.data:DataSession",
     "intra_layer": f"{SPLITS}.intra_layer:IntraLayerSession",
 }
-# Variants of one axis that are classes of their own.
+# Variants that have a session of their own.
 VARIANTS = {"fsdp": f"{SPLITS}.fully_sharded:FullyShardedSession"}
 
 
 def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session:
-    """Joins the process group and builds the session of the case's strategy."""
+    """Joins the process group and builds the session of the case's strategy.
+
+    Args:
+        case: What is trained, and how.
+        rank: Which of the case's processes this is.
+        weights: Canonical name to initial parameter.
+        inputs: The global batches.
+    """
     device = open_device(case, rank)
     if case.strategy == "single":
         return Training(case, rank, weights, inputs, device)

@@ -1,4 +1,7 @@
-"""TensorFlow: MirroredStrategy, and manual device placement. Imports no framework here."""
+"""The manifest of TensorFlow, which imports no framework.
+
+The splits are MirroredStrategy and manual device placement.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +35,12 @@ TRAITS = Traits(
     },
     unswept=dict.fromkeys(
         ("all_gather", "reduce_scatter", "broadcast"),
-        "the devices of one TensorFlow process reduce and copy, no strategy here does more",
+        "the devices of one TensorFlow process only reduce and copy, whatever the strategy",
     ),
     references=("tensorflow",),
     environment={
         "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2",
-        # Keras is not used; TensorFlow would import its current version at start, about 1 s.
+        # Keras is not used, but TensorFlow would import its current version, which takes about 1 s.
         "TF_USE_LEGACY_KERAS": "1",
     },
     passed=("NCCL_*",),
@@ -45,35 +48,45 @@ TRAITS = Traits(
 
 
 def unsupported_reason(case: Case) -> str:
-    """Why this cell cannot run by design, or empty."""
+    """Returns why this case cannot run by design; empty if it can."""
     if case.variant == "fsdp":
         return "TensorFlow has no fully sharded data parallel"
     if case.compression:
-        return "TensorFlow's strategies reduce gradients as they are, they compress none"
+        return "TensorFlow's strategies reduce gradients as they are and compress none"
     if {"intra_layer", "inter_layer"} <= set(case.axes.names):
-        return "a stage's backward pass is placed on one device, so its layers are not split too"
+        return ("the backward pass of a stage is placed on one device, so its layers cannot be "
+                "split too")
     if case.mode == "compiled" and case.strategy not in ("single", "data"):
-        return "XLA (jit_compile) compiles for one device, manual placement spans several"
+        return "XLA (jit_compile) compiles for one device, but manual placement spans several"
     if case.variant == MULTI_WORKER and case.interface != "lo":
         return "workers of one host talk over its loopback interface only"
     if case.oversubscribe:
-        return "TensorFlow's one process has each GPU once; ranks share one in PyTorch only"
+        return ("TensorFlow's one process uses each GPU once; only PyTorch has ranks that share a "
+                "GPU")
     return ""
 
 
 def installation_problem(case: Case) -> str:
-    """The framework is one package, built with CUDA or without."""
+    """Returns why this installation cannot run the case, and the fix; empty if it can.
+
+    TensorFlow is one package, built with CUDA or without.
+    """
     return build.gpu_problem(case.device)
 
 
 def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
-    """One process drives all devices, as MirroredStrategy and manual placement do.
+    """Plans one process that drives all devices, as MirroredStrategy and manual placement do.
 
-    Of ``multi_worker`` each has one, told of the others by TF_CONFIG.
+    In a case with ``multi_worker`` each device has a process, and TF_CONFIG names the others.
+
+    Args:
+        case: The case to launch.
+        folder: Folder of the launch's files; not needed here.
+        python: Path of the interpreter that runs the workers; not needed here.
     """
     shared = {"CUDA_VISIBLE_DEVICES": ""} if case.device == "cpu" else {}
     if case.variant != MULTI_WORKER:
-        # It takes the memory of every GPU that it sees.
+        # The process takes memory of every GPU that it sees, so it must see no others.
         seen = gpus.only(*range(case.devices)) if case.device == "cuda" else {}
         return LaunchPlan(1, [shared | seen])
     workers = [f"localhost:{port}" for port in _free_ports(case.devices)]
@@ -82,16 +95,19 @@ def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
 
 
 def _worker(case: Case, workers: list[str], rank: int) -> dict[str, str]:
-    """https://www.tensorflow.org/guide/distributed_training#TF_CONFIG, and its own GPU."""
+    """Returns a worker's own GPU, and TF_CONFIG.
+
+    Source: https://www.tensorflow.org/guide/distributed_training#TF_CONFIG.
+    """
     task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}}
     own = gpus.only(rank) if case.device == "cuda" else {}
     return {"TF_CONFIG": json.dumps(task)} | own
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that nobody has now, all different; TF_CONFIG wants them before a worker starts."""
+    """Returns different ports that are free now; TF_CONFIG needs them before a worker starts."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("localhost", 0))
-        return [one.getsockname()[1] for one in sockets]
+        for endpoint in sockets:
+            endpoint.bind(("localhost", 0))
+        return [endpoint.getsockname()[1] for endpoint in sockets]

@@ -1,4 +1,4 @@
-"""How the installed TensorFlow was built, read from its files without importing it."""
+"""Finds out how the installed TensorFlow was built, by reading its files without importing it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DISTRIBUTIONS = ("tensorflow-cpu", "tensorflow")
 
 
 def tensorflow_version() -> str:
-    """Version of the installed distribution; empty where none is."""
+    """Returns the version of the installed distribution; empty if none is installed."""
     for name in DISTRIBUTIONS:
         with suppress(metadata.PackageNotFoundError):
             return metadata.version(name)
@@ -19,13 +19,13 @@ def tensorflow_version() -> str:
 
 
 def has_cuda() -> bool:
-    """Whether it was built with CUDA."""
+    """Returns whether the installed TensorFlow was built with CUDA."""
     facts = packages.constants("tensorflow", "python/platform/build_info.py")
     return bool(facts.get("build_info", {}).get("is_cuda_build"))
 
 
 def gpu_problem(device: str) -> str:
-    """Why this TensorFlow cannot use ``device`` and what mends it; empty if it can."""
+    """Returns why this TensorFlow cannot use ``device``, and the fix; empty if it can."""
     if device != "cuda" or has_cuda():
         return ""
     return ("this tensorflow was built without CUDA: `make tensorflow-gpu` gives one an "

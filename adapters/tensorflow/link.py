@@ -1,4 +1,4 @@
-"""TensorFlow's transport in one process: between the logical devices, or GPUs, that it drives."""
+"""Measures TensorFlow's transport between the devices that one process drives."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ from suite.contract.sweep import ELEMENT_BYTES, Call
 
 
 def open_link(case: Case, rank: Rank) -> TensorFlowLink:
-    """Configures the devices; one process, one rank."""
+    """Configures the devices; all of them belong to this one process."""
     return TensorFlowLink(case, open_devices(case, case.devices))
 
 
 class TensorFlowLink:
-    """Calls in graphs, as a step makes them, between two stamps of the host's clock."""
+    """Makes calls in graphs, as a step makes them, between two stamps of the host's clock."""
 
     backend = "in-process"
 
     def __init__(self, case: Case, devices: list[str]) -> None:
         self.case, self.devices = case, devices
         self.transport = "shared-pool" if case.device == "cpu" else "cuda"
-        # The choice of the data-parallel session: by name on CPU devices, NCCL on GPUs.
+        # The data-parallel session makes the same choice: this reduction on CPUs, NCCL on GPUs.
         reduction = tf.distribute.ReductionToOneDevice() if case.device == "cpu" else None
         self.strategy = tf.distribute.MirroredStrategy(devices, reduction)
 
     def participants(self, kind: str) -> int:
-        """How many devices take part in a call of that collective."""
+        """Returns how many devices take part in a call."""
         return 2 if kind == "send_recv" else len(self.devices)
 
     def barrier(self) -> None:
-        """Returns when every rank is here."""
+        """Returns once the devices are idle; there is only one rank."""
         if self.case.device == "cuda":
             tf.test.experimental.sync_devices()
 
     def agree(self, ready: bool) -> bool:
-        """Whether every rank says so; a collective call."""
+        """Returns ``ready``, since there is only one rank."""
         return ready
 
     def prepare(self, kind: str, payload_bytes: int) -> Call:
-        """A function that makes one call of that collective and payload, and times it."""
+        """Returns a function that makes one call of that collective and payload, and times it."""
         elements = payload_bytes // ELEMENT_BYTES
         return self._all_reduce(elements) if kind == "all_reduce" else self._send_recv(elements)
 
     def _all_reduce(self, elements: int) -> Call:
-        """MirroredStrategy's own reduction; the interval of each device."""
+        """Prepares MirroredStrategy's own reduction, which gives an interval for each device."""
 
         def replica(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             start = tf.timestamp()
@@ -53,7 +53,7 @@ class TensorFlowLink:
                 x = tf.identity(x)
             context = tf.distribute.get_replica_context()
             last = context.all_reduce(tf.distribute.ReduceOp.SUM, x)[-1]
-            # Returned too: the graph drops a reduction whose values nobody reads.
+            # The value is returned too, because the graph drops a reduction that nobody reads.
             with tf.control_dependencies([last]):
                 return start, tf.timestamp(), last
 
@@ -75,7 +75,10 @@ class TensorFlowLink:
         return once
 
     def _send_recv(self, elements: int) -> Call:
-        """A copy placed on its receiver, as the placed strategies make it; the receiver's time."""
+        """Prepares a copy placed on its receiver, as the placed strategies make it.
+
+        It gives the receiver's interval.
+        """
         with tf.device(self.devices[0]):
             tensor = tf.zeros(elements)
 
@@ -97,4 +100,4 @@ class TensorFlowLink:
         return once
 
     def close(self) -> None:
-        """Nothing is shared with another process."""
+        """Does nothing: no other process takes part."""

@@ -1,4 +1,4 @@
-"""Opens a TensorFlow case in its one process, or in a worker of several."""
+"""Opens a TensorFlow case in its one process, or in one worker of several."""
 
 from __future__ import annotations
 
@@ -15,14 +15,21 @@ AXES = {
     "intra_layer": f"{SPLITS}.intra_layer:IntraLayerSession",
     "inter_layer": f"{SPLITS}.inter_layer:InterLayerSession",
 }
-# Variants of one axis that are classes of their own.
+# Variants that have a session of their own.
 VARIANTS = {MULTI_WORKER: f"{SPLITS}.multi_worker:MultiWorkerSession"}
 
 
 def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session:
-    """Configures devices and threads, then builds the session of the case's strategy."""
+    """Configures devices and threads, then builds the session of the case's strategy.
+
+    Args:
+        case: What is trained, and how.
+        rank: Which of the case's processes this is; TF_CONFIG tells TensorFlow the same.
+        weights: Canonical name to initial parameter.
+        inputs: The global batches.
+    """
     if case.variant in VARIANTS:
-        # A worker's GPU is the one that its launch plan lets it see.
+        # The launch plan lets a worker see only its own GPU.
         return session_class(VARIANTS, case.variant)(case, weights, inputs, open_devices(case, 1))
     devices = open_devices(case, case.devices)
     if case.strategy == "single":
@@ -34,7 +41,7 @@ def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Se
 
 
 def _towers(case: Case, weights: Weights, inputs: Inputs, devices: list[str]) -> Session:
-    """Replicas that are split themselves: each is a tower of its own devices."""
+    """Builds a session whose replicas are split themselves: each is a tower of its own devices."""
     from adapters.tensorflow.splits.towers import TowersSession, tower_case
 
     tower = tower_case(case, case.devices // case.axes.size("data"))

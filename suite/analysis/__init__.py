@@ -1,1 +1,1 @@
-"""Records to tables: statistics, speed-up, communication, load balance, parity."""
+"""Turns the records of a run into rows, and compares rows."""

@@ -1,4 +1,4 @@
-"""T_comm as the idle link predicts it, and whether what a step took of it is normal."""
+"""Predicts T_comm from the idle link, and judges whether what a step measured is normal."""
 
 from __future__ import annotations
 
@@ -11,19 +11,25 @@ from suite.analysis.link_fit import LinkFit
 from suite.contract.formats import seconds, size_bytes
 from suite.contract.registry import traits_of
 
-# Inside a step transfer was 2.1 to 2.5 times the sweep's (two CPU cores, gloo): its threads
-# compete with compute.
+# Transfer inside a step took 2.1 to 2.5 times as long as in the sweep (two CPU cores, gloo),
+# because gloo's threads compete with compute.
 NORMAL_UP_TO = 3.0
-# Below this the calls were not those of the sweep: fused, or the link was busy when it was swept.
+# If transfer takes less than this share of the sweep's time, the two do not measure the same: the
+# step's calls were fused, or the link was busy while it was swept.
 NORMAL_FROM = 0.67
-# Where the largest message takes hardly longer than an empty one, alpha is noise: a copy between
-# devices of one process may hand the tensor over as it is.
+# If the largest message takes less than this many times as long as an empty one, alpha is noise.
+# A copy between devices of one process may hand the tensor over without copying.
 FLAT_UP_TO = 1.5
 
 
 @dataclass(frozen=True)
 class StepPrediction:
-    """Seconds of N communications of B bytes: alpha·B·N, and Hockney's N·(a + alpha·B)."""
+    """What N communications of B bytes take on the idle link, in seconds.
+
+    Attributes:
+        alpha_form_s: alpha·B·N.
+        hockney_s: N·(a + alpha·B), Hockney's form, which counts the latency a too.
+    """
 
     alpha_form_s: float
     hockney_s: float
@@ -32,38 +38,68 @@ class StepPrediction:
 def fits_by_kind(
     fits: Iterable[LinkFit], framework: str, engine: str, devices: int
 ) -> dict[str, LinkFit]:
-    """The fits that apply to a row, by the kind of communication its trace names.
+    """Picks the fits that apply to a row.
 
-    A hop is between two devices of however many; an adapter may make it of another collective.
+    Args:
+        fits: The fits of the run's sweep.
+        framework: Framework of the row.
+        engine: Engine of the row.
+        devices: Number of devices that take part in a collective. A point-to-point transfer is
+            always between two.
+
+    Returns:
+        Kind of communication, as traces name it, to its fit. An adapter may carry out a transfer
+        between pipeline stages by another collective, whose fit is then used.
     """
     mine = [f for f in fits
             if f.idle and (f.framework, f.engine, f.status) == (framework, engine, "ok")]
-    found = {f.collective: f for f in mine if f.devices == devices}
+    by_kind = {f.collective: f for f in mine if f.devices == devices}
     hop = traits_of(framework).hop
     for fit in mine:
         if (fit.collective, fit.devices) == (hop, 2):
-            found["send_recv"] = fit
-    return found
+            by_kind["send_recv"] = fit
+    return by_kind
 
 
 def links_of(
     fits: Iterable[LinkFit], framework: str, engine: str, devices: int, kinds: Iterable[str]
 ) -> dict[str, LinkFit]:
-    """The fit of each kind of payloads: of as many devices as take part."""
-    mine, found = list(fits), {}
+    """Finds the fit of each kind of communication, for as many devices as take part in it.
+
+    Args:
+        fits: The fits of the run's sweep.
+        framework: Framework of the row.
+        engine: Engine of the row.
+        devices: Number of devices of the case.
+        kinds: Kinds as ``communication.payloads`` names them, such as ``all_reduce@2``.
+
+    Returns:
+        Kind to fit; kinds that were not swept are missing.
+    """
+    every, links = list(fits), {}
     for kind in kinds:
         collective, members = _members(kind, devices)
-        fit = fits_by_kind(mine, framework, engine, members).get(collective)
+        fit = fits_by_kind(every, framework, engine, members).get(collective)
         if fit:
-            found[kind] = fit
-    return found
+            links[kind] = fit
+    return links
 
 
 def usable_links(
     fits: Sequence[LinkFit], framework: str, engine: str, devices: int,
     payloads: Mapping[str, Sequence[int]],
 ) -> dict[str, LinkFit]:
-    """The links that a step's communications can be held against; {} unless there are all of them.
+    """Finds the links that a step's communications can be compared with.
+
+    Args:
+        fits: The fits of the run's sweep.
+        framework: Framework of the row.
+        engine: Engine of the row.
+        devices: Number of devices of the case.
+        payloads: Kind of communication to payload bytes of each one in a step.
+
+    Returns:
+        Kind to fit; empty unless every kind has a usable fit.
     """
     known = links_of(fits, framework, engine, devices, payloads)
     return {} if _unusable(known, payloads, [], devices) else known
@@ -72,9 +108,15 @@ def usable_links(
 def idle_seconds(
     links: Mapping[str, LinkFit], payloads: Mapping[str, Sequence[int]], devices: int
 ) -> float | None:
-    """Hockney's N·(a + alpha·B) of a step on the idle link, mean over devices.
+    """Returns Hockney's N·(a + alpha·B) of a step on the idle link, in seconds.
 
-    None where a kind was not swept.
+    Args:
+        links: Kind of communication to fit.
+        payloads: Kind of communication to payload bytes of each one in a step.
+        devices: Number of devices of the case.
+
+    Returns:
+        The mean over devices; None if a kind was not swept.
     """
     if not payloads or not set(payloads) <= set(links):
         return None
@@ -85,26 +127,45 @@ def idle_seconds(
 
 
 def _members(kind: str, devices: int) -> tuple[str, int]:
-    """``all_reduce@2`` -> all_reduce among 2; without a number among all devices."""
+    """Takes ``all_reduce@2`` apart: among 2; a kind without a number is among all devices."""
     collective, _, members = kind.partition(AMONG)
     return collective, int(members or devices)
 
 
 def share_of(kind: str, devices: int) -> float:
-    """Share of the devices that a communication is in flight for: a hop's receiver alone."""
+    """Returns for which share of the devices a communication is in flight.
+
+    A collective is in flight for all its members, a point-to-point transfer for its receiver
+    alone.
+
+    Args:
+        kind: Kind of communication, such as ``all_reduce@2``.
+        devices: Number of devices of the case.
+    """
     collective, members = _members(kind, devices)
     return (1 if collective == "send_recv" else members) / devices
 
 
 def predict(fits: Mapping[str, LinkFit], kind: str, payload_bytes: float) -> float:
-    """Seconds of one communication on the idle link; ``KeyError`` where the kind was not swept."""
+    """Returns the seconds that one communication takes on the idle link.
+
+    Raises:
+        KeyError: The kind was not swept.
+    """
     return fits[kind].seconds(payload_bytes)
 
 
 def predict_step(
     fits: Mapping[str, LinkFit], kind: str, bytes_per_call: float, count: float
 ) -> StepPrediction:
-    """T_comm of a step with ``count`` communications of one size."""
+    """Predicts a step with ``count`` communications of one kind and size.
+
+    Args:
+        fits: Kind of communication to fit.
+        kind: Kind of the communications.
+        bytes_per_call: Payload of each.
+        count: How many there are; a share of a communication is allowed.
+    """
     alpha = fits[kind].alpha_s_per_byte or 0.0
     return StepPrediction(
         alpha * bytes_per_call * count, count * predict(fits, kind, bytes_per_call)
@@ -119,11 +180,22 @@ def model_columns(
     transfer_s: float | None,
     fits: Sequence[LinkFit],
 ) -> dict[str, Any]:
-    """``alpha_s_per_byte`` and what follows from it for a row; {} without a sweep.
+    """Computes ``alpha_s_per_byte`` and the columns that follow from it.
 
-    ``payloads[kind]`` are the bytes of each of a step's communications, with the names that
-    ``communication.payloads`` gives. As in T_comm, a mean over devices: a collective is its
-    members', a hop its receiver's alone.
+    As in T_comm, the model is a mean over devices: a collective counts for its members, a
+    point-to-point transfer for its receiver alone.
+
+    Args:
+        framework: Framework of the row.
+        engine: Engine of the row.
+        devices: Number of devices of the case.
+        payloads: Kind of communication, as ``communication.payloads`` names it, to payload bytes
+            of each one in a step.
+        transfer_s: The T_comm transfer that was measured, in seconds; None if it was not.
+        fits: The fits of the run's sweep.
+
+    Returns:
+        Columns of the row; empty without a sweep.
     """
     if not fits or not payloads:
         return {}
@@ -136,32 +208,39 @@ def model_columns(
         predict_step(known, kind, size, share_of(kind, devices))
         for kind, sizes in payloads.items() for size in sizes
     ]
-    model = sum(one.alpha_form_s for one in total)
+    model = sum(prediction.alpha_form_s for prediction in total)
     row: dict[str, Any] = {"t_comm_model_s": model, "alpha_s_per_byte": _alpha(known, payloads)}
     if transfer_s is None:
         return row
     row["contention"] = transfer_s / model
     row["comm_verdict"] = _range(known, payloads) or verdict(
-        transfer_s, sum(one.hockney_s for one in total)
+        transfer_s, sum(prediction.hockney_s for prediction in total)
     )
     return row
 
 
 def _alpha(known: Mapping[str, LinkFit], payloads: Mapping[str, Sequence[int]]) -> float:
-    """The links' alpha, weighted by the bytes of each kind."""
+    """Returns the mean alpha of the links, weighted by the bytes of each kind."""
     moved = {kind: sum(sizes) for kind, sizes in payloads.items()}
     total = sum((known[kind].alpha_s_per_byte or 0.0) * size for kind, size in moved.items())
     return total / sum(moved.values())
 
 
 def verdict(transfer_s: float, idle_s: float) -> str:
-    """Against Hockney's form, which holds for small messages too."""
+    """Says whether a step's transfer is normal, in words.
+
+    It is compared with Hockney's form, because that holds for small messages too.
+
+    Args:
+        transfer_s: The T_comm transfer that was measured, in seconds.
+        idle_s: What the idle link takes for the same communications, in seconds.
+    """
     ratio = transfer_s / idle_s
     against = f"{ratio:.1f}x the idle link's {seconds(idle_s)} a step"
     if ratio > NORMAL_UP_TO:
         return f"slow: {against}; up to {NORMAL_UP_TO:g}x is usual inside a step"
     if ratio < NORMAL_FROM:
-        return f"fast: {against}; calls were fused, or the link was busy when it was swept"
+        return f"fast: {against}; calls were fused, or the link was busy while it was swept"
     return f"normal: {against}"
 
 
@@ -169,6 +248,7 @@ def _unusable(
     known: Mapping[str, LinkFit], payloads: Mapping[str, Sequence[int]], mine: Sequence[LinkFit],
     devices: int,
 ) -> str:
+    """Returns why the links cannot model these communications, in words; empty if they can."""
     for kind in payloads:
         collective, members = _members(kind, devices)
         if kind not in known:
@@ -182,13 +262,16 @@ def _unusable(
 
 
 def _flat(fit: LinkFit) -> bool:
-    """Bytes cost nothing beyond noise: the slope's interval holds zero, or the line is level."""
+    """Returns whether bytes cost nothing beyond noise.
+
+    That is so if the interval of the slope contains zero, or if the line is nearly level.
+    """
     slope = fit.alpha_s_per_byte if fit.alpha_ci_low is None else fit.alpha_ci_low
     return (slope or 0.0) <= 0 or fit.seconds(fit.bytes_max or 0) < FLAT_UP_TO * fit.seconds(0)
 
 
 def _range(known: Mapping[str, LinkFit], payloads: Mapping[str, Sequence[int]]) -> str:
-    """Empty where every payload lies in the range of its sweep."""
+    """Says which payload lies outside the sizes that were swept; empty if none does."""
     for kind, sizes in payloads.items():
         low, high = known[kind].bytes_min or 0, known[kind].bytes_max or 0
         for size in (min(sizes), max(sizes)):

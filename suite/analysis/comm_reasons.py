@@ -1,4 +1,4 @@
-"""Where a row's transfer goes: the idle link's time, and what a step adds to it, by cause."""
+"""What a row's transfer time consists of: what the idle link takes, and what a step adds to it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ HANDLING, REST = "the framework's own handling", "not told apart"
 
 @dataclass(frozen=True)
 class Transfer:
-    """Seconds of T_comm transfer in a step by cause; None where nothing tells it.
+    """T_comm transfer of a step by cause, in seconds; None where nothing tells a part.
 
-    ``link_s`` is Hockney's N·(a + alpha·B) of the idle link. ``scheduling_s`` and ``handling_s``
-    are the row's columns; where both are known, waiting for a core happens inside handling too.
+    Attributes:
+        whole_s: All of it.
+        link_s: What the idle link takes by Hockney's N·(a + alpha·B).
+        scheduling_s: The row's ``t_comm_scheduling_s``.
+        handling_s: The row's ``t_comm_handling_s``. Where both are known, threads wait for a core
+            within the handling too.
     """
 
     whole_s: float
@@ -25,11 +29,11 @@ class Transfer:
 
     @property
     def factor(self) -> float | None:
-        """How many times the idle link's seconds a step takes."""
+        """How many times as long as on the idle link the transfer takes."""
         return self.whole_s / self.link_s if self.link_s else None
 
     def causes(self) -> list[tuple[str, float]]:
-        """(cause, seconds) of what is told, the idle link's first, what is left over last."""
+        """Lists (cause, seconds): the idle link's first, what is left over last."""
         known: list[tuple[str, float]] = []
         left = self.whole_s
         for name, value in ((LINK, self.link_s), (SCHEDULING, self.scheduling_s),
@@ -46,7 +50,7 @@ class Transfer:
         return max(0.0, self.handling_s - (self.scheduling_s or 0.0))
 
     def text(self) -> str:
-        """For a reader: every cause that takes a hundredth of the whole, with its share."""
+        """Writes every cause that makes up at least 1 % of the whole, with its share."""
         return ", ".join(
             f"{name} {seconds(value)} ({100 * value / self.whole_s:.0f} %)"
             for name, value in self.causes() if value >= 0.01 * self.whole_s

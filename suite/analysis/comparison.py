@@ -1,4 +1,4 @@
-"""Two runs, row by row: better, worse or a tie in one metric."""
+"""Compares two runs row by row: better, worse or a tie in one metric."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from suite.analysis.verdict import NOT_COMPARABLE, paired, verdict_of
 from suite.contract.metrics import BY_NAME
 from suite.contract.row import Row
 
-# What a user calls a metric that is compared -> its column.
+# Name by which a user asks for a metric -> its column.
 COMPARED = {
     "step_time": "step_time_s", "time": "time_s", "throughput": "throughput_samples_s",
     "throughput_tokens": "throughput_tokens_s", "peak_memory": "peak_memory_bytes",
@@ -22,15 +22,29 @@ COMPARED = {
     "t_comm_transfer": "t_comm_transfer_s", "compute_max": "compute_max_s",
     "load_balance": "load_balance",
 }
+# Entries of a run's environment that describe its machine.
 MACHINE = ("processor", "cores", "gpus", "memory_bytes")
 
 
 @dataclass(frozen=True)
 class RowComparison:
-    """One case in two runs. ``change`` is new over old, 1 for none, with its interval.
+    """One metric of one case in two runs.
 
-    ``verdict`` is faster, slower, better, worse, tie, ``not comparable``, or empty where no
-    interval exists; ``reason`` says why not. ``level`` is that of the interval.
+    Attributes:
+        case_id: The case.
+        metric: A key of ``COMPARED``.
+        before: The earlier figure, in the unit of the metric's column.
+        after: The later figure, in the same unit.
+        change: The later figure over the earlier one; 1 means that nothing changed.
+        low: Lower end of its interval; NaN without an interval.
+        high: Upper end of its interval; NaN without an interval.
+        verdict: faster, slower, better, worse, tie, ``not comparable``, or empty if there is no
+            interval.
+        reason: Why there is no such verdict.
+        launches: Number of launches before and after.
+        pairs: Number of blocks that hold both, if launches were paired.
+        level: Level of the interval.
+        differences: Entries of the ledger that differ by nature, for the reader to know.
     """
 
     case_id: str
@@ -53,7 +67,7 @@ class RowComparison:
         return max(self.high - 1, 1 - self.low)
 
     def worse_by(self, share: float) -> bool:
-        """Whether it got worse by more than ``share``, beyond chance."""
+        """Returns whether the metric got worse by more than ``share``, beyond chance."""
         if self.verdict not in ("slower", "worse"):
             return False
         lower = BY_NAME[COMPARED[self.metric]].better == "lower"
@@ -62,8 +76,17 @@ class RowComparison:
 
 @dataclass(frozen=True)
 class RunComparison:
-    """``rows`` are those of both runs; the others are only named. ``machine`` lists what differs
-    between the machines, ``undecided`` the cases whose ties are too wide to say anything."""
+    """Two runs, compared in the cases that both have.
+
+    Attributes:
+        before: Name of the earlier run.
+        after: Name of the later run.
+        rows: Comparisons of the cases that both runs have.
+        only_before: Cases that only the earlier run has.
+        only_after: Cases that only the later run has.
+        machine: What differs between the machines, in words.
+        undecided: Cases whose ties are too wide to say anything.
+    """
 
     before: str
     after: str
@@ -78,12 +101,17 @@ def compare_runs(
     before: tuple[dict[str, Any], list[Row]], after: tuple[dict[str, Any], list[Row]],
     metrics: Sequence[str], together: bool = True, same_blocks: bool = False,
 ) -> RunComparison:
-    """(run.json, rows) of each, older first.
+    """Compares two runs.
 
-    ``same_blocks`` says that both are one run, so that launches of a block are a pair; a run's name
-    does not say so, since two folders may have the same one. ``together`` holds 95 % for all
-    verdicts of the comparison at once (Bonferroni), so that a matrix of ties shows no difference in
-    95 of 100 comparisons; otherwise each has it alone.
+    Args:
+        before: run.json and rows of the earlier run.
+        after: run.json and rows of the later run.
+        metrics: Keys of ``COMPARED``.
+        together: Whether all verdicts of the comparison hold at 95 % at once (Bonferroni), so that
+            a matrix of ties shows no difference in 95 of 100 comparisons. Otherwise each holds by
+            itself.
+        same_blocks: Whether both are one run, so that launches of the same block form a pair. The
+            names of the runs do not tell, since two folders may have the same name.
     """
     (old_run, old_rows), (new_run, new_rows) = before, after
     old, new = ({row.case_id: row for row in rows} for rows in (old_rows, new_rows))
@@ -105,20 +133,33 @@ def compare_runs(
 
 
 def _too_wide(rows: Sequence[RowComparison]) -> dict[str, dict[str, float]]:
-    """Case -> metric -> reach of the ties that let the change be larger than ``WIDE``."""
-    found: dict[str, dict[str, float]] = {}
+    """Finds the ties that let the change be larger than ``WIDE``.
+
+    Returns:
+        Case to metric to reach.
+    """
+    wide: dict[str, dict[str, float]] = {}
     for row in rows:
         if row.verdict == "tie" and row.reach > WIDE:
-            found.setdefault(row.case_id, {})[row.metric] = row.reach
-    return found
+            wide.setdefault(row.case_id, {})[row.metric] = row.reach
+    return wide
 
 
 def compare_row(
     old: Row, new: Row, metric: str, level: float = LEVEL, same_blocks: bool = False
 ) -> RowComparison:
-    """Unpaired over launches: two runs share no blocks unless they are one run's."""
-    why = [f"{row.status} {which}: {row.reason}"
-           for row, which in ((old, "before"), (new, "after")) if row.status != "ok"]
+    """Compares one metric of a case in two runs, if the ledgers allow it.
+
+    Args:
+        old: The case in the earlier run.
+        new: The case in the later run.
+        metric: A key of ``COMPARED``.
+        level: Level of the interval.
+        same_blocks: Whether launches of the same block form a pair; two different runs share no
+            blocks.
+    """
+    why = [f"{row.status} {when}: {row.reason}"
+           for row, when in ((old, "before"), (new, "after")) if row.status != "ok"]
     against = why[0] if why else obstacle(old.ledger, new.ledger)
     if against:
         return RowComparison(**_told(old, new, metric, level), verdict=NOT_COMPARABLE,
@@ -129,30 +170,39 @@ def compare_row(
 def compare_figures(
     old: Row, new: Row, metric: str, level: float = LEVEL, same_blocks: bool = False
 ) -> RowComparison:
-    """One metric of two rows, whatever their ledgers say of them."""
-    column, found = COMPARED[metric], _told(old, new, metric, level)
+    """Compares one metric of two rows, whatever their ledgers say.
+
+    Args:
+        old: The earlier row.
+        new: The later row.
+        metric: A key of ``COMPARED``.
+        level: Level of the interval.
+        same_blocks: Whether launches of the same block form a pair.
+    """
+    column, told = COMPARED[metric], _told(old, new, metric, level)
     samples = (old.launch_samples.get(column, []), new.launch_samples.get(column, []))
-    theirs, ours = ([one for one in each if one is not None] for each in samples)
-    if not ours or not theirs or min(*ours, *theirs) <= 0:
-        return RowComparison(**found, reason=f"no {metric} in both")
+    before, after = ([value for value in blocks if value is not None] for blocks in samples)
+    if not after or not before or min(*after, *before) <= 0:
+        return RowComparison(**told, reason=f"{metric} is missing or zero in one of the two")
     pairs = paired(samples[1], samples[0]) if same_blocks else []
     if same_blocks and not pairs:
-        return RowComparison(**found, reason="no block holds both")
+        return RowComparison(**told, reason="no block holds both")
     if pairs:
-        change = ratio_interval([one for one, _ in pairs], [two for _, two in pairs], level)
+        change = ratio_interval([later for later, _ in pairs], [earlier for _, earlier in pairs],
+                                level)
     else:
-        change = unpaired_ratio_interval(ours, theirs, level)
+        change = unpaired_ratio_interval(after, before, level)
     verdict = _verdict(column, change)
     return RowComparison(
-        **found, change=change.estimate, low=change.low, high=change.high, verdict=verdict,
+        **told, change=change.estimate, low=change.low, high=change.high, verdict=verdict,
         reason="" if verdict else "one launch has no interval",
-        launches=(len(theirs), len(ours)), pairs=len(pairs),
+        launches=(len(before), len(after)), pairs=len(pairs),
         differences=tuple(differences(old.ledger, new.ledger)),
     )
 
 
 def _told(old: Row, new: Row, metric: str, level: float) -> dict[str, Any]:
-    """What a comparison says before anything is compared."""
+    """Returns what a comparison says before anything is compared."""
     column = COMPARED[metric]
     return {"case_id": old.case_id, "metric": metric, "level": level,
             "before": _figure(old, column), "after": _figure(new, column)}
@@ -164,28 +214,41 @@ def _figure(row: Row, column: str) -> float:
 
 
 def _verdict(column: str, change: Interval) -> str:
-    """``change`` is new over old; deterministic metrics may have an interval of no width."""
+    """Says what a change, new over old, means for a metric.
+
+    The interval of a metric that does not vary may have no width.
+    """
     low, high = change.low, change.high
     if BY_NAME[column].better == "lower" and not math.isnan(low):
         low, high = 1 / high, 1 / low
-    found = verdict_of(low, high)
+    verdict = verdict_of(low, high)
     if BY_NAME[column].unit in ("s", "1/s"):
-        return found
-    return {"faster": "better", "slower": "worse"}.get(found, found)
+        return verdict
+    return {"faster": "better", "slower": "worse"}.get(verdict, verdict)
 
 
 def machine_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """``name: old -> new`` of machine and versions."""
-    found = [f"{name}: {old.get(name)} -> {new.get(name)}" for name in MACHINE
-             if old.get(name) != new.get(name)]
+    """Lists what differs between machines and versions, as ``name: old -> new``.
+
+    Args:
+        old: Environment of the earlier run's run.json.
+        new: Environment of the later run's run.json.
+    """
+    machine = [f"{name}: {old.get(name)} -> {new.get(name)}" for name in MACHINE
+               if old.get(name) != new.get(name)]
     was, now = old.get("versions", {}), new.get("versions", {})
-    return found + [f"{name}: {was.get(name) or 'none'} -> {now.get(name) or 'none'}"
-                    for name in dict.fromkeys([*was, *now]) if was.get(name) != now.get(name)]
+    return machine + [f"{name}: {was.get(name) or 'none'} -> {now.get(name) or 'none'}"
+                      for name in dict.fromkeys([*was, *now]) if was.get(name) != now.get(name)]
 
 
 def regressions(
     rows: Sequence[RowComparison], limits: Sequence[tuple[str, float]]
 ) -> list[RowComparison]:
-    """Rows that got worse by more than their metric's share, beyond chance."""
+    """Returns the rows that got worse by more than their metric's limit, beyond chance.
+
+    Args:
+        rows: Comparisons of two runs.
+        limits: (metric, share) pairs.
+    """
     return [row for row in rows for metric, share in limits
             if row.metric == metric and row.worse_by(share)]

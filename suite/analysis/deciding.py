@@ -1,4 +1,4 @@
-"""What two runs cannot tell apart, and the one run of both that would."""
+"""Cases that two runs cannot tell apart, and the command of one run that would decide them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 from suite.contract.registry import engines
 from suite.contract.row import Row
 
-# A tie whose interval lets the change be larger than this share has decided nothing.
+# A tie whose interval allows a larger change than this share has decided nothing.
 WIDE = 0.05
-# Columns of a row that are options of a case, and options that a run shares.
+# OWN are columns of a row that are also options; SHARED are options that a whole run has.
 OWN = ("framework", "strategy", "variant", "mesh", "workload", "size", "data", "device", "devices",
        "dtype", "mode", "accumulate")
 SHARED = ("batch", "steps", "warmup", "seed")
@@ -20,9 +20,14 @@ SHARED = ("batch", "steps", "warmup", "seed")
 
 @dataclass(frozen=True)
 class Undecided:
-    """A case whose tie in these metrics lets the change be ``reach``, as a share, either way.
+    """A case whose ties in some metrics are too wide to say anything.
 
-    ``command`` measures both in one run; ``missing`` is what it cannot say by itself.
+    Attributes:
+        case_id: The case.
+        metrics: The metrics, keys of ``comparison.COMPARED``.
+        reach: How large the change may be either way, as a share.
+        command: A command that measures both in one run; empty if there is none.
+        missing: What the user has to add to the command, in words.
     """
 
     case_id: str
@@ -36,17 +41,17 @@ def deciding(
     case_id: str, wide: Mapping[str, float], row: Row, runs: tuple[dict[str, Any], dict[str, Any]],
     machine: Sequence[str],
 ) -> Undecided:
-    """The command for a case that is too widely known in both runs.
+    """Writes the command that would decide a case which both runs know too imprecisely.
 
     Args:
-        case_id: Of the case.
-        wide: Metric -> how far from 1 its interval reaches, as a share.
+        case_id: The case.
+        wide: Metric to how far from 1 its interval reaches, as a share.
         row: The case in the later run.
         runs: run.json of the earlier run and of the later one.
         machine: What differs between machines and versions, in words.
     """
     reach, metrics = max(wide.values()), tuple(wide)
-    if not row.framework:  # somebody's benchmarks
+    if not row.framework:  # a user's own benchmarks, which the suite cannot run
         return Undecided(case_id, metrics, reach, "")
     sides = [_side(row.framework, run) for run in runs]
     alike = sides[0] == sides[1] or not all(sides)
@@ -59,16 +64,16 @@ def deciding(
 
 
 def _side(framework: str, run: Mapping[str, Any]) -> str:
-    """``FRAMEWORK=interpreter`` that a run's workers had; empty where it did not record it."""
+    """Returns ``FRAMEWORK=interpreter`` of a run's workers; empty if it was not recorded."""
     named = run.get("configuration", {}).get("python", {}).get(framework)
     path = named or run.get("environment", {}).get("interpreter", "")
     return shlex.quote(f"{framework}={path}") if path else ""
 
 
 def _options(row: Row, run: Mapping[str, Any]) -> list[str]:
-    """What describes the case, and how it was measured."""
+    """Returns the options that describe the case and how it was measured."""
     case = {name: row.value(name) for name in OWN}
-    # An unnamed variant is asked for by the name that users have for it.
+    # The command line calls the plain variant, which has no name, "default".
     case["variant"] = row.variant or "default"
     if len(engines().get(row.framework, ())) > 1:
         case["engine"] = row.engine

@@ -1,4 +1,4 @@
-"""Which warnings a row deserves."""
+"""Decides which warnings a row deserves."""
 
 from __future__ import annotations
 
@@ -17,16 +17,23 @@ from suite.contract.warnings import Warning, warn
 
 FEW_LAUNCHES = exact_from(LEVEL)
 SHARED = {"cpu": "core", "cuda": "GPU"}
-# From here on a plan made with the idle link's alpha misses what a step takes.
+# If transfer takes more than this many times as long as on the idle link, plans that use the idle
+# link's alpha are wrong.
 APART_FROM = 1.25
+# Cores that other programs may keep busy, idle machines' own housekeeping, before it is said.
+NEIGHBOURS = 0.1
 NOISY, DRIFT, STEAL, PROBE_OVERHEAD, DISAGREEMENT = 0.1, 0.1, 0.05, 0.1, 0.2
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a run knows of the machine: its ``blocks``, the precision asked for, and its links.
+    """What a run knows about its machine.
 
-    ``gpu_peaks`` are the datasheet's FLOP/s of its GPUs, by number format.
+    Attributes:
+        blocks: The calibration of each block, as run.json has it.
+        precision: The relative half-width that the user asked for; None if not asked.
+        fits: The fits of the run's link sweep.
+        gpu_peaks: Number format to the FLOP/s that the vendor prints for the machine's GPUs.
     """
 
     blocks: Sequence[dict[str, Any]] = field(default_factory=list)
@@ -35,12 +42,18 @@ class Conditions:
     gpu_peaks: Mapping[str, float] = field(default_factory=dict)
 
     def matmul_rates(self) -> list[float]:
-        """FLOP/s of every core in every block."""
+        """Returns the matrix-product rates of every core in every block, in FLOP/s."""
         return [rate["matmul_flops_s"] for block in self.blocks for rate in block["rates"]]
 
 
 def common_peaks(environment: Mapping[str, Any]) -> dict[str, float]:
-    """Of a run's GPUs where all are of one model; which one a rank had is not told."""
+    """Returns the vendor's peak FLOP/s of a run's GPUs, by number format.
+
+    It is empty if the GPUs are of several models, because nothing tells which of them a rank had.
+
+    Args:
+        environment: The environment in run.json.
+    """
     models: Sequence[dict[str, Any]] = environment.get("gpu_models", [])
     if len({model["name"] for model in models}) != 1:
         return {}
@@ -51,7 +64,16 @@ def find_warnings(
     case: Case, launches: Sequence[Launch], cores: Sequence[Sequence[int]], row: Row,
     conditions: Conditions, oversubscribed: bool,
 ) -> list[Warning]:
-    """In the order of a reader's interest; ``launches`` are those that finished."""
+    """Lists the warnings of a row, the most interesting ones first.
+
+    Args:
+        case: The case.
+        launches: Records of the launches that finished.
+        cores: Cores that each of these launches was asked to run on.
+        row: The row, with all its figures.
+        conditions: What the run knows about its machine.
+        oversubscribed: Whether several devices share a core or a GPU.
+    """
     records = [record for launch in launches for record in launch]
     return [
         *_interval(row, conditions.precision),
@@ -77,7 +99,12 @@ def _interval(row: Row, asked: float | None) -> list[Warning]:
 
 
 def half_width(row: Row, name: str) -> float | None:
-    """Relative half-width of a row's interval: ``step_time`` or ``speedup``; None without one."""
+    """Returns the relative half-width of an interval of a row; None if there is no interval.
+
+    Args:
+        row: The row.
+        name: ``step_time`` or ``speedup``.
+    """
     unit = "_s" if name == "step_time" else ""
     value = row.value(f"{name}{unit}")
     if value is None:
@@ -88,32 +115,48 @@ def half_width(row: Row, name: str) -> float | None:
 
 def _steps(launches: Sequence[Launch], row: Row) -> list[Warning]:
     unsteady = sum(not all(record.steady for record in launch) for launch in launches)
-    found = []
+    warnings = []
     if unsteady:
-        found.append(warn("no_steady_state", launches=unsteady, total=len(launches)))
+        warnings.append(warn("no_steady_state", launches=unsteady, total=len(launches)))
     if row.noise_cv is not None and row.noise_cv > NOISY:
-        found.append(warn("noisy", share=row.noise_cv, limit=NOISY))
-    return found
+        warnings.append(warn("noisy", share=row.noise_cv, limit=NOISY))
+    return warnings
 
 
 def _machine(blocks: Sequence[dict[str, Any]]) -> list[Warning]:
-    """Over the blocks of the row."""
-    found = []
+    """Lists what happened to the machine during the blocks of the row."""
+    warnings = []
     share = drift(blocks)
     if share > DRIFT:
-        found.append(warn("drift", share=share, limit=DRIFT))
-    # The block in flight has no figure yet, and some systems tell none.
+        warnings.append(warn("drift", share=share, limit=DRIFT))
+    # The block that is still running has no figure yet, and some systems never have one.
     steal = max((block["steal_share"] or 0.0 for block in blocks), default=0.0)
     if steal > STEAL:
-        found.append(warn("steal", share=steal, limit=STEAL))
+        warnings.append(warn("steal", share=steal, limit=STEAL))
+    warnings += _neighbours(blocks)
     reasons = {gpu["throttle"] for block in blocks for gpu in block["gpus"]} - {""}
     if reasons:
-        found.append(warn("throttled", reasons=", ".join(sorted(reasons))))
-    return found
+        warnings.append(warn("throttled", reasons=", ".join(sorted(reasons))))
+    return warnings
+
+
+def _neighbours(blocks: Sequence[dict[str, Any]]) -> list[Warning]:
+    """Of the block that met most of them; early versions did not look."""
+    worst = max(blocks, key=lambda block: block.get("others_cores") or 0.0, default={})
+    cores = worst.get("others_cores") or 0.0
+    if cores <= NEIGHBOURS:
+        return []
+    named = [f"{one['name']} (process {one['pid']}) {one['cores']:.2f}"
+             for one in worst["neighbours"]]
+    return [warn("neighbours", cores=cores, who=f": {', '.join(named)}" if named else "")]
 
 
 def drift(blocks: Sequence[dict[str, Any]]) -> float:
-    """Largest change of one core's matrix-product rate: fastest block over slowest, minus one."""
+    """Returns the largest change of one core's matrix-product rate: fastest over slowest, minus 1.
+
+    Args:
+        blocks: The calibration of each block.
+    """
     rates: dict[str, list[float]] = {}
     for block in blocks:
         for rate in block["rates"]:
@@ -124,11 +167,13 @@ def drift(blocks: Sequence[dict[str, Any]]) -> float:
 def _pinning(
     case: Case, launches: Sequence[Launch], cores: Sequence[Sequence[int]]
 ) -> list[Warning]:
-    """Affinity in force, as each rank recorded it, against what was asked."""
+    """Compares the affinity that each rank recorded with the cores that were asked for."""
     if case.device != "cpu":
         return []
-    # Early versions did not record what was asked.
-    for launch, asked in ((one, each) for one, each in zip(launches, cores, strict=False) if each):
+    # Early releases did not record which cores were asked for.
+    for launch, asked in zip(launches, cores, strict=False):
+        if not asked:
+            continue
         whole = len(launch) == 1
         for index, record in enumerate(launch):
             mine = sorted(asked) if whole else [asked[index % len(asked)]]
@@ -138,28 +183,28 @@ def _pinning(
 
 
 def _nature(records: Launch) -> list[Warning]:
-    found = []
+    warnings = []
     if any(record.ledger.get("shared_pool") == "true" for record in records):
-        found.append(warn("shared_pool"))
+        warnings.append(warn("shared_pool"))
     for name, code in (("gradient_communication", "rounded_gradients"), ("emulated", "emulated")):
         texts = {record.ledger[name] for record in records if name in record.ledger}
-        found += [warn(code, text=text) for text in sorted(texts)]
-    return found
+        warnings += [warn(code, text=text) for text in sorted(texts)]
+    return warnings
 
 
 def _probes(records: Launch, row: Row) -> list[Warning]:
-    found = []
+    warnings = []
     missing = missing_reason(records)
     if missing:
-        found.append(warn("not_measured", what=missing))
+        warnings.append(warn("not_measured", what=missing))
     overhead = row.instrumentation_overhead
     if overhead is not None and overhead > PROBE_OVERHEAD:
-        found.append(warn("probe_overhead", share=overhead, limit=PROBE_OVERHEAD))
+        warnings.append(warn("probe_overhead", share=overhead, limit=PROBE_OVERHEAD))
     if row.run_over_link is not None and row.run_over_link > APART_FROM:
-        found.append(warn("run_over_link", factor=row.run_over_link, reason=row.comm_reason))
+        warnings.append(warn("run_over_link", factor=row.run_over_link, reason=row.comm_reason))
     exposed, saved = row.t_comm_exposed_s, row.t_comm_silent_check_s
     if exposed is None or saved is None:
-        return found
+        return warnings
     if abs(exposed - saved) > DISAGREEMENT * row.step_seconds:
-        found.append(warn("comm_check", exposed_ms=1e3 * exposed, saved_ms=1e3 * saved))
-    return found
+        warnings.append(warn("comm_check", exposed_ms=1e3 * exposed, saved_ms=1e3 * saved))
+    return warnings

@@ -1,9 +1,9 @@
 """What a communication costs inside a step: a second alpha, fitted to the run's own calls.
 
-The link sweep finds what the idle link can do. Inside a step the threads that communicate share the
-device's core with the threads that compute, and that costs latency which no idle sweep shows. So
-the line T(B) = a + alpha·B is fitted a second time, to the transfers of the run's timed steps, and
-checked on launches that were left out of the fit.
+The link sweep finds what the idle link can do. Inside a step the threads that communicate share
+the device's core with the threads that compute, and that costs latency which no idle sweep shows.
+So the line T(B) = a + alpha·B is fitted a second time, to the transfers of the run's timed steps,
+and checked on launches that were left out of the fit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from suite.analysis.comm_model import idle_seconds, share_of
 from suite.analysis.comm_reasons import Transfer
 from suite.analysis.link_fit import LinkFit
 from suite.analysis.statistics import median
-from suite.analysis.transfers import together
+from suite.analysis.transfers import total_seconds
 from suite.contract.row import Row
 
 # Kind -> (payload bytes, transfer seconds) of each communication of a launch's median step.
@@ -27,25 +27,31 @@ Transfers = Mapping[str, Sequence[tuple[int, float]]]
 
 @dataclass(frozen=True)
 class InRunFit:
-    """T(B) = ``latency_s`` + ``alpha_s_per_byte``·B of one kind of communication, neither below 0.
+    """The line T(B) = ``latency_s`` + ``alpha_s_per_byte``·B of one kind of communication.
+
+    Neither of the two is below 0.
     """
 
     latency_s: float
     alpha_s_per_byte: float
 
     def seconds(self, payload_bytes: float) -> float:
-        """T(B) on the line."""
+        """Returns T(B) in seconds."""
         return self.latency_s + self.alpha_s_per_byte * payload_bytes
 
 
 @dataclass(frozen=True)
 class InRunModel:
-    """T_comm transfer of a row by its own fit.
+    """T_comm transfer of a row, as its own fit predicts it.
 
-    ``latency_s`` is a mean over communications, ``alpha_s_per_byte`` one over bytes, so that
-    ``transfer_s`` = N·latency_s + alpha_s_per_byte·B·N (of hops over devices, see ``share_of``).
-    ``heldout_error`` is how far a launch is from the fit of all others: relative, median over
-    launches; None with fewer than two.
+    Attributes:
+        latency_s: Mean latency of a communication, in seconds.
+        alpha_s_per_byte: Mean alpha of a byte, so that ``transfer_s`` = N·``latency_s`` +
+            ``alpha_s_per_byte``·B·N (with point-to-point transfers divided by devices, see
+            ``share_of``).
+        transfer_s: The predicted T_comm transfer, in seconds.
+        heldout_error: How far a launch is from the fit of all others: relative, median over
+            launches; None with fewer than two launches.
     """
 
     latency_s: float
@@ -57,11 +63,12 @@ class InRunModel:
 def fit_calls(
     calls: Sequence[tuple[int, float]], idle_alpha_s_per_byte: float | None = None
 ) -> InRunFit:
-    """The line through the calls of one kind that has their mean.
+    """Fits the line through the calls of one kind, such that it has their mean.
 
-    Least squares, since the sum over a step is to be right. The slope is not below the idle
-    link's: a byte does not cost less beside computing. Calls of a single size cannot tell latency
-    from bytes; the link's slope tells them apart, and without a link all of it is latency.
+    It minimises squared errors, since the sum over a step has to be right. The slope is not below
+    the idle link's, because a byte does not cost less beside computing. Calls of a single size
+    cannot tell latency from bytes: then the link's slope tells them apart, and without a link all
+    of the time is latency.
 
     Args:
         calls: (payload bytes, seconds) of at least one communication.
@@ -83,26 +90,31 @@ def fit_calls(
 def in_run_model(
     launches: Sequence[Transfers], devices: int, idle_alphas: Mapping[str, float]
 ) -> InRunModel | None:
-    """The row's fit over its probed launches; None where no communication was seen with its size.
+    """Fits a row's own model to its probed launches.
 
     Args:
         launches: The transfers of each launch.
         devices: Devices of the case.
-        idle_alphas: Kind -> slope of its link sweep, seconds a byte.
+        idle_alphas: Kind of communication to the slope of its link sweep, in seconds per byte.
+
+    Returns:
+        The model; None if no communication was seen together with its size.
     """
-    known = [one for one in launches if one]
+    known = [launch for launch in launches if launch]
     if not known:
         return None
     fits = _fits(known, idle_alphas)
-    steps = [_counted(one) for one in known]
-    count = median([sum(number for number, _ in one.values()) for one in steps])
-    moved = median([sum(size for _, size in one.values()) for one in steps])
-    total = median([_predicted(fits, one, devices) for one in known])
+    steps = [_counted(launch) for launch in known]
+    count = median([sum(number for number, _ in step.values()) for step in steps])
+    moved = median([sum(size for _, size in step.values()) for step in steps])
+    total = median([_predicted(fits, launch, devices) for launch in known])
     by_latency = median([
-        sum(number * fits[kind].latency_s for kind, (number, _) in one.items()) for one in steps
+        sum(number * fits[kind].latency_s for kind, (number, _) in step.items())
+        for step in steps
     ])
     by_bytes = median([
-        sum(size * fits[kind].alpha_s_per_byte for kind, (_, size) in one.items()) for one in steps
+        sum(size * fits[kind].alpha_s_per_byte for kind, (_, size) in step.items())
+        for step in steps
     ])
     return InRunModel(
         by_latency / count, by_bytes / moved, total, _heldout_error(known, devices, idle_alphas)
@@ -117,12 +129,13 @@ def _fits(
 
 
 def _typical(launches: Sequence[Transfers]) -> dict[str, list[tuple[int, float]]]:
-    """Every communication once, with the median of its seconds over launches, as the row has them.
+    """Lists every communication once, with the median of its seconds over launches.
 
-    Where launches made different ones, by fusing differently, all of them.
+    Where launches made different communications, by fusing differently, it lists all of them.
     """
-    kinds = dict.fromkeys(kind for one in launches for kind in one)
-    return {kind: _merged([one[kind] for one in launches if kind in one]) for kind in kinds}
+    kinds = dict.fromkeys(kind for launch in launches for kind in launch)
+    return {kind: _merged([launch[kind] for launch in launches if kind in launch])
+            for kind in kinds}
 
 
 def _merged(launches: Sequence[Sequence[tuple[int, float]]]) -> list[tuple[int, float]]:
@@ -133,14 +146,14 @@ def _merged(launches: Sequence[Sequence[tuple[int, float]]]) -> list[tuple[int, 
 
 
 def _counted(transfers: Transfers) -> dict[str, tuple[int, int]]:
-    """Kind -> (communications, their bytes)."""
+    """Returns for each kind the number of communications and their bytes in all."""
     return {
         kind: (len(calls), sum(size for size, _ in calls)) for kind, calls in transfers.items()
     }
 
 
 def _predicted(fits: Mapping[str, InRunFit], transfers: Transfers, devices: int) -> float:
-    """T_comm transfer that the fits give the communications of a launch, mean over devices."""
+    """Returns the T_comm transfer that the fits predict for a launch, mean over devices."""
     return sum(
         share_of(kind, devices) * fits[kind].seconds(size)
         for kind, calls in transfers.items() for size, _ in calls
@@ -153,7 +166,7 @@ def _heldout_error(
     errors = []
     for number, left_out in enumerate(launches):
         fits = _fits([*launches[:number], *launches[number + 1:]], idle_alphas)
-        measured = together(left_out, devices)
+        measured = total_seconds(left_out, devices)
         if measured > 0 and set(left_out) <= set(fits):
             errors.append(abs(_predicted(fits, left_out, devices) / measured - 1.0))
     return median(errors) if errors else None
@@ -162,12 +175,15 @@ def _heldout_error(
 def in_run_columns(
     row: Row, launches: Sequence[Transfers], links: Mapping[str, LinkFit]
 ) -> dict[str, Any]:
-    """The columns of the second alpha, and what transfer is made of; {} without transfers.
+    """Computes the columns of the second alpha and of what transfer consists of.
 
     Args:
-        row: With its T_comm columns.
+        row: The row, with its T_comm columns.
         launches: The transfers of each probed launch.
-        links: Kind -> the idle link's fit, of the kinds that were swept.
+        links: Kind of communication to the idle link's fit, for the kinds that were swept.
+
+    Returns:
+        Columns of the row; empty without transfers.
     """
     alphas = {kind: link.alpha_s_per_byte or 0.0 for kind, link in links.items()}
     model = in_run_model(launches, row.devices, alphas)
@@ -186,10 +202,16 @@ def in_run_columns(
 def transfer_of(
     row: Row, launches: Sequence[Transfers], links: Mapping[str, LinkFit]
 ) -> Transfer | None:
-    """What the row's T_comm transfer is made of; None where it was not measured."""
+    """Says what the row's T_comm transfer consists of; None if it was not measured.
+
+    Args:
+        row: The row, with its T_comm columns.
+        launches: The transfers of each probed launch, at least one of them not empty.
+        links: Kind of communication to the idle link's fit.
+    """
     if not row.t_comm_transfer_s:
         return None
-    first = next(one for one in launches if one)
+    first = next(launch for launch in launches if launch)
     payloads = {kind: [size for size, _ in calls] for kind, calls in first.items()}
     return Transfer(
         row.t_comm_transfer_s, idle_seconds(links, payloads, row.devices),

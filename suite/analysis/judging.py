@@ -1,4 +1,4 @@
-"""What proofs make of a case: its status, its reason and its loss curve."""
+"""What a proof does to a case: its status, its reason and its loss curve."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from suite.contract.files import TableRow
 
 
 def judge(result: CaseResult, verdict: Verdict | None, lead: str = "") -> None:
-    """Every launch must pass; the worst verdict stays on the row."""
+    """Applies the verdict on one launch to its case. Every launch must pass.
+
+    Args:
+        result: The case. It keeps the verdict with the largest error, and is refused if one
+            failed.
+        verdict: What the comparison with the reference says; None if there is no reference.
+        lead: Words before the reason.
+    """
     if verdict is None:
         result.status, result.reason = "refused", "no reference could be computed"
         return
@@ -22,7 +29,12 @@ def judge(result: CaseResult, verdict: Verdict | None, lead: str = "") -> None:
 
 
 def apply_proofs(run: dict[str, Any], results: Sequence[CaseResult]) -> None:
-    """What the launches in float32 proved of the cases that round more."""
+    """Applies what the launches in float32 proved to the cases that round more.
+
+    Args:
+        run: The content of run.json, with its proofs.
+        results: The cases of the run.
+    """
     for result in results:
         proof = run.get("proofs", {}).get(result.case.strict.case_id)
         if proof is None or result.case.strict == result.case or result.status == "unsupported":
@@ -34,7 +46,13 @@ def apply_proofs(run: dict[str, Any], results: Sequence[CaseResult]) -> None:
 
 
 def loss_rows(case_id: str, losses: Sequence[float], expected: Sequence[float]) -> list[TableRow]:
-    """Rows of losses.csv: the first steps beside the reference's."""
+    """Makes the rows of losses.csv: the losses of the first steps beside those of the reference.
+
+    Args:
+        case_id: The case.
+        losses: Its losses, one for each step.
+        expected: Losses of the reference.
+    """
     return [
         {"case_id": case_id, "step": step, "loss": loss, "reference_loss": reference}
         for step, (loss, reference) in enumerate(zip(losses, expected, strict=False))

@@ -1,4 +1,4 @@
-"""What a reader or a comparison needs of a case's launches without its raw samples."""
+"""Reduces a case's launches to what readers and comparisons need, without the raw samples."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from suite.analysis.statistics import median
-from suite.analysis.traced import Reduced
+from suite.analysis.traced import ProbedLaunch
 from suite.contract.case import Case
 from suite.contract.columns import Metric
 from suite.contract.metrics import FROM_RANKS
@@ -22,20 +22,35 @@ SAMPLE_SIZE = 200
 def launch_samples(
     launches: Sequence[Launch | None], steps: Sequence[np.ndarray], case: Case
 ) -> Samples:
-    """Metric -> its figure in each block, in the unit of its column; None where there is none.
+    """Computes the figures that every single launch has.
 
-    ``steps`` are the slowest rank's, seconds, of each launch that finished.
+    Args:
+        launches: Records of each block's launch; None where it failed.
+        steps: (steps,) of each launch that finished: the slowest rank's seconds.
+        case: The case.
+
+    Returns:
+        Column to its figure in each block, in the unit of the column; None where there is none.
     """
     finished = iter(steps)
-    return _by_name([_figures(one, next(finished), case) if one else {} for one in launches])
+    return _by_name([_figures(records, next(finished), case) if records else {}
+                     for records in launches])
 
 
 def probe_samples(
-    launches: Sequence[Launch | None], reduced: Mapping[int, Reduced | None]
+    launches: Sequence[Launch | None], reduced: Mapping[int, ProbedLaunch | None]
 ) -> Samples:
-    """The same for the columns that probes give."""
-    found = [reduced.get(number) if one else None for number, one in enumerate(launches)]
-    return _by_name([one.columns if one else {} for one in found])
+    """Collects the figures of single launches that come from probes.
+
+    Args:
+        launches: Records of each block's launch; None where it failed.
+        reduced: Number of a block to what its probes gave.
+
+    Returns:
+        Column to its figure in each block, in the unit of the column; None where there is none.
+    """
+    probed = [reduced.get(block) if records else None for block, records in enumerate(launches)]
+    return _by_name([launch.columns if launch else {} for launch in probed])
 
 
 def _by_name(blocks: Sequence[Mapping[str, float]]) -> Samples:
@@ -45,41 +60,48 @@ def _by_name(blocks: Sequence[Mapping[str, float]]) -> Samples:
 
 def _figures(records: Launch, steps: np.ndarray, case: Case) -> dict[str, float]:
     total, samples = float(steps.sum()), case.spec.global_batch * len(steps)
-    found = {
+    figures = {
         "step_time_s": median(steps),
         "time_s": total,
         "throughput_samples_s": samples / total,
         "flops_per_s": case.spec.flops_per_sample() * samples / total,
     }
     if case.spec.tokens_per_sample:
-        found["throughput_tokens_s"] = samples * case.spec.tokens_per_sample / total
+        figures["throughput_tokens_s"] = samples * case.spec.tokens_per_sample / total
     told = {metric.name: reduce_ranks(metric, [records]) for metric in FROM_RANKS}
-    return found | {name: float(value) for name, value in told.items() if value is not None}
+    return figures | {name: float(value) for name, value in told.items() if value is not None}
 
 
 def reduce_ranks(metric: Metric, launches: Sequence[Launch]) -> float | None:
-    """A column's figure from what each rank of each launch measured; None where none did.
+    """Reduces what each rank of each launch measured to the figure of a column.
 
     Args:
         metric: A column whose ``from_ranks`` says how.
         launches: The ranks' records of each launch that finished.
+
+    Returns:
+        The figure in the unit of the column; None if no rank measured it.
     """
     each = [[record.figure(metric.name) for record in records] for records in launches]
-    told = [found for figures in each
-            if (found := [figure for figure in figures if figure is not None])]
+    told = [known for figures in each
+            if (known := [figure for figure in figures if figure is not None])]
     if not told:
         return None
     if metric.from_ranks == "sum":
         return statistics.median(sum(figures) for figures in told)
-    together = [figure for figures in told for figure in figures]
-    return max(together) if metric.from_ranks == "largest" else statistics.median(together)
+    every = [figure for figures in told for figure in figures]
+    return max(every) if metric.from_ranks == "largest" else statistics.median(every)
 
 
 def step_summary(steps: np.ndarray) -> dict[str, list[float]]:
-    """Of all clean steps in the order they ran, seconds: quantiles, and a bounded sample.
+    """Summarises all clean steps of a case by quantiles and a bounded sample.
 
-    ``step_quantiles_s`` are at ``QUANTILES``; ``step_sample_s`` holds at most ``SAMPLE_SIZE``
-    steps at even distances, so that a page does not grow with the run.
+    Args:
+        steps: (steps,) seconds, in the order they ran.
+
+    Returns:
+        ``step_quantiles_s`` at ``QUANTILES``, and ``step_sample_s``, at most ``SAMPLE_SIZE`` steps
+        at even distances, so that a page does not grow with the run.
     """
     ordered = np.sort(steps)
     places = np.asarray(QUANTILES) * (len(steps) - 1)

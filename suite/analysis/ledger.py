@@ -1,4 +1,4 @@
-"""The fairness ledger: what a row was measured with, and what keeps two rows from comparison."""
+"""The fairness ledger: how a row was measured, and what keeps two rows from being compared."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from suite.contract.case import Case
 from suite.contract.records import Launch
 
 Ledger = dict[str, str]
+# Two rows that differ in any of these entries are not compared.
 MUST_EQUAL = (
     "workload", "data", "seed", "global_batch", "accumulate", "dtype", "mode", "device", "tf32",
     "determinism", "threads_per_device", "cores_per_device",
@@ -15,10 +16,14 @@ MUST_EQUAL = (
 
 
 def build_ledger(case: Case, launches: Sequence[Launch]) -> Ledger:
-    """What the harness asked and what every rank found; values that disagree stand side by side.
+    """Collects what the harness asked for and what every rank found.
 
-    Everything else (framework, versions, backend, oneDNN, a shared pool) differs by nature and
-    is listed, not held against a row.
+    Values that disagree stand side by side. Entries outside ``MUST_EQUAL``, such as framework,
+    versions and backend, differ by nature: they are listed but never held against a row.
+
+    Args:
+        case: The case.
+        launches: Records of the launches that finished.
     """
     asked: Ledger = {
         "framework": case.framework, "engine": case.engine,
@@ -30,34 +35,36 @@ def build_ledger(case: Case, launches: Sequence[Launch]) -> Ledger:
         asked["device_speeds"] = shown_speeds(case)
     records = [record for launch in launches for record in launch]
     if case.device == "cpu":
-        asked["cores_per_device"] = _either(
+        asked["cores_per_device"] = _distinct(
             f"{len({core for record in launch for core in record.affinity}) / case.devices:g}"
             for launch in launches
         )
-    found = [asked, *(record.ledger for record in records)]
-    names = dict.fromkeys(name for ledger in found for name in ledger)
-    return {name: _either(ledger[name] for ledger in found if name in ledger) for name in names}
+    ledgers = [asked, *(record.ledger for record in records)]
+    names = dict.fromkeys(name for ledger in ledgers for name in ledger)
+    return {name: _distinct(ledger[name] for ledger in ledgers if name in ledger)
+            for name in names}
 
 
 def shown_speeds(case: Case) -> str:
-    """Empty where shares are even."""
+    """Writes the devices' relative speeds for a reader; empty if all devices get equal parts."""
     return ", ".join(f"{speed:g}" for speed in case.device_speeds)
 
 
-def _either(values: Iterable[str]) -> str:
+def _distinct(values: Iterable[str]) -> str:
+    """Writes each value once; there are several only if ranks disagree."""
     return " and ".join(sorted(set(values)))
 
 
 def obstacle(a: Ledger, b: Ledger) -> str:
-    """The first entry that must be equal and is not, with both values; empty if all are."""
+    """Returns the first entry that must be equal and is not, with both values; empty if all are."""
     for name in MUST_EQUAL:
-        one, other = a.get(name, "not recorded"), b.get(name, "not recorded")
-        if one != other:
-            return f"{name} is {one} against {other}"
+        of_a, of_b = a.get(name, "not recorded"), b.get(name, "not recorded")
+        if of_a != of_b:
+            return f"{name} is {of_a} against {of_b}"
     return ""
 
 
 def differences(a: Ledger, b: Ledger) -> list[str]:
-    """Entries that differ by nature, for the reader to know."""
+    """Lists the entries that differ by nature between two ledgers, for the reader to know."""
     names = [name for name in dict.fromkeys([*a, *b]) if name not in MUST_EQUAL]
     return [name for name in names if a.get(name) != b.get(name)]

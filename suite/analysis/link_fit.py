@@ -1,13 +1,14 @@
-"""The link sweep to alpha: Hockney's line, with one breakpoint where that predicts better.
+"""Fits alpha to a link sweep: Hockney's line, with one breakpoint where that predicts better.
 
-The figure of a call is ``max(end) - max(start)`` over its ranks: a rank that comes late is no
-transfer, and a sender that leaves early is no arrival. The figure of a size is its fastest call:
-what disturbs a call only adds to it, and the idle link is asked for. Of a sweep beside computing it
-is the median call, since what disturbs it is what a step meets. T(B) = a + alpha·B (Hockney
-1994) is fitted to them by least squares of *relative* errors, since sizes span seven orders of
-magnitude. Protocols change with size: two lines, each on its side of a breakpoint, are kept where
-their held-out error is clearly smaller. alpha is the slope of large messages, the latency a that
-of small ones.
+A call takes ``max(end) - max(start)`` over its ranks, because a rank that comes late is no
+transfer, and a sender that leaves early is no arrival. On the idle link a size takes as long as
+its fastest call, because whatever disturbs a call only adds to it. In a sweep beside computing a
+size takes as long as its median call, because what disturbs it is just what a step meets.
+
+T(B) = a + alpha·B (Hockney 1994) is fitted by least squares of *relative* errors, since sizes span
+seven orders of magnitude. Protocols change with size, so two lines, each on its side of a
+breakpoint, are kept if their held-out error is clearly smaller. Then alpha is the slope of large
+messages, and the latency a that of small ones.
 """
 
 from __future__ import annotations
@@ -18,27 +19,49 @@ from typing import Any
 
 import numpy as np
 
+from suite.analysis.lines import FEWEST_SIZES, fit_lines, heldout_errors
 from suite.contract.sweep import COLLECTIVES
 
 Sample = dict[str, Any]
 IDENTITY = ("framework", "engine", "collective", "backend", "transport", "devices")
 SAMPLE_COLUMNS = [*IDENTITY, "bytes", "repetition", "rank", "start_s", "end_s", "call", "load_s"]
 RESAMPLES, LEVEL = 1000, 95.0
-FEWEST_SIZES = 3  # of a line
+# Two lines are kept if their held-out error is below this share of one line's.
 BREAK_GAIN = 0.75
 CLOCK_RESOLUTION_S = 1e-7  # a call inside one process may begin and end at the same reading
 
 
 @dataclass(frozen=True)
 class LinkFit:
-    """A row of ``link_fit.csv``; seconds and bytes, errors relative, None where not measured.
+    """A row of ``link_fit.csv``: what a collective takes on one link, in seconds and bytes.
 
-    ``alpha`` is per payload byte of the call and the slope of large messages, with a 95 % bootstrap
-    interval over repetitions; ``latency_s`` is the time of an empty message. ``breakpoint_bytes``
-    is None where one line does; the fields after it are the small messages' slope and the large
-    messages' intercept. ``heldout_error_*``: each size predicted from all the others.
-    ``status`` is ok, failed, timeout, oom or unsupported, with the reason. ``load_s`` is how long
-    each rank computed before each call.
+    Errors are relative. A figure is None if it was not measured.
+
+    Attributes:
+        framework: Name of the adapter.
+        engine: The engine that made the calls.
+        collective: Kind of the calls.
+        backend: What carried the data, such as ``gloo``.
+        transport: Over what it was carried, such as ``tcp:lo``.
+        devices: Number of devices that took part.
+        alpha_s_per_byte: Seconds per payload byte of the call: the slope of large messages.
+        alpha_ci_low: Lower end of alpha's 95 % bootstrap interval over repetitions.
+        alpha_ci_high: Upper end of that interval.
+        latency_s: Time of an empty message.
+        heldout_error_mean: Mean error of each size as predicted from all other sizes.
+        heldout_error_max: Largest such error.
+        bytes_min: Smallest payload that was swept.
+        bytes_max: Largest payload that was swept.
+        half_bandwidth_bytes: Payload at which half the bandwidth is reached.
+        algorithm_bandwidth_bytes_s: 1 / alpha.
+        bus_bandwidth_bytes_s: Bytes per second on the wire, see ``bus_factor``.
+        breakpoint_bytes: Payload at which the second line begins; None if one line is enough.
+        alpha_below_s_per_byte: Slope of small messages, if there is a breakpoint.
+        latency_above_s: Intercept of the large messages' line, if there is a breakpoint.
+        repetitions: How often the sweep was repeated.
+        status: ok, failed, timeout, oom or unsupported.
+        reason: Why the status is not ok.
+        load_s: How long each rank computed before each call; 0 on the idle link.
     """
 
     framework: str
@@ -72,7 +95,11 @@ class LinkFit:
         return not self.load_s
 
     def seconds(self, payload_bytes: float) -> float:
-        """T(B) on the line that B lies on."""
+        """Returns T(B) in seconds, from the line on which B lies.
+
+        Raises:
+            ValueError: The link has no fit.
+        """
         if self.latency_s is None or self.alpha_s_per_byte is None:
             raise ValueError(f"no fit of {self.collective}: {self.reason}")
         if self.breakpoint_bytes is None:
@@ -86,7 +113,11 @@ FIT_COLUMNS = [field.name for field in fields(LinkFit)]
 
 
 def fit_links(samples: Iterable[Sample]) -> list[LinkFit]:
-    """One fit per framework, engine, collective, backend, transport and devices."""
+    """Fits every link in the samples: each framework, engine, collective, transport and load.
+
+    Args:
+        samples: Rows of ``link.csv``.
+    """
     groups: dict[tuple[Any, ...], list[Sample]] = {}
     for sample in samples:
         key = *(sample[name] for name in IDENTITY), load_of(sample)
@@ -96,7 +127,11 @@ def fit_links(samples: Iterable[Sample]) -> list[LinkFit]:
 
 
 def fit_link(samples: Sequence[Sample]) -> LinkFit:
-    """The fit of one link's samples; a failed one where there are too few sizes."""
+    """Fits the samples of one link; the fit has failed if there are too few sizes.
+
+    Args:
+        samples: Rows of ``link.csv`` that differ in call and rank alone.
+    """
     identity = {name: samples[0][name] for name in IDENTITY}
     sizes, seconds = call_seconds(samples)
     if len(sizes) <= FEWEST_SIZES:
@@ -125,7 +160,7 @@ def fit_link(samples: Sequence[Sample]) -> LinkFit:
 
 
 def _bandwidths(collective: str, devices: int, alpha: float, latency: float) -> dict[str, Any]:
-    """n1/2 = a/alpha (Hockney), 1/alpha, and the latter times nccl-tests' factor of the wire."""
+    """Computes n1/2 = a/alpha (Hockney), 1/alpha, and the bandwidth on the wire (nccl-tests)."""
     if alpha <= 0:
         return {}
     return {
@@ -136,9 +171,13 @@ def _bandwidths(collective: str, devices: int, alpha: float, latency: float) -> 
 
 
 def bus_factor(collective: str, devices: int) -> float:
-    """Bus over algorithm bandwidth as nccl-tests' PERFORMANCE.md derives it for ``devices`` ranks.
+    """Returns bus over algorithm bandwidth, as nccl-tests' PERFORMANCE.md derives it.
 
-    The size of an all-gather or reduce-scatter is that of the whole tensor there, as it is here.
+    There, as here, the size of an all-gather or reduce-scatter is that of the whole tensor.
+
+    Args:
+        collective: Kind of the calls.
+        devices: Number of ranks.
     """
     share = (devices - 1) / devices
     return {"all_reduce": 2 * share, "all_gather": share, "reduce_scatter": share}.get(
@@ -147,21 +186,30 @@ def bus_factor(collective: str, devices: int) -> float:
 
 
 def load_of(sample: Sample) -> float:
-    """Seconds that a rank computed before the call; early releases had idle links only."""
+    """Returns the seconds that a rank computed before a call.
+
+    It is 0 for samples of early releases, which swept idle links only.
+    """
     return float(sample.get("load_s") or 0.0)
 
 
 def call_seconds(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
-    """Payload bytes (sizes,) and transfer seconds (repetitions, sizes) of one link's samples.
+    """Returns payload sizes and transfer times of one link.
 
-    Of several calls of a size in one repetition the fastest counts; beside computing, where what
-    disturbs a call is what a step meets, the median one.
+    Of several calls of a size in one repetition the fastest counts. Beside computing the median
+    counts, because what disturbs a call is what a step meets.
+
+    Args:
+        samples: Rows of ``link.csv`` that differ in call and rank alone.
+
+    Returns:
+        (sizes,) payload bytes and (repetitions, sizes) seconds.
     """
     calls: dict[tuple[int, int, int], tuple[float, float]] = {}
-    for one in samples:
-        key = one["repetition"], one["bytes"], one.get("call", 0)
+    for sample in samples:
+        key = sample["repetition"], sample["bytes"], sample.get("call", 0)
         start, end = calls.get(key, (-np.inf, -np.inf))
-        calls[key] = max(start, one["start_s"]), max(end, one["end_s"])
+        calls[key] = max(start, sample["start_s"]), max(end, sample["end_s"])
     lengths: dict[tuple[int, int], list[float]] = {}
     for (repetition, size, _), (start, end) in calls.items():
         lengths.setdefault((repetition, size), []).append(end - start)
@@ -173,75 +221,12 @@ def call_seconds(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(sizes, float), np.maximum(seconds, CLOCK_RESOLUTION_S)
 
 
-@dataclass(frozen=True)
-class Lines:
-    """Fits of several rows at once: (rows, pieces) intercepts, slopes; (rows,) breakpoints."""
-
-    intercepts: np.ndarray
-    slopes: np.ndarray
-    breaks: np.ndarray
-
-    def at(self, size: float) -> np.ndarray:
-        """(rows,) seconds of a payload."""
-        piece = np.where(size < self.breaks, 0, self.slopes.shape[1] - 1)
-        rows = np.arange(len(self.slopes))
-        return self.intercepts[rows, piece] + self.slopes[rows, piece] * size
-
-
-def fit_lines(sizes: np.ndarray, seconds: np.ndarray, pieces: int) -> Lines:
-    """Least squares of relative errors, rows of ``seconds`` (rows, sizes) apart.
-
-    Of two pieces the breakpoint is tried between any two sizes that leave three on each side, at
-    their geometric mean; the one with the least error stays.
-    """
-    whole = _moments(sizes, seconds)[:, -1]
-    if pieces == 1:
-        intercept, slope, _ = _solve(whole)
-        return Lines(intercept[:, None], slope[:, None], np.full(len(seconds), -np.inf))
-    heads = _moments(sizes, seconds)[:, FEWEST_SIZES - 1 : -FEWEST_SIZES]
-    # Summed from the far end and not as a difference from the whole, which would cancel.
-    tails = _moments(sizes[::-1], seconds[:, ::-1])[:, ::-1][:, FEWEST_SIZES : -FEWEST_SIZES + 1]
-    below, above = _solve(heads), _solve(tails)
-    best = np.argmin(below[2] + above[2], axis=1)
-    rows = np.arange(len(seconds))
-    cut = best + FEWEST_SIZES
-    return Lines(
-        np.stack([below[0][rows, best], above[0][rows, best]], axis=1),
-        np.stack([below[1][rows, best], above[1][rows, best]], axis=1),
-        np.sqrt(sizes[cut - 1] * sizes[cut]),
-    )
-
-
-def _moments(sizes: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-    """(rows, sizes, 6) running sums of w, wx, wxx, wy, wxy and wyy, with w = 1/y²."""
-    w, x = seconds**-2.0, np.broadcast_to(sizes, seconds.shape)
-    terms = [w, w * x, w * x * x, 1.0 / seconds, x / seconds, np.ones_like(w)]
-    return np.cumsum(np.stack(terms, axis=-1), axis=1)
-
-
-def _solve(moments: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Intercept, slope and squared error of the lines with these sums."""
-    w, wx, wxx, wy, wxy, wyy = np.moveaxis(moments, -1, 0)
-    slope = (w * wxy - wx * wy) / (w * wxx - wx * wx)
-    intercept = (wy - slope * wx) / w
-    return intercept, slope, np.maximum(wyy - intercept * wy - slope * wxy, 0.0)
-
-
-def heldout_errors(sizes: np.ndarray, fastest: np.ndarray, pieces: int) -> np.ndarray:
-    """(sizes,) relative error of each size as predicted by a fit of all the others."""
-    errors = []
-    for left_out, (size, actual) in enumerate(zip(sizes, fastest, strict=True)):
-        others = np.arange(len(sizes)) != left_out
-        lines = fit_lines(sizes[others], fastest[None, others], pieces)
-        errors.append(abs(lines.at(size)[0] - actual) / actual)
-    return np.asarray(errors)
-
-
 def _choose(sizes: np.ndarray, fastest: np.ndarray) -> tuple[int, np.ndarray]:
-    """Pieces and their held-out errors: a breakpoint must make the median one clearly smaller.
+    """Decides between one line and two, and returns the number of lines and their held-out errors.
 
-    The median, since a size next to a jump cannot be told from the others; the mean of such errors
-    refuses a planted jump in half of the cases. Of planted straight lines 5 % pass the gate.
+    A breakpoint must make the median held-out error clearly smaller. The median is taken because a
+    size next to a jump cannot be predicted from the others; the mean of the errors refuses a
+    planted jump in half of the cases. Of planted straight lines 5 % pass the gate.
     """
     line = heldout_errors(sizes, fastest, 1)
     if len(sizes) <= 2 * FEWEST_SIZES:
@@ -254,11 +239,13 @@ def _interval(
     sizes: np.ndarray, seconds: np.ndarray, pieces: int, alpha: float,
     typical: Callable[..., np.ndarray] = np.min,
 ) -> tuple[float, float]:
-    """95 % basic bootstrap of alpha over repetitions, the breakpoint found anew in each.
+    """Returns the 95 % interval of alpha by a bootstrap over repetitions.
 
-    Basic (Davison & Hinkley 1997, section 5.2) and not percentile: resampled minima lie above the
-    minimum, as that lies above the undisturbed time, so the interval must open downwards; of
-    logarithms, so that disturbed resamples cannot push a positive alpha's below zero.
+    The breakpoint is fitted anew to each resample. It is a basic bootstrap (Davison & Hinkley
+    1997, section 5.2) and not a percentile one: the minima of resamples lie above the minimum of
+    the sample, as that lies above the undisturbed time, so the interval must open downwards. It
+    uses logarithms, so that disturbed resamples cannot push the interval of a positive alpha below
+    zero.
     """
     generator = np.random.default_rng(0)
     count = len(seconds)

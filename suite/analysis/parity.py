@@ -1,4 +1,4 @@
-"""The gates a row must pass: losses, first gradients and parameters against the reference."""
+"""The gates that a row must pass: losses, first gradients and parameters against the reference."""
 
 from __future__ import annotations
 
@@ -7,24 +7,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Gates where float32 follows float64 closely: relative losses, gradients as shares of their size,
-# updates as a share of what training changed.
+# The gates where float32 follows float64 closely: losses are relative, gradients a share of their
+# size, updates a share of what training changed.
 FIRST_LOSS, LATER_LOSS, GRADIENT, UPDATE = 1e-6, 1e-5, 1e-5, 1e-2
-# Where it does not, a gate is this many times the measured drift of float32 ...
+# Where it does not follow closely, a gate is this many times the measured drift of float32 ...
 DRIFT_ALLOWANCE = 10.0
-# ... but never wider than these caps: a gate that follows what it should catch catches nothing.
+# ... but never wider than these caps, because a gate that follows an error cannot catch it.
 # The largest drifts of the suite's own models are 1.1e-6 and 2.0e-3 in losses (efficientnet
 # small), 0.6 % in gradients and 3.2 % in updates (resnet small): docs/decisions.md.
 FIRST_LOSS_CAP, LATER_LOSS_CAP, GRADIENT_CAP, UPDATE_CAP = 1e-4, 0.05, 0.1, 0.5
 FLOAT32 = np.finfo(np.float32)
-# Share of the model's largest gradient below which the reference's own is rounding of zero.
+# A reference gradient below this share of the model's largest is zero up to rounding.
 NOTHING = 1e-9
 Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """``status`` ok or failed; ``error`` the largest error as a share of its gate."""
+    """What a comparison with the reference says.
+
+    Attributes:
+        status: ok or failed.
+        error: The largest error, as a share of its gate.
+        reason: Which quantities left their gates; empty if none did.
+    """
 
     status: str
     error: float
@@ -33,7 +39,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a launch proves with: losses of the first steps, gradients before, parameters after."""
+    """What a launch is judged by.
+
+    Attributes:
+        losses: Losses of the first steps.
+        gradients: Canonical name to the gradient of the first step.
+        parameters: Canonical name to the parameter after these steps.
+    """
 
     losses: Sequence[float]
     gradients: Arrays
@@ -42,7 +54,14 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Drift:
-    """How far float32 leaves float64 on one device: relative losses, norms of the others."""
+    """How far float32 leaves float64 on one device, for the same framework.
+
+    Attributes:
+        first_loss: Relative difference of the first loss.
+        losses: Largest relative difference of the losses.
+        gradients: Norm of the difference, as a share of the gradient's.
+        updates: Norm of the difference, as a share of what training changed.
+    """
 
     first_loss: float = 0.0
     losses: float = 0.0
@@ -51,7 +70,13 @@ class Drift:
 
 
 def measure_drift(single: Evidence, reference: Evidence, initial: Arrays) -> Drift:
-    """From a float32 and a float64 launch of the same framework on one device."""
+    """Measures the drift between a float32 and a float64 launch of one framework on one device.
+
+    Args:
+        single: Evidence of the float32 launch.
+        reference: Evidence of the float64 launch.
+        initial: Canonical name to initial parameter, which both launches began with.
+    """
     return Drift(
         relative(single.losses[:1], reference.losses[:1]),
         relative(single.losses, reference.losses),
@@ -61,18 +86,19 @@ def measure_drift(single: Evidence, reference: Evidence, initial: Arrays) -> Dri
 
 
 def check(
-    found: Evidence, reference: Evidence, initial: Arrays, drift: Drift | None = None
+    candidate: Evidence, reference: Evidence, initial: Arrays, drift: Drift | None = None
 ) -> Verdict:
-    """Compares with a single-device float64 reference from the same weights and batches.
+    """Compares a launch with a float64 reference on one device, from the same weights and batches.
 
-    Rounding grows with depth and over the steps, and flips a relu at its kink: with a measured
-    drift a gate is ten times that drift where that is wider, up to the cap of the gate.
+    Rounding errors grow with depth and over the steps, and can put a relu on the other side of its
+    kink. With a measured drift a gate is therefore ten times that drift, if that is wider, up to
+    the gate's cap.
 
     Args:
-        found: Evidence of the launch to be judged.
+        candidate: Evidence of the launch to be judged.
         reference: Evidence of the float64 launch; see :func:`unfit_reference` for one that proves
             nothing.
-        initial: Canonical name -> initial parameter, which both launches began with.
+        initial: Canonical name to initial parameter, which both launches began with.
         drift: How far float32 on one device leaves float64; None until it is measured.
 
     Returns:
@@ -80,12 +106,12 @@ def check(
     """
     known = drift or Drift()
     checks = [
-        ("first loss", relative(found.losses[:1], reference.losses[:1])
+        ("first loss", relative(candidate.losses[:1], reference.losses[:1])
          / _gate(FIRST_LOSS, known.first_loss, FIRST_LOSS_CAP)),
-        ("losses", relative(found.losses, reference.losses)
+        ("losses", relative(candidate.losses, reference.losses)
          / _gate(LATER_LOSS, known.losses, LATER_LOSS_CAP)),
-        ("gradients", _gradients_in_gates(found, reference, drift)),
-        ("updates", update_error(found.parameters, reference, initial)
+        ("gradients", _gradients_in_gates(candidate, reference, drift)),
+        ("updates", update_error(candidate.parameters, reference, initial)
          / _gate(UPDATE, known.updates, UPDATE_CAP)),
     ]
     errors = {name: error if np.isfinite(error) else np.inf for name, error in checks}
@@ -96,19 +122,29 @@ def check(
     return Verdict("failed", worst, f"differs from the reference, in gates: {failed}")
 
 
-def relative(found: Sequence[float], reference: Sequence[float]) -> float:
-    """Largest relative difference; infinite between lists of different lengths."""
-    if len(found) != len(reference):
+def relative(candidate: Sequence[float], reference: Sequence[float]) -> float:
+    """Returns the largest relative difference; infinite if the lists differ in length.
+
+    Args:
+        candidate: Values of the launch to be judged.
+        reference: Values of the reference.
+    """
+    if len(candidate) != len(reference):
         return float("inf")
-    a, b = np.asarray(found, float), np.asarray(reference, float)
+    a, b = np.asarray(candidate, float), np.asarray(reference, float)
     return float(np.max(np.abs(a - b) / np.maximum(np.abs(b), 1e-12)))
 
 
 def unfit_reference(reference: Evidence, initial: Arrays) -> str:
-    """Why nothing can be held against this reference, or empty.
+    """Returns why nothing can be compared with this reference; empty if it is fit.
 
-    A reference that computes NaN, that does not change its parameters, or whose gradients float32
-    cannot square (Adam keeps their squares) agrees with wrong trainings as well as with right ones.
+    A reference agrees with wrong trainings as well as with right ones if it computes NaN, if it
+    does not change its parameters, or if float32 cannot square its gradients (Adam keeps their
+    squares).
+
+    Args:
+        reference: Evidence of the float64 launch.
+        initial: Canonical name to initial parameter.
     """
     arrays = [*reference.gradients.values(), *reference.parameters.values()]
     if not np.isfinite(reference.losses).all() or not all(np.isfinite(a).all() for a in arrays):
@@ -127,17 +163,19 @@ def _gate(strict: float, drift: float, cap: float) -> float:
     return min(max(strict, DRIFT_ALLOWANCE * drift), cap)
 
 
-def _gradients_in_gates(found: Evidence, reference: Evidence, drift: Drift | None) -> float:
-    """By entries, strictly; with a drift also by norms, and the better of the two counts.
+def _gradients_in_gates(candidate: Evidence, reference: Evidence, drift: Drift | None) -> float:
+    """Returns the error of the gradients as a share of their gate.
 
-    A flipped relu moves one entry by any amount, so no multiple of a drift bounds the worst entry;
-    a norm counts it as the one entry that it is.
+    Gradients are compared entry by entry, strictly; with a measured drift also by norms, and the
+    better of the two counts. A relu on the other side of its kink moves one entry by any amount,
+    so no multiple of a drift bounds the worst entry, while a norm counts it as the one entry that
+    it is.
     """
-    strict = _gradients(found.gradients, reference.gradients, _largest) / GRADIENT
+    strict = _gradients(candidate.gradients, reference.gradients, _largest) / GRADIENT
     if drift is None:
         return strict
     allowed = _gate(GRADIENT, drift.gradients, GRADIENT_CAP)
-    return min(strict, _gradients(found.gradients, reference.gradients, _norm) / allowed)
+    return min(strict, _gradients(candidate.gradients, reference.gradients, _norm) / allowed)
 
 
 def _largest(values: np.ndarray) -> float:
@@ -149,44 +187,54 @@ def _norm(values: np.ndarray) -> float:
 
 
 def _gradients(
-    found: Arrays, reference: Arrays, size: Callable[[np.ndarray], float]
+    candidate: Arrays, reference: Arrays, size: Callable[[np.ndarray], float]
 ) -> float:
-    """Worst tensor's difference as a share of its scale; a missing tensor is infinite.
+    """Returns the worst tensor's difference as a share of its scale.
 
-    The scale is the tensor's own size, or a thousandth of the model's largest where that is more.
-    Where the true gradient is zero all of it is noise, and the model's size says how much: a bias
-    that a normalisation takes away, a key bias, which shifts all scores of a query alike.
+    It is infinite if tensors are missing. The scale is the tensor's own size, or a thousandth of
+    the model's largest if that is more. Where the true gradient is zero all of it is noise, and
+    the model's size says how much is allowed. Examples are a bias that a normalisation takes away,
+    and a key bias, which shifts all scores of a query alike.
     """
-    if found.keys() != reference.keys():
+    if candidate.keys() != reference.keys():
         return float("inf")
-    if any(found[name].shape != expected.shape for name, expected in reference.items()):
+    if any(candidate[name].shape != expected.shape for name, expected in reference.items()):
         return float("inf")
     sizes = {name: size(value) for name, value in reference.items()}
     model, nothing = max(sizes.values()), _without_gradient(reference)
     scales = {
         name: model if name in nothing else max(own, 1e-3 * model) for name, own in sizes.items()
     }
-    errors = [size(found[name] - expected) / scales[name] for name, expected in reference.items()]
-    return float(np.max(errors))  # NaN stays NaN here; Python's max would lose it
+    errors = [size(candidate[name] - expected) / scales[name]
+              for name, expected in reference.items()]
+    return float(np.max(errors))  # NumPy's max keeps a NaN, which Python's may lose
 
 
 def _without_gradient(reference: Arrays) -> set[str]:
-    """Tensors whose true gradient is zero."""
+    """Returns the tensors whose true gradient is zero."""
     sizes = {name: _largest(value) for name, value in reference.items()}
     return {name for name, own in sizes.items() if own <= NOTHING * max(sizes.values())}
 
 
-def update_error(found: Arrays, reference: Evidence, initial: Arrays) -> float:
-    """Norm of the parameters' difference over the norm of what training changed.
+def update_error(candidate: Arrays, reference: Evidence, initial: Arrays) -> float:
+    """Returns the norm of the parameters' difference over the norm of what training changed.
 
-    Adam's first steps are close to sign(gradient): an entry whose gradient is rounding noise moves
-    by a whole learning rate, so a norm is compared and not the worst entry, and tensors whose true
-    gradient is zero are left out.
+    Adam's first steps are close to sign(gradient), so an entry whose gradient is rounding noise
+    moves by a whole learning rate. Therefore a norm is compared and not the worst entry, and
+    tensors whose true gradient is zero are left out.
+
+    Args:
+        candidate: Canonical name to parameter after the first steps of the launch to be judged.
+        reference: Evidence of the reference.
+        initial: Canonical name to initial parameter.
+
+    Returns:
+        The share; infinite if tensors are missing or nothing changed.
     """
     expected = reference.parameters
-    if found.keys() != expected.keys():
+    if candidate.keys() != expected.keys():
         return float("inf")
     names = expected.keys() - _without_gradient(reference.gradients)
-    difference = sum(float(np.sum((found[n] - expected[n]) ** 2)) for n in names)
+    difference = sum(float(np.sum((candidate[n] - expected[n]) ** 2)) for n in names)
     change = sum(float(np.sum((expected[n] - initial[n]) ** 2)) for n in names)
     return float(np.sqrt(difference / change)) if change else float("inf")

@@ -1,14 +1,17 @@
-"""What 16-bit formats and TF32 may differ by from float64, once the case is proven in float32.
+"""How far 16-bit formats and TF32 may differ from float64, once a case is proven in float32.
 
-u is the unit roundoff: half the distance from 1 to the next number, 2^-8 with bfloat16's 8
+u is the unit roundoff, half the distance from 1 to the next number: 2^-8 with bfloat16's 8
 significant bits and 2^-11 with the 11 of TF32 and float16 (Higham, "Accuracy and stability of
 numerical algorithms", 2002, section 2.1). A loss is a mean over many products, whose roundings
-mostly cancel; gradients of single tensors do not (a flipped relu, a normalisation over few values),
-so the model's whole gradient is bounded, and what ten steps changed. The bounds leave room over
-what was measured (``docs/decisions.md``), and each of these mistakes leaves them: parameters kept
-in bfloat16, updates that round away, the asked format never used.
+mostly cancel. The gradients of single tensors do not cancel (a relu on the other side of its kink,
+a normalisation over few values), so the gradient of the whole model is bounded, and what ten steps
+changed.
 
-Gradients that are computed in float32 and travel in 16 bits have bounds of their own
+The bounds leave room over what was measured (``docs/decisions.md``), and still catch each of these
+mistakes: parameters kept in bfloat16, updates that round away, a format that was asked for but not
+used.
+
+Gradients that are computed in float32 and sent in 16 bits have bounds of their own
 (:func:`check_compression`).
 """
 
@@ -27,58 +30,73 @@ from suite.analysis.parity import (
 )
 
 ROUNDOFF = {"tf32": 2.0**-11, "bf16": 2.0**-8, "fp16": 2.0**-11}
-# Half of the smallest number above zero: what an entry loses below the normal ones.
+# Half of the smallest number above zero, which an entry that is too small for the format may lose.
 UNDERFLOW = {"fp16": 2.0**-25, "bf16": 2.0**-134}
-# Losses in units of u; the others as shares of their norms.
+# The bound of losses is in units of u; the others are shares of their norms.
 LOSSES_IN_U, GRADIENT, UPDATE = 4.0, 0.25, 0.4
 COMPRESSED_UPDATE = 0.05
-# One float32 in 65536 happens to be a bfloat16; a parameter kept in bfloat16 always is.
+# By chance one float32 in 65536 is a bfloat16 too; a parameter that is kept in bfloat16 always is.
 COARSE_SHARE = 0.05
-# float32 leaves float64 by a hundredth of this, bfloat16 by forty times.
+# Gradients that differ by less, in units of u, were not rounded: float32 differs by a hundredth of
+# this, bfloat16 by forty times it.
 LEAST_IN_U = 1 / 64
 
 
 def check_precision(
-    found: Evidence, reference: Evidence, initial: Arrays, dtype: str
+    candidate: Evidence, reference: Evidence, initial: Arrays, dtype: str
 ) -> Verdict:
-    """Losses, gradient and updates in the asked format against the float64 reference."""
+    """Compares losses, gradient and updates in a coarse format with the float64 reference.
+
+    Args:
+        candidate: Evidence of the launch to be judged.
+        reference: Evidence of the float64 launch.
+        initial: Canonical name to initial parameter.
+        dtype: Number format of the launch, ``tf32`` or ``bf16``.
+    """
     roundoff = ROUNDOFF[dtype]
-    gradient = _whole_error(found.gradients, reference.gradients)
+    gradient = _whole_error(candidate.gradients, reference.gradients)
     errors = {
-        "losses": relative(found.losses, reference.losses) / (LOSSES_IN_U * roundoff),
+        "losses": relative(candidate.losses, reference.losses) / (LOSSES_IN_U * roundoff),
         "gradient": gradient / GRADIENT,
-        "updates": update_error(found.parameters, reference, initial) / UPDATE,
+        "updates": update_error(candidate.parameters, reference, initial) / UPDATE,
     }
     if dtype == "bf16":
-        errors["bfloat16 parameters"] = _coarse_share(found.parameters, initial) / COARSE_SHARE
-        # TF32 is a permission that kernels need not use; bfloat16 is what was asked to be computed.
+        errors["bfloat16 parameters"] = _coarse_share(candidate.parameters, initial) / COARSE_SHARE
+        # Kernels may use TF32 but need not; a case in bfloat16 has to compute in bfloat16.
         errors["no bfloat16 rounding"] = LEAST_IN_U * roundoff / gradient if gradient else np.inf
     return _verdict(errors, f"in {dtype}")
 
 
 def check_compression(
-    found: Evidence, reference: Evidence, initial: Arrays, sent_as: str, devices: int
+    candidate: Evidence, reference: Evidence, initial: Arrays, sent_as: str, devices: int
 ) -> Verdict:
-    """Gradients that travelled in 16 bits against the float64 reference.
+    """Compares a launch whose gradients were sent in 16 bits with the float64 reference.
 
-    On p devices an entry is rounded p + 1 times: when it is cast, divided, and in p - 1 sums. Each
-    is within u of what the devices send, whose norm is sqrt(p) times their mean's where they differ
-    by uncorrelated noise, and independent roundings add up in quadrature (Higham and Mary, "A new
-    approach to probabilistic rounding error analysis", 2019). An entry too small for the format
-    loses up to half of its smallest number. Rounding to nearest favours no direction, so the length
-    along the true gradient stays within u. The first loss comes before any gradient and has
-    float32's gate.
+    On p devices an entry is rounded p + 1 times: when it is cast, when it is divided, and in p - 1
+    sums. Each rounding is within u of what the devices send, whose norm is sqrt(p) times that of
+    their mean if they differ by uncorrelated noise. Independent roundings add up in quadrature
+    (Higham and Mary, "A new approach to probabilistic rounding error analysis", 2019). An entry
+    that is too small for the format loses up to half of the format's smallest number. Rounding to
+    nearest favours no direction, so the length along the true gradient stays within u. The first
+    loss comes before any gradient and has float32's gate.
+
+    Args:
+        candidate: Evidence of the launch to be judged.
+        reference: Evidence of the float64 launch.
+        initial: Canonical name to initial parameter.
+        sent_as: Format in which gradients were sent, ``fp16`` or ``bf16``.
+        devices: Number of devices.
     """
     roundoff = ROUNDOFF[sent_as]
     lost = UNDERFLOW[sent_as] * _underflows(reference.gradients)
-    gradient = _whole_error(found.gradients, reference.gradients)
+    gradient = _whole_error(candidate.gradients, reference.gradients)
     errors = {
-        "first loss": relative(found.losses[:1], reference.losses[:1])
+        "first loss": relative(candidate.losses[:1], reference.losses[:1])
         / (DRIFT_ALLOWANCE * FIRST_LOSS),
-        "losses": relative(found.losses, reference.losses) / roundoff,
+        "losses": relative(candidate.losses, reference.losses) / roundoff,
         "gradient": gradient / ((devices + 1) ** 0.5 * (devices**0.5 * roundoff + lost)),
-        "scale": _scale_error(found.gradients, reference.gradients) / (roundoff + lost),
-        "updates": update_error(found.parameters, reference, initial) / COMPRESSED_UPDATE,
+        "scale": _scale_error(candidate.gradients, reference.gradients) / (roundoff + lost),
+        "updates": update_error(candidate.parameters, reference, initial) / COMPRESSED_UPDATE,
         f"no {sent_as} rounding": LEAST_IN_U * roundoff / gradient if gradient else np.inf,
     }
     return _verdict(errors, f"with gradients sent as {sent_as}")
@@ -98,29 +116,35 @@ def _norm(arrays: Arrays) -> float:
 
 
 def _underflows(gradients: Arrays) -> float:
-    """Norm of an error of 1 in every entry, as a share of the gradient's."""
+    """Returns the norm of an error of 1 in every entry, as a share of the gradient's norm."""
     return float(np.sqrt(sum(array.size for array in gradients.values()))) / _norm(gradients)
 
 
-def _scale_error(found: Arrays, reference: Arrays) -> float:
-    """How much longer or shorter it is along the reference; infinite for other tensors."""
-    if found.keys() != reference.keys():
+def _scale_error(candidate: Arrays, reference: Arrays) -> float:
+    """Returns by how much the gradient is longer or shorter along the reference.
+
+    It is infinite if tensors are missing.
+    """
+    if candidate.keys() != reference.keys():
         return float("inf")
-    along = sum(float(np.sum(found[name] * reference[name], dtype=float)) for name in reference)
+    along = sum(float(np.sum(candidate[name] * reference[name], dtype=float)) for name in reference)
     return abs(along / _norm(reference) ** 2 - 1)
 
 
-def _whole_error(found: Arrays, reference: Arrays) -> float:
-    """Norm of the difference of all gradients over the norm of all; infinite for other tensors."""
-    if found.keys() != reference.keys():
+def _whole_error(candidate: Arrays, reference: Arrays) -> float:
+    """Returns the norm of the difference of all gradients over the norm of all.
+
+    It is infinite if tensors are missing or have other shapes.
+    """
+    if candidate.keys() != reference.keys():
         return float("inf")
-    if any(found[name].shape != expected.shape for name, expected in reference.items()):
+    if any(candidate[name].shape != expected.shape for name, expected in reference.items()):
         return float("inf")
-    return _norm({name: found[name] - reference[name] for name in reference}) / _norm(reference)
+    return _norm({name: candidate[name] - reference[name] for name in reference}) / _norm(reference)
 
 
 def _coarse_share(parameters: Arrays, initial: Arrays) -> float:
-    """Of the entries that training changed, those that bfloat16 holds exactly."""
+    """Returns the share of the entries changed by training that bfloat16 holds exactly."""
     coarse = changed = 0
     for name, before in initial.items():
         after = np.ascontiguousarray(parameters[name], np.float32)

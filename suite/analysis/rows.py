@@ -1,4 +1,4 @@
-"""Records of a run to one row a case."""
+"""Turns the records of a run into rows, one for each case."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from suite.analysis.ledger import build_ledger, shown_speeds
 from suite.analysis.memory_frontier import frontier_columns
 from suite.analysis.parity import Verdict
 from suite.analysis.statistics import coefficient_of_variation, median_interval
-from suite.analysis.traced import Reduced, reduce_launch, slowest_rank, traced_columns
+from suite.analysis.traced import ProbedLaunch, reduce_launch, slowest_rank, traced_columns
 from suite.analysis.verdict import NOT_COMPARABLE, compare_cases
 from suite.contract.case import Case
 from suite.contract.metrics import FROM_RANKS
@@ -31,8 +31,8 @@ from suite.contract.row import Row
 from suite.contract.splits.strategies import MULTI_WORKER
 from suite.contract.warnings import Warning, warn
 
-# Columns that are the field of the same name of a case. A case has other fields too, and one of
-# them, the memory limit of a launch, has the name of a column that is something else.
+# Columns that are copied from the case's field of the same name. The other fields must not be: the
+# memory limit of a launch has the name of a column that means something else.
 CASE_COLUMNS = (
     "framework", "engine", "strategy", "variant", "workload", "size", "data", "device", "devices",
     "dtype", "mode", "steps", "mesh", "accumulate",
@@ -41,10 +41,19 @@ CASE_COLUMNS = (
 
 @dataclass
 class CaseResult:
-    """All launches of a case, one a block: the ranks' records, or None where a block failed.
+    """All launches of a case, one for each block of the run, and what became of the case.
 
-    ``cores[block]`` are those its processes were asked to run on; ``stopped`` says why no more
-    launches are made.
+    Attributes:
+        case: The case.
+        launches: The ranks' records of each block's launch; None where it failed or was skipped.
+        status: ok, failed, timeout, oom, unsupported or refused.
+        reason: Why the status is not ok.
+        parity: The worst verdict of a proof; None until there is one.
+        oversubscribed: Whether several devices share a core or a GPU.
+        cores: Cores that each block's processes were asked to run on.
+        stopped: Why no more launches are made; empty while more may follow.
+        reduced: Number of a block to what the probes of its launch gave.
+        probes: The probes of ``--find-max-batch``.
     """
 
     case: Case
@@ -55,46 +64,63 @@ class CaseResult:
     oversubscribed: bool = False
     cores: list[list[int]] = field(default_factory=list)
     stopped: str = ""
-    reduced: dict[int, Reduced | None] = field(default_factory=dict, repr=False)
+    reduced: dict[int, ProbedLaunch | None] = field(default_factory=dict, repr=False)
     probes: list[FrontierProbe] = field(default_factory=list)
+    seconds: dict[int, float] = field(default_factory=dict, repr=False)
 
     @property
     def good(self) -> list[Launch]:
-        """Launches that finished."""
+        """Records of the launches that finished."""
         return [records for records in self.launches if records]
 
     @property
     def good_cores(self) -> list[list[int]]:
-        """Cores asked for, of each launch that finished."""
+        """Cores that each of the launches that finished was asked to run on."""
         pairs = zip(self.launches, self.cores, strict=False)
         return [cores for records, cores in pairs if records]
 
     def has(self, block: int) -> bool:
-        """Whether the launch of that block finished."""
+        """Returns whether the launch of that block finished."""
         return block < len(self.launches) and bool(self.launches[block])
 
     def put(
-        self, block: int, records: Launch | None, cores: list[int], reduced: Reduced | None
+        self, block: int, records: Launch | None, cores: list[int], reduced: ProbedLaunch | None,
+        seconds: float | None = None,
     ) -> None:
-        """Keeps a launch in the place of its block; blocks that were skipped hold None."""
+        """Keeps a launch in the place of its block; blocks that were skipped get None.
+
+        Args:
+            block: Number of the block.
+            records: The ranks' records; None if the launch failed.
+            cores: Cores that its processes were asked to run on.
+            reduced: What its probes gave; None without probes.
+            seconds: How long the launch took; None if that was not recorded.
+        """
         missing = block + 1 - len(self.launches)
         self.launches += [None] * missing
         self.cores += [[] for _ in range(missing)]
         self.launches[block], self.cores[block] = records, cores
         self.reduced[block] = reduced
+        if records and seconds:
+            self.seconds[block] = seconds
 
 
 def build_rows(
     run_id: str, results: list[CaseResult], conditions: Conditions | None = None
 ) -> list[Row]:
-    """One row a case that was started or cannot run, in the order given.
+    """Makes a row of every case that was started or cannot run, in the order given.
 
-    Figures of one case come first, then those that need the other rows: speedup over the base,
-    utilisation of the highest measured rate, the link's prediction, and the warnings.
+    The figures of a single case come first. Then follow those that need other rows: speedup over
+    the base, utilisation of the highest measured rate, the link's prediction, and the warnings.
+
+    Args:
+        run_id: Name of the run.
+        results: All cases of the run.
+        conditions: What the run knows about its machine.
     """
     conditions = conditions or Conditions()
     begun = [result for result in results if result.launches or result.status != "ok"]
-    rows = [_row(run_id, result) for result in begun]
+    rows = [_row_of(run_id, result) for result in begun]
     bases = {_base_key(row): row for row in rows if row.strategy == "single" and row.timed}
     peaks = _measured_peaks(begun, rows, conditions)
     for result, row in zip(begun, rows, strict=True):
@@ -110,17 +136,17 @@ def build_rows(
 
 
 def _base_key(row: Row) -> tuple[Any, ...]:
-    """What a row and the single device that its speedup is over have in common."""
+    """Returns what a row has in common with the single device that its speedup is relative to."""
     return (row.framework, row.engine, row.workload, row.size, row.mode, row.dtype, row.accumulate)
 
 
 def step_seconds(records: Launch) -> np.ndarray:
-    """(steps,) the slowest rank's wall time of each clean step."""
+    """Returns the slowest rank's wall time of each clean step in seconds, (steps,)."""
     return slowest_rank(records, "step_seconds")
 
 
-def _row(run_id: str, result: CaseResult) -> Row:
-    """What the case is, how it ended, and the figures that need no other row."""
+def _row_of(run_id: str, result: CaseResult) -> Row:
+    """Makes a row with what the case is, how it ended, and the figures that need no other row."""
     case = result.case
     row = Row(
         run_id=run_id, case_id=case.case_id, status=result.status, reason=result.reason,
@@ -140,7 +166,7 @@ def _row(run_id: str, result: CaseResult) -> Row:
 
 
 def _add_times(result: CaseResult, row: Row) -> None:
-    """Step time, throughput and what else follows from the clean steps' wall times."""
+    """Adds step time, throughput and what else follows from the clean steps' wall times."""
     case = result.case
     launches = [step_seconds(records) for records in result.good]
     row.launch_samples = launch_samples(result.launches, launches, case)
@@ -148,19 +174,20 @@ def _add_times(result: CaseResult, row: Row) -> None:
     step = median_interval([median for median in row.launch_step_s if median is not None])
     totals = [total for total in row.launch_samples["time_s"] if total is not None]
     total, samples = sum(totals), case.spec.global_batch * sum(map(len, launches))
-    together = np.concatenate(launches)
+    every_step = np.concatenate(launches)
     row.step_time_s, row.step_time_ci_low_s, row.step_time_ci_high_s = step
     row.time_s = statistics.median(totals)
     row.throughput_samples_s = samples / total
     row.throughput_tokens_s = samples * case.spec.tokens_per_sample / total or None
     row.flops_per_s = case.spec.flops_per_sample() * samples / total
-    row.noise_cv = coefficient_of_variation(together)
+    row.noise_cv = coefficient_of_variation(every_step)
+    row.launch_s = statistics.median(result.seconds.values()) if result.seconds else None
     row.first_step_s = statistics.median(_first_step(records) for records in result.good)
-    row.put(step_summary(together))
+    row.put(step_summary(every_step))
 
 
 def _add_rank_figures(result: CaseResult, row: Row) -> None:
-    """Columns that are figures of the ranks' records, reduced as their metrics say."""
+    """Adds the columns that ranks report, reduced as their metrics say."""
     for metric in FROM_RANKS:
         if metric.name in row.launch_samples:
             row.put({metric.name: reduce_ranks(metric, result.good)})
@@ -171,23 +198,31 @@ def _first_step(records: Launch) -> float:
 
 
 def _probed(result: CaseResult) -> dict[str, Any]:
-    """Launches are reduced once: a run's rows are built anew after each launch."""
+    """Returns the columns that probes give.
+
+    Each launch is reduced only once, because the rows of a run are built anew after each launch.
+    """
     for number, records in enumerate(result.launches):
         if records and number not in result.reduced:
             result.reduced[number] = reduce_launch(result.case, records)
-    return traced_columns(result.case, [one for one in result.reduced.values() if one])
+    return traced_columns(result.case, _probed_launches(result))
+
+
+def _probed_launches(result: CaseResult) -> list[ProbedLaunch]:
+    return [launch for launch in result.reduced.values() if launch]
 
 
 def _add_speedup(result: CaseResult, row: Row, base: Row | None) -> None:
-    """Paired by block, against the same framework's and engine's single device."""
+    """Adds the speedup over a single device of the same framework and engine, paired by block."""
     if base is None or result.oversubscribed:
         return
-    found = compare_cases(row, base)
+    against = compare_cases(row, base)
     row.base_case_id, row.base_step_time_s = base.case_id, base.step_time_s
-    row.verdict = "" if row is base else found.verdict
-    if not math.isnan(found.ratio):
-        row.speedup, row.speedup_ci_low, row.speedup_ci_high = found.ratio, found.low, found.high
-        row.efficiency = found.ratio / result.case.devices
+    row.verdict = "" if row is base else against.verdict
+    if not math.isnan(against.ratio):
+        row.speedup = against.ratio
+        row.speedup_ci_low, row.speedup_ci_high = against.low, against.high
+        row.efficiency = against.ratio / result.case.devices
 
 
 def _refused_comparison(row: Row, base: Row | None) -> list[Warning]:
@@ -200,26 +235,29 @@ def _refused_comparison(row: Row, base: Row | None) -> list[Warning]:
 def _measured_peaks(
     results: list[CaseResult], rows: list[Row], conditions: Conditions
 ) -> dict[tuple[str, str], float]:
-    """(device kind, dtype) -> the highest matrix-product rate of one device in this run, FLOP/s.
+    """Finds the highest matrix-product rate of one device in this run, in FLOP/s.
 
-    Of the frameworks that ran, and of the calibration where that measures the format: one peak for
-    all rows, which a framework with a slower library reaches less of.
+    It is taken over all frameworks that ran, and over the calibration if that measures the number
+    format. All rows have this one peak, so a framework with a slower library reaches less of it.
+
+    Returns:
+        (kind of device, number format) to FLOP/s.
     """
-    found: dict[tuple[str, str], list[float]] = {}
+    by_kind: dict[tuple[str, str], list[float]] = {}
     cores = conditions.matmul_rates()
     for result, row in zip(results, rows, strict=True):
-        rates = found.setdefault((result.case.device, result.case.dtype), [])
+        rates = by_kind.setdefault((result.case.device, result.case.dtype), [])
         if cores and result.case.core_rate_applies:
             rates.append(statistics.median(cores))
         if row.matmul_flops_s and not result.oversubscribed:
             rates.append(row.matmul_flops_s)
-    return {key: max(rates) for key, rates in found.items() if rates}
+    return {kind: max(rates) for kind, rates in by_kind.items() if rates}
 
 
 def _add_utilisation(
     result: CaseResult, row: Row, measured: dict[tuple[str, str], float], conditions: Conditions
 ) -> None:
-    """MFU over measured matrix products, and over what a GPU's vendor prints."""
+    """Adds MFU relative to measured matrix products, and to the peak that a GPU's vendor prints."""
     case = result.case
     if result.oversubscribed or row.flops_per_s is None:
         return
@@ -231,18 +269,18 @@ def _add_utilisation(
 
 
 def _modelled(result: CaseResult, row: Row, conditions: Conditions) -> dict[str, Any]:
-    """What the run's link sweep says of this row's traced communications."""
-    case, reduced = result.case, [one for one in result.reduced.values() if one]
-    if not reduced:
+    """Returns what the run's link sweep and the run's own fit say of this row's communications."""
+    case, probed = result.case, _probed_launches(result)
+    if not probed:
         return {}
-    transfers = [one.transfers for one in reduced]
+    transfers = [launch.transfers for launch in probed]
     if case.variant == MULTI_WORKER:
         unknown = ("not modelled: the sweep knows no transport between processes of "
                    f"{case.framework}")
-        said = {"comm_verdict": unknown} if conditions.fits else {}
-        return said | in_run_columns(row, transfers, {})
+        verdict = {"comm_verdict": unknown} if conditions.fits else {}
+        return verdict | in_run_columns(row, transfers, {})
     whose = case.framework, case.engine, case.devices
-    payloads = reduced[0].payloads
+    payloads = probed[0].payloads
     links = usable_links(conditions.fits, *whose, payloads)
     return model_columns(*whose, payloads, row.t_comm_transfer_s, conditions.fits) | (
         in_run_columns(row, transfers, links)

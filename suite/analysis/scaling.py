@@ -1,4 +1,4 @@
-"""What keeps a speedup from growing with the number of devices, as one figure."""
+"""Which part of a step does not get shorter with more devices, as one figure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from suite.contract.row import Row
 
 @dataclass(frozen=True)
 class SerialShare:
-    """Share of a step that more devices do not shorten; ``low`` and ``high`` from the intervals.
+    """The share of a step that more devices do not shorten.
 
-    Both are None where a speedup has no interval.
+    Attributes:
+        share: The share f, from 0 to 1.
+        low: The share that the upper ends of the speedups' intervals give; None if a speedup has
+            no interval.
+        high: The share that the lower ends give; None if a speedup has no interval.
     """
 
     share: float
@@ -21,15 +25,21 @@ class SerialShare:
     high: float | None
 
     def speedup(self, devices: float) -> float:
-        """Amdahl's bound: 1 / (f + (1 - f) / n)."""
+        """Returns Amdahl's bound of the speedup on ``devices`` devices, 1 / (f + (1 - f) / n)."""
         return 1 / (self.share + (1 - self.share) / devices)
 
 
 def serial_share(rows: Sequence[Row]) -> SerialShare | None:
-    """Of rows of one case on several numbers of devices; None without a speedup on two or more.
+    """Fits the serial share of one case on several numbers of devices.
 
-    Amdahl (1967) has 1/S = f + (1 - f)/n, so 1/S - 1/n = f (1 - 1/n): least squares through the
-    origin over the numbers of devices. With one number it is Karp and Flatt's e (1990).
+    Amdahl (1967) has 1/S = f + (1 - f)/n, so 1/S - 1/n = f (1 - 1/n), which is fitted by least
+    squares through the origin. For one number of devices this is the e of Karp and Flatt (1990).
+
+    Args:
+        rows: The case on several numbers of devices.
+
+    Returns:
+        The share; None if no row on two or more devices has a speedup.
     """
     usable = [row for row in rows if row.devices > 1 and row.speedup]
     if not usable:
@@ -44,7 +54,7 @@ def serial_share(rows: Sequence[Row]) -> SerialShare | None:
 
 
 def _fit(points: Iterable[tuple[int, float]]) -> float:
-    """Within 0 and 1: more than linear shows no serial share."""
+    """Fits f and keeps it between 0 and 1: a speedup beyond linear shows no serial share."""
     pairs = [(1 / speedup - 1 / n, 1 - 1 / n) for n, speedup in points]
     slope = sum(y * x for y, x in pairs) / sum(x * x for _, x in pairs)
     return min(1.0, max(0.0, slope))

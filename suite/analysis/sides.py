@@ -1,4 +1,4 @@
-"""A against B of one run: each metric as a ratio over the blocks that hold both."""
+"""Compares side A with side B of one run: each metric is a ratio over the blocks that hold both."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from suite.analysis.comparison import RowComparison, compare_figures
 from suite.contract.row import Row
 
 STEP_TIME = "step_time"
-# Metrics of the table, in its order; those that no launch has are left out.
+# Metrics in the order of the table, which leaves out those that no launch has.
 METRICS = (
     STEP_TIME, "throughput", "throughput_tokens", "t_comm", "t_comm_wait", "t_comm_transfer",
     "t_comm_exposed", "compute_max", "load_balance", "peak_memory",
@@ -19,38 +19,53 @@ UNSET = "not set"
 
 
 def compare_sides(a: Row, b: Row) -> list[RowComparison]:
-    """B over A of every metric that both have, paired by block; each interval holds 95 % alone.
+    """Compares every metric that both sides have, as B over A, paired by block.
 
-    What differs between the sides is what is asked about, so ledgers keep nothing from comparison.
+    The user asks what the difference between the sides does, so a difference between the ledgers
+    does not keep them from being compared. Each interval holds 95 % by itself.
+
+    Args:
+        a: Row of side A.
+        b: Row of side B.
     """
-    found = [compare_figures(a, b, metric, same_blocks=True) for metric in METRICS]
-    return [one for one in found if not math.isnan(one.before) and not math.isnan(one.after)]
+    rows = [compare_figures(a, b, metric, same_blocks=True) for metric in METRICS]
+    return [row for row in rows if not math.isnan(row.before) and not math.isnan(row.after)]
 
 
 def step_time_of(rows: Sequence[RowComparison]) -> RowComparison | None:
-    """The comparison that the answer is taken from; None where no launch finished."""
+    """Returns the comparison of step times, which gives the answer; None if no launch finished."""
     return next((row for row in rows if row.metric == STEP_TIME), None)
 
 
 def setting_differences(a: Mapping[str, str], b: Mapping[str, str]) -> list[str]:
-    """Environment settings that are not alike, as ``NAME: of A against of B``."""
+    """Lists the environment settings that differ, as ``environment NAME: x against y``.
+
+    Args:
+        a: Settings of side A.
+        b: Settings of side B.
+    """
     return [f"environment {text}" for text in _unlike(a, b)]
 
 
 def option_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
-    """Options that are not alike, by their flags."""
+    """Lists the options that differ, by their flags.
+
+    Args:
+        a: Name to value of side A's options.
+        b: Name to value of side B's options.
+    """
     plain = ({f"--{name.replace('_', '-')}": _text(value) for name, value in side.items()}
              for side in (a, b))
     return list(_unlike(*plain))
 
 
 def ledger_differences(a: Row, b: Row, told: Collection[str] = ()) -> list[str]:
-    """Entries of the fairness ledger, versions among them, that are not alike.
+    """Lists the entries of the fairness ledger that differ; versions are among them.
 
     Args:
-        a: Row of A.
-        b: Row of B.
-        told: Names of options, which are told by their flags already.
+        a: Row of side A.
+        b: Row of side B.
+        told: Names of options, which are listed by their flags already.
     """
     rest = ({name: text for name, text in row.ledger.items() if name not in told}
             for row in (a, b))
@@ -59,13 +74,13 @@ def ledger_differences(a: Row, b: Row, told: Collection[str] = ()) -> list[str]:
 
 def _unlike(a: Mapping[str, str], b: Mapping[str, str]) -> Iterator[str]:
     for name in dict.fromkeys([*a, *b]):
-        one, other = a.get(name, UNSET), b.get(name, UNSET)
-        if one != other:
-            yield f"{name}: {one} against {other}"
+        of_a, of_b = a.get(name, UNSET), b.get(name, UNSET)
+        if of_a != of_b:
+            yield f"{name}: {of_a} against {of_b}"
 
 
 def _text(value: Any) -> str:
-    """A value as the command line takes it; one that is empty stands for a default."""
+    """Writes a value as the command line takes it; an empty one stands for the default."""
     if isinstance(value, dict):
         value = [f"{key}={text}" for key, text in value.items()]
     if isinstance(value, list | tuple):

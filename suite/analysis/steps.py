@@ -1,4 +1,4 @@
-"""The traces of a launch's ranks as steps of devices, in one order whatever drove the devices."""
+"""Arranges the traces of a launch's ranks by step and device, whichever process drove a device."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ from typing import Literal
 from suite.contract.records import CommEvent, Launch, RankRecord, StepTrace
 
 Interval = tuple[float, float]
-# The passes that leave traces: with the suite's own probes, and under the framework's profiler.
+# The passes that leave traces: "traces" by the suite's own probes, "profiles" by the framework's
+# profiler.
 Pass = Literal["traces", "profiles"]
 PASSES: tuple[Pass, ...] = ("traces", "profiles")
 
 
 @dataclass(frozen=True)
 class DeviceStep:
-    """One device in one step: its events, its compute clock as (time, busy) points.
+    """What one device did in one step.
 
-    ``queued`` is the clock of its process's communicating threads: (time, seconds without a core).
+    Attributes:
+        events: Its communications.
+        clock: Its compute clock: points (time, compute seconds so far).
+        queued: A clock of the communicating threads of its process: points (time, seconds so far
+            in which they were ready to run but had no core).
     """
 
     events: list[CommEvent]
@@ -26,11 +31,20 @@ class DeviceStep:
     queued: Sequence[Interval] = ()
 
 
+# All devices of one step, in the order of the ranks.
 Step = list[DeviceStep]
 
 
 def steps_of(records: Launch, name: Pass) -> list[Step]:
-    """[step][device] of the pass ``traces`` or ``profiles``, ranks in order; [] without one."""
+    """Returns the steps of a pass, each with all its devices in the order of the ranks.
+
+    Args:
+        records: The ranks' records.
+        name: The pass, ``traces`` or ``profiles``.
+
+    Returns:
+        The steps; empty if the launch has no such pass.
+    """
     passes = [traces_of(record, name) for record in records]
     if not all(passes) or not passes:
         return []
@@ -42,7 +56,7 @@ def steps_of(records: Launch, name: Pass) -> list[Step]:
 
 
 def traces_of(record: RankRecord, name: Pass) -> list[StepTrace]:
-    """What probes saw of each step of a pass, in one rank."""
+    """Returns what was seen of each step of a pass in one rank."""
     return record.traces if name == "traces" else record.profiles
 
 

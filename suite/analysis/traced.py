@@ -1,4 +1,4 @@
-"""Columns of a row that come from the passes with probes."""
+"""The columns of a row that come from the passes with probes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from suite.analysis.communication import (
+from suite.analysis.communication import communication, payloads
+from suite.analysis.compute import (
     clocked_step_seconds,
-    communication,
     compute_seconds,
     idle_share,
     load_balance,
-    payloads,
 )
 from suite.analysis.statistics import median
 from suite.analysis.transfers import Calls, handling_seconds, scheduling_seconds, transfers
@@ -24,10 +23,14 @@ from suite.contract.splits.volumes import logical_communications
 
 
 @dataclass(frozen=True)
-class Reduced:
-    """A probed launch: its columns, (steps, devices) busy compute seconds, payloads by kind.
+class ProbedLaunch:
+    """What the probes of one launch gave.
 
-    ``transfers`` has beside each payload the seconds that it took; {} of older releases.
+    Attributes:
+        columns: Column to figure.
+        busy: (steps, devices) busy compute time in seconds.
+        payloads: Kind of communication to the payload bytes of each one.
+        transfers: The same with the seconds that each took; empty in runs of older releases.
     """
 
     columns: dict[str, float]
@@ -36,54 +39,73 @@ class Reduced:
     transfers: Calls = field(default_factory=dict)
 
 
-def reduce_launch(case: Case, records: Launch) -> Reduced | None:
-    """None for a launch without probes."""
+def reduce_launch(case: Case, records: Launch) -> ProbedLaunch | None:
+    """Reduces the traces of a launch to figures.
+
+    Args:
+        case: The case.
+        records: The ranks' records.
+
+    Returns:
+        The figures; None for a launch without probes.
+    """
     if not all(record.traces for record in records):
         return None
     happened = payloads(records, "profiles") or payloads(records)
-    return Reduced(
-        _launch(case, records), compute_seconds(records), happened, transfers(records)
+    return ProbedLaunch(
+        _launch_columns(case, records), compute_seconds(records), happened, transfers(records)
     )
 
 
-def traced_columns(case: Case, probed: list[Reduced]) -> dict[str, Any]:
-    """Medians over the launches that were probed; columns without a figure are absent."""
+def traced_columns(case: Case, probed: list[ProbedLaunch]) -> dict[str, Any]:
+    """Takes medians over the launches that were probed.
+
+    Args:
+        case: The case.
+        probed: What the probes of each launch gave.
+
+    Returns:
+        Column to figure; columns without a figure are missing.
+    """
     if not probed:
         return {}
-    names = set.intersection(*(set(one.columns) for one in probed))
+    names = set.intersection(*(set(launch.columns) for launch in probed))
     medians = {
-        name: median([one.columns[name] for one in probed]) for name in sorted(names)
+        name: median([launch.columns[name] for launch in probed]) for name in sorted(names)
     }
     return medians | _logical(case) | _devices(case, probed)
 
 
-def _launch(case: Case, records: Launch) -> dict[str, float]:
-    found = communication(records) | load_balance(records)
+def _launch_columns(case: Case, records: Launch) -> dict[str, float]:
+    columns = communication(records) | load_balance(records)
     clean = _median_step(records, "step_seconds")
     for name, key in (("instrumentation_overhead", "timed_step_seconds"),
                       ("traced_overhead", "traced_step_seconds")):
         if all(getattr(record, key) for record in records):
-            found[name] = _median_step(records, key) / clean - 1.0
+            columns[name] = _median_step(records, key) / clean - 1.0
     if case.devices > 1 and all(record.silent_step_seconds for record in records):
-        found["t_comm_silent_check_s"] = clean - _median_step(records, "silent_step_seconds")
+        columns["t_comm_silent_check_s"] = clean - _median_step(records, "silent_step_seconds")
     for name, seconds in (("t_comm_scheduling_s", scheduling_seconds(records)),
                           ("t_comm_handling_s", handling_seconds(records))):
         if seconds is not None:
-            found[name] = seconds
+            columns[name] = seconds
     dispatch = _dispatch(records)
     if dispatch is not None:
-        found["dispatch_s"] = dispatch
+        columns["dispatch_s"] = dispatch
     length, idle = clocked_step_seconds(records), idle_share(records)
     if length is not None:
-        found["clocked_step_s"] = length
+        columns["clocked_step_s"] = length
     if "inter_layer" in case.axes.names and idle is not None:
         ideal = ideal_bubble(case.variant, case.axes.size("inter_layer"), case.micro_batches)
-        found |= {"bubble": idle, "bubble_ideal": ideal}
-    return found
+        columns |= {"bubble": idle, "bubble_ideal": ideal}
+    return columns
 
 
 def _dispatch(records: Launch) -> float | None:
-    """T_i less the framework's own operations, seconds, mean over devices; None without either."""
+    """Returns T_i minus the time of the framework's own operations, in seconds.
+
+    It is a mean over devices; None if either of the two was not measured.
+    """
     operations = [
         median([trace.operations_s for trace in record.profiles])
         for record in records if record.profiles
@@ -95,12 +117,17 @@ def _dispatch(records: Launch) -> float | None:
 
 
 def _median_step(records: Launch, key: str) -> float:
-    """Median over steps of the slowest rank's wall time."""
+    """Returns the median over steps of the slowest rank's wall time, in seconds."""
     return float(np.median(slowest_rank(records, key)))
 
 
 def slowest_rank(records: Launch, key: str) -> np.ndarray:
-    """(steps,) the slowest rank's wall time of each step of a pass, seconds."""
+    """Returns the slowest rank's wall time of each step of a pass in seconds, (steps,).
+
+    Args:
+        records: The ranks' records.
+        key: The field of a record with the pass's wall times, such as ``step_seconds``.
+    """
     steps = np.asarray([getattr(record, key) for record in records], float)
     return np.asarray(steps.max(axis=0))
 
@@ -113,13 +140,13 @@ def _logical(case: Case) -> dict[str, float]:
     return {"comm_count_logical": float(len(wanted)), "comm_bytes_logical": total / len(wanted)}
 
 
-def _devices(case: Case, probed: list[Reduced]) -> dict[str, Any]:
-    """T_i of every device, seconds; of several the largest one's is named, by its place."""
-    busy = [one.busy for one in probed if one.busy.size]
+def _devices(case: Case, probed: list[ProbedLaunch]) -> dict[str, Any]:
+    """Returns T_i of every device in seconds, and the name of the slowest if there are several."""
+    busy = [launch.busy for launch in probed if launch.busy.size]
     if not busy:
         return {}
     each = np.median(np.concatenate(busy), axis=0)
-    found: dict[str, Any] = {"device_compute_s": each.tolist()}
+    columns: dict[str, Any] = {"device_compute_s": each.tolist()}
     if case.devices < 2:
-        return found
-    return found | {"slowest_device": case.axes.name(int(each.argmax()))}
+        return columns
+    return columns | {"slowest_device": case.axes.name(int(each.argmax()))}

@@ -1,4 +1,4 @@
-"""What each communication of a step took, and what of it was a thread's waiting for a core."""
+"""How long each communication of a step took, and how much of it a thread waited for a core."""
 
 from __future__ import annotations
 
@@ -18,30 +18,34 @@ from suite.analysis.statistics import median, union, union_length
 from suite.analysis.steps import DeviceStep, Interval, Step, steps_of
 from suite.contract.records import Launch
 
+# Kind of communication -> (payload bytes, seconds) of each one in a step.
 Calls = dict[str, list[tuple[int, float]]]
 
 
 def transfers(records: Launch) -> Calls:
-    """Kind -> (payload bytes, seconds) of each communication: medians over timed steps.
+    """Returns payload and time of each communication of a step: medians over timed steps.
 
-    What transfers at the same time shares the time: each gets what it adds to the union, so that
-    the seconds add up to T_comm transfer. Where the framework fuses what it is asked for, the
-    communications are those that happened, and each has an equal share of the time.
+    Communications that transfer at the same time share the time: each gets what it adds to the
+    union, so that the seconds add up to T_comm transfer. Where the framework fuses what it is
+    asked for, these are the communications that happened, and each has an equal share of the time.
+
+    Args:
+        records: The ranks' records.
     """
     asked = _asked(records)
     fused = _fused(records)
     if not asked or not fused:
         return asked
     devices = len(steps_of(records, "traces")[0])
-    total = together(asked, devices)
+    total = total_seconds(asked, devices)
     shares = sum(share_of(kind, devices) * len(sizes) for kind, sizes in fused.items())
     return {kind: [(size, total / shares) for size in sizes] for kind, sizes in fused.items()}
 
 
 def _asked(records: Launch) -> Calls:
-    """The same for what was asked of the framework.
+    """Returns payload and time of each communication that was asked of the framework.
 
-    Medians of parts do not add up to the median of the whole, so they are scaled to it.
+    The medians of parts do not add up to the median of the whole, so they are scaled to it.
     """
     steps = steps_of(records, "traces")
     if not steps:
@@ -50,32 +54,41 @@ def _asked(records: Launch) -> Calls:
     for step in steps:
         for key, part in _parts(step):
             seconds.setdefault(key, []).append(part)
-    found: Calls = {}
-    for key, one in matched_events(steps[0]).items():
-        if one.payload_bytes:
-            kind = group_kind(one, steps[0])
-            found.setdefault(kind, []).append((one.payload_bytes, median(seconds[key])))
-    parts = together(found, len(steps[0]))
+    by_kind: Calls = {}
+    for key, event in matched_events(steps[0]).items():
+        if event.payload_bytes:
+            kind = group_kind(event, steps[0])
+            by_kind.setdefault(kind, []).append((event.payload_bytes, median(seconds[key])))
+    parts = total_seconds(by_kind, len(steps[0]))
     scale = _whole(steps) / parts if parts else 1.0
-    return {kind: [(size, scale * part) for size, part in calls] for kind, calls in found.items()}
+    return {kind: [(size, scale * part) for size, part in calls]
+            for kind, calls in by_kind.items()}
 
 
 def _fused(records: Launch) -> dict[str, list[int]]:
-    """What the framework made of its communications, by its own timeline; {} if they stayed."""
+    """Returns what the framework made of its communications, by its own timeline.
+
+    It is empty if the framework changed nothing.
+    """
     happened = payloads(records, "profiles")
     return {} if happened == payloads(records) else happened
 
 
-def together(
+def total_seconds(
     calls: Mapping[str, Sequence[tuple[int, float]]], devices: int
 ) -> float:
-    """Seconds that the calls of a step take, mean over its ``devices``."""
+    """Returns the seconds that all calls of a step take, mean over its devices.
+
+    Args:
+        calls: Kind of communication to (payload bytes, seconds) of each.
+        devices: Number of devices of the step.
+    """
     return sum(share_of(kind, devices) * seconds
-               for kind, found in calls.items() for _, seconds in found)
+               for kind, of_kind in calls.items() for _, seconds in of_kind)
 
 
 def _whole(steps: Sequence[Step]) -> float:
-    """T_comm transfer of a step: mean over devices, median over steps."""
+    """Returns T_comm transfer of a step in seconds: mean over devices, median over steps."""
     return median([
         float(np.mean([union_length(own)
                        for own in transfer_intervals(step, matched_events(step))]))
@@ -84,7 +97,7 @@ def _whole(steps: Sequence[Step]) -> float:
 
 
 def _parts(step: Step) -> Iterator[tuple[str, float]]:
-    """(key, seconds) of each communication: its part of the union, mean over its devices."""
+    """Yields each communication's key and its part of the union in seconds, mean over devices."""
     parts: dict[str, list[float]] = {}
     intervals = transfer_intervals(step, matched_events(step))
     for device, own in zip(step, intervals, strict=True):
@@ -98,10 +111,16 @@ def _parts(step: Step) -> Iterator[tuple[str, float]]:
 
 
 def handling_seconds(records: Launch) -> float | None:
-    """Seconds of T_comm transfer outside the operations that the framework's own timeline shows.
+    """Returns the part of T_comm transfer outside the operations on the framework's own timeline.
 
-    Queueing, negotiation between ranks, copies into and out of a fusion buffer, and waking up.
-    None where no timeline tells of operations.
+    Such time goes into queueing, negotiation between ranks, copies into and out of a fusion
+    buffer, and waking up.
+
+    Args:
+        records: The ranks' records.
+
+    Returns:
+        Seconds; None if no timeline tells of operations.
     """
     operations = [
         union_length((e.start_s, e.end_s) for device in step for e in in_flight(device))
@@ -112,12 +131,19 @@ def handling_seconds(records: Launch) -> float | None:
 
 
 def scheduling_seconds(records: Launch) -> float | None:
-    """Seconds of T_comm transfer in which a thread that carries it was ready and had no core.
+    """Returns the part of T_comm transfer in which a thread that carries it had no core.
 
-    Of the processes that take part the one that waited longest counts: the others' progress hangs
-    on it. Mean over devices, median over timed steps; None where the kernel does not tell.
+    Of the processes that take part the one that waited longest counts, because the progress of the
+    others depends on it.
+
+    Args:
+        records: The ranks' records.
+
+    Returns:
+        Seconds: mean over devices, median over timed steps; None if the kernel does not tell.
     """
-    steps = [step for step in steps_of(records, "traces") if all(one.queued for one in step)]
+    steps = [step for step in steps_of(records, "traces")
+             if all(device.queued for device in step)]
     return median([_scheduling(step) for step in steps]) if steps else None
 
 

@@ -113,7 +113,7 @@ def report(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Render a run folder again, also one of an older version."""
+    """Print and write the tables and the page of a stored run again; reads older versions, too."""
     from suite.cli.report import report as render
 
     shape = shape_of(quiet, json)
@@ -142,7 +142,7 @@ def compare(
     markdown: File = None,
     html: File = None,
 ) -> None:
-    """Compare runs with the first of them; significance-tested, for people and CI."""
+    """Compare later runs with the first, with tests of significance; for people and for CI."""
     from suite.cli.compare import Outputs
     from suite.cli.compare import compare as compare_paths
 
@@ -166,7 +166,7 @@ def ab(
     json: PrintJson = False,
     **options: Any,
 ) -> None:
-    """Compare two settings of one case in one run: interleaved launches, paired by block."""
+    """Compare two settings of one case in one run, with launches in turns and in pairs."""
     from suite.cli.ab import compare_sides
 
     given = given_options(AbConfig, options)
@@ -179,7 +179,7 @@ def history(
     json: PrintJson = False,
     html: File = None,
 ) -> None:
-    """Show each case over the runs of a folder, and where its level changed."""
+    """Show each case over all runs of a folder, and say where its level changed."""
     from suite.cli.history import history as show
 
     raise typer.Exit(show(folder, json, html))
@@ -188,7 +188,7 @@ def history(
 @app.command()
 @with_options(LinkConfig, after="out")
 def link(out: Out = Path("results"), **options: Any) -> None:
-    """Measure the links between devices: alpha, latency, bandwidth, and where they hold."""
+    """Measure the links between devices: alpha, latency, bandwidth, and the sizes they hold for."""
     from suite.cli.link import sweep_links
 
     raise typer.Exit(sweep_links(given_options(LinkConfig, options), out))
@@ -196,7 +196,7 @@ def link(out: Out = Path("results"), **options: Any) -> None:
 
 @app.command("list")
 def list_() -> None:
-    """Frameworks, strategies, workloads and presets, and what is missing here."""
+    """List frameworks, strategies, workloads and presets, and say what is missing here."""
     from suite.cli.listing import list_everything
 
     list_everything()
@@ -204,7 +204,7 @@ def list_() -> None:
 
 @app.command()
 def doctor(json: PrintJson = False) -> None:
-    """Check machine, frameworks, transports and devices, with a fix for what is missing."""
+    """Check machine, frameworks, transports and devices, and say how to mend what is missing."""
     from suite.cli.doctor import diagnose
 
     raise typer.Exit(diagnose(json))

@@ -66,16 +66,17 @@ def compare(
     for name in wanted:
         _known(name)
     first, *others = (read_rows(path) for path in paths)
-    found = [
+    comparisons = [
         compare_runs(first, other, wanted, not each_alone, _one_run(paths[0], path))
         for path, other in zip(paths[1:], others, strict=True)
     ]
-    for path, one in zip(paths[1:], found, strict=True):
-        if not one.rows:
-            expected = f"a case of {paths[0]}: {', '.join(one.only_before[:3]) or 'it has none'}"
+    for path, comparison in zip(paths[1:], comparisons, strict=True):
+        if not comparison.rows:
+            cases = ", ".join(comparison.only_before[:3]) or "it has none"
+            expected = f"a case of {paths[0]}: {cases}"
             raise UsageError("RUN", str(path), expected, "compare runs of the same cases")
-    failed = [regressions(one.rows, limits) for one in found]
-    _write(outputs, found, failed)
+    failed = [regressions(comparison.rows, limits) for comparison in comparisons]
+    _write(outputs, comparisons, failed)
     return REGRESSION if any(failed) else 0
 
 
@@ -119,21 +120,25 @@ def _known(name: str) -> None:
         raise UsageError("metric", name, f"one of {', '.join(COMPARED)}", "pick one of these")
 
 
-def _write(outputs: Outputs, found: list[Any], failed: list[Any]) -> None:
-    pairs = list(zip(found, failed, strict=True))
+def _write(outputs: Outputs, comparisons: list[Any], failed: list[Any]) -> None:
+    pairs = list(zip(comparisons, failed, strict=True))
     if outputs.markdown:
-        texts = [compared.markdown(one, bad) for one, bad in pairs]
+        texts = [compared.markdown(comparison, regressed) for comparison, regressed in pairs]
         write_output("--markdown", outputs.markdown, "\n".join(texts))
     if outputs.html:
-        parts = [(compared.summary(one, bad), compared.HEAD, [compared.cells(r) for r in one.rows])
-                 for one, bad in pairs]
+        parts = [
+            (compared.summary(comparison, regressed), compared.HEAD,
+             [compared.cells(row) for row in comparison.rows])
+            for comparison, regressed in pairs
+        ]
         write_output("--html", outputs.html, compared.page("Comparison of runs", parts))
     if outputs.json:
-        print(json.dumps([compared.as_json(one, bad) for one, bad in pairs], indent=1))
+        content = [compared.as_json(comparison, regressed) for comparison, regressed in pairs]
+        print(json.dumps(content, indent=1))
         return
     console = printer()
-    for one, bad in pairs:
-        console.print(compared.terminal(one))
-        for line in compared.summary(one, bad):
+    for comparison, regressed in pairs:
+        console.print(compared.terminal(comparison))
+        for line in compared.summary(comparison, regressed):
             style = "red" if line.startswith("Reg") else ""
             console.print(line, highlight=False, soft_wrap=True, style=style)

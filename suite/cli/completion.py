@@ -34,14 +34,14 @@ def names(what: str) -> list[str]:
     from suite.contract.sweep import COLLECTIVES
     from suite.contract.workloads import GROUP, WORKLOADS
 
-    found: dict[str, Iterable[str]] = {
+    known: dict[str, Iterable[str]] = {
         "preset": PRESETS, "framework": engines(), "strategy": [*STRATEGIES, *COMBINED],
         "workload": [*WORKLOADS, *named(GROUP)],
         "variant": [DEFAULT, *variant_names()], "metric": COMPARED, "collective": COLLECTIVES,
         "dtype": DTYPES, "mode": MODES,
         "size": [size for sizes in WORKLOADS.values() for size in sizes],
     }
-    return list(dict.fromkeys(found[what]))
+    return list(dict.fromkeys(known[what]))
 
 
 def complete_runs(incomplete: str) -> list[str]:

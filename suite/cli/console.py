@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from suite.contract.formats import duration
 from suite.contract.row import Row
 from suite.measure.progress import Progress
 from suite.report.terminal import comparison, machine_rows, verdicts
@@ -37,7 +38,7 @@ def print_rows(rows: list[Row], folder: Path, shape: Shape = "table") -> None:
         print(*verdicts(rows), page, sep="\n")
         return
     console = printer()
-    for part in comparison(rows, console.width):
+    for part in comparison(rows, console.width, str(folder)):
         console.print(part)
     console.print(page, soft_wrap=True)
 
@@ -62,13 +63,6 @@ def printer() -> Console:
     """
     width = None if sys.stdout.isatty() else 160
     return Printer(width=width, markup=False, emoji=False, highlight=False)
-
-
-def duration(seconds: float) -> str:
-    """Formats a duration: ``90 s``, ``14 min``, ``2.5 h``."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 @contextmanager

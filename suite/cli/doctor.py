@@ -33,9 +33,9 @@ def diagnose(as_json: bool, out: Path = Path("results")) -> int:
     checks = [*machine_checks(out), *(check for name in adapters() for check in framework(name))]
     able = any(c.state != PROBLEM for c in checks if c.name.startswith("framework "))
     if as_json:
-        found = {"environment": description.describe(), "checks": [asdict(c) for c in checks],
+        answer = {"environment": description.describe(), "checks": [asdict(c) for c in checks],
                  "can_run": able}
-        print(json.dumps(found, indent=1))
+        print(json.dumps(answer, indent=1))
         return 0 if able else 1
     table = Table("check", "state", "found", "fix", title="Doctor")
     for check in checks:

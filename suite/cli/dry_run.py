@@ -11,9 +11,10 @@ from typing import Any
 from rich.table import Table
 
 from suite.analysis.doubts import FEW_LAUNCHES
-from suite.cli.console import duration, printer
+from suite.cli.console import printer
 from suite.config.model import RunConfig
 from suite.contract.case import Case
+from suite.contract.formats import duration
 from suite.measure.availability import unsupported_reason
 from suite.measure.room import free_room, shortage
 from suite.runfolder.files import check_out
@@ -69,7 +70,7 @@ def estimate(config: RunConfig, seconds: list[float | None]) -> str:
         config: Its configuration, with the number of launches and the budget.
         seconds: For each case that would run, how long a launch took before; None if unknown.
     """
-    known = [one for one in seconds if one is not None]
+    known = [each for each in seconds if each is not None]
     if not seconds:
         return "Nothing here can run."
     unknown = len(seconds) - len(known)
@@ -82,6 +83,8 @@ def estimate(config: RunConfig, seconds: list[float | None]) -> str:
         text = f"Time: about {span}{more}"
     if config.budget is not None:
         text += f"; no block starts that would end past the budget of {duration(config.budget)}"
+    if config.leader_repeats > config.repeats:
+        text += f"; those that may be the fastest are launched up to {config.leader_repeats} times"
     return f"{text}. References, proofs in float32 and start-up come on top."
 
 
@@ -95,15 +98,15 @@ def earlier_seconds(cases: list[Case], out: Path) -> dict[str, tuple[float, str]
     Returns:
         For each case that was found, by its id, the median seconds of a launch and the run's name.
     """
-    found: dict[str, tuple[float, str]] = {}
+    known: dict[str, tuple[float, str]] = {}
     files = sorted(out.glob("*/run.json"), key=lambda path: path.stat().st_mtime, reverse=True)
     for file in files[:RUNS_LOOKED_AT]:
         before = _settings_of_run(file)
         matching = [c.case_id for c in cases
-                    if c.case_id not in found and before.get(c.case_id) == _settings(asdict(c))]
+                    if c.case_id not in known and before.get(c.case_id) == _settings(asdict(c))]
         if matching and SampleStore.readable(file.parent):
-            found |= _medians(file.parent, matching)
-    return found
+            known |= _medians(file.parent, matching)
+    return known
 
 
 def _settings_of_run(file: Path) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -73,16 +74,16 @@ def history(folder: Path, as_json: bool, html: Path | None) -> int:
     runs = sorted(_runs(folder), key=lambda run: run[0])
     if not runs:
         raise UsageError("history", str(folder), "a folder with runs", "name one, as in --out")
-    found = build_series(runs)
+    all_series = build_series(runs)
     if html:
-        parts = [([one.case_id, one.settings], HEAD, [_cells(p) for p in one.points])
-                 for one in found]
+        parts = [([series.case_id, series.settings], HEAD, [_cells(p) for p in series.points])
+                 for series in all_series]
         write_output("--html", html, page(f"History of {folder}", parts))
     if as_json:
-        print(json.dumps([asdict(one) | {"points": [plain(asdict(p)) for p in one.points]}
-                          for one in found], indent=1))
+        print(json.dumps([asdict(series) | {"points": [plain(asdict(p)) for p in series.points]}
+                          for series in all_series], indent=1))
         return 0
-    _show(found)
+    _show(all_series)
     return 0
 
 
@@ -173,12 +174,12 @@ def _cells(point: Point) -> tuple[str, ...]:
     return (point.time, point.run_id, show(point.step_time_s), interval, against, "; ".join(notes))
 
 
-def _show(found: list[Series]) -> None:
+def _show(all_series: list[Series]) -> None:
     console = printer()
-    several = {one.case_id for one in found if sum(o.case_id == one.case_id for o in found) > 1}
-    for one in found:
-        title = one.case_id + (f" ({one.settings})" if one.case_id in several else "")
+    counts = Counter(series.case_id for series in all_series)
+    for series in all_series:
+        title = series.case_id + (f" ({series.settings})" if counts[series.case_id] > 1 else "")
         table = Table(*HEAD, title=title, title_justify="left")
-        for point in one.points:
+        for point in series.points:
             table.add_row(*_cells(point))
         console.print(table)

@@ -107,7 +107,7 @@ def given_options(model: type[Any], values: Mapping[str, Any]) -> dict[str, Any]
     Raises:
         UsageError: If a list is given but empty, or a ``NAME=VALUE`` pair lacks its value.
     """
-    found = {}
+    named = {}
     for name, setting in settings_of(model).items():
         value = values[name]
         if setting.is_table:
@@ -117,8 +117,8 @@ def given_options(model: type[Any], values: Mapping[str, Any]) -> dict[str, Any]
         elif value is False and not setting.default:
             value = None  # a flag that was not given
         if value not in (None, [], {}):
-            found[name] = value
-    return found
+            named[name] = value
+    return named
 
 
 def split(values: list[str] | None) -> list[str]:

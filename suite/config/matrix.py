@@ -86,8 +86,8 @@ def _devices(strategy: str, config: MeasureConfig) -> list[tuple[int, str]]:
                if count not in given and balances(strategy, count)]
     if not meshes:
         mesh_of(strategy, config.devices[0])
-    found = [(mesh.devices, mesh_text(strategy, mesh)) for mesh in meshes]
-    return sorted(dict.fromkeys(found), key=lambda one: config.devices.index(one[0]))
+    choices = [(mesh.devices, mesh_text(strategy, mesh)) for mesh in meshes]
+    return sorted(dict.fromkeys(choices), key=lambda choice: config.devices.index(choice[0]))
 
 
 def _check_meshes_used(config: MeasureConfig) -> None:
@@ -146,8 +146,8 @@ def _variants(strategy: str, asked: list[str]) -> list[str]:
     The user asks for the unnamed variant as ``default``.
     """
     offered = (VARIANTS | COMBINED)[strategy]
-    found = [name for name in offered if (name or DEFAULT) in asked]
-    return found or [offered[0]]
+    wanted = [name for name in offered if (name or DEFAULT) in asked]
+    return wanted or [offered[0]]
 
 
 def known(what: str, asked: list[str], allowed: Any) -> None:

@@ -24,7 +24,7 @@ LEAST_WARMUP = 20
 # With fewer than six pairs a ratio has no exact 95 % interval.
 LEAST_BLOCKS = 6
 INTERPRETERS = ("interpreter of a framework that has an environment of its own: "
-                "FRAMEWORK=INTERPRETER; .venv-FRAMEWORK beside this one is found")
+                "FRAMEWORK=INTERPRETER; a .venv-FRAMEWORK beside this .venv needs no option")
 
 
 def _own_frameworks() -> list[str]:
@@ -67,27 +67,28 @@ class CaseConfig:
                names="workload"),
     ] = field(default_factory=lambda: ["mlp"])
     size: Annotated[
-        str, Option("size of the workloads; without one small, and of mlp wide", names="size")
+        str, Option("size of the workloads; by default small, and wide for mlp", names="size")
     ] = ""
     data: Annotated[
         str, Option("real, synthetic, or FILE.npz with arrays features and targets")
     ] = "real"
     mesh: Annotated[
         list[str],
-        Option("sizes of a combined strategy's axes: data=2,intra_layer=2; repeated for several, "
-               "balanced without", commas=False),
+        Option("sizes of a combined strategy's axes: data=2,intra_layer=2; may be repeated, and is "
+               "balanced by default", commas=False),
     ] = field(default_factory=list)
     batch: Annotated[
         Annotated[int, Ge(1)] | None,
-        Option("samples a step over all devices; the workload's own by default", example="256"),
+        Option("samples that all devices share in a step; by default the workload's own number",
+               example="256"),
     ] = None
     devices: Annotated[
         list[Annotated[int, Ge(1)]], MinLen(1),
-        Option("how many devices share a step: 2, or a list: 2,4,8"),
+        Option("how many devices share a step: 2, or a list of numbers: 2,4,8"),
     ] = field(default_factory=lambda: [2])
     device: Annotated[
         Literal["auto", "cpu", "cuda"],
-        Option("auto, cpu or cuda; auto takes GPUs where there are enough"),
+        Option("auto, cpu or cuda; auto takes GPUs if there are enough"),
     ] = "auto"
     dtype: Annotated[
         list[Literal["float32", "tf32", "bf16"]], MinLen(1),
@@ -103,11 +104,11 @@ class CaseConfig:
     ] = False
     accumulate: Annotated[
         list[Annotated[int, Ge(1)]], MinLen(1),
-        Option("micro-batches whose gradients a device adds up before an update"),
+        Option("how many micro-batches' gradients a device adds up before it updates"),
     ] = field(default_factory=lambda: [1])
     device_speeds: Annotated[
         Literal["measured"] | list[float],
-        Option("relative speeds that shares and cuts are planned by: 1,0.5 or measured",
+        Option("relative speeds of the devices, by which work is divided: 1,0.5 or measured",
                parse=parse_speeds, check=check_speeds),
     ] = field(default_factory=list)
     python: Annotated[
@@ -123,11 +124,11 @@ class MeasureConfig(CaseConfig):
         int, Ge(1), Option("measured steps of a launch", heading="How long")
     ] = 20
     warmup: Annotated[
-        int, Ge(LEAST_WARMUP), Option("most steps before the measured ones, 20 or more")
+        int, Ge(LEAST_WARMUP), Option("at most so many steps before the measured ones; 20 or more")
     ] = 50
     repeats: Annotated[
         int, Ge(1),
-        Option("launches of a case, at most; 30 where precision or budget is given"),
+        Option("at most so many launches of a case; 30 if precision or budget is given"),
     ] = 3
     precision: Annotated[
         Annotated[float, Gt(0), Lt(1)] | None,
@@ -136,7 +137,7 @@ class MeasureConfig(CaseConfig):
     ] = None
     budget: Annotated[
         Annotated[float, Gt(0)] | None,
-        Option("start no block that would end past it: 90s, 20m, 1.5h", parse=parse_duration,
+        Option("start no block that would end later than: 90s, 20m, 1.5h", parse=parse_duration,
                example='"20m"'),
     ] = None
     timeout: Annotated[float, Gt(0), Option("seconds a launch may take")] = 120.0
@@ -146,7 +147,7 @@ class MeasureConfig(CaseConfig):
     ] = 0
     probes: Annotated[
         int, Ge(0),
-        Option("launches of a case with probes", heading="What probes see"),
+        Option("how many launches of a case have probes", heading="What probes see"),
     ] = 2
     probe_steps: Annotated[int, Ge(1), Option("steps of each pass with probes")] = 5
     timeline: Annotated[bool, Option("keep the profiler's trace of the first launch")] = False
@@ -156,21 +157,27 @@ class MeasureConfig(CaseConfig):
 class RunConfig(MeasureConfig):
     """The options of ``run``: its matrix, and how it is measured."""
 
+    leader_repeats: Annotated[
+        int, Ge(0),
+        Option("launches, at most, of the cases that may still be the fastest once all have "
+               "--repeats; 0 for no more", heading="The answer"),
+    ] = 0
     link: Annotated[
-        bool, Option("sweep the links first, so that T_comm has a prediction", heading="The links")
+        bool, Option("measure the links first, to predict T_comm", heading="The links")
     ] = True
     find_max_batch: Annotated[
         bool,
-        Option("then search each cell's largest batch", heading="The largest batch that fits"),
+        Option("afterwards search each cell's largest batch",
+               heading="The largest batch that fits"),
     ] = False
     memory_limit: Annotated[
         Annotated[int, Ge(1)] | None,
-        Option("what a device may hold in that search: 512MiB, 2GiB; the machine's room without",
+        Option("memory of a device in that search: 512MiB, 2GiB; by default the machine's room",
                parse=parse_bytes, example='"2GiB"'),
     ] = None
     batch_resolution: Annotated[
         float, Gt(0), Lt(1),
-        Option("where that search ends, as a share of the batch: 5%", parse=parse_share),
+        Option("how exact that search is, as a share of the batch: 5%", parse=parse_share),
     ] = 0.05
 
 
@@ -189,15 +196,16 @@ class AbConfig(MeasureConfig, SideConfig):
 
     repeats: Annotated[
         int, Ge(LEAST_BLOCKS),
-        Option("blocks at most, 6 or more; 30 where precision or budget is given"),
+        Option("at most so many blocks, 6 or more; 30 if precision or budget is given"),
     ] = 12
     precision: Annotated[
         float, Gt(0), Lt(1),
-        Option("stop once the ratio's interval is within this half-width: 1%", parse=parse_share),
+        Option("stop once the ratio's interval has this half-width: 1%", parse=parse_share),
     ] = 0.01
     probes: Annotated[
         int, Ge(0),
-        Option("blocks with probes; 6 give T_comm an exact interval", heading="What probes see"),
+        Option("how many blocks have probes; 6 give T_comm an exact interval",
+               heading="What probes see"),
     ] = LEAST_BLOCKS
 
 
@@ -207,13 +215,13 @@ class LinkConfig:
 
     framework: Annotated[
         list[str], MinLen(1),
-        Option("frameworks whose transports are swept", names="framework"),
+        Option("frameworks whose transports are measured", names="framework"),
     ] = field(default_factory=_own_frameworks)
     collective: Annotated[
         list[str], MinLen(1),
-        Option("collectives to sweep", names="collective"),
+        Option("collectives to measure", names="collective"),
     ] = field(default_factory=_collectives)
-    devices: Annotated[int, Ge(2), Option("how many take part")] = 2
+    devices: Annotated[int, Ge(2), Option("how many devices take part")] = 2
     device: Annotated[Literal["auto", "cpu", "cuda"], Option("cpu, cuda or auto")] = "auto"
     bytes_min: Annotated[
         int, Ge(1), Option("smallest payload, for example 4", parse=parse_bytes)
@@ -222,7 +230,7 @@ class LinkConfig:
         Annotated[int, Ge(1)] | None,
         Option("largest payload: 16MiB", parse=parse_bytes, example='"16MiB"'),
     ] = None
-    repetitions: Annotated[int, Ge(3), Option("of every size, at most")] = 30
+    repetitions: Annotated[int, Ge(3), Option("at most so many repetitions of every size")] = 30
     loaded: Annotated[
         bool, Option("sweep a second time, with ranks that compute between the calls")
     ] = False

@@ -46,8 +46,8 @@ class SidePlan:
 
     def described(self) -> dict[str, Any]:
         """Returns the values of the options that describe the case."""
-        return {one.name: getattr(self.config, one.name) for one in fields(SideConfig)
-                if hasattr(self.config, one.name)} | {"engine": self.case.engine}
+        return {option.name: getattr(self.config, option.name) for option in fields(SideConfig)
+                if hasattr(self.config, option.name)} | {"engine": self.case.engine}
 
     def same_as(self, other: SidePlan) -> bool:
         """Returns whether the two sides are the same in everything but their name."""
@@ -85,7 +85,7 @@ def _side(name: str, asked: Mapping[str, Any], text: SideText, gpus: int) -> Sid
         tables = {"python": {**asked.get("python", {}), **text.options.get("python", {})}}
         config = validate(AbConfig, {**asked, **text.options, **tables})
         case = _only_case(config, gpus)
-    shared = {one.name: getattr(config, one.name) for one in fields(MeasureConfig)}
+    shared = {option.name: getattr(config, option.name) for option in fields(MeasureConfig)}
     return SidePlan(name, case, RunConfig(**shared, link=False), text.settings)
 
 
@@ -108,16 +108,16 @@ def _check_settings(settings: Mapping[str, str]) -> None:
 
 def _only_case(config: AbConfig, gpus: int) -> Case:
     cases = build_matrix(config, gpus)
-    found = [case for case in cases if config.engine in ("", case.engine)]
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    chosen = [case for case in cases if config.engine in ("", case.engine)]
+    if len(chosen) == 1:
+        return chosen[0]
+    if not chosen:
         engines = ", ".join(dict.fromkeys(case.engine for case in cases))
         raise UsageError("--engine", config.engine, f"one of {engines}", "pick one of these")
-    ids = [case.case_id for case in found]
+    ids = [case.case_id for case in chosen]
     more = len(ids) - LISTED_AT_MOST
     shown = ", ".join(ids[:LISTED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
-    raise UsageError("cases", f"{len(ids)} ({shown})", "exactly one", f"narrow {_axes(found)}")
+    raise UsageError("cases", f"{len(ids)} ({shown})", "exactly one", f"narrow {_axes(chosen)}")
 
 
 def _axes(cases: list[Case]) -> str:
@@ -134,10 +134,10 @@ def _axes(cases: list[Case]) -> str:
 
 def _check_same_work(a: Case, b: Case) -> None:
     """Raises :class:`UsageError` if the two sides would not compute the same thing."""
-    for name, one, other in (
+    for name, of_a, of_b in (
         ("workload", a.workload, b.workload), ("size", a.size, b.size), ("data", a.data, b.data),
         ("batch", a.spec.global_batch, b.spec.global_batch), ("seed", a.seed, b.seed),
     ):
-        if one != other:
+        if of_a != of_b:
             fix = f"give --{name} for both sides, not in --a or --b"
-            raise UsageError(f"--{name}", f"{one} in A, {other} in B", "the same work in both", fix)
+            raise UsageError(f"--{name}", f"{of_a} in A, {of_b} in B", "the same work in both", fix)

@@ -18,6 +18,7 @@ from suite.contract.traits import LOGICAL_DEVICES
 from suite.contract.workloads import Workload, find_workload, sized_workload
 
 SCHEMA_VERSION = 2
+# So many first steps of every launch are compared with the reference.
 PARITY_STEPS = 10
 DTYPES, MODES = ("float32", "tf32", "bf16"), ("eager", "compiled")
 

@@ -45,6 +45,13 @@ def _fixed(value: float, places: int) -> str:
     return f"{Decimal(value).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP):,}"
 
 
+def duration(seconds: float) -> str:
+    """How long something takes a person: ``90 s``, ``14 min``, ``2.5 h``."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 def number(value: float) -> str:
     """Writes three significant digits: ``1.23``, ``0.0012``, ``3.1e-5``; whole from 1,000 on."""
     rounded = to_digits(kept(value))

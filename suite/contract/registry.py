@@ -66,7 +66,7 @@ def own() -> tuple[str, ...]:
     """Returns the frameworks of the project's own adapters in their order, the default matrix."""
     spec = find_spec("adapters")
     folders = list(spec.submodule_search_locations or ()) if spec else []
-    names = [found.name for found in pkgutil.iter_modules(folders) if found.ispkg]
+    names = [module.name for module in pkgutil.iter_modules(folders) if module.ispkg]
     return tuple(sorted(names, key=lambda name: (load(name).traits.order, name)))
 
 
@@ -78,7 +78,8 @@ def adapters() -> Mapping[str, Adapter]:
 
 def engines() -> dict[str, tuple[str, ...]]:
     """Returns the engines of every framework whose adapter can be loaded."""
-    return {name: found.traits.engines for name, found in adapters().items() if not found.problem}
+    return {name: adapter.traits.engines for name, adapter in adapters().items()
+            if not adapter.problem}
 
 
 def traits_of(framework: str) -> Traits:

@@ -210,6 +210,11 @@ class Row(CoreColumns):
         "Python, autograd, bookkeeping of split tensors. Mean over CPU devices; empty where T_i "
         "itself is measured by the operations."
     )
+    launch_s: float | None = seconds(
+        "whole launch",
+        "From the start of a launch's first process to the end of its last: median over launches.",
+        ""
+    )
 
     launch_step_s: list[float | None] = field(default_factory=list)
     launch_samples: Samples = field(default_factory=dict)

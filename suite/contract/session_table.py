@@ -8,7 +8,7 @@ from typing import Any
 
 
 def session_class(table: Mapping[str, str], axis: str) -> type[Any]:
-    """The class that splits training along one axis; its module is imported now.
+    """Returns the class that splits training along one axis, and imports its module.
 
     Args:
         table: Axis of a mesh -> ``package.module:Class``.

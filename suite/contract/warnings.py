@@ -62,6 +62,10 @@ REGISTRY: dict[str, tuple[str, str]] = {
         "{limit:.0%}",
         "use a machine that is not shared",
     ),
+    "neighbours": (
+        "other programs kept {cores:.2f} cores busy beside the launches{who}",
+        "end them, or measure when they have ended",
+    ),
     "throttled": (
         "a GPU lowered its clocks ({reasons})", "cool the GPU, or lock its clocks at a lower rate",
     ),

@@ -94,9 +94,9 @@ class ProcessGroup:
 
 def marked(mark: str) -> list[psutil.Process]:
     """Returns the running processes whose environment has the mark of a launch."""
-    found = []
+    processes = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+                processes.append(process)
+    return processes

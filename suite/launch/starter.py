@@ -75,9 +75,16 @@ class Starter:
         return replace(outcome, reason=masked(outcome.reason))
 
     def probe(self, case: Case, of: Case, folder: Path, guard: Guard) -> Outcome:
-        """Launches ``case`` under a guard and proves nothing.
+        """Launches a probe of memory, which proves nothing.
 
-        Uses the samples of the case ``of``.
+        Args:
+            case: The case to launch, with the batch that is tried.
+            of: The case that is searched, whose samples the probe uses.
+            folder: The folder of the launch.
+            guard: Ends the launch if it uses too much memory.
+
+        Returns:
+            How it ended.
         """
         self._inputs[case.workload_id] = self._prepared(of)
         return self.start(case, folder, worker="suite.ranks.batch_probe", guard=guard)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from suite.machine.gpus import Gpu, slowed, usable_gpus
+from suite.machine.neighbours import Usage, neighbours, others_cores, usage
 from suite.machine.probe import Unknown, ask, known
 
 # These give NumPy's libraries one thread each. They have to be set before NumPy is imported:
@@ -45,6 +46,8 @@ class Block:
         load: The load average at the end of the block.
         frequency_mhz: The frequency of the cores, or None if unknown.
         gpus: The state of each GPU at the end of the block.
+        others_cores: How many of the cores other programs kept busy, or None if unknown.
+        neighbours: The busiest of those programs that were still there at the end of the block.
     """
 
     block: int
@@ -54,6 +57,8 @@ class Block:
     load: float = 0.0
     frequency_mhz: float | None = None
     gpus: list[dict[str, Any]] = field(default_factory=list)
+    others_cores: float | None = None
+    neighbours: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def read(cls, content: dict[str, Any]) -> Block:
@@ -75,19 +80,24 @@ class Calibration:
         self.cores, self.clock = list(cores), clock
         self.times: list[Times] = []
         self.gpus: list[Gpu] = []
+        self.usage: Usage | None = None
         self.began = 0.0
 
     def begin(self, block: int) -> Block:
         """Measures the rates of every core and starts to count stolen time."""
         begun = Block(block, measure_cores(self.cores))
-        self.gpus = usable_gpus()
+        self.gpus, self.usage = usable_gpus(), usage()
         self.began, self.times = self.clock(), core_times(self.cores)
         return begun
 
     def end(self, block: Block) -> None:
         """Completes ``block`` with the conditions that its launches met."""
         block.seconds = self.clock() - self.began
-        block.steal_share = steal_share(self.times, core_times(self.cores))
+        times, used = core_times(self.cores), usage()
+        block.steal_share = steal_share(self.times, times)
+        if self.usage and block.seconds > 0:
+            block.others_cores = others_cores(self.usage, used, self.times, times, block.seconds)
+            block.neighbours = [asdict(one) for one in neighbours(self.usage, used, block.seconds)]
         block.load = load_average()
         block.frequency_mhz = known(_frequency_mhz, None)
         after = usable_gpus()

@@ -96,13 +96,13 @@ def visible(gpus: Sequence[Gpu], chosen: str | None) -> list[Gpu]:
     parts = [_slice(gpu, part) for gpu in gpus for part in gpu.slices]
     if chosen is None:
         return parts[:1] or list(gpus)
-    found: list[Gpu] = []
+    usable: list[Gpu] = []
     for entry in (text.strip() for text in chosen.split(",")):
         fitting = [gpu for gpu in (*gpus, *parts) if _named(gpu, entry)]
         if not fitting:
             break
-        found.append(fitting[0])
-    return found
+        usable.append(fitting[0])
+    return usable
 
 
 def _slice(gpu: Gpu, part: Mapping[str, str]) -> Gpu:

@@ -71,13 +71,13 @@ def slices(nvml: Any, handle: Any) -> list[dict[str, str]]:
     """Returns name and UUID of each MIG slice of a GPU."""
     if not nvml.nvmlDeviceGetMigMode(handle)[0]:
         return []
-    found = []
+    named = []
     for number in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
         with suppress(nvml.NVMLError):  # not every number has a slice
             part = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
-            found.append({"name": text(nvml.nvmlDeviceGetName(part)),
+            named.append({"name": text(nvml.nvmlDeviceGetName(part)),
                           "uuid": text(nvml.nvmlDeviceGetUUID(part))})
-    return found
+    return named
 
 
 def _reasons(nvml: Any) -> Callable[[Any], int]:
@@ -86,8 +86,8 @@ def _reasons(nvml: Any) -> Callable[[Any], int]:
     Drivers before 535 use another name for it.
     """
     newer = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
-    found: Callable[[Any], int] = newer or nvml.nvmlDeviceGetCurrentClocksThrottleReasons
-    return found
+    reasons: Callable[[Any], int] = newer or nvml.nvmlDeviceGetCurrentClocksThrottleReasons
+    return reasons
 
 
 def text(value: Any) -> str:

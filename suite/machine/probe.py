@@ -64,14 +64,14 @@ def _answer_of(
         raise Unknown(f"{module} answered no JSON") from None
 
 
-def answer(found: Any) -> None:
+def answer(result: Any) -> None:
     """Sends the result of a probe to the process that asked.
 
     Args:
-        found: A value that JSON can hold, of at most 64 KiB, which is what a pipe takes.
+        result: A value that JSON can hold, of at most 64 KiB, which is what a pipe takes.
     """
     with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as stream:
-        json.dump(found, stream)
+        json.dump(result, stream)
 
 
 def run_tool(command: Sequence[str], seconds: float = 5.0) -> str:

@@ -31,5 +31,5 @@ def interpreters(frameworks: Iterable[str]) -> dict[str, str]:
         The path of the interpreter by framework.
     """
     mine = Path(sys.prefix)
-    found = {name: mine.with_name(f"{mine.name}-{name}") / "bin/python" for name in frameworks}
-    return {name: str(path) for name, path in found.items() if path.exists()}
+    candidates = {name: mine.with_name(f"{mine.name}-{name}") / "bin/python" for name in frameworks}
+    return {name: str(path) for name, path in candidates.items() if path.exists()}

@@ -70,7 +70,7 @@ class Side(Runner):
         """Why nothing more is launched of this side; empty as long as it may be launched."""
         if self.result.status != "ok":
             return f"{self.result.status}: {self.result.reason}"
-        last = [one["block"] for one in self.failures[-FAILED_IN_A_ROW:]]
+        last = [failure["block"] for failure in self.failures[-FAILED_IN_A_ROW:]]
         done = len(self.blocks)
         if last == list(range(done - FAILED_IN_A_ROW, done)):
             return (f"failed: {FAILED_IN_A_ROW} launches one after another, the last "
@@ -175,8 +175,8 @@ class AbRun:
     @property
     def paired(self) -> bool:
         """Whether at least one block holds launches of both sides."""
-        found = step_time_of(self.rows)
-        return bool(found and found.pairs)
+        step_time = step_time_of(self.rows)
+        return bool(step_time and step_time.pairs)
 
     def execute(self) -> None:
         """Proves both sides, then launches blocks until a rule ends the run or a side has a

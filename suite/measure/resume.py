@@ -18,6 +18,8 @@ from suite.runfolder.reading import StoredRun, read_run
 from suite.runfolder.samples import SampleStore
 
 FAILED = ("failed", "timeout", "oom")
+# What may be raised beside --resume: it asks for more launches and changes none.
+MORE = ("leader_repeats",)
 SAME_MACHINE = ("processor", "cores", "gpus", "python", "versions")
 
 
@@ -52,6 +54,9 @@ def reopen(folder: Path, options: dict[str, Any]) -> tuple[RunConfig, StoredRun]
         raise UsageError("--resume", str(folder), expected, fix)
     config = validate(RunConfig, stored.run["configuration"])
     _refuse_other_options(config, options)
+    more = {name: value for name, value in given(options).items() if name in MORE}
+    config = validate(RunConfig, asdict(config) | more)
+    stored.run["configuration"] = asdict(config)
     _refuse_other_machine(stored.run["environment"])
     reopened = _open_again(folder, stored)
     stored.run["state"] = "running"
@@ -65,7 +70,7 @@ def reopen(folder: Path, options: dict[str, Any]) -> tuple[RunConfig, StoredRun]
 def _refuse_other_options(config: RunConfig, options: dict[str, Any]) -> None:
     before = asdict(config)
     asked = asdict(validate(RunConfig, before | options))
-    for key in given(options):
+    for key in given(options).keys() - set(MORE):
         if asked[key] != before[key]:
             fix = "drop the option, or start a new run"
             expected = f"{before[key]!r}, as the run was started with"

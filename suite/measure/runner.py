@@ -64,7 +64,8 @@ class Runner:
         self.starter = Starter(config, folder, launcher)
         self.proofs = Proofs(self.starter, lambda text: show(Progress(text, 0, 1, None)))
         self.calibrate, self.clock = calibrate or Calibration(self.starter.cores), clock
-        self.rule = StoppingRule(config.repeats, config.precision, config.budget)
+        self.rule = StoppingRule(config.repeats, config.precision, config.budget,
+                                 config.leader_repeats)
         self.blocks: list[Block] = []
         self.rows: list[Row] = []
         self.unwritten = ""
@@ -136,18 +137,17 @@ class Runner:
 
     def _chosen(self) -> list[CaseResult]:
         """Returns the cases of the next block; none if no further block may start."""
-        if self._must_stop():
-            return []
-        wanted = self.rule.wanted(self.rows)
-        return [r for r in self._open() if not self.blocks or r.case.case_id in wanted]
-
-    def _must_stop(self) -> str:
-        """Returns ``repeats`` or ``budget``, or "" as long as another block may start."""
-        if len(self.blocks) >= self.rule.repeats:
-            return "repeats"
+        if not self.blocks:
+            return self._open()
         spent = self._spent()
-        mean = spent / len(self.blocks) if self.blocks else 0.0
-        return "" if not self.blocks or self.rule.affordable(spent, mean) else "budget"
+        if not self.rule.affordable(spent, spent / len(self.blocks)):
+            return []
+        wanted = set() if self._repeated() else self.rule.wanted(self.rows)
+        wanted = wanted or self.rule.leaders(self.rows)
+        return [result for result in self._open() if result.case.case_id in wanted]
+
+    def _repeated(self) -> bool:
+        return len(self.blocks) >= self.rule.repeats
 
     def _block(self, chosen: list[CaseResult]) -> None:
         """Measures the machine, then launches each case once."""
@@ -183,7 +183,7 @@ class Runner:
         self.save()
 
     def _mark_stopped(self, unfinished: set[str]) -> None:
-        why = self._must_stop()
+        why = "repeats" if self._repeated() else "budget"
         for result in self._open():
             result.stopped = why if result.case.case_id in unfinished else "precision"
         self.run["stopped"] = {
@@ -276,7 +276,7 @@ class Runner:
         finished = outcome.status == "ok"
         raw = read_records(outcome.records) if finished else []
         reduced = reduce_launch(case, raw) if raw else None
-        result.put(block, compact(raw) or None, cores, reduced)
+        result.put(block, compact(raw) or None, cores, reduced, outcome.seconds)
         verdict = None
         if raw:
             verdict = self._prove(result, load_evidence(folder, raw[0].losses))

@@ -6,8 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from suite.analysis.contenders import TOLD_APART_AT_ONCE, rank
 from suite.analysis.doubts import FEW_LAUNCHES, half_width
 from suite.contract.row import Row
+from suite.report.axes import families
+
+# An estimate of the launches that are needed, made from three, may well be a few times too high.
+WORTH_TRYING = 3
 
 
 @dataclass(frozen=True)
@@ -18,12 +23,14 @@ class StoppingRule:
     reach; ``budget_s`` is the time of all blocks in seconds. Whoever looks at an interval after
     every launch until it is narrow stops too early when it is narrow by chance. Therefore no case
     stops before ``FEW_LAUNCHES``, which keeps the share of false differences near 5 %
-    (docs/decisions.md).
+    (docs/decisions.md). Beyond that, cases that may still be the fastest are launched up to
+    ``leader_repeats`` times.
     """
 
     repeats: int
     precision: float | None = None
     budget_s: float | None = None
+    leader_repeats: int = 0
 
     def precise(self, row: Row) -> bool:
         """Returns whether this row needs no further launch."""
@@ -41,6 +48,23 @@ class StoppingRule:
         waiting = [row for row in rows if row.status == "ok" and not self.precise(row)]
         bases = {row.base_case_id for row in waiting if row.base_case_id}
         return {row.case_id for row in waiting} | bases
+
+    def leaders(self, rows: Sequence[Row]) -> set[str]:
+        """Ids of the cases that the next block launches once all have what ``wanted`` asks for.
+
+        Of each question the case with the lowest step time, and the nearest of those that may be
+        faster; cases that are shown to be slower get no more. So do not those that many times
+        ``leader_repeats`` would not tell apart, nor those that are known to be alike.
+        """
+        found = set[str]()
+        for ranking in filter(None, map(rank, families(rows))):
+            if ranking.best.repeats >= self.leader_repeats:
+                continue
+            near = [row for row, one in ranking.undecided
+                    if (one.pairs_to_tell() or math.inf) <= WORTH_TRYING * self.leader_repeats]
+            if near:
+                found |= {row.case_id for row in (ranking.best, *near[:TOLD_APART_AT_ONCE])}
+        return found
 
     def affordable(self, spent_s: float, block_s: float) -> bool:
         """Returns whether one more block of ``block_s`` seconds ends nearer to the budget than

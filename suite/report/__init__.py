@@ -1,1 +1,1 @@
-"""Tables to terminal, CSV and HTML."""
+"""Turns rows and comparisons into what readers see, in a terminal, as CSV and as a page."""

@@ -1,4 +1,4 @@
-"""A against B: the answer, the table and the rows of ``ab.csv``."""
+"""The comparison of side A with side B: the answer, the table, and the rows of ``ab.csv``."""
 
 from __future__ import annotations
 
@@ -20,25 +20,30 @@ NO_DIFFERENCE = "no difference told"
 
 
 def answer(rows: Sequence[RowComparison]) -> str:
-    """What the step time says, in a sentence."""
-    found = step_time_of(rows)
-    if found is None or not found.pairs:
-        return "No block holds both sides: nothing can be said."
-    if not found.verdict:
-        return f"One pair of launches, ratio {found.change:.3f}: no interval, nothing is told."
-    blocks = f"over {found.pairs} blocks that hold both"
-    if found.verdict == "tie":
-        return f"{NO_DIFFERENCE.capitalize()}: {_reach(found)}, {blocks}."
-    return (f"B is {found.verdict}: its step takes {found.change:.3f} "
-            f"[{found.low:.3f}, {found.high:.3f}] times as long as A's, {blocks}.")
+    """Says in a sentence what the step times show."""
+    step = step_time_of(rows)
+    if step is None or not step.pairs:
+        return "No block holds both sides, so nothing can be said."
+    if not step.verdict:
+        return (f"Only one pair of launches finished, with a ratio of {step.change:.3f}. Without "
+                "an interval no difference can be claimed.")
+    blocks = f"over {step.pairs} blocks that hold both"
+    if step.verdict == "tie":
+        return f"{NO_DIFFERENCE.capitalize()}: {_reach(step)}, {blocks}."
+    return (f"B is {step.verdict}: its step takes {step.change:.3f} "
+            f"[{step.low:.3f}, {step.high:.3f}] times as long as A's, {blocks}.")
 
 
-def _reach(found: RowComparison) -> str:
-    return f"B could be up to {1 - found.low:.1%} faster or {found.high - 1:.1%} slower"
+def _reach(step: RowComparison) -> str:
+    return f"B could be up to {1 - step.low:.1%} faster or {step.high - 1:.1%} slower"
 
 
 def heading(run: Mapping[str, Any]) -> list[str]:
-    """Which two are compared, and what differs between them."""
+    """Says what the two sides are, and what differs between them.
+
+    Args:
+        run: The run, with its sides.
+    """
     lines = [f"{name.upper()}: {_side(run['sides'][name])}" for name in ("a", "b")]
     if run["same"]:
         return [*lines, "A and B are the same in every respect: an A/A test, in which any "
@@ -57,11 +62,16 @@ def _side(side: Mapping[str, Any]) -> str:
 
 
 def closing(run: Mapping[str, Any], rows: Sequence[RowComparison]) -> list[str]:
-    """The answer, what the intervals hold, and what is missing."""
+    """Says the answer, what the intervals hold, and what is missing.
+
+    Args:
+        run: The run, with its sides.
+        rows: The comparison of each metric.
+    """
     lines = [answer(rows)]
     if rows:
-        lines.append("Ratio is B over A, paired by block; each interval holds 95 % by itself, and "
-                     "the answer is that of the step time.")
+        lines.append("A ratio is B over A, paired by block. Each interval holds 95 % by itself. "
+                     "The answer is that of the step time.")
     for name in ("a", "b"):
         side = run["sides"][name]
         if failed := side["failed"]:
@@ -73,16 +83,16 @@ def closing(run: Mapping[str, Any], rows: Sequence[RowComparison]) -> list[str]:
 
 
 def table(rows: Sequence[RowComparison]) -> Table:
-    """A line a metric: A, B, the ratio with its interval, and what it says of B."""
-    found = Table(*HEAD)
-    for column in (*found.columns[1:5], found.columns[6]):
+    """Makes a table with a line for each metric: A, B, their ratio and what it says about B."""
+    shown = Table(*HEAD)
+    for column in (*shown.columns[1:5], shown.columns[6]):
         column.no_wrap, column.justify = True, "right"
     for row in rows:
         metric = BY_NAME[COMPARED[row.metric]]
         interval = "" if math.isnan(row.low) else f"[{row.low:.3f}, {row.high:.3f}]"
         figures = (metric.show(row.before), metric.show(row.after), _ratio(row.change))
-        found.add_row(metric.label, *figures, interval, _said(row), str(row.pairs or ""))
-    return found
+        shown.add_row(metric.label, *figures, interval, _said(row), str(row.pairs or ""))
+    return shown
 
 
 def _ratio(value: float) -> str:
@@ -99,7 +109,7 @@ def _said(row: RowComparison) -> Text:
 
 
 def csv_rows(rows: Sequence[RowComparison]) -> list[dict[str, Any]]:
-    """Rows of ``ab.csv``: raw figures in the unit of their column; None where there is none."""
+    """Makes the rows of ``ab.csv``: raw figures in the unit of their column, None where missing."""
     return [
         plain({
             "metric": row.metric, "unit": BY_NAME[COMPARED[row.metric]].unit, "a": row.before,
@@ -111,7 +121,12 @@ def csv_rows(rows: Sequence[RowComparison]) -> list[dict[str, Any]]:
 
 
 def as_json(run: Mapping[str, Any], rows: Sequence[RowComparison]) -> dict[str, Any]:
-    """What the terminal shows, as plain values."""
+    """Returns as plain values what the terminal shows.
+
+    Args:
+        run: The run, with its sides.
+        rows: The comparison of each metric.
+    """
     return {
         "run_id": run["run_id"], "state": run["state"], "stopped": run["stopped"],
         "same": run["same"], "differences": run["differences"], "sides": run["sides"],

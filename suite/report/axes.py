@@ -1,8 +1,8 @@
-"""Which columns part a run into matrices, and how a reader is told of them.
+"""The columns that divide a run into matrices, and how a reader is told about them.
 
-A column that is added to ``AXES`` parts the matrices, is named in titles, names and the table where
-the run has several of its values, and stands once in the run's heading where it has one. A column
-that is added to ``COLUMNS`` makes a column of a matrix instead.
+A column of ``AXES`` divides the matrices. If a run has several of its values, the value stands in
+titles, names and the table; if the run has one, it stands once in the run's heading. A column of
+``COLUMNS`` makes the columns of a matrix instead.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from suite.contract.row import Row
 from suite.contract.splits.mesh import mesh_shape
 
-# Column of results.csv -> how a value is said.
+# Column of results.csv -> how a value of it is written for a reader.
 AXES: dict[str, Callable[[Any], str]] = {
     "workload": str,
     "size": str,
@@ -26,29 +26,32 @@ AXES: dict[str, Callable[[Any], str]] = {
     "accumulate": lambda parts: f"{parts} micro-batches accumulated" if parts > 1 else "",
     "devices": lambda count: f"{count} device{'s' if count != 1 else ''}",
 }
-# What parts the columns of one matrix; its lines are framework and engine.
+# These distinguish the columns of one matrix; its lines are framework and engine.
 COLUMNS = ("strategy", "mesh", "variant")
-# A matrix's own title says these, whether or not the run has another value.
+# The title of a matrix names these, even if the run has no other value.
 ALWAYS = ("workload", "size", "global_batch", "devices", "device")
 
 
 def part(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows that answer one question, in the order given: equal in every axis.
+    """Divides rows into groups that answer one question each: they are equal in every axis.
 
-    Single devices are the bases of every number of devices and stand beside each.
+    A single device is the base for every number of devices, so it is in each of these groups.
+
+    Args:
+        rows: Rows of a run; their order is kept.
     """
-    found = []
-    for group in families(rows):
-        counts = sorted({row.devices for row in group if row.strategy != "single"})
-        found += [
-            [r for r in group if r.strategy == "single" or r.devices == count]
+    groups = []
+    for alike in families(rows):
+        counts = sorted({row.devices for row in alike if row.strategy != "single"})
+        groups += [
+            [row for row in alike if row.strategy == "single" or row.devices == count]
             for count in counts
-        ] or [group]
-    return found
+        ] or [alike]
+    return groups
 
 
 def families(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows equal in every axis but the number of devices, in the order given."""
+    """Divides rows into groups that are equal in every axis but the number of devices."""
     alike: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         alike.setdefault(family(row), []).append(row)
@@ -56,23 +59,24 @@ def families(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def family(row: Row) -> tuple[Any, ...]:
-    """What a row has on each axis but the number of devices."""
+    """Returns a row's values on all axes but the number of devices."""
     return tuple(row.value(name) for name in AXES if name != "devices")
 
 
 def differing(rows: Sequence[Row]) -> list[str]:
-    """Axes that tell these rows apart; one that follows from those before it is left out.
+    """Returns the axes that tell these rows apart.
 
-    A single device differs from no number of devices.
+    An axis that follows from those before it is left out. A single device does not differ from
+    others in the number of devices.
     """
-    found: list[str] = []
+    names: list[str] = []
     groups: list[Sequence[Row]] = [rows]
     for name in AXES:
         split = [_by(name, group) for group in groups]
         if any(len(parts) > 1 for parts in split):
-            found.append(name)
+            names.append(name)
             groups = [group for parts in split for group in parts]
-    return found
+    return names
 
 
 def _by(name: str, rows: Sequence[Row]) -> list[list[Row]]:
@@ -85,7 +89,7 @@ def _by(name: str, rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def column(row: Row) -> str:
-    """``inter_layer gpipe``, ``data+intra_layer 2x2``: a row's place within its line."""
+    """Names a row's column in its matrix: ``inter_layer gpipe``, ``data+intra_layer 2x2``."""
     shown = {name: str(row.value(name)) for name in COLUMNS if row.value(name)}
     if "mesh" in shown:
         shown["mesh"] = mesh_shape(shown["mesh"])
@@ -93,7 +97,12 @@ def column(row: Row) -> str:
 
 
 def title(rows: Sequence[Row], also: Iterable[str] = ()) -> str:
-    """Of one matrix: what it always says, and the axes that differ within the run."""
+    """Writes the title of a matrix.
+
+    Args:
+        rows: The rows of the matrix.
+        also: Axes that differ within the run, which the title names too.
+    """
     first = max(rows, key=lambda row: int(row.devices))
     heads = [f"{first.workload} {first.size}", AXES["global_batch"](first.global_batch),
              AXES["devices"](first.devices).replace(" ", f" {first.device} ")]
@@ -102,7 +111,7 @@ def title(rows: Sequence[Row], also: Iterable[str] = ()) -> str:
 
 
 def common(rows: Sequence[Row]) -> list[str]:
-    """What all rows share and no title says, for the heading of the run."""
+    """Lists for the heading of the run what all rows share and no title names."""
     if not rows:
         return []
     several = differing(rows)
@@ -111,6 +120,11 @@ def common(rows: Sequence[Row]) -> list[str]:
 
 
 def say(name: str, row: Row) -> str:
-    """A row's value on an axis, as in a title; empty where it has none."""
+    """Writes a row's value on an axis, as in a title; empty if it has none.
+
+    Args:
+        name: An axis, a key of ``AXES``.
+        row: The row.
+    """
     value = row.value(name)
     return "" if value in (None, "") else AXES[name](value)

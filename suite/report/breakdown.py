@@ -1,4 +1,4 @@
-"""Where a device's step goes: parts that add up to the step time."""
+"""Divides a device's step into parts that add up to the step time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from suite.contract.row import Row
 
 @dataclass(frozen=True)
 class Breakdown:
-    """Seconds of a clean step on the average device; their sum is ``step_time_s``.
+    """Parts of a clean step on the average device, in seconds; their sum is ``step_time_s``.
 
-    ``compute_s`` is avg T_i. ``transfer_s`` and ``waiting_s`` are exposed T_comm, split in the
-    proportion of T_comm transfer and T_comm wait: of hidden communication no pass tells which part
-    it was. ``rest_s`` is what remains: the framework between operations, and in a pipeline the
-    bubble that is not spent in a posted receive.
+    Attributes:
+        compute_s: avg T_i.
+        transfer_s: Exposed T_comm, as far as it is transfer. Exposed T_comm is divided in the
+            proportion of T_comm transfer to T_comm wait, because no pass tells what the hidden
+            part was.
+        waiting_s: Exposed T_comm, as far as it is waiting.
+        rest_s: What remains: the framework between operations and, in a pipeline, the bubble that
+            is not spent in a posted receive.
     """
 
     compute_s: float
@@ -23,18 +27,21 @@ class Breakdown:
     rest_s: float
 
     def shares(self) -> tuple[float, float, float, float]:
-        """The same as shares of the step."""
+        """Returns the parts as shares of the step, in the order of the attributes."""
         total = sum(astuple(self))
         return (self.compute_s / total, self.transfer_s / total, self.waiting_s / total,
                 self.rest_s / total)
 
 
 def breakdown(row: Row) -> Breakdown | None:
-    """None where a column it needs was not measured.
+    """Divides the step of a row into parts.
 
-    T_i and exposed T_comm are read in a step with probes (``clocked_step_s``), so their shares of
-    that step are applied to the clean one. Medians of parts need not add up: where compute and
-    exposed communication exceed the step they were read in, they are scaled to fill it.
+    T_i and exposed T_comm are measured in steps with probes (``clocked_step_s``), so their shares
+    of that step are applied to the clean one. Medians of parts need not add up: where compute and
+    exposed communication exceed the step in which they were measured, they are scaled to fill it.
+
+    Returns:
+        The parts; None if a column that they need was not measured.
     """
     compute, length = row.compute_avg_s, row.clocked_step_s
     if row.status != "ok" or compute is None or not length:
@@ -50,7 +57,7 @@ def breakdown(row: Row) -> Breakdown | None:
 
 
 def _exposed_parts(row: Row) -> tuple[float, float] | None:
-    """Exposed transfer and exposed wait, seconds; zero on a single device."""
+    """Returns exposed transfer and exposed wait in seconds; zero on a single device."""
     if row.devices == 1:
         return 0.0, 0.0
     exposed = row.t_comm_exposed_s

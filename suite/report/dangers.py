@@ -63,6 +63,8 @@ KINDS: dict[str, Kind] = {
     "drift": Kind(ORDER, "machine drifted", "keep its clocks steady", "by {share:.0%}", _share),
     "steal": Kind(ORDER, "cores given away", "use an unshared machine", "{share:.0%} of time",
                   _share),
+    "neighbours": Kind(ORDER, "other programs ran", "end them", "{cores:.2f} cores busy",
+                       lambda details: float(details["cores"])),
     "oversubscribed": Kind(ORDER, "oversubscribed", "ask for fewer --devices", "a {what} shared"),
     "one_launch": Kind(CERTAINTY, "single launch", "more --repeats, or --precision", "no interval"),
     "few_launches": Kind(CERTAINTY, "few launches", "more --repeats, or --precision",

@@ -1,4 +1,4 @@
-"""What is proven of a run and what to doubt, in few lines."""
+"""Says in few lines what is proven about a run and what to doubt."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from suite.contract.row import Row
 from suite.report.dangers import KINDS, gravest_first
 from suite.report.names import listed, names_in
 
+# Warnings whose cause is the machine, not the case.
+DISTURBED = ("neighbours", "steal", "drift", "throttled")
+# A number in a text, with its unit if that is a percentage or a time.
 FIGURE = re.compile(r"-?\d[\d.,e+-]*(?: ?%| [a-zµ]?s\b)?")
 
 
 def proven(rows: list[Row]) -> str:
-    """How many cases are at parity with their reference, and of which workloads not all are."""
+    """Says how many cases are at parity, and in which workloads not all of them are."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(f"{row.workload} {row.size}", []).append(row)
     text = f"{_at_parity(rows)} cases proven to train the same model as one device in float64"
-    lacking = [f"{name} {_at_parity(some)}" for name, some in groups.items()
-               if any(row.parity != "ok" for row in some)]
+    lacking = [f"{name} {_at_parity(group)}" for name, group in groups.items()
+               if any(row.parity != "ok" for row in group)]
     return f"{text}: {', '.join(lacking)}." if lacking and len(groups) > 1 else f"{text}."
 
 
@@ -27,7 +30,12 @@ def _at_parity(rows: list[Row]) -> str:
 
 
 def doubts(rows: list[Row], most: int = 3) -> list[str]:
-    """The gravest kinds of warning, with how many cases have them, and how many more there are."""
+    """Lists the gravest kinds of warning, with the number of their cases.
+
+    Args:
+        rows: Rows of the run.
+        most: How many kinds are listed; further ones are only counted.
+    """
     counts: dict[str, int] = {}
     for row in rows:
         for code in {warning.code for warning in row.warnings}:
@@ -42,8 +50,25 @@ def _cases(count: int, total: int) -> str:
     return "all cases" if count == total else f"{count} of {total} cases"
 
 
+def noise(rows: list[Row]) -> str:
+    """What disturbed the measurement, in a sentence for the top; empty on a quiet machine."""
+    timed = [row for row in rows if row.timed]
+    found = [warning for row in timed for warning in row.warnings if warning.code in DISTURBED]
+    said = list(dict.fromkeys(f"{one.message} ({one.hint})" for one in found))
+    restless = sum(any(one.code == "noisy" for one in row.warnings) for row in timed)
+    if 2 * restless > len(timed):
+        said.append(f"steps of {restless} of {len(timed)} cases vary by over a tenth of their mean")
+    return f"The machine was noisy: {'; '.join(said)}." if said else ""
+
+
 def grouped_warnings(rows: list[Row]) -> list[tuple[str, str]]:
-    """Each kind of warning once, gravest first, and the cases it concerns with their figures."""
+    """Lists each kind of warning once, gravest first, with the cases that have it.
+
+    If messages differ in their figures alone, the figures stand beside the cases.
+
+    Returns:
+        (text of the warning, its cases) of each kind.
+    """
     name = names_in(rows)
     found: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for row in rows:
@@ -71,7 +96,12 @@ def _one_kind(code: str, hint: str, said: list[tuple[str, str]], total: int) -> 
 
 
 def _shared(messages: list[str]) -> tuple[str, list[int]] | None:
-    """The words of messages that differ in figures alone, ``…`` for those, and which they are."""
+    """Finds the words that messages share if they differ in figures alone.
+
+    Returns:
+        The words with ``…`` for figures that differ, and the places of these figures; None if the
+        messages differ in more.
+    """
     if len({FIGURE.sub("", message) for message in messages}) > 1:
         return None
     figures = [FIGURE.findall(message) for message in messages]
@@ -85,10 +115,10 @@ def _shared(messages: list[str]) -> tuple[str, list[int]] | None:
 
 
 def grouped_reasons(rows: list[Row]) -> list[tuple[str, str]]:
-    """Why cases did not run, each reason once with its cases."""
+    """Lists every reason why cases did not run, with the cases that have it."""
     name = names_in(rows)
-    found: dict[str, list[str]] = {}
+    cases: dict[str, list[str]] = {}
     for row in rows:
         if row.status != "ok":
-            found.setdefault(f"{row.status}: {row.reason}", []).append(name(row))
-    return [(text, listed(where, len(rows))) for text, where in found.items()]
+            cases.setdefault(f"{row.status}: {row.reason}", []).append(name(row))
+    return [(text, listed(where, len(rows))) for text, where in cases.items()]

@@ -6,79 +6,112 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from suite.analysis.verdict import NOT_COMPARABLE, Comparison, may_be_fastest
-from suite.contract.formats import rate, seconds, seconds_interval, times
+from suite.analysis.contenders import (
+    TOLD_APART_AT_ONCE,
+    Deciding,
+    Ranking,
+    alike,
+    what_would_tell,
+)
+from suite.analysis.deciding import WIDE
+from suite.analysis.verdict import NOT_COMPARABLE, Comparison
+from suite.contract.formats import duration, rate, seconds, seconds_interval, times
 from suite.contract.row import Row
 from suite.report.breakdown import breakdown
 from suite.report.names import case_name, framework_name, listed
 
 Namer = Callable[[Row], str]
+# More ties than this are counted and not named.
 MANY = 4
-# Not shown to be slower is called a tie only where taking this many times as long is ruled out.
-CLOSE = 1.5
-# Frameworks whose matrix products differ by less are told apart by other things.
+# A smaller ratio between the frameworks' matrix products is not worth a sentence.
 UNLIKE = 1.2
 
 
 @dataclass(frozen=True)
-class Ranking:
-    """The case with the lowest step time against each other one that ran, at 95 % together."""
-
-    best: Row
-    compared: list[tuple[Row, Comparison]]
-
-
-@dataclass(frozen=True)
 class Headline:
-    """One sentence that answers, and those that support it."""
+    """An answer.
+
+    Attributes:
+        claim: The sentence that answers.
+        support: Sentences that support it.
+        deciding: The launches that would tell the open cases apart; None if nothing would.
+        named: The names of those cases.
+    """
 
     claim: str
     support: tuple[str, ...] = ()
+    deciding: Deciding | None = None
+    named: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return " ".join((self.claim, *self.support))
 
+    def telling(self, folder: str) -> str:
+        """The command that would tell the open cases apart, and how long it takes; empty for none.
 
-def rank(rows: Sequence[Row]) -> Ranking | None:
-    """None where nothing has finished."""
-    ordered = sorted((row for row in rows if row.status == "ok"), key=lambda r: r.step_seconds)
-    if not ordered:
-        return None
-    return Ranking(ordered[0], may_be_fastest(ordered[0], ordered[1:]))
+        Args:
+            folder: Of the run, which the command goes on with.
+        """
+        if self.deciding is None:
+            return ""
+        found = self.deciding
+        long = "" if found.seconds is None else f", in about {duration(found.seconds)}"
+        more = found.repeats - found.have
+        return (f"{more} more launches each would tell it from {_either(self.named)}{long}: "
+                f"python -m suite run --resume {folder} --leader-repeats {found.repeats}")
 
 
 def headline(ranking: Ranking | None, name: Namer = case_name) -> Headline:
-    """Claims a difference only where the interval of the ratio excludes 1."""
+    """Writes the answer. It claims a difference only if the interval of the ratio excludes 1.
+
+    Args:
+        ranking: The cases; None if none has finished.
+        name: Names a case.
+    """
     if ranking is None:
         return Headline("Nothing has finished yet.")
-    ranked = [(row, one) for row, one in ranking.compared if one.verdict != NOT_COMPARABLE]
     support = [_over_base(ranking.best), _why(ranking.best), _no_split(ranking, name),
-               _runners_up(ranked, name), _libraries(ranking), _refused(ranking.compared, name)]
-    claim = _claim(ranking.best, ranked, name)
-    return Headline(claim, tuple(text for text in support if text))
+               _runners_up(ranking, name), _libraries(ranking),
+               _refused(ranking.compared, name)]
+    found = what_would_tell(ranking)
+    named = tuple(name(row) for row in found.rows) if found else ()
+    return Headline(_claim(ranking, name), tuple(text for text in support if text), found, named)
 
 
-def _claim(best: Row, ranked: list[tuple[Row, Comparison]], named: Namer) -> str:
-    name, took = named(best), step_text(best)
+def _claim(ranking: Ranking, named: Namer) -> str:
+    """The winner, or the few that it may be; how many are slower for certain."""
+    name, took = named(ranking.best), step_text(ranking.best)
+    ranked = ranking.ranked
     if not ranked:
         return f"{name} has the lowest step time, {took}; no other case can be compared with it."
-    if not any(one.verdict for _, one in ranked):
-        return f"{name} has the lowest step time, {took}; one launch cannot show it is faster."
-    undecided = [(row, bool(one.verdict) and one.high <= CLOSE) for row, one in ranked
-                 if one.verdict != "faster"]
-    ties = [named(row) for row, close in undecided if close]
-    blurred = [named(row) for row, close in undecided if not close]
-    said = []
-    if ties:
-        all_tie = len(ties) == len(ranked) > MANY
-        said.append(f"a tie with {f'all {len(ties)} others' if all_tie else listed(ties)}")
-    if blurred:
-        none_clear = len(blurred) == len(ranked) > MANY
-        others = f"any of the {len(blurred)} others" if none_clear else listed(blurred)
-        said.append(f"too few launches, or too much noise, to tell it from {others}")
-    if not said:
+    if not any(against.verdict for _, against in ranked):
+        return (f"{name} has the lowest step time, {took}, but one launch cannot show that it is "
+                "faster.")
+    if not ranking.open:
         return f"{name} is fastest: {took} a step, faster than every other case."
+    equal = [named(row) for row, one in ranking.open if alike(one)]
+    maybe = [named(row) for row, _ in ranking.undecided]
+    said = []
+    if equal:
+        all_tie = len(equal) == len(ranked) > MANY
+        who = f"all {len(equal)} others" if all_tie else listed(equal)
+        said.append(f"as fast to within {100 * WIDE:.0f} %: {who}")
+    if maybe:
+        said.append(f"the fastest may also be {_maybe(maybe)}")
+    slower = len(ranked) - len(ranking.open)
+    if slower:
+        said.append(f"the other {slower} are slower" if slower > 1 else "the other one is slower")
     return f"{name} has the lowest step time, {took}; {'; '.join(said)}."
+
+
+def _maybe(names: list[str]) -> str:
+    """The nearest by name; of many more only their number."""
+    shown, more = names[:TOLD_APART_AT_ONCE], len(names) - TOLD_APART_AT_ONCE
+    return _either([*shown, f"{more} not told apart yet"] if more > 0 else shown)
+
+
+def _either(names: Sequence[str]) -> str:
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _over_base(best: Row) -> str:
@@ -90,10 +123,10 @@ def _over_base(best: Row) -> str:
 
 
 def _why(row: Row) -> str:
-    found = breakdown(row)
-    if found is None or row.devices == 1:
+    parts = breakdown(row)
+    if parts is None or row.devices == 1:
         return ""
-    compute, transfer, waiting, rest = (f"{100 * share:.0f} %" for share in found.shares())
+    compute, transfer, waiting, rest = (f"{100 * share:.0f} %" for share in parts.shares())
     balance = row.load_balance
     load = "" if balance is None else f"; L is {balance:.2f}"
     return (f"Its step is {compute} compute, {transfer} exposed transfer, {waiting} waiting and "
@@ -101,12 +134,13 @@ def _why(row: Row) -> str:
 
 
 def _no_split(ranking: Ranking, name: Namer) -> str:
-    """Where one device wins: what the fastest split takes, and what it spends it on."""
-    split = [(row, one) for row, one in ranking.compared if row.strategy != "single"]
+    """Says, if one device wins, what the fastest split takes and where its time goes."""
+    split = [(row, against) for row, against in ranking.compared if row.strategy != "single"]
     if ranking.best.strategy != "single" or not split:
         return ""
     row = split[0][0]
-    beaten = all(one.verdict == "faster" for _, one in split if one.verdict != NOT_COMPARABLE)
+    beaten = all(against.verdict == "faster" for _, against in split
+                 if against.verdict != NOT_COMPARABLE)
     lead = ("Splitting the work does not pay here: one device has the lowest step time." if beaten
             else "No split is shown to be faster than one device.")
     over = f", {speedup_text(row)} its base" if row.speedup is not None else ""
@@ -114,22 +148,24 @@ def _no_split(ranking: Ranking, name: Namer) -> str:
     return " ".join(filter(None, (said, _why(row))))
 
 
-def _runners_up(ranked: list[tuple[Row, Comparison]], name: Namer) -> str:
-    """Ratios of the ties, or of the next one."""
-    sized = [(row, one) for row, one in ranked if one.verdict]
-    ties = [(row, one) for row, one in sized if one.verdict != "faster"]
-    shown = ties or sized[:1]
+def _runners_up(ranking: Ranking, name: Namer) -> str:
+    """Says how those that may be as fast compare with the best case, or else the next case."""
+    ties = [(row, against) for row, against in ranking.open if against.verdict]
+    shown = ties or [(row, against) for row, against in ranking.ranked if against.verdict][:1]
     if not shown:
         return ""
     lead = "" if ties else "Next: "
-    texts = [f"{name(row)} takes {one.ratio:.2f}× [{one.low:.2f}, {one.high:.2f}] as long"
-             for row, one in shown[:3]]
+    texts = [f"{name(row)} takes {against.ratio:.2f}× "
+             f"[{against.low:.2f}, {against.high:.2f}] as long" for row, against in shown[:3]]
     more = f" (and {len(shown) - 3} more)" if len(shown) > 3 else ""
     return f"{lead}{'; '.join(texts)}{more}."
 
 
 def _libraries(ranking: Ranking) -> str:
-    """Where the frameworks' own matrix products differ: no way of splitting makes up for that."""
+    """Says that the frameworks' own matrix products differ, if they do.
+
+    No way of splitting makes up for that.
+    """
     best, rates = ranking.best, dict[str, float]()
     for row in (best, *(row for row, _ in ranking.compared)):
         alike = (row.device, row.dtype) == (best.device, best.dtype)
@@ -137,27 +173,28 @@ def _libraries(ranking: Ranking) -> str:
             rates[framework_name(row)] = max(measured, rates.get(framework_name(row), 0.0))
     if not rates or max(rates.values()) < UNLIKE * min(rates.values()):
         return ""
-    said = [f"{rate(rates[name])}FLOP/s in {name}" for name in sorted(rates, key=rates.__getitem__)]
+    written = [f"{rate(rates[name])}FLOP/s in {name}"
+               for name in sorted(rates, key=rates.__getitem__)]
     return (f"The frameworks differ before any split: matrix products of one device run at "
-            f"{', '.join(reversed(said))}.")
+            f"{', '.join(reversed(written))}.")
 
 
 def _refused(compared: list[tuple[Row, Comparison]], name: Namer) -> str:
-    found: dict[str, list[str]] = {}
-    for row, one in compared:
-        if one.verdict == NOT_COMPARABLE:
-            found.setdefault(one.reason, []).append(name(row))
-    texts = [f"{listed(names, most=4)} ({reason})" for reason, names in found.items()]
+    by_reason: dict[str, list[str]] = {}
+    for row, against in compared:
+        if against.verdict == NOT_COMPARABLE:
+            by_reason.setdefault(against.reason, []).append(name(row))
+    texts = [f"{listed(names, most=4)} ({reason})" for reason, names in by_reason.items()]
     return f"Not comparable with it: {'; '.join(texts)}." if texts else ""
 
 
 def step_text(row: Row) -> str:
-    """``164 ms [161, 167]``: the interval in the unit of the median, none from one launch."""
+    """Writes ``164 ms [161, 167]``; from one launch there is no interval."""
     return seconds_interval(row.step_seconds, row.step_time_ci_low_s, row.step_time_ci_high_s)
 
 
 def speedup_text(row: Row) -> str:
-    """With its interval where there is one."""
+    """Writes the speedup, with its interval if there is one."""
     if row.speedup is None:
         return ""
     low, high = row.speedup_ci_low, row.speedup_ci_high

@@ -1,4 +1,4 @@
-"""The page: one self-contained file."""
+"""Renders the page of a run: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ from suite.contract.formats import TABLE, percent, rate, seconds, size_bytes
 from suite.contract.metrics import METRICS
 from suite.contract.row import Row
 from suite.report.axes import common
-from suite.report.doubts import doubts, grouped_reasons, grouped_warnings, proven
+from suite.report.doubts import doubts, grouped_reasons, grouped_warnings, noise, proven
 from suite.report.matrix import Grid, build_grids
 from suite.report.memory_frontier import frontier_lines, headings
 from suite.report.names import case_name, framework_name, listed, names_in
 from suite.report.payload import build_payload, embed
 from suite.report.scaling import build_answers, build_scalings
 
+# Number of colours from the base's time to a linear speedup.
 TINTS = 5
+# Grids that the page draws at once; the others are drawn when a reader asks for them.
 GRIDS_AT_ONCE = 12
-# Answers told with their reasons; those of more workloads are folded.
+# So many answers stand with their reasons; those of further workloads are folded.
 SPOKEN = 4
 LIBRARIES = ("vendor/d3.min.js", "vendor/plot.min.js", "vendor/tabulator.min.js")
 SCRIPTS = ("format.js", "data.js", "chart_parts.js", "charts.js", "evidence.js", "details.js",
@@ -46,11 +48,20 @@ def render(
     links: Iterable[TableRow] = (),
     fits: Sequence[LinkFit] = (),
 ) -> str:
-    """HTML of a run; whatever a user supplied is escaped by the template engine or as JSON.
+    """Writes the page of a run.
 
-    ``rows`` are those of ``build_rows``; steps are drawn from their ``step_sample_s``, so neither
-    memory nor page grows with the number of steps. ``losses`` are rows of ``losses.csv`` and
-    ``links`` rows of ``link.csv``; both may be streams.
+    Steps are drawn from the rows' ``step_sample_s``, so neither memory nor page grows with the
+    number of steps. Whatever a user supplied is escaped, by the template engine or as JSON.
+
+    Args:
+        run: Content of run.json.
+        rows: What ``build_rows`` made of the run.
+        losses: Rows of ``losses.csv``; may be a stream.
+        links: Rows of ``link.csv``; may be a stream.
+        fits: The fitted links.
+
+    Returns:
+        The HTML.
     """
     rows = list(rows)
     grids = build_grids(rows)
@@ -60,6 +71,7 @@ def render(
     )
     return _template().render(
         answers=build_answers(grids, scalings), spoken=SPOKEN, run=run, metrics=METRICS,
+        noise=noise(rows),
         grids=grids[:GRIDS_AT_ONCE], folded=grids[GRIDS_AT_ONCE:],
         place={row.case_id: number for number, row in enumerate(rows)},
         reasons=grouped_reasons(rows), warnings=grouped_warnings(rows), doubts=doubts(rows),
@@ -72,7 +84,7 @@ def render(
 
 @lru_cache
 def _template() -> Template:
-    """Compiled once: the page is written after every launch."""
+    """Compiles the template, only once, because the page is written anew after every launch."""
     environment = Environment(
         loader=PackageLoader("suite.report", "page"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -90,9 +102,13 @@ def _template() -> Template:
 
 
 def policy(scripts: Sequence[str]) -> str:
-    """The page's content security policy: these scripts run, no other does, nothing is loaded.
+    """Returns the page's content security policy: only these scripts run, and nothing is loaded.
 
-    Whatever a run's files held, it can neither run in a reader's browser nor send anything away.
+    Whatever the files of a run contained, it can neither run in a reader's browser nor send
+    anything away.
+
+    Args:
+        scripts: The page's own scripts.
     """
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
                for script in scripts]
@@ -102,25 +118,31 @@ def policy(scripts: Sequence[str]) -> str:
 
 
 def format_table() -> str:
-    """The rules for writing figures, as the JavaScript that ``page/format.js`` starts from."""
+    """Returns the rules for writing figures as JavaScript, from which ``page/format.js`` starts."""
     return f"const FORMAT_TABLE = {json.dumps(TABLE)};"
 
 
 def bound(text: str) -> str:
-    """A number and its unit stay on one line."""
+    """Keeps a number and its unit on one line."""
     return re.sub(r"(?<=\d) (?=(?:ms|µs|ns|s|%)\b|%)", "\N{NO-BREAK SPACE}", text)
 
 
 def asset(name: str) -> str:
-    """A file of the page; a pointer to a source map would be a file that is not there."""
+    """Reads a file of the page, without its pointer to a source map, which would not be there."""
     text = resources.files("suite.report").joinpath("page", name).read_text(encoding="utf-8")
     return re.sub(r"/[/*]# sourceMappingURL=\S+( \*/)?", "", text)
 
 
 def tint(speedup: float | None, devices: int = 2) -> str:
-    """CSS class of a speedup: from ``tint1`` at its base's time to ``tint5`` at a linear one's.
+    """Returns the CSS class of a speedup; empty without a speedup.
 
-    ``slower1`` to ``slower3`` below the base; empty without a speedup.
+    Args:
+        speedup: Speedup over the base.
+        devices: Number of devices, at which a speedup of that number is linear.
+
+    Returns:
+        From ``tint1`` at the base's time to ``tint5`` at a linear speedup, or from ``slower1`` to
+        ``slower3`` below the base.
     """
     if speedup is None:
         return ""
@@ -133,23 +155,31 @@ def tint(speedup: float | None, devices: int = 2) -> str:
 def ledger_table(
     rows: Sequence[Row], grids: Sequence[Grid]
 ) -> list[tuple[str, bool, list[tuple[str, str]]]]:
-    """(entry, whether it must be equal, (value, who has it)) of what differs within a grid."""
+    """Lists the ledger entries that differ within a grid.
+
+    Args:
+        rows: Rows of the run.
+        grids: Its grids.
+
+    Returns:
+        (entry, whether it must be equal, [(value, who has it)]) of each.
+    """
     differing = dict.fromkeys(name for grid in grids for name in _differing(grid.rows))
-    found: dict[str, dict[str, list[Row]]] = {name: {} for name in differing}
+    by_entry: dict[str, dict[str, list[Row]]] = {name: {} for name in differing}
     for row in (row for row in rows if row.ledger):
         for name in differing:
-            # What only one framework has is no gap of the others.
+            # An entry that only one framework has is not missing from the others.
             if name in row.ledger or name in MUST_EQUAL:
-                found[name].setdefault(row.ledger.get(name, "not recorded"), []).append(row)
+                by_entry[name].setdefault(row.ledger.get(name, "not recorded"), []).append(row)
     owners = _owners(rows)
     return [
         (name, name in MUST_EQUAL, [(value, owners(who)) for value, who in values.items()])
-        for name, values in found.items()
+        for name, values in by_entry.items()
     ]
 
 
 def _differing(rows: Sequence[Row]) -> list[str]:
-    """What names a row is no difference in how it was measured."""
+    """Returns the entries in which these rows differ, without the names of framework and engine."""
     ledgers = [row.ledger for row in rows if row.ledger]
     names = dict.fromkeys(name for ledger in ledgers for name in ledger)
     return [name for name in names if name not in ("framework", "engine")
@@ -157,7 +187,10 @@ def _differing(rows: Sequence[Row]) -> list[str]:
 
 
 def _owners(rows: Sequence[Row]) -> Callable[[Sequence[Row]], str]:
-    """How to name some of these: frameworks, where all of one's rows are meant, or cases."""
+    """Returns a function that names some of these rows.
+
+    It names a framework if all of its rows are meant, otherwise each case.
+    """
     measured = Counter(framework_name(row) for row in rows if row.ledger)
     name = names_in(rows)
 
@@ -170,7 +203,11 @@ def _owners(rows: Sequence[Row]) -> Callable[[Sequence[Row]], str]:
 
 
 def block_table(blocks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Calibration a block: slowest and fastest core's rates, steal, load."""
+    """Lists for each block how the machine was: its cores' rates, steal and load.
+
+    Args:
+        blocks: Content of run.json's ``blocks``.
+    """
     return [
         {
             "block": block["block"] + 1,

@@ -1,4 +1,4 @@
-"""The fitted links in a terminal."""
+"""The fitted links, for a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEADINGS = ("link", "over", "beside", "collective", "n", "alpha", "95 %", "laten
 
 
 def link_tables(fits: Sequence[LinkFit]) -> Iterator[RenderableType]:
-    """A line a fitted link, then every reason why one is missing."""
+    """Yields a table with a line for each fitted link, then every reason why one is missing."""
     table = Table(*HEADINGS, title="Links: alpha is seconds per payload byte of a call")
     for fit in fits:
         if fit.status == "ok":
@@ -29,11 +29,11 @@ def link_tables(fits: Sequence[LinkFit]) -> Iterator[RenderableType]:
 
 
 def _missing(fits: Sequence[LinkFit]) -> dict[tuple[str, str, str], list[str]]:
-    found: dict[tuple[str, str, str], list[str]] = {}
+    missing: dict[tuple[str, str, str], list[str]] = {}
     for fit in fits:
         if fit.status != "ok":
-            found.setdefault((_whose(fit), fit.status, fit.reason), []).append(fit.collective)
-    return found
+            missing.setdefault((_whose(fit), fit.status, fit.reason), []).append(fit.collective)
+    return missing
 
 
 def _whose(fit: LinkFit) -> str:

@@ -1,25 +1,34 @@
-"""Rows to what a reader sees first: an answer and a grid for each workload and device count."""
+"""Arranges rows as a reader sees them first: a grid for each workload and number of devices."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
 
+from suite.analysis.contenders import Ranking, rank
 from suite.analysis.verdict import NOT_COMPARABLE
 from suite.contract.metrics import BY_NAME
 from suite.contract.row import Row
 from suite.contract.splits.strategies import COMBINED, STRATEGIES
 from suite.report import axes
-from suite.report.headline import Headline, Ranking, headline, rank, speedup_text
+from suite.report.headline import Headline, headline, speedup_text
 from suite.report.names import framework_name
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One case of the grid; ``speedup`` is None where none is given, ``best`` the lowest median.
+    """One case of a grid.
 
-    ``why`` is exposed T_comm and L at a glance; ``unranked`` says why the case may not be compared
-    with the best one.
+    Attributes:
+        row: The case.
+        status: Status of the case.
+        step: Its step time, written.
+        speedup: Its speedup; None if there is none.
+        speedup_text: The speedup with its interval, written.
+        why: Exposed T_comm and L, written.
+        note: Its warnings, or why it did not run.
+        best: Whether it has the lowest median step time of the grid.
+        unranked: Why the case may not be compared with the best one; empty if it may.
     """
 
     row: Row
@@ -35,7 +44,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """Frameworks down, ways of splitting across, for one workload on a number of devices."""
+    """Frameworks down, ways of splitting across, for one workload on a number of devices.
+
+    Attributes:
+        title: What all cases have in common.
+        rows: The cases.
+        ranking: How they compare; None if none has finished.
+        headline: The answer.
+        strategies: Names of the columns.
+        lines: Name of a framework, and its cell in each column; None where there is no case.
+    """
 
     title: str
     rows: list[Row]
@@ -46,17 +64,17 @@ class Grid:
 
     @property
     def verdict(self) -> str:
-        """The answer in words."""
+        """The answer in words, as one text."""
         return str(self.headline)
 
     @cached_property
     def slowest_s(self) -> float:
-        """The longest step time of the grid's cells."""
+        """The longest step time of the grid's cells, in seconds."""
         return max(row.step_seconds for row in self.rows if row.status == "ok")
 
 
 def build_grids(rows: list[Row]) -> list[Grid]:
-    """One grid for each combination of the axes, in the order of the rows."""
+    """Makes a grid for each combination of the axes, in the order of the rows."""
     several = axes.differing(rows)
     return [_grid(group, several) for group in axes.part(rows)]
 
@@ -67,8 +85,8 @@ def _grid(rows: list[Row], several: list[str]) -> Grid:
     ranking = rank(rows)
     held = {(framework_name(row), axes.column(row)): row for row in rows}
     refused = {
-        row.case_id: one.reason for row, one in (ranking.compared if ranking else [])
-        if one.verdict == NOT_COMPARABLE
+        row.case_id: comparison.reason for row, comparison in (ranking.compared if ranking else [])
+        if comparison.verdict == NOT_COMPARABLE
     }
     lines = [
         (name, [_cell(held.get((name, column)), ranking, refused) for column in columns])
@@ -86,7 +104,7 @@ def _cell(row: Row | None, ranking: Ranking | None, refused: dict[str, str]) -> 
             note=row.reason, best=False,
         )
     note = "; ".join(dict.fromkeys(warning.code.replace("_", " ") for warning in row.warnings))
-    # Its own base needs no 1.00×.
+    # A base is not compared with itself: 1.00× would say nothing.
     text = "" if row.strategy == "single" else speedup_text(row)
     return Cell(
         row=row, status="ok", step=BY_NAME["step_time_s"].show(row.step_time_s),
@@ -105,6 +123,6 @@ def _why(row: Row) -> str:
 
 
 def exposed_share(row: Row) -> float | None:
-    """Exposed T_comm over the step it was measured in; None where it was not."""
+    """Returns exposed T_comm over the step in which it was measured; None if it was not."""
     exposed, length = row.t_comm_exposed_s, row.clocked_step_s
     return None if exposed is None or not length else exposed / length

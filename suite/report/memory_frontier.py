@@ -1,4 +1,4 @@
-"""The memory frontier for readers: a line a cell."""
+"""The memory frontier for readers: a line for each case."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ SHOWN = ("max_batch", "max_batch_memory_bytes", "memory_limit_bytes",
 
 
 def frontier_rows(rows: Sequence[Row]) -> list[Row]:
-    """Those whose frontier was looked for, the largest batch first."""
-    found = [row for row in rows if row.frontier]
-    return sorted(found, key=lambda row: -(row.max_batch or 0))
+    """Returns the rows whose frontier was searched, the largest batch first."""
+    searched = [row for row in rows if row.frontier]
+    return sorted(searched, key=lambda row: -(row.max_batch or 0))
 
 
 def frontier_lines(rows: Sequence[Row]) -> list[list[str]]:
-    """Cell, then the columns of ``SHOWN``, as a reader sees them."""
+    """Returns for each such row its name and the columns of ``SHOWN``, as a reader sees them."""
     name = names_in(rows)
     return [
         [name(row), *(BY_NAME[key].show(row.value(key)) for key in SHOWN)]
@@ -33,12 +33,12 @@ def frontier_lines(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def headings() -> list[str]:
-    """Heads of the table."""
+    """Returns the heads of the table."""
     return ["case", *(BY_NAME[key].label for key in SHOWN)]
 
 
 def frontier_table(rows: Sequence[Row]) -> Iterator[RenderableType]:
-    """Nothing where no frontier was looked for."""
+    """Yields the table; nothing if no frontier was searched."""
     lines = frontier_lines(rows)
     if not lines:
         return
@@ -52,8 +52,12 @@ def frontier_table(rows: Sequence[Row]) -> Iterator[RenderableType]:
 
 
 def frontier_series(row: Row) -> list[tuple[int, int | None, int | None, bool, str]]:
-    """(batch, peak bytes, limit bytes, whether it fits, why not) of each probe, by batch."""
-    probes = sorted(row.frontier, key=lambda one: one.batch)
+    """Returns the probes of a case in the order of their batches.
+
+    Returns:
+        (batch, peak bytes, limit bytes, whether it fits, why not) of each probe.
+    """
+    probes = sorted(row.frontier, key=lambda probe: probe.batch)
     return [
         (p.batch, p.peak_memory_bytes, p.limit_bytes, p.status == OK,
          "" if p.status == OK else f"{p.status}: {p.reason}")

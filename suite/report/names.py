@@ -1,4 +1,4 @@
-"""What rows are called."""
+"""What readers call a row."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ from suite.report.axes import column, differing, say
 
 
 def framework_name(row: Row) -> str:
-    """What readers call the framework and engine of a row."""
+    """Names the framework and engine of a row."""
     return label(row.framework, row.engine)
 
 
 def case_name(row: Row) -> str:
-    """``pytorch inter_layer gpipe``."""
+    """Names a case, such as ``pytorch inter_layer gpipe``."""
     return f"{framework_name(row)} {column(row)}"
 
 
 def names_in(rows: Sequence[Row]) -> Callable[[Row], str]:
-    """How to tell these rows apart: a case's name, and the axes on which they differ."""
+    """Returns a function that names each of these rows such that readers can tell them apart.
+
+    The name is the case's, with the axes on which the rows differ.
+    """
     several = differing(rows)
     shown = [name for name in several if name not in ("workload", "size")]
     works = len(shown) < len(several)
 
     def name(row: Row) -> str:
         parts = [f"{row.workload} {row.size}"] * works
-        parts += [f"x{row.devices}" if one == "devices" else say(one, row) for one in shown
-                  if one != "devices" or row.strategy != "single"]
+        parts += [f"x{row.devices}" if axis == "devices" else say(axis, row) for axis in shown
+                  if axis != "devices" or row.strategy != "single"]
         own = ", ".join(filter(None, parts))
         return f"{case_name(row)} ({own})" if own else case_name(row)
 
@@ -36,7 +39,13 @@ def names_in(rows: Sequence[Row]) -> Callable[[Row], str]:
 
 
 def listed(names: list[str], total: int = -1, most: int = 8) -> str:
-    """Names once each, few enough to read; ``total`` names are all of them."""
+    """Writes each name once, and few enough to read.
+
+    Args:
+        names: The names.
+        total: How many names would be all of them, which is then said instead.
+        most: How many names are written; further ones are only counted.
+    """
     unique = list(dict.fromkeys(names))
     if len(names) == total and total > 1:
         return "all cases"

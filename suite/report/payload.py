@@ -1,4 +1,4 @@
-"""What the page's tables and charts draw: rows by column, bounded samples, links."""
+"""The data that the page's tables and charts draw: rows by column, bounded samples, links."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ from suite.contract.columns import Metric
 from suite.contract.files import TableRow
 from suite.contract.formats import kept
 from suite.contract.metrics import METRICS
+from suite.contract.registry import label
 from suite.contract.row import Row
 from suite.report.axes import differing, family
 from suite.report.breakdown import breakdown
 from suite.report.matrix import Grid
 from suite.report.memory_frontier import frontier_series
-from suite.report.names import case_name
+from suite.report.names import case_name, framework_name
 from suite.report.reproduce import OWN, shared_options
 from suite.report.scaling import Scaling, said
 
+# Bounds on what a page holds in all, and (at least, at most) on what it holds of a case.
 STEPS_AT_MOST, LOSSES_AT_MOST = 60_000, 20_000
-STEPS_A_CASE = 12, 200  # at least and at most
+STEPS_A_CASE = 12, 200
 DEVICES_AT_MOST, DEVICES_A_CASE = 40_000, (4, 64)
-# Drawn or told in places of their own.
+# The page shows these in places of their own.
 NOT_COLUMNS = ("run_id", "warnings", "ledger")
 
 
@@ -38,7 +40,17 @@ def build_payload(
     run: Mapping[str, Any], rows: Sequence[Row], grids: Sequence[Grid], losses: Iterable[TableRow],
     links: Iterable[TableRow], fits: Sequence[LinkFit], scalings: Sequence[Scaling] = (),
 ) -> dict[str, Any]:
-    """JSON-ready; its size grows with cases, not with steps."""
+    """Collects the data of the page, ready for JSON. Its size grows with cases, not with steps.
+
+    Args:
+        run: Content of run.json.
+        rows: Rows of the run. The data names each by its number.
+        grids: Grids of the run.
+        losses: Rows of ``losses.csv``.
+        links: Rows of ``link.csv``.
+        fits: The fitted links.
+        scalings: Workloads on several numbers of devices.
+    """
     shown = [metric for metric in METRICS if metric.name not in NOT_COLUMNS]
     place = {row.case_id: number for number, row in enumerate(rows)}
     warnings = _Interned()
@@ -46,12 +58,13 @@ def build_payload(
     return {
         "count": len(rows),
         "names": [case_name(row) for row in rows],
+        "frameworks": [framework_name(row) for row in rows],
         "metrics": [_metric(metric) for metric in shown],
         "columns": {m.name: _column(m, list(map(attrgetter(m.name), rows))) for m in shown},
         "start": _start(grids, scalings),
         "axes": differing(rows),
-        "scalings": [_scaling(one, place) for one in scalings],
-        "grids": [_grid(grid, place, {one.family: at for at, one in enumerate(scalings)})
+        "scalings": [_scaling(scaling, place) for scaling in scalings],
+        "grids": [_grid(grid, place, {scaling.family: at for at, scaling in enumerate(scalings)})
                   for grid in grids],
         "launches": [_numbers(row.launch_step_s) for row in rows],
         "steps": _steps(rows),
@@ -72,18 +85,18 @@ def build_payload(
 
 
 class _Interned:
-    """Equal values once, by number."""
+    """Keeps equal values once and gives each a number."""
 
     def __init__(self) -> None:
         self.numbers: dict[Any, int] = {}
 
     def add(self, value: Any) -> int:
-        """The number of a value, the same for equal values."""
+        """Returns the number of a value; equal values have the same number."""
         return self.numbers.setdefault(value, len(self.numbers))
 
     @property
     def values(self) -> list[Any]:
-        """Every value once, in the order of their numbers."""
+        """Every value once, in the order of the numbers."""
         return list(self.numbers)
 
 
@@ -93,7 +106,7 @@ def _metric(metric: Metric) -> dict[str, str]:
 
 
 def _column(metric: Metric, values: list[Any]) -> dict[str, Any]:
-    """Numbers as they are, texts by number: most repeat."""
+    """Returns numbers as they are, and texts by number, because most texts repeat."""
     if metric.kind != "text":
         return {"numbers": [rounded(value) for value in values]}
     texts = _Interned()
@@ -102,7 +115,7 @@ def _column(metric: Metric, values: list[Any]) -> dict[str, Any]:
 
 
 def rounded(value: Any) -> float | None:
-    """As many digits as the page's data has; None for what is no number."""
+    """Rounds a figure to the digits of the page's data; None for what is no finite number."""
     if value is None or not math.isfinite(value):
         return None
     return kept(value)
@@ -113,12 +126,15 @@ def _numbers(values: Sequence[Any] | None) -> list[float | None]:
 
 
 def _parts(row: Row) -> list[float | None] | None:
-    found = breakdown(row)
-    return None if found is None else _numbers(astuple(found))
+    parts = breakdown(row)
+    return None if parts is None else _numbers(astuple(parts))
 
 
 def _start(grids: Sequence[Grid], scalings: Sequence[Scaling]) -> int:
-    """The grid to show first: of several numbers of devices the fastest one's."""
+    """Returns the number of the grid to show first.
+
+    If the run has several numbers of devices, it is the grid of the fastest one.
+    """
     if not scalings or not grids or family(grids[0].rows[0]) != scalings[0].family:
         return 0
     counts = [max(row.devices for row in grid.rows) for grid in grids]
@@ -126,16 +142,16 @@ def _start(grids: Sequence[Grid], scalings: Sequence[Scaling]) -> int:
     return counts.index(wanted) if wanted in counts else 0
 
 
-def _scaling(found: Scaling, place: Mapping[str, int]) -> dict[str, Any]:
+def _scaling(scaling: Scaling, place: Mapping[str, int]) -> dict[str, Any]:
     return {
-        "counts": found.counts,
+        "counts": scaling.counts,
         "series": [
-            {"framework": one.framework, "column": one.column,
-             "rows": [place[row.case_id] for row in one.rows],
-             "left_out": list(one.left_out.items()),
-             "serial": one.serial and _numbers(astuple(one.serial)),
-             "said": one.serial and said(one.serial)}
-            for one in found.series
+            {"framework": series.framework, "column": series.column,
+             "rows": [place[row.case_id] for row in series.rows],
+             "left_out": list(series.left_out.items()),
+             "serial": series.serial and _numbers(astuple(series.serial)),
+             "said": series.serial and said(series.serial)}
+            for series in scaling.series
         ],
     }
 
@@ -150,24 +166,24 @@ def _grid(
         "scaling": scalings.get(family(grid.rows[0])),
         "best": place[grid.ranking.best.case_id] if grid.ranking else None,
         "compared": [
-            [place[row.case_id], rounded(one.ratio), rounded(one.low), rounded(one.high),
-             one.verdict, one.reason]
-            for row, one in compared
+            [place[row.case_id], rounded(comparison.ratio), rounded(comparison.low),
+             rounded(comparison.high), comparison.verdict, comparison.reason]
+            for row, comparison in compared
         ],
     }
 
 
 def _steps(rows: Sequence[Row]) -> list[list[float | None]]:
-    """Clean steps in the order they ran, thinned evenly to what a page can hold."""
+    """Returns clean steps in the order they ran, thinned evenly to what a page can hold."""
     each = _share(STEPS_AT_MOST, STEPS_A_CASE, len(rows))
     return [_thin(row.step_sample_s or (), each) for row in rows]
 
 
 def _devices(rows: Sequence[Row]) -> list[list[float | None]]:
-    """T_i by device; of more than a page can hold the ends and a sample, by busy time."""
+    """Returns T_i of each device; if there are too many, a sample in the order of busy time."""
     each = _share(DEVICES_AT_MOST, DEVICES_A_CASE, len(rows))
-    found = (row.device_compute_s or [] for row in rows)
-    return [_numbers(one) if len(one) <= each else _thin(sorted(one), each) for one in found]
+    by_row = (row.device_compute_s or [] for row in rows)
+    return [_numbers(busy) if len(busy) <= each else _thin(sorted(busy), each) for busy in by_row]
 
 
 def _share(total: int, bounds: tuple[int, int], rows: int) -> int:
@@ -183,27 +199,46 @@ def _thin(values: Sequence[float], count: int) -> list[float | None]:
 
 
 def _losses(rows: Sequence[Row], losses: Iterable[TableRow]) -> dict[str, list[Any]]:
-    """Row number -> [loss, reference] of each step, of as many cases as a page can hold."""
+    """Returns losses by the number of their row, for as many steps as a page can hold.
+
+    Returns:
+        Number of a row to [loss, reference, relative difference] of each step.
+    """
     place = {row.case_id: number for number, row in enumerate(rows)}
-    found: dict[str, list[Any]] = {}
-    for count, one in enumerate(losses):
+    by_row: dict[str, list[Any]] = {}
+    for count, step in enumerate(losses):
         if count >= LOSSES_AT_MOST:
             break
-        if one["case_id"] in place:
-            pair = [rounded(one["loss"]), rounded(one["reference_loss"]),
-                    rounded(loss_difference(one))]
-            found.setdefault(str(place[one["case_id"]]), []).append(pair)
-    return found
+        if step["case_id"] in place:
+            figures = [rounded(step["loss"]), rounded(step["reference_loss"]),
+                       rounded(loss_difference(step))]
+            by_row.setdefault(str(place[step["case_id"]]), []).append(figures)
+    return by_row
 
 
-def loss_difference(one: TableRow) -> float:
-    """Relative to the reference; exact, since a page's rounded losses cannot show it."""
-    expected = float(one["reference_loss"])
-    return abs(float(one["loss"]) - expected) / max(abs(expected), 1e-12)
+def loss_difference(step: TableRow) -> float:
+    """Returns how far a loss is from the reference, relative to the reference.
+
+    It is computed from exact losses, because the rounded losses of a page cannot show it.
+
+    Args:
+        step: A row of ``losses.csv``.
+    """
+    expected = float(step["reference_loss"])
+    return abs(float(step["loss"]) - expected) / max(abs(expected), 1e-12)
 
 
 def link_series(links: Iterable[TableRow], fits: Sequence[LinkFit]) -> list[dict[str, Any]]:
-    """One a link: a call's fastest, median and upper quartile by payload, and the fitted line."""
+    """Returns the data of each link's chart.
+
+    Args:
+        links: Rows of ``link.csv``.
+        fits: The fitted links.
+
+    Returns:
+        For each link: fastest, median and upper quartile of the calls by payload, in seconds and
+        bytes, and the fitted line.
+    """
     groups: dict[tuple[Any, ...], list[TableRow]] = {}
     for sample in links:
         groups.setdefault(tuple(sample[name] for name in IDENTITY), []).append(sample)
@@ -216,7 +251,9 @@ def _series(key: tuple[Any, ...], samples: list[TableRow], fit: LinkFit | None) 
     fastest, median, high = np.quantile(seconds, (0.0, 0.5, 0.75), axis=0)
     usable = fit is not None and fit.status == "ok"
     line = [fit.seconds(size) for size in sizes] if fit is not None and usable else []
-    return dict(zip(IDENTITY, key, strict=True)) | {
+    identity = dict(zip(IDENTITY, key, strict=True))
+    return identity | {
+        "name": label(identity["framework"], identity["engine"]),
         "bytes": _numbers(sizes.tolist()),
         "fastest": _numbers(fastest.tolist()), "median": _numbers(median.tolist()),
         "high": _numbers(high.tolist()), "line": _numbers(line),
@@ -227,7 +264,7 @@ def _series(key: tuple[Any, ...], samples: list[TableRow], fit: LinkFit | None) 
 
 
 def embed(payload: Any) -> Markup:
-    """JSON for a script element: nothing in it can end the element or start a line of its own."""
+    """Writes JSON for a script element; nothing in it can end the element or be read as HTML."""
     text = json.dumps(payload, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")

@@ -1,4 +1,4 @@
-"""The command that runs one case of a run again, alone: the page puts it together."""
+"""The command that runs one case again, alone; the page puts it together from these parts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 # Options that a whole run shares, in the order a reader looks for them.
 SHARED = ("steps", "warmup", "repeats", "seed", "data", "batch", "device_speeds", "timeout")
-# Options that are columns of a case. An engine has none: Horovod's command runs both.
+# Options that are columns of a case. There is none for the engine: Horovod's command runs both.
 OWN = (
     "framework", "strategy", "variant", "mesh", "workload", "size", "device", "devices", "dtype",
     "mode", "accumulate",
@@ -16,7 +16,7 @@ OWN = (
 
 
 def shared_options(configuration: Mapping[str, Any]) -> str:
-    """The options that all cases of a run have in common. Data in a file needs the file."""
+    """Writes the options that all cases of a run share. Data from a file needs the file again."""
     given = {name: configuration[name] for name in SHARED
              if configuration.get(name) not in (None, "", [])}
     shared = ["--oversubscribe"] if configuration.get("oversubscribe") else []

@@ -1,26 +1,35 @@
-"""Cases of one kind over the numbers of devices that a run asked for."""
+"""How cases of one kind scale over the numbers of devices that a run asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from suite.analysis.contenders import rank
 from suite.analysis.scaling import SerialShare, serial_share
 from suite.contract.row import Row
 from suite.report import axes
-from suite.report.headline import Headline, headline, rank, speedup_text
+from suite.report.headline import Headline, headline, speedup_text
 from suite.report.matrix import Grid
 from suite.report.names import case_name, framework_name
 
 
 @dataclass(frozen=True)
 class Series:
-    """A framework's split on every number of devices; ``rows`` have a speedup."""
+    """One way of splitting in one framework, on every number of devices.
+
+    Attributes:
+        framework: Name of the framework, with its engine.
+        column: Name of the way of splitting.
+        rows: The rows that have a speedup.
+        left_out: Number of devices to why its case has no speedup.
+        serial: The serial share that fits the speedups; None without any.
+    """
 
     framework: str
     column: str
@@ -36,7 +45,16 @@ class Series:
 
 @dataclass(frozen=True)
 class Scaling:
-    """One workload on several numbers of devices: the answer over all of them, and the series."""
+    """One workload on several numbers of devices.
+
+    Attributes:
+        title: What all cases have in common.
+        family: Their values on all axes but the number of devices.
+        counts: The numbers of devices.
+        headline: The answer over all of them.
+        best_devices: The number of devices to show first; 0 if no split has finished.
+        series: Each way of splitting in each framework.
+    """
 
     title: str
     family: tuple[Any, ...]
@@ -47,14 +65,20 @@ class Scaling:
 
 
 def build_scalings(rows: Sequence[Row]) -> list[Scaling]:
-    """One for each workload that the run has on several numbers of devices."""
-    found = (build_scaling(group) for group in axes.families(rows))
-    return [one for one in found if one]
+    """Makes one for each workload that the run has on several numbers of devices."""
+    scalings = (build_scaling(group) for group in axes.families(rows))
+    return [scaling for scaling in scalings if scaling]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """To one question; ``grids`` are those of each number of devices, where there are several."""
+    """The answer for one workload and its settings.
+
+    Attributes:
+        title: The workload and its settings.
+        headline: The answer.
+        grids: The grid of each number of devices, if there are several.
+    """
 
     title: str
     headline: Headline
@@ -62,21 +86,30 @@ class Answer:
 
 
 def build_answers(grids: Sequence[Grid], scalings: Sequence[Scaling]) -> list[Answer]:
-    """One a workload and its settings, over all numbers of devices, in the order of the grids."""
-    known = {one.family: one for one in scalings}
-    found: dict[tuple[Any, ...], Answer] = {}
+    """Makes one answer for each workload and its settings, over all numbers of devices.
+
+    Args:
+        grids: Grids of the run; the answers have their order.
+        scalings: Those of the run.
+    """
+    known = {scaling.family: scaling for scaling in scalings}
+    answers: dict[tuple[Any, ...], Answer] = {}
     for grid in grids:
         family = axes.family(grid.rows[0])
         if family not in known:
-            found[family] = Answer(grid.title, grid.headline, [])
+            answers[family] = Answer(grid.title, grid.headline, [])
             continue
         whole = known[family]
-        found.setdefault(family, Answer(whole.title, whole.headline, [])).grids.append(grid)
-    return list(found.values())
+        answers.setdefault(family, Answer(whole.title, whole.headline, [])).grids.append(grid)
+    return list(answers.values())
 
 
 def build_scaling(rows: Sequence[Row]) -> Scaling | None:
-    """Of rows equal in every axis but devices; None where they are on one number of devices."""
+    """Arranges rows that are equal in every axis but the number of devices.
+
+    Returns:
+        The arrangement; None if the rows are on one number of devices.
+    """
     split = [row for row in rows if row.strategy != "single"]
     counts = sorted({row.devices for row in split})
     if len(counts) < 2:
@@ -100,23 +133,24 @@ def _series(framework: str, column: str, rows: list[Row]) -> Series:
 def _why_not(row: Row) -> str:
     if row.status != "ok":
         return str(row.status)
-    found = {warning.code for warning in row.warnings} & {"oversubscribed", "not_comparable"}
-    return min(found).replace("_", " ") if found else "no base"
+    reasons = {warning.code for warning in row.warnings} & {"oversubscribed", "not_comparable"}
+    return min(reasons).replace("_", " ") if reasons else "no base"
 
 
 def _overall(rows: Sequence[Row]) -> Headline:
-    """Over all numbers of devices, which the name then has to say."""
+    """Writes the answer over all numbers of devices, which the names of cases then include."""
     best = rank(rows)
-    found = headline(best, _with_devices)
+    answer = headline(best, _with_devices)
     mine = [] if best is None else [row for row in rows if case_name(row) == case_name(best.best)]
     share = serial_share(mine)
     if share is None:
-        return found
-    return Headline(found.claim, (*found.support, f"Its serial share, Amdahl's, is {said(share)}."))
+        return answer
+    serial = f"By Amdahl's law its serial share is {said(share)}."
+    return replace(answer, support=(*answer.support, serial))
 
 
 def _fastest_count(rows: Sequence[Row]) -> int:
-    """The number of devices to show first."""
+    """Returns the number of devices of the fastest split, which is shown first."""
     timed = [row for row in rows if row.status == "ok" and row.strategy != "single"]
     fastest = min(timed, key=lambda row: row.step_seconds, default=None)
     return int(fastest.devices) if fastest else 0
@@ -129,33 +163,38 @@ def _with_devices(row: Row) -> str:
 
 
 def said(share: SerialShare) -> str:
-    """``4.1 % [3.2, 5.0]``."""
+    """Writes a serial share with its interval: ``4.1 % [3.2, 5.0]``."""
     interval = "" if share.low is None or share.high is None else (
         f" [{100 * share.low:.1f}, {100 * share.high:.1f}]")
     return f"{100 * share.share:.1f} %{interval}"
 
 
-def scaling_table(found: Scaling, width: int) -> Table:
-    """A line a series: speedup on each number of devices, and the serial share."""
-    columns = len(found.counts) + 1
+def scaling_table(scaling: Scaling, width: int) -> Table:
+    """Makes a table with a line for each series: its speedups, and its serial share.
+
+    Args:
+        scaling: The scaling.
+        width: Width of the terminal in characters.
+    """
+    columns = len(scaling.counts) + 1
     wide, room = 38 + 20 * columns <= width, 20 + 15 * columns <= width
-    table = Table("devices", *map(str, found.counts), "serial share", box=SIMPLE_HEAD,
-                  title=f"Scaling: {found.title}", title_justify="left", title_style="bold",
+    table = Table("devices", *map(str, scaling.counts), "serial share", box=SIMPLE_HEAD,
+                  title=f"Scaling: {scaling.title}", title_justify="left", title_style="bold",
                   padding=(0, 1))
     table.columns[0].min_width = 12
-    for one in found.series:
-        by_count = {row.devices: speedup_text(row) for row in one.rows} | one.left_out
-        cells = [by_count.get(count, "") for count in found.counts]
-        cells.append(said(one.serial) if one.serial else "")
-        name = one.name if wide else one.name.replace("/", "/\n")
+    for series in scaling.series:
+        by_count = {row.devices: speedup_text(row) for row in series.rows} | series.left_out
+        cells = [by_count.get(count, "") for count in scaling.counts]
+        cells.append(said(series.serial) if series.serial else "")
+        name = series.name if wide else series.name.replace("/", "/\n")
         table.add_row(Text(name), *(Text(_narrowed(cell, wide, room)) for cell in cells))
     return table
 
 
 def _narrowed(text: str, wide: bool, room: bool) -> str:
-    """An interval stands under its figure where it has no room beside it, or not at all.
+    """Puts an interval under its figure, or drops it, if there is no room beside the figure.
 
-    Why a case is left out stands with the reasons then.
+    A case that was left out then has a dash, since its reason is listed below the tables.
     """
     if wide:
         return text

@@ -1,4 +1,4 @@
-"""The comparison in a terminal: the answer, the grid, what to doubt; and as text or JSON alone."""
+"""The comparison for a terminal (the answer, the grid, what to doubt), and as text or JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from suite.contract.metrics import BY_NAME
 from suite.contract.row import Row
 from suite.report.axes import common
 from suite.report.dangers import CERTAINTY, EXPLANATION, ORDER, TERMS, doubt_lines
-from suite.report.doubts import grouped_reasons, proven
+from suite.report.doubts import grouped_reasons, noise, proven
 from suite.report.headline import Headline, speedup_text
 from suite.report.matrix import Cell, Grid, build_grids
 from suite.report.memory_frontier import frontier_table
@@ -27,57 +27,80 @@ DETAILS = (
     "load_balance", "peak_memory_bytes", "parity",
 )
 DETAILS_WIDTH = 130
-# A terminal is read from its end: what does not fit a few screens is in the page.
+# A terminal is read from its end, so what does not fit a few screens is left to the page.
 GRIDS_AT_MOST, LINES_AT_MOST, CASES_AT_MOST = 12, 30, 120
-# A grid's cell with the interval beside the speedup, and the frameworks' column.
+# Widths of a grid's cell with the interval beside the speedup, and of the frameworks' column.
 CELL_WIDTH, NAME_WIDTH = 20, 20
 # From this width on a doubt's line has room for the names of cases.
 NAMED_WIDTH = 140
 STYLES = {ORDER: "red", CERTAINTY: "yellow", TERMS: "", EXPLANATION: ""}
 
 
-def comparison(rows: list[Row], width: int) -> Iterator[RenderableType]:
-    """Per workload the grid and the answer; what is proven; details, every reason and warning."""
-    yield from answers(rows, width)
+def comparison(rows: list[Row], width: int, folder: str) -> Iterator[RenderableType]:
+    """Yields what a terminal shows of a run.
+
+    For each workload this is the grid and the answer, then what is proven, the details, and every
+    reason and warning.
+
+    Args:
+        rows: Rows of the run.
+        width: Width of the terminal in characters.
+        folder: The run's folder, for the commands that go on with it.
+    """
+    yield from answers(rows, width, folder)
     if rows:
         yield Text(f"{proven(rows)} All cases: {', '.join(common(rows))}.\n")
     yield from frontier_table(rows)
     if width >= DETAILS_WIDTH:
         yield details_table(rows[:CASES_AT_MOST])
         if len(rows) > CASES_AT_MOST:
-            yield Text(f"{len(rows) - CASES_AT_MOST} more cases: in the page, in results.csv")
+            yield Text(f"{len(rows) - CASES_AT_MOST} more cases are in the page and in results.csv")
     else:
-        yield Text(f"T_comm, alpha, L and more: in {DETAILS_WIDTH} columns, or in the page below")
+        yield Text(f"A terminal of {DETAILS_WIDTH} columns shows T_comm, alpha, L and more here; "
+                   "so does the page below.")
     yield from _reasons(rows)
     yield from _doubts(rows, width)
 
 
-def answers(rows: list[Row], width: int) -> Iterator[RenderableType]:
-    """Per workload scaling, the grids, and the answer to each."""
-    for found in build_scalings(rows)[:GRIDS_AT_MOST]:
-        yield scaling_table(found, width)
-        yield from _answer(found.headline)
+def answers(rows: list[Row], width: int, folder: str) -> Iterator[RenderableType]:
+    """Yields whether the machine was noisy; then for each workload how it scales, and its grids.
+
+    Each is followed by its answer.
+
+    Args:
+        rows: Rows of the run.
+        width: Width of the terminal in characters.
+        folder: The run's folder, for the commands that go on with it.
+    """
+    if disturbed := noise(rows):
+        yield Text(f"{disturbed}\n", style="yellow")
+    for scaling in build_scalings(rows)[:GRIDS_AT_MOST]:
+        yield scaling_table(scaling, width)
+        yield from _answer(scaling.headline, folder)
     grids = build_grids(rows)
     for grid in grids[:GRIDS_AT_MOST]:
         yield _grid_table(grid, width)
-        yield from _answer(grid.headline)
+        yield from _answer(grid.headline, folder)
     if len(grids) > GRIDS_AT_MOST:
-        yield Text(f"{len(grids) - GRIDS_AT_MOST} more workloads and settings: in the page below\n")
+        yield Text(f"{len(grids) - GRIDS_AT_MOST} more workloads and settings are in the page "
+                   "below\n")
 
 
-def _answer(found: Headline) -> Iterator[RenderableType]:
-    yield Text(found.claim, style="bold")
-    yield Text(f"{' '.join(found.support)}\n")
+def _answer(headline: Headline, folder: str) -> Iterator[RenderableType]:
+    yield Text(headline.claim, style="bold")
+    if telling := headline.telling(folder):
+        yield Text(telling, style="cyan")
+    yield Text(f"{' '.join(headline.support)}\n")
 
 
 def verdicts(rows: list[Row]) -> list[str]:
-    """A line a workload, over all numbers of devices and on each: what it is, and the answer."""
+    """Returns a line with the answer for each workload, over all numbers of devices and on each."""
     parts: list[Scaling | Grid] = [*build_scalings(rows), *build_grids(rows)]
     return [f"{part.title}: {part.headline.claim}" for part in parts]
 
 
 def machine_rows(rows: list[Row]) -> list[dict[str, Any]]:
-    """Rows for JSON: warnings as objects, null where a figure does not exist."""
+    """Returns rows for JSON: warnings as objects, and null for a figure that does not exist."""
     return [
         {name: _plain(value) for name, value in row.as_dict().items()}
         | {"warnings": [{"code": each.code, "message": each.message, "hint": each.hint}
@@ -113,12 +136,12 @@ def _doubts(rows: list[Row], width: int) -> Iterator[RenderableType]:
 
 
 def _grid_table(grid: Grid, width: int) -> Table:
-    """Intervals stand under the speedup where there is no room beside it."""
+    """Makes the table of a grid; intervals stand under speedups if there is no room beside."""
     wide = NAME_WIDTH + CELL_WIDTH * len(grid.strategies) <= width
     table = Table("", *grid.strategies, title=grid.title, title_justify="left",
                   title_style="bold", box=SIMPLE_HEAD, padding=(0, 1))
     if len(grid.lines) > LINES_AT_MOST:
-        table.caption = f"{len(grid.lines) - LINES_AT_MOST} more lines: in the page below"
+        table.caption = f"{len(grid.lines) - LINES_AT_MOST} more lines are in the page below"
     for name, cells in grid.lines[:LINES_AT_MOST]:
         shown = (_shown(cell, wide) for cell in cells)
         table.add_row(name if wide else name.replace("/", "/\n"), *shown)
@@ -144,7 +167,7 @@ def _shown(cell: Cell | None, wide: bool) -> Text:
 
 
 def details_table(rows: list[Row]) -> Table:
-    """A line a case that ran."""
+    """Makes a table with a line for each case that ran."""
     table = Table("case", "step", "speedup", *(BY_NAME[name].label for name in DETAILS))
     for column in table.columns[1:]:
         column.no_wrap = True

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +15,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from suite.analysis.link_fit import LinkFit
@@ -25,7 +26,7 @@ from suite.contract.records import FrontierProbe, Launch
 from suite.contract.row import Row
 from suite.contract.warnings import flatten
 from suite.runfolder.samples import SampleStore, StepRow, StoredLaunch, step_rows
-from suite.runfolder.validated import RESTORE, checked, read_table
+from suite.runfolder.validated import checked, read_table
 
 
 def check_out(out: Path) -> None:
@@ -117,13 +118,23 @@ def write_rows(folder: Path, rows: list[Row]) -> None:
     write_table(folder / "results.csv", list(COLUMNS), flat)
 
 
-def write_table(path: Path, columns: list[str], rows: Sequence[TableRow]) -> None:
-    """Writes the named columns as CSV.
+def write_table(path: Path, columns: Sequence[str], rows: Sequence[TableRow]) -> None:
+    """Writes a table as CSV; a figure that does not exist is an empty cell.
 
-    Whole numbers stay whole even in a column that lacks some figures.
+    Args:
+        path: The file.
+        columns: The names of the columns, in their order.
+        rows: For each row, its values by column; other values are left out.
     """
-    frame = pd.DataFrame(rows, columns=columns, dtype=object)
-    write_atomically(path, frame.to_csv(index=False, lineterminator="\n"))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
+    write_atomically(path, text.getvalue())
+
+
+def _cell(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def append_steps(path: Path, rows: Iterable[StepRow]) -> int:
@@ -222,12 +233,19 @@ def locked(folder: Path) -> Iterator[None]:
 
 def read_links(folder: Path) -> tuple[list[TableRow], list[LinkFit]]:
     """Reads ``link.csv`` and ``link_fit.csv``; both are empty if the run measured no links."""
-    path = folder / "link.csv"
-    try:
-        samples = pd.read_csv(path).to_dict("records") if path.exists() else []
-    except (ValueError, pd.errors.ParserError) as error:
-        raise UsageError("table", str(path), f"CSV ({error})", RESTORE) from None
-    return [{str(k): v for k, v in sample.items()} for sample in samples], read_fits(folder)
+    samples = [{name: _figure(text) for name, text in row.items()}
+               for row in read_table(folder / "link.csv")]
+    return samples, read_fits(folder)
+
+
+def _figure(text: str) -> Any:
+    """Returns a cell as the number that was written, or as text if it is none."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def read_fits(folder: Path) -> list[LinkFit]:

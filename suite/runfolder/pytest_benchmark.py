@@ -125,7 +125,7 @@ def import_rows(path: Path) -> tuple[dict[str, Any], list[Row]]:
         UsageError: If the file is neither; says what is wrong, and where in the file.
     """
     content = checked(path, "", File, read_json(path, "RUN"), SAVE)
-    rows = [_row(path, number, one) for number, one in enumerate(content.benchmarks)]
+    rows = [_row(path, number, benchmark) for number, benchmark in enumerate(content.benchmarks)]
     twice = [name for name, count in Counter(row.case_id for row in rows).items() if count > 1]
     if twice:
         raise UsageError("RUN", str(path), "each benchmark once, by its full name",

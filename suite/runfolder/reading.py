@@ -140,7 +140,7 @@ def restore(result: CaseResult, launch: StoredLaunch) -> None:
     finished = outcome["status"] == "ok"
     result.put(
         launch.block, launch.records if finished else None, outcome.get("cores", []),
-        launch.reduced,
+        launch.reduced, outcome.get("seconds"),
     )
     if not finished:
         result.status, result.reason = outcome["status"], outcome["reason"]
@@ -250,7 +250,7 @@ def _verdicts_of_table(folder: Path, results: dict[str, CaseResult]) -> None:
 
 def _losses(folder: Path, results: list[CaseResult]) -> list[TableRow]:
     """Returns the losses from the records, or from the table if the reference's record is gone."""
-    found: list[TableRow] = []
+    losses: list[TableRow] = []
     references: dict[Path, list[float] | None] = {}
     for result in results:
         case = result.case
@@ -262,8 +262,8 @@ def _losses(folder: Path, results: list[CaseResult]) -> list[TableRow]:
         if expected is None:
             return _losses_of_table(folder)
         if result.good:
-            found += loss_rows(case.case_id, result.good[0][0].losses, expected)
-    return found
+            losses += loss_rows(case.case_id, result.good[0][0].losses, expected)
+    return losses
 
 
 def _losses_of_table(folder: Path) -> list[TableRow]:

@@ -19,7 +19,7 @@ from urllib.parse import quote
 import numpy as np
 
 from suite.analysis.communication import missing_reason
-from suite.analysis.traced import Reduced
+from suite.analysis.traced import ProbedLaunch
 from suite.contract.case import SCHEMA_VERSION
 from suite.contract.records import RECORD_FIELDS, Launch, RankRecord, StepTrace
 from suite.contract.row import NAMES
@@ -50,7 +50,7 @@ class StoredLaunch:
     block: int
     outcome: dict[str, Any]
     records: list[RankRecord]
-    reduced: Reduced | None
+    reduced: ProbedLaunch | None
 
 
 def compact(records: Launch) -> list[RankRecord]:
@@ -183,7 +183,16 @@ class SampleStore:
 
 
 def step_rows(case_id: str, block: int, records: Launch) -> Iterator[StepRow]:
-    """Yields a row for each step, rank and pass of a launch; times are in seconds."""
+    """Yields a row for each step, rank and pass of a launch.
+
+    Args:
+        case_id: The id of the case.
+        block: The number of the block.
+        records: The records of the launch's ranks.
+
+    Yields:
+        Rows of ``steps.csv``, with times in seconds.
+    """
     for record in records:
         for name, samples in _passes(record):
             for step, seconds in enumerate(samples):
@@ -226,7 +235,7 @@ def _decode(
         return StoredLaunch(case_id, block, written["outcome"], records, None)
     # Another release may have stored a figure that has no column here and cannot be shown.
     columns = {name: value for name, value in found["columns"].items() if name in NAMES}
-    reduced = Reduced(
+    reduced = ProbedLaunch(
         columns, np.asarray(found["busy"], float), found["payloads"], found.get("transfers", {})
     )
     return StoredLaunch(case_id, block, written["outcome"], records, reduced)

@@ -25,20 +25,20 @@ LEDGER_1 = {"threads": "threads_per_device", "intra_op_threads": "threads_per_de
 SWITCHES = {"True": "on", "False": "off"}
 
 
-def check_version(found: Any, what: str) -> int:
+def check_version(version: Any, what: str) -> int:
     """Returns a schema version as a number.
 
     Args:
-        found: The version that a file names.
+        version: The version that a file names.
         what: The file, for the error message.
 
     Raises:
         UsageError: If this release does not know the version.
     """
-    if not isinstance(found, int) or not 1 <= found <= SCHEMA_VERSION:
+    if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
         expected = f"schema version 1 to {SCHEMA_VERSION}"
-        raise UsageError(what, found, expected, "use the release that wrote it, or a newer one")
-    return found
+        raise UsageError(what, version, expected, "use the release that wrote it, or a newer one")
+    return version
 
 
 def upgrade(records: list[Record], version: int) -> list[Record]:
@@ -100,7 +100,7 @@ def _trace(trace: Record, seconds: float, rank: int, together: bool) -> Record:
         key = str(number) if together else f"{rank}/{event['device']}/{number}"
         role = "recv" if event["kind"] == "send_recv" else "member"
         events.append(event | {"key": key, "role": role})
-    busy = [[[0.0, 0.0], [seconds, one]] for one in trace["compute_s"]]
+    busy = [[[0.0, 0.0], [seconds, seconds_busy]] for seconds_busy in trace["compute_s"]]
     return {"events": events, "busy": busy, "missing": trace["missing"], "seconds": seconds}
 
 

@@ -46,6 +46,11 @@ def checked(path: Path, where: str, model: type[Model], content: Any, fix: str =
 def read_text(path: Path, what: str, fix: str = RESTORE) -> str:
     """Returns the text of a file.
 
+    Args:
+        path: The file.
+        what: What the user calls it, for the error message.
+        fix: Says in the error how it can be mended.
+
     Raises:
         UsageError: If the file cannot be read, is not UTF-8, or has more than ``LARGEST_BYTES``.
     """
@@ -68,16 +73,16 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         UsageError: If the file cannot be read or holds no JSON object.
     """
     try:
-        found = json.loads(read_text(path, what, "name another file"))
+        content = json.loads(read_text(path, what, "name another file"))
     except OSError as error:
         reason = error.strerror or str(error)
         fix = f"name a folder under results/ ({reason})"
         raise UsageError(what, str(path.parent), f"a run folder with {path.name}", fix) from None
     except (ValueError, RecursionError) as error:
         raise UsageError(what, str(path), "valid JSON", str(error)) from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise UsageError(what, str(path), "a JSON object", "name another folder")
-    return found
+    return content
 
 
 def read_table(path: Path, needed: Sequence[str] = ()) -> list[dict[str, str]]:

@@ -1,6 +1,7 @@
 """Does the suite tell a difference from noise?
 
     python -m tests.accuracy simulation [RUNS]   intervals on planted noise
+    python -m tests.accuracy answer [RUNS]       answers of runs that launch leaders again
     python -m tests.accuracy launches [COUNT]    one case entered twice, and one 5 % slower
     python -m tests.accuracy real FILE [DRAWS]   recorded launches against themselves
     python -m tests.accuracy record FILE [N]     adds N launches of three small cases to FILE
@@ -13,13 +14,15 @@ from __future__ import annotations
 
 import sys
 
-from tests.accuracy import launches, simulation
+from tests.accuracy import launches, sequential, simulation
 
 
 def main() -> None:
     command, *rest = sys.argv[1:] or ["help"]
     if command == "simulation":
         simulation.report(*map(int, rest))
+    elif command == "answer":
+        sequential.report(*map(int, rest))
     elif command == "launches":
         sys.exit(launches.report(*map(int, rest)))
     elif command == "real":

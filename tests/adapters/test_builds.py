@@ -11,7 +11,7 @@ import pytest
 from adapters import horovod, pytorch, tensorflow
 from adapters.pytorch import build as torch_build
 from scripts import build_horovod
-from scripts.build_horovod import FLAGS, flags, key, user_cache
+from scripts.build_horovod import FLAGS, code_of, flags, key, user_cache
 from suite.config.resolution import resolve
 from suite.contract import packages
 from suite.contract.case import Case
@@ -137,7 +137,7 @@ def test_an_environment_beside_this_one_is_used(
 
 @pytest.mark.parametrize(
     ("version", "words"),
-    [("2.10.1+cu128", "from torch 2.11 on, and 2.10.1+cu128"), ("2.11.0+cu130", ""),
+    [("2.10.1+cu128", "from torch 2.11 on, but 2.10.1+cu128"), ("2.11.0+cu130", ""),
      ("2.13.0", ""), ("3.0.0", "")],
 )
 def test_ranks_share_a_gpu_only_where_torch_keeps_gloo(
@@ -163,6 +163,13 @@ def test_a_wheel_is_found_again_only_where_the_same_would_be_built(
     assert key() != first
     _plant(site / "torch" / "version.py", TORCH.format(version="2.14.0", cuda=None))
     assert "torch2.14.0" in key()
+
+
+def test_words_about_the_build_cost_no_new_build() -> None:
+    script = Path(build_horovod.__file__).read_text(encoding="utf-8")
+    reworded = "# A remark.\n" + script.replace('"""Returns', '"""Gives')
+    assert reworded != script and code_of(reworded) == code_of(script)
+    assert code_of(script.replace(build_horovod.RELEASE, "0.29")) != code_of(script)
 
 
 @pytest.mark.parametrize("place", ["", "/somewhere"])

@@ -7,15 +7,8 @@ from typing import Any
 
 import pytest
 
-from suite.analysis.communication import (
-    communication,
-    compute_seconds,
-    idle_share,
-    load_balance,
-    missing_reason,
-    payloads,
-    waits,
-)
+from suite.analysis.communication import communication, missing_reason, payloads, waits
+from suite.analysis.compute import compute_seconds, idle_share, load_balance
 from suite.contract.records import CommEvent, RankRecord, StepTrace
 
 Clock = list[list[float]]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from suite.analysis.in_run import fit_calls, in_run_model
-from suite.analysis.transfers import together
+from suite.analysis.transfers import total_seconds
 
 A, ALPHA = 2e-3, 5e-9
 
@@ -51,7 +51,7 @@ def test_a_row_holds_by_the_formula() -> None:
     assert model is not None
     count, moved = 4, 906_000
     told = count * model.latency_s + model.alpha_s_per_byte * moved
-    assert told == pytest.approx(model.transfer_s) == pytest.approx(together(launch, 2))
+    assert told == pytest.approx(model.transfer_s) == pytest.approx(total_seconds(launch, 2))
     assert model.heldout_error == pytest.approx(0.0, abs=1e-9)
 
 
@@ -67,7 +67,7 @@ def test_a_launch_that_differs_shows_in_the_error() -> None:
     slow = {"all_reduce": _line(1000, 100_000, factor=2.0)}
     model = in_run_model([*steady, slow], 2, {})
     assert model is not None and model.heldout_error == pytest.approx(0.0, abs=1e-9)
-    assert model.transfer_s == pytest.approx(together(steady[0], 2))
+    assert model.transfer_s == pytest.approx(total_seconds(steady[0], 2))
     both = in_run_model([steady[0], slow], 2, {})
     assert both is not None and both.heldout_error == pytest.approx(0.75)
 

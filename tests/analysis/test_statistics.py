@@ -14,6 +14,7 @@ from suite.analysis.statistics import (
     ratio_interval,
     signed_rank_critical,
     union_length,
+    unpaired_ratio_interval,
 )
 from tests.accuracy.simulation import NOISES, false_differences, missed_medians, under_the_rule
 
@@ -78,3 +79,22 @@ def test_looking_again_and_again_costs_little() -> None:
     found = under_the_rule("log-normal", 0.02, effect=1.0, runs=250)
     assert found.different <= 0.09 and 6 <= found.launches < 30
     assert under_the_rule("log-normal", 0.02, effect=1.05, runs=100).different >= 0.9
+
+
+@pytest.mark.parametrize("level", [0.9, 0.95, 0.99])
+def test_the_median_interval_is_scipys_quantile_test(level: float) -> None:
+    generator = np.random.default_rng(0)
+    for count in range(exact_from(level), 60):
+        sample = np.exp(generator.normal(size=count))
+        found = median_interval(sample.tolist(), level)
+        tested = stats.quantile_test(sample, q=np.median(sample), p=0.5)
+        assert found[1:] == pytest.approx(tuple(tested.confidence_interval(level)))
+
+
+def test_few_unpaired_launches_have_welchs_interval() -> None:
+    generator = np.random.default_rng(1)
+    for counts in ((2, 2), (3, 3), (2, 5), (3, 4)):
+        ours, theirs = (np.exp(generator.normal(0, 1 + n, n)) for n in counts)
+        found = unpaired_ratio_interval(ours.tolist(), theirs.tolist(), 0.99)
+        tested = stats.ttest_ind(np.log(ours), np.log(theirs), equal_var=False)
+        assert np.log(found[1:]) == pytest.approx(tuple(tested.confidence_interval(0.99)))

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.analysis.traced import Reduced
+from suite.analysis.traced import ProbedLaunch
 from suite.config.model import RunConfig
 from suite.contract.case import SCHEMA_VERSION, Case
 from suite.contract.records import RankRecord
@@ -75,7 +75,9 @@ def generate(folder: Path, cases: int, steps: int) -> None:
     for case in made:
         for number in range(LAUNCHES):
             raw = [_record(random, rank, max(2, steps // ranks)) for rank in range(case.devices)]
-            reduced = Reduced({"t_comm_s": 1e-3, "load_balance": 1.1}, np.ones((5, case.devices)))
+            reduced = ProbedLaunch(
+                {"t_comm_s": 1e-3, "load_balance": 1.1}, np.ones((5, case.devices))
+            )
             outcome = {"status": "ok", "reason": "", "seconds": 1.0, "cores": [0, 1],
                        "parity": {"status": "ok", "error": 0.1, "reason": ""}}
             size = files.append_steps(folder / "steps.csv", step_rows(case.case_id, number, raw))

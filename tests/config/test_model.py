@@ -25,7 +25,7 @@ DEFAULTS = {
     "accumulate": [1], "device_speeds": [], "steps": 20, "warmup": 50, "repeats": 3,
     "precision": None, "budget": None, "timeout": 120.0, "probes": 2, "probe_steps": 5,
     "timeline": False, "link": True, "find_max_batch": False, "memory_limit": None,
-    "batch_resolution": 0.05, "seed": 0, "python": {},
+    "batch_resolution": 0.05, "leader_repeats": 0, "seed": 0, "python": {},
 }
 
 

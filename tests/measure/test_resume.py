@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ import pytest
 from suite.contract.errors import UsageError
 from suite.measure.resume import reopen
 from suite.measure.runner import Runner
+from suite.runfolder.reading import read_run
 from tests.synthetic import CASES, DATA, Planted, Still, start_run
 
 HARNESS = [sys.executable, "-m", "tests.fake_harness"]
 RUN = ["run", "--workload", "mlp", "--size", "tiny", "--data", "synthetic", "--strategy",
-       "single,data", "--steps", "3", "--repeats", "3", "--warmup", "20", "--no-link"]
+       "single,data", "--steps", "3", "--repeats", "3", "--leader-repeats", "0", "--warmup", "20",
+       "--no-link"]
 LAUNCHES = 6
 
 
@@ -229,6 +232,25 @@ def test_other_options_are_refused(
     with pytest.raises(UsageError, match=words):
         reopen(tmp_path / "run", options)
     assert reopen(tmp_path / "run", {"repeats": 4})[0].repeats == 4
+
+
+def test_a_finished_run_goes_on_where_its_answer_is_open(tmp_path: Path) -> None:
+    """As the line under the answer says: more launches of the leaders, none of the others."""
+    near = replace(DATA, variant="near")
+    cases = [DATA, near, *(replace(DATA, variant=f"slow{number}") for number in range(8))]
+    seconds = {near.case_id: 0.0104} | {one.case_id: 0.05 for one in cases[2:]}
+    start = start_run(tmp_path / "run", Planted(seconds, 3, launch_noise=0.03), cases, repeats=3)
+    start.execute()
+    before = start.finish("complete")
+    config, earlier = reopen(tmp_path / "run", {"leader_repeats": 40})
+    launcher = Planted(seconds, 4, launch_noise=0.03)
+    runner = Runner(config, [], tmp_path / "run", lambda event: None, launcher,
+                    calibrate=Still(), earlier=earlier)  # type: ignore[arg-type]
+    runner.execute()
+    rows = runner.finish("complete")
+    assert {row.repeats for row in before} == {3} and {row.repeats for row in rows[2:]} == {3}
+    assert rows[0].repeats == rows[1].repeats > 3
+    assert read_run(tmp_path / "run").run["configuration"]["leader_repeats"] == 40
 
 
 def test_another_machine_is_refused(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ from suite.runfolder.reading import read_run
 class FakeLauncher:
     """Answers in no time; ``plant`` changes a case's outcome or losses by its id.
 
-    ``noise`` is the deviation of a case's launches by its id; ``clock`` moves by ``seconds``.
+    ``noise`` is the deviation of a case's launches by its id, ``speed`` its time over the others';
+    ``clock`` moves by ``seconds``.
     """
 
     def __init__(self) -> None:
@@ -38,6 +39,7 @@ class FakeLauncher:
         self.folders: list[Path] = []
         self.plant: dict[str, Any] = {}
         self.noise: dict[str, float] = {}
+        self.speed: dict[str, float] = {}
         self.generator = np.random.default_rng(0)
         self.now, self.seconds = 0.0, 0.1
 
@@ -63,6 +65,7 @@ class FakeLauncher:
         parameters = {f"parameter/{n}": a * after for n, a in ones.items()}
         np.savez(folder / "parity.npz", **arrays, **parameters)
         slow = np.exp(self.generator.normal(0, self.noise.get(case.case_id, 0.0)))
+        slow *= self.speed.get(case.case_id, 1.0)
         records = [_record(case, rank, scale, slow, cores) for rank in range(case.devices)]
         return Outcome("ok", "", self.seconds, records)
 
@@ -515,3 +518,32 @@ def test_a_gpu_is_held_against_a_gpu_that_can(
         [gpu] if fits else [gpu, ("cpu", 1)])
     assert {case.dtype for case in made} == {"float64"}
     assert [row.parity for row in runner.finish("complete")] == ["ok", "ok"]
+
+
+def test_leaders_get_further_blocks_and_losers_none(
+    tmp_path: Path, launcher: FakeLauncher
+) -> None:
+    """Two alike and eight that take three times as long; the two are launched to the limit."""
+    common = ("mlp", "tiny", "synthetic", "cpu")
+    cases = [Case("pytorch", "torch", "data", variant, *common, 2) for variant in "abcdefghij"]
+    launcher.noise = {case.case_id: 0.02 for case in cases}
+    launcher.speed = {case.case_id: 3.0 for case in cases[2:]} | {cases[1].case_id: 1.06}
+    launcher.noise[cases[1].case_id] = 0.08
+    runner = _runner(tmp_path, launcher, cases=cases, leader_repeats=5)
+    runner.execute()
+    rows = runner.finish("complete")
+    assert [row.repeats for row in rows] == [5, 5, *[3] * 8]
+    assert runner.run["plan"][3:] == [[case.case_id for case in cases[:2]]] * 2
+    assert [row.launch_s for row in rows] == [0.1] * 10
+
+
+@pytest.mark.parametrize(("budget", "blocks"), [(None, range(4, 21)), (100.0, [3])])
+def test_no_leader_is_launched_past_the_budget(
+    tmp_path: Path, launcher: FakeLauncher, budget: float | None, blocks: Any
+) -> None:
+    launcher.seconds = 10.0
+    launcher.noise = {case.case_id: 0.1 for case in _cases()}
+    launcher.speed = {_cases()[1].case_id: 1.3}
+    runner = _runner(tmp_path, launcher, repeats=3, leader_repeats=20, budget=budget)
+    runner.execute()
+    assert len(runner.blocks) in blocks

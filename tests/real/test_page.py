@@ -127,10 +127,11 @@ def test_a_case_opens_by_keyboard_and_says_all(browser: Any, file: Path, width: 
     page.keyboard.press("Enter")
     dialog = page.locator("dialog[open]")
     text = dialog.inner_text()
-    assert "tensorflow data" in text and "not_comparable" in text and "make the settings" in text
+    assert "tensorflow data" in text and "not_comparable" in text
+    assert "run both with the same settings" in text
     assert "python -m suite run --framework tensorflow --strategy data --workload gpt" in text
     assert dialog.locator("tr.forbids th").all_inner_texts() == ["tf32"]
-    dialog.locator("summary", has_text="As numbers").click()
+    dialog.locator("summary", has_text="as numbers").click()
     assert len(dialog.locator("details[open] pre").inner_text().split()) == 120
     assert "#case=tensorflow.data.gpt-small.cpu2" in page.url
     page.keyboard.press("Escape")
@@ -187,7 +188,7 @@ def test_another_workload_is_shown(browser: Any, file: Path) -> None:
     page.select_option("#pick select", index=2)
     assert "mlp wide" in page.locator(".grid:visible h3").inner_text()
     page.wait_for_selector("#why svg")
-    assert "dashed: not split" in page.inner_text("#why .keys")
+    assert "dashed: not divided" in page.inner_text("#why .keys")
     assert page.locator('#why svg [stroke-dasharray="3 3"] rect').count() == 1
     watched.close(file)
 

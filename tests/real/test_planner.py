@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from suite.analysis.communication import load_balance
+from suite.analysis.compute import load_balance
 from suite.analysis.parity import Evidence, Verdict
 from suite.contract.case import PARITY_STEPS, Case
 from tests.real.cells import COLUMNS, Column, Find, evidence_of, name

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from suite.analysis.communication import communication, compute_seconds, load_balance
+from suite.analysis.communication import communication
+from suite.analysis.compute import compute_seconds, load_balance
 from suite.analysis.transfers import scheduling_seconds
 from suite.contract.case import Case
 from suite.machine.devices import allowed_cores

@@ -37,7 +37,7 @@ def _noisy(row: Row, share: float) -> None:
 
 def _printed(rows: list[Row], width: int) -> list[str]:
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(*comparison(rows, width))
+    console.print(*comparison(rows, width, "results/r"))
     lines = [line.rstrip() for line in console.export_text().splitlines()]
     return lines[next(i for i, line in enumerate(lines) if "What to doubt" in line) + 2:]
 

@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 
 from suite.analysis.comparison import RunComparison
+from suite.analysis.contenders import rank
 from suite.analysis.ledger import MUST_EQUAL
 from suite.cli.app import app
 from suite.cli.console import live, print_rows
@@ -29,7 +30,7 @@ from suite.measure.progress import Progress
 from suite.report import html, payload
 from suite.report.compared import markdown
 from suite.report.doubts import grouped_warnings, proven
-from suite.report.headline import headline, rank
+from suite.report.headline import headline
 from suite.report.html import LIBRARIES, asset, ledger_table, render, tint
 from suite.report.matrix import build_grids
 from suite.report.payload import embed
@@ -63,22 +64,30 @@ def test_what_pairs_cannot_tell_apart_is_a_tie() -> None:
     assert "faster than every other" in build_grids(paired)[0].verdict
     turned = replace(paired[1], launch_step_s=[1.1 * x for x in reversed(noise)])
     verdict = build_grids([paired[0], turned])[0].verdict
-    assert "a tie with pytorch intra_layer." in verdict and "faster" not in verdict
+    assert "the fastest may also be pytorch intra_layer." in verdict and "faster" not in verdict
 
 
 def test_a_wide_interval_is_no_tie() -> None:
     noise = [1.0, 2.0, 0.5]
     rows = [_row("data", 1.0, 0.5, 2.0, launch_step_s=[1.0, 1.1, 0.9]),
             _row("intra_layer", 1.2, 0.6, 2.4, launch_step_s=[1.2 * x for x in noise])]
-    words = "too few launches, or too much noise, to tell it from pytorch intra_layer."
+    words = "the fastest may also be pytorch intra_layer."
     assert build_grids(rows)[0].headline.claim.endswith(words)
     many = [*rows, *(replace(rows[1], framework=f"f{number}") for number in range(4))]
-    assert "to tell it from any of the 5 others." in build_grids(many)[0].verdict
+    words = "f0/torch intra_layer, f1/torch intra_layer or 2 not told apart yet."
+    found = build_grids([replace(row, launch_s=2.0, repeats=3) for row in many])[0].headline
+    assert found.claim.endswith(words)
+    assert found.telling("results/r") == (
+        "69 more launches each would tell it from pytorch intra_layer, f0/torch intra_layer or "
+        "f1/torch intra_layer, in about 9 min: python -m suite run --resume results/r "
+        "--leader-repeats 72"
+    )
 
 
 def test_a_tie_of_everything_is_not_a_list() -> None:
     rows = [_row("data", 1.0, 0.9, 1.1, framework=f"f{number}") for number in range(6)]
-    assert "a tie with all 5 others" in build_grids(rows)[0].verdict
+    found = build_grids(rows)[0].headline
+    assert "as fast to within 5 %: all 5 others" in found.claim and not found.telling("results/r")
 
 
 def test_clear_lead_is_faster() -> None:
@@ -129,7 +138,8 @@ def test_a_row_with_one_launch_is_no_tie() -> None:
             _row("intra_layer", 1.1, math.nan, math.nan, launch_step_s=[1.1]),
             _row("inter_layer", 2.0, 1.9, 2.1)]
     found = build_grids(rows)[0].headline
-    assert found.claim.endswith("or too much noise, to tell it from pytorch intra_layer.")
+    assert found.claim.endswith("; the fastest may also be pytorch intra_layer; the other one is "
+                                "slower.")
     assert found.support[-1] == "Next: pytorch inter_layer takes 2.00× [2.00, 2.00] as long."
 
 
@@ -265,7 +275,7 @@ def test_terminal_names_what_failed() -> None:
     console = Console(width=160, record=True, file=io.StringIO())
     rows = [_row("single", 1, 1, 1),
             _row("data", 1, 1, 1, status="timeout", reason="not finished")]
-    for part in comparison(rows, 160):
+    for part in comparison(rows, 160, "results/r"):
         console.print(part)
     text = console.export_text()
     assert "timeout: not finished" in text and "1.70× [1.60, 1.80]" not in text.split("case")[0]
@@ -302,17 +312,17 @@ def test_eighty_columns_hold_a_whole_matrix_with_intervals() -> None:
 def test_no_colour_where_nobody_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [_row("single", 1, 1, 1), _row("data", 1, 1, 1, status="failed", reason="x")]
     piped = Console(file=io.StringIO())
-    piped.print(*comparison(rows, 80))
+    piped.print(*comparison(rows, 80, "results/r"))
     assert "\x1b" not in piped.file.getvalue()  # type: ignore[attr-defined]
     monkeypatch.setenv("NO_COLOR", "1")
     plain = Console(file=io.StringIO(), force_terminal=True)
-    plain.print(*comparison(rows, 80))
+    plain.print(*comparison(rows, 80, "results/r"))
     assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", plain.file.getvalue())  # type: ignore[attr-defined]
 
 
 def _printed(rows: list[Row], width: int) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
-    for part in comparison(rows, width):
+    for part in comparison(rows, width, "results/r"):
         console.print(part)
     return console.export_text()
 
@@ -356,10 +366,10 @@ def test_every_column_is_defined_once() -> None:
 
 def test_narrow_terminals_keep_the_grid_whole() -> None:
     console = Console(width=80, record=True, file=io.StringIO())
-    for part in comparison([_row("single", 1, 1, 1), _row("data", 1, 1, 1)], 80):
+    for part in comparison([_row("single", 1, 1, 1), _row("data", 1, 1, 1)], 80, "results/r"):
         console.print(part)
     text = console.export_text()
-    assert "1.70× [1.60, 1.80]" in text and "…" not in text and "in 130 columns" in text
+    assert "1.70× [1.60, 1.80]" in text and "…" not in text and "of 130 columns" in text
 
 
 def test_the_page_runs_its_own_scripts_alone() -> None:

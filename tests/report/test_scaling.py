@@ -93,7 +93,7 @@ def test_the_answer_is_over_all_numbers_of_devices() -> None:
     scalings, grids = build_scalings(rows), build_grids(rows)
     assert [one.counts for one in scalings] == [[2, 4], [2, 4]]
     assert "pytorch data on 4 devices" in scalings[0].headline.claim
-    assert "Its serial share, Amdahl's, is " in scalings[0].headline.support[-1]
+    assert "By Amdahl's law its serial share is " in scalings[0].headline.support[-1]
     assert scalings[0].best_devices == 4
     series = {one.name: one for one in scalings[0].series}
     assert [row.devices for row in series["pytorch data"].rows] == [2, 4]
@@ -124,7 +124,7 @@ def test_oversubscribed_counts_are_left_out_and_named() -> None:
     found = build_scalings(rows)[0].series[0]
     assert found.left_out == {4: "oversubscribed"} and len(found.rows) == 1
     console = Console(width=100, file=io.StringIO(), record=True)
-    console.print(*comparison(rows, 100))
+    console.print(*comparison(rows, 100, "results/r"))
     assert "oversubscribed" in console.export_text()
 
 
@@ -133,7 +133,7 @@ def test_oversubscribed_counts_are_left_out_and_named() -> None:
 def test_the_table_fits(width: int, counts: tuple[int, ...]) -> None:
     rows = [row for row in small_run(counts).rows() if row.framework != "tensorflow"]
     console = Console(width=width, file=io.StringIO(), record=True)
-    console.print(*comparison(rows, width))
+    console.print(*comparison(rows, width, "results/r"))
     text = console.export_text()
     assert "Scaling: gpt small" in text and "serial share" in text and "…" not in text
     assert max(map(len, text.splitlines())) <= width

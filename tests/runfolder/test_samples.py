@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from suite.analysis.traced import Reduced
+from suite.analysis.traced import ProbedLaunch
 from suite.contract.records import RECORD_FIELDS, RankRecord, StepTrace
 from suite.runfolder.samples import PASSES, SampleStore, StoredLaunch, compact
 
@@ -33,7 +33,7 @@ def test_the_record_of_this_test_is_whole() -> None:
 
 def test_every_field_comes_back(tmp_path: Path) -> None:
     raw = [_record(rank) for rank in (1, 2)]
-    reduced = Reduced({"t_comm_s": 1.0, "of_another_release": 2.0}, np.ones((1, 2)))
+    reduced = ProbedLaunch({"t_comm_s": 1.0, "of_another_release": 2.0}, np.ones((1, 2)))
     store = SampleStore(tmp_path)
     store.append(StoredLaunch("case", 0, {"status": "ok"}, compact(raw), reduced), raw)
     store.close()

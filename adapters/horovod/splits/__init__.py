@@ -1,1 +1,1 @@
-"""One folder an engine, one file a way of splitting training."""
+"""The ways of splitting training: a folder for each engine, and a file for each way."""

@@ -1,4 +1,4 @@
-"""What both engines share: the ledger, process sets, whole arrays, who computes."""
+"""What both engines share: ledger, process sets, whole arrays, and the compute clock."""
 
 from __future__ import annotations
 
@@ -21,22 +21,32 @@ from suite.contract.splits.stages import tied_weights
 from suite.contract.threads import native_threads
 from suite.contract.workloads import Weights, Workload
 
-# The defaults of Horovod 0.28, recorded with every row, and what would change them. A shorter cycle
-# answers small messages sooner but takes time from the rank's one core: 0.1 ms slowed the single
-# device by 15 %.
+# The defaults of Horovod 0.28, which are recorded with every row, and the variables that would
+# change them. A shorter cycle answers small messages sooner but takes time from the rank's only
+# core: a cycle of 0.1 ms slowed the single device by 15 %.
 CYCLE_MS, FUSION_BYTES = 1, 128 << 20
 SETTINGS = ("HOROVOD_CYCLE_TIME", "HOROVOD_FUSION_THRESHOLD", "HOROVOD_TIMELINE")
 EMULATED = "hops are broadcasts over 2-rank process sets: Horovod has no send/recv"
 
 
 def backend(case: Case, hvd: Any) -> str:
-    """What carries a device's tensors; without NCCL they pass through the host."""
+    """Returns what carries tensors between devices; without NCCL they pass through the host.
+
+    Args:
+        Case: The case.
+        hvd: ``horovod.torch`` or ``horovod.tensorflow``.
+    """
     return "nccl" if case.device == "cuda" and hvd.nccl_built() else "gloo"
 
 
 def ledger(case: Case, hvd: Any) -> dict[str, str]:
-    """What Horovod adds to a row's fairness ledger."""
-    found = {
+    """Returns what Horovod adds to a row's fairness ledger.
+
+    Args:
+        Case: The case.
+        hvd: ``horovod.torch`` or ``horovod.tensorflow``.
+    """
+    entries = {
         "horovod": metadata.version("horovod"),
         "backend": backend(case, hvd),
         "cycle_time_ms": str(CYCLE_MS),
@@ -45,33 +55,36 @@ def ledger(case: Case, hvd: Any) -> dict[str, str]:
         "controller": "gloo" if hvd.gloo_enabled() else "mpi",
     }
     if case.compression:
-        found["gradient_communication"] = "float16"
+        entries["gradient_communication"] = "float16"
     if case.dtype == "bf16":
-        found["activation_communication"] = "float32: Horovod has no bfloat16"
-    return found | ({"emulated": EMULATED} if "inter_layer" in case.axes.names else {})
+        entries["activation_communication"] = "float32: Horovod has no bfloat16"
+    return entries | ({"emulated": EMULATED} if "inter_layer" in case.axes.names else {})
 
 
 def shared_by(case: Case) -> list[tuple[int, ...]]:
-    """Ranks of every group that a case communicates in, each once, alike on every rank.
+    """Returns the ranks of each group in which a case communicates.
 
-    Replicas and shards reduce over their axis, stages pass on to their neighbours (in a ring where
-    devices take their stages in turns), and the ends of a pipeline add up what they tie.
+    Each group is listed once, and every rank lists them in the same order. Replicas and shards
+    reduce over their axis. Stages pass tensors to their neighbours, in a ring if each device has
+    several stages. The two ends of a pipeline add up the gradients of the parameters that they
+    share.
     """
     mesh = case.axes
-    found = [group for axis in ("data", "intra_layer") if axis in mesh.names
+    groups = [group for axis in ("data", "intra_layer") if axis in mesh.names
              for group in mesh.groups(axis)]
     for line in mesh.groups("inter_layer") if "inter_layer" in mesh.names else []:
-        found += [list(pair) for pair in pairwise(line)]
+        groups += [list(pair) for pair in pairwise(line)]
         if tied_weights(case.spec, case.stages) or case.stages > len(line):
-            found.append([line[0], line[-1]])
-    return list(dict.fromkeys(map(tuple, found)))
+            groups.append([line[0], line[-1]])
+    return list(dict.fromkeys(map(tuple, groups)))
 
 
 def join(hvd: Any, sets: ProcessSets) -> None:
-    """Joins the group with Horovod's own cycle time and fusion threshold, and without a timeline.
+    """Joins the group with Horovod's default cycle time and fusion threshold, and without a
+    timeline.
 
-    Both named in the environment, even with these values, leave Horovod 0.28.1 without a parameter
-    to tune: joining again is then a segmentation fault.
+    If both are set in the environment, even to their defaults, Horovod 0.28.1 has no parameter left
+    to tune, and joining a second time ends in a segmentation fault.
     """
     for name in SETTINGS:
         os.environ.pop(name, None)
@@ -79,9 +92,14 @@ def join(hvd: Any, sets: ProcessSets) -> None:
 
 
 class ProcessSets:
-    """An engine's process sets, made before the group is joined with ``new``.
+    """The process sets of an engine; those in ``new`` have to be passed to ``hvd.init``.
 
-    The set of all ranks exists already, and Horovod refuses a second one.
+    The set of all ranks exists already, and Horovod refuses to make another one.
+
+    Args:
+        Hvd: ``horovod.torch`` or ``horovod.tensorflow``.
+        processes: How many ranks there are.
+        groups: The ranks of each set that is needed.
     """
 
     def __init__(self, hvd: Any, processes: int, groups: Iterable[tuple[int, ...]]) -> None:
@@ -91,47 +109,55 @@ class ProcessSets:
         self._known |= dict(zip(missing, self.new, strict=True))
 
     def of(self, ranks: Iterable[int]) -> Any:
-        """The process set of these ranks."""
+        """Returns the process set of these ranks."""
         return self._known[tuple(sorted(ranks))]
 
 
 class OnMesh:
-    """A rank's place on the mesh of its case, and the process sets that it belongs to."""
+    """Knows a rank's place on the mesh of its case, and the process sets that it belongs to."""
 
     case: Case
     rank: Rank
     sets: ProcessSets
 
     def position(self, axis: str) -> int:
-        """Where this rank is on an axis."""
+        """Returns the position of this rank on an axis."""
         return self.case.axes.place(axis, self.rank.index)
 
     def process_set(self, axis: str) -> Any:
-        """The ranks that differ from this one on that axis alone."""
+        """Returns the set of the ranks that differ from this one only on that axis."""
         return self.sets.of(self.case.axes.group(axis, self.rank.index))
 
     def hop_ranks(self, lower: int) -> tuple[int, int]:
-        """The ranks of this pipeline that hold the stages ``lower`` and ``lower + 1``."""
+        """Returns the ranks of this pipeline that hold the stages ``lower`` and ``lower + 1``."""
         line = self.case.axes.group("inter_layer", self.rank.index)
         return line[lower % len(line)], line[(lower + 1) % len(line)]
 
     def key(self, axis: str, name: str) -> str:
-        """The name of a communication of this rank's group, which no other group has."""
+        """Returns a name for a communication of this rank's group that no other group uses."""
         return name + self.case.axes.suffix(axis, self.rank.index)
 
     @property
     def split(self) -> bool:
-        """Whether a rank holds a part of the parameters only."""
+        """Whether a rank holds only a part of the parameters."""
         return bool({"intra_layer", "inter_layer"} & set(self.case.axes.names))
 
 
 def gather_arrays(
     held: Weights, objects: Callable[[Any], list[Any]], flat: Callable[[np.ndarray], np.ndarray]
 ) -> list[Weights]:
-    """Every rank's arrays, of one dtype; ``objects`` and ``flat`` are an engine's all-gathers.
+    """Collects the arrays of every rank.
 
-    Names and shapes travel as objects, entries as one tensor: Horovod turns an object into a
-    tensor byte by byte, which takes a second for 6 MB.
+    Names and shapes travel as objects, and the entries of all arrays as one tensor. Horovod turns
+    an object into a tensor byte by byte, which would take a second for 6 MB.
+
+    Args:
+        Held: This rank's arrays by name; all have the same dtype.
+        objects: The engine's all-gather of Python objects.
+        flat: The engine's all-gather of one-dimensional arrays.
+
+    Returns:
+        The arrays of each rank, in the order of ranks.
     """
     described = objects([(name, array.shape) for name, array in held.items()])
     entries = flat(np.concatenate([array.ravel() for array in held.values()]))
@@ -141,7 +167,15 @@ def gather_arrays(
 
 
 def whole_arrays(workload: Workload, mesh: Mesh, parts: list[Weights]) -> Weights:
-    """Whole arrays from what every rank holds, of the first replica; of equal copies the first."""
+    """Assembles whole arrays from the parts that all ranks of the first replica hold.
+
+    If several stages hold a copy of the same parameter, the first stage's copy is taken.
+
+    Args:
+        workload: The workload, whose plan says which parameters are split.
+        mesh: The mesh of the case.
+        parts: What each rank holds by canonical name, in the order of ranks.
+    """
     stages = [
         merge_shards(workload, [parts[rank] for rank in mesh.group("intra_layer", first)])
         for first in mesh.group("inter_layer", 0)
@@ -151,13 +185,21 @@ def whole_arrays(workload: Workload, mesh: Mesh, parts: list[Weights]) -> Weight
 
 
 def my_shard(workload: Workload, name: str, array: np.ndarray, rank: int, ranks: int) -> np.ndarray:
-    """This rank's part of a parameter, the whole of it where the plan does not split it."""
+    """Returns this rank's part of a parameter, or all of it if the plan does not split it.
+
+    Args:
+        Workload: The workload, whose plan says which parameters are split, and on which axis.
+        name: The canonical name of the parameter.
+        array: The whole parameter.
+        rank: The position of this rank among the shards.
+        ranks: How many shards there are.
+    """
     axes = shard_axes(workload)
     return np.split(array, ranks, axes[name])[rank] if name in axes else array
 
 
 def merge_shards(workload: Workload, parts: list[Weights]) -> Weights:
-    """Whole arrays from every rank's part of them."""
+    """Assembles whole arrays from the parts of all shards, given in the order of shards."""
     axes = shard_axes(workload)
     return {
         name: np.concatenate([part[name] for part in parts], axes[name]) if name in axes else array
@@ -166,10 +208,10 @@ def merge_shards(workload: Workload, parts: list[Weights]) -> Weights:
 
 
 class ComputeClock:
-    """CPU seconds of this process without the threads that communicate.
+    """Measures the CPU seconds of this process without those of the threads that communicate.
 
-    Horovod's threads are those that ``hvd.init`` starts. Linux names a thread's CPU clock
-    ``~tid << 3 | 6`` (pthread_getcpuclockid's own formula).
+    Horovod's threads are the ones that ``hvd.init`` starts. Linux numbers the CPU clock of a thread
+    ``~tid << 3 | 6``, which is the formula of pthread_getcpuclockid.
     """
 
     def __init__(self) -> None:
@@ -177,29 +219,29 @@ class ComputeClock:
         self._communicating: dict[int, float] = {}
 
     def initialised(self) -> None:
-        """Call right after ``hvd.init``."""
+        """Has to be called right after ``hvd.init``, to recognise the threads that it started."""
         self._communicating = dict.fromkeys(native_threads() - self._before, 0.0)
 
     @property
     def communicating(self) -> Collection[int]:
-        """Ids of Horovod's threads."""
+        """The ids of Horovod's threads."""
         return self._communicating.keys()
 
     def seconds(self) -> float:
-        """CPU seconds of the threads that compute, so far."""
+        """Returns the CPU seconds that the computing threads have used so far."""
         for tid in self._communicating:
-            with suppress(OSError):  # ended since; what it had used stays
+            with suppress(OSError):  # a thread that has ended keeps the time it had used
                 self._communicating[tid] = time.clock_gettime(~tid << 3 | 6)
         return time.process_time() - sum(self._communicating.values())
 
 
 class HorovodLink:
-    """What both engines' link sessions share; a hop is a broadcast over ranks 0 and 1."""
+    """What the link sessions of both engines share; a hop is a broadcast over ranks 0 and 1."""
 
     def __init__(self, case: Case, rank: Rank, hvd: Any) -> None:
         self.rank, self.backend = rank, backend(case, hvd)
         self.transport = "cuda" if self.backend == "nccl" else f"tcp:{interface_of_host()}"
 
     def participants(self, kind: str) -> int:
-        """How many devices take part in a call of that collective."""
+        """Returns how many devices take part in a call of that collective."""
         return 2 if kind == "broadcast" else self.rank.processes

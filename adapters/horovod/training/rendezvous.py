@@ -1,11 +1,11 @@
-"""Horovod's own rendezvous servers for one launch.
+"""Runs Horovod's own rendezvous servers for one launch.
 
     python -m adapters.horovod.training.rendezvous PROCESSES OUTPUT_JSON INTERFACE
 
-Writes the variables that tell the ranks where they are, then serves until it is ended. The servers
-listen on the address of ``INTERFACE`` alone, which all ranks can reach: on one machine nobody else
-can join or listen in. A server keeps what the ranks said when they joined, so each time they join
-again there is another.
+It writes the variables that tell the ranks where the servers are, and serves until it is ended. The
+servers listen only on the address of ``INTERFACE``, which all ranks can reach; on a single machine
+nobody else can join or listen in. A server remembers what the ranks said when they joined, so there
+is a server for each time that they join.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from adapters.horovod.training.timeline import JOINS, SPARE_PORTS
 
 
 def main() -> None:
-    """Entry point of the process."""
+    """Serves for the ranks of one launch until the harness ends this process."""
     parent = os.getppid()
     processes, output = int(sys.argv[1]), Path(sys.argv[2])
     address = address_of(sys.argv[3])
@@ -42,15 +42,15 @@ def main() -> None:
     part = output.with_suffix(".part")
     part.write_text(json.dumps(where), encoding="utf-8")
     part.replace(output)
-    while os.getppid() == parent:  # a harness that was killed must leave nothing behind
+    while os.getppid() == parent:  # ends with the harness, even if that is killed
         time.sleep(0.5)
 
 
 class BoundServer(RendezvousServer):
-    """Horovod's server on one address; its own ``start`` listens on all of them."""
+    """Horovod's server, bound to one address; its own ``start`` would listen on all addresses."""
 
     def start_at(self, address: str) -> int:
-        """Listens on a port that the kernel chooses, and returns it."""
+        """Starts to listen on a port that the kernel chooses, and returns the port."""
         self._httpd = RendezvousHTTPServer((address, 0), RendezvousHandler, self._verbose)
         self._listen_thread = threading.Thread(target=self._httpd.serve_forever, daemon=True)
         self._listen_thread.start()
@@ -58,7 +58,7 @@ class BoundServer(RendezvousServer):
 
 
 def _serve(processes: int, address: str) -> int:
-    """The port of a new server."""
+    """Starts a new server and returns its port."""
     server = BoundServer(0)
     port = server.start_at(address)
     server.init(get_host_assignments(parse_hosts(f"localhost:{processes}"), processes))

@@ -1,4 +1,4 @@
-"""Horovod's own timeline of a step: what its background thread did after fusing tensors."""
+"""Reads Horovod's own timeline of a step: what its background thread did after fusing tensors."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any
 
 from suite.contract.adapter import CommEvent
 
-# A group is joined for all that is timed, again for its timeline, and once more without.
+# The ranks join first for everything that is timed, again for the timeline, and again without it.
 JOINS, SPARE_PORTS = 3, "SUITE_SPARE_RENDEZVOUS_PORTS"
-# Starting and stopping take effect with the background thread's next cycles.
+# Starting and stopping take effect only in the next cycles of the background thread.
 SETTLE_SECONDS = 0.05
 KINDS = {"ALLREDUCE": "all_reduce", "BROADCAST": "broadcast", "ALLGATHER": "all_gather"}
 ACTIVITY = re.compile(r"(GLOO|NCCL|MPI)_(ALLREDUCE|BCAST|BROADCAST|ALLGATHER)")
@@ -25,17 +25,22 @@ DTYPE_BYTES = {"float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2,
 
 
 def join_again(hvd: Any, timeline: bool) -> None:
-    """The same ranks as a new group, with or without a timeline; every rank must call it.
+    """Makes the same ranks leave their group and join a new one; every rank must call it.
 
-    A thread of the timeline's yields in a loop from joining to leaving, recording or not: on rank 0
-    a clean step would have it beside itself. The new group has no process sets but the global one.
+    From joining to leaving, a thread of the timeline yields in a loop, even while nothing is
+    recorded. It would run beside the clean steps of rank 0, so the group for the timeline is a
+    separate one. The new group has no process sets except the global one.
+
+    Args:
+        Hvd: ``horovod.torch`` or ``horovod.tensorflow``.
+        timeline: Whether the new group can record a timeline.
     """
     hvd.barrier()
     hvd.shutdown()
     os.environ["HOROVOD_GLOO_RENDEZVOUS_PORT"], _, spare = os.environ[SPARE_PORTS].partition(",")
     os.environ[SPARE_PORTS] = spare
     if timeline:
-        os.environ["HOROVOD_TIMELINE"] = "DYNAMIC"  # to be started later
+        os.environ["HOROVOD_TIMELINE"] = "DYNAMIC"  # the recording is started later
     else:
         del os.environ["HOROVOD_TIMELINE"]
     hvd.init()
@@ -43,7 +48,10 @@ def join_again(hvd: Any, timeline: bool) -> None:
 
 @contextmanager
 def recorded(hvd: Any, path: Path) -> Iterator[None]:
-    """Writes ``path`` on rank 0; every rank must call it, in a group joined with a timeline."""
+    """Records a timeline to ``path`` on rank 0 while the block runs.
+
+    Every rank must call it, in a group that was joined with a timeline.
+    """
     hvd.start_timeline(str(path))
     time.sleep(SETTLE_SECONDS)
     try:
@@ -55,10 +63,13 @@ def recorded(hvd: Any, path: Path) -> Iterator[None]:
 
 
 def fused_operations(text: str) -> list[CommEvent]:
-    """Operations of the background thread as events of rank 0, epoch seconds.
+    """Returns the operations of the background thread as events of rank 0, in epoch seconds.
 
-    Every tensor of a fused operation has a row of its own with the same activity: activities that
-    overlap are one operation, since the thread runs one at a time.
+    Each tensor of a fused operation has a row of its own with the same activity. The thread runs
+    one operation at a time, so activities that overlap belong to the same operation.
+
+    Args:
+        Text: The content of the timeline's file.
     """
     spans = sorted(_spans(_parse(text)), key=lambda span: span[1])
     joined: list[tuple[str, float, float, int]] = []
@@ -75,13 +86,13 @@ def fused_operations(text: str) -> list[CommEvent]:
 
 
 def _parse(text: str) -> list[dict[str, Any]]:
-    """The file is a JSON array that may lack its end."""
+    """Parses the file, which is a JSON array whose end may be missing."""
     body = text.strip().rstrip(",").removesuffix("]")
     return list(json.loads(f"{body}]")) if body else []
 
 
 def _spans(events: list[dict[str, Any]]) -> Iterator[tuple[str, float, float, int]]:
-    """(kind, start, end, tensor bytes) of each tensor's part of an operation."""
+    """Yields kind, start, end and tensor bytes of each tensor's part in an operation."""
     arguments = [event.get("args", {}) for event in events]
     epoch = next((a[EPOCH] for a in arguments if EPOCH in a), 0)
     stacks: dict[int, list[dict[str, Any]]] = {}
@@ -100,6 +111,6 @@ def _spans(events: list[dict[str, Any]]) -> Iterator[tuple[str, float, float, in
 
 
 def _size(arguments: dict[str, str]) -> int:
-    """Bytes of ``{"dtype": "float32", "shape": "[10, 30]"}``."""
+    """Returns the bytes of a tensor such as ``{"dtype": "float32", "shape": "[10, 30]"}``."""
     numbers = [int(number) for number in re.findall(r"\d+", arguments.get("shape", ""))]
     return DTYPE_BYTES.get(arguments.get("dtype", ""), 0) * prod(numbers)

@@ -1,1 +1,1 @@
-"""One file a way of splitting training."""
+"""The ways of splitting training, one in each file."""

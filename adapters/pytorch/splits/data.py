@@ -1,6 +1,7 @@
-"""Data parallel: ``DistributedDataParallel``, contiguous shards of the global batch."""
+"""Data parallel: ``DistributedDataParallel`` on contiguous shards of the global batch."""
 
-# No postponed annotations here: DDP compares the hook's annotations with the classes themselves.
+# Annotations must not be postponed in this file, because DDP compares a hook's annotations with the
+# classes themselves.
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, cast
@@ -19,7 +20,10 @@ FORMATS = {"fp16": torch.float16, "bf16": torch.bfloat16}
 def _bf16_compress(
     group: dist.ProcessGroup, bucket: dist.GradBucket
 ) -> torch.futures.Future[torch.Tensor]:
-    """PyTorch's own hook, which DDP refuses by its name off CUDA; gloo sums bfloat16 too."""
+    """Calls PyTorch's own hook under another name.
+
+    On CPUs DDP refuses the hook by its name, although gloo can sum bfloat16 too.
+    """
     return default_hooks.bf16_compress_hook(group, bucket)
 
 
@@ -27,16 +31,16 @@ HOOKS = {"fp16": default_hooks.fp16_compress_hook, "bf16": _bf16_compress}
 
 
 class DataSession(DataParallelSession):
-    """Gradients are averaged over ranks."""
+    """Every rank trains on its share of the batch, and gradients are averaged over the ranks."""
 
     def build(self, weights: Weights) -> DistributedDataParallel:
-        """Builds what this rank holds of the model."""
+        """Builds the model and wraps it, so that its gradients are averaged."""
         self.inner = super().build(weights)
         return self._wrap()
 
     def _wrap(self, probed: bool = False) -> DistributedDataParallel:
         ids = [self.device.index] if self.device.type == "cuda" else None
-        # Buffers are constants: broadcasting them every step would train nothing.
+        # The models' buffers are constants, so broadcasting them in every step would be wasted.
         wrapper = DistributedDataParallel(
             self.inner, device_ids=ids, process_group=self.group("data"),
             gradient_as_bucket_view=True, broadcast_buffers=False,
@@ -49,19 +53,23 @@ class DataSession(DataParallelSession):
         return wrapper
 
     def describe(self) -> dict[str, str]:
-        """The ledger of the session, with what this strategy adds to it."""
+        """Returns the session's entries of the ledger, with the format of sent gradients."""
         sent_as = FORMATS.get(self.case.compression)
         return super().describe() | (
             {"gradient_communication": str(sent_as).removeprefix("torch.")} if sent_as else {}
         )
 
     def gradients_stay(self, here: bool) -> AbstractContextManager[None]:
-        """Keeps a backward pass from reducing where more passes follow."""
+        """Keeps backward passes from reducing gradients as long as further passes follow.
+
+        Args:
+            here: Whether the gradients of the next pass stay on this rank.
+        """
         wrapper = cast(DistributedDataParallel, self.model)
         return wrapper.no_sync() if here else nullcontext()
 
     def named_parameters(self) -> dict[str, torch.Tensor]:
-        """Parameters under the names of the model without the wrapper."""
+        """Returns the parameters under the names of the model without the wrapper."""
         wrapped, self.model = self.model, self.inner
         try:
             return super().named_parameters()
@@ -70,7 +78,11 @@ class DataSession(DataParallelSession):
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """A hook can be registered once and never removed, so probes get a wrapper of their own."""
+        """Trains through a wrapper with probes.
+
+        A hook can be registered only once and never be removed, so probes have a wrapper of their
+        own.
+        """
         probed = self._probed()
         with super().watched(), self.using(probed):
             yield
@@ -78,7 +90,7 @@ class DataSession(DataParallelSession):
     def _probed(self) -> DistributedDataParallel:
         if not hasattr(self, "probed"):
             self.probed = self._wrap(probed=True)
-            # The first iteration lays the buckets out anew; it is no sample.
+            # DDP arranges its buckets anew after the first iteration, so that one is not measured.
             with self.using(self.probed):
                 self.forward_backward(0)
             self.optimizer.zero_grad()
@@ -86,7 +98,11 @@ class DataSession(DataParallelSession):
 
     @contextmanager
     def silenced(self) -> Iterator[None]:
-        """Without the wrapper in a pipeline: its stages ask DDP to reduce whatever it was told."""
+        """Trains without reducing gradients.
+
+        A pipeline's stages ask DDP to reduce whatever it was told, so there the wrapper is left
+        out.
+        """
         staged = "inter_layer" in self.case.axes.names
         unsynchronized: AbstractContextManager[Any] = (
             self.using(self.inner) if staged
@@ -99,9 +115,10 @@ class DataSession(DataParallelSession):
 def _stamped_all_reduce(
     session: DataSession, bucket: dist.GradBucket
 ) -> torch.futures.Future[torch.Tensor]:
+    """Averages a bucket as DDP does, and marks when the communication began and ended."""
     buffer, probe = bucket.buffer(), session.probe
     group = session.group("data")
-    # In its own format this is the buffer itself.
+    # Without compression this is the buffer itself.
     sent = buffer.to(FORMATS.get(session.case.compression, buffer.dtype)).div_(group.size())
     start = probe.mark() if probe else None
     work = dist.all_reduce(sent, group=group, async_op=True)

@@ -26,15 +26,16 @@ class FullyShardedSession(DataParallelSession):
 
     @property
     def built_on(self) -> torch.device:
-        """``fully_shard`` moves a unit's parameters: no GPU has to hold all of them."""
+        """The CPU: ``fully_shard`` moves the parameters, so no GPU has to hold all of them."""
         return torch.device("cpu")
 
     def build(self, weights: Weights) -> nn.Module:
-        """Builds what this rank holds of the model."""
+        """Builds the model and shards it."""
         model = super().build(weights)
-        for parameter in model.parameters():  # FSDP refuses channels_last kernels
+        for parameter in model.parameters():  # FSDP refuses kernels in channels_last format
             parameter.data = parameter.data.contiguous()
-        # bf16: gathered and computed with in bfloat16, gradients summed in float32.
+        # In bf16, parameters are gathered and computed with in bfloat16, and gradients are summed
+        # in float32.
         policy = MixedPrecisionPolicy(LOW, torch.float32) if self.low else MixedPrecisionPolicy()
         for part in [*cast(nn.ModuleDict, model.units).values(), model]:
             sharded: FSDPModule = fully_shard(
@@ -45,25 +46,34 @@ class FullyShardedSession(DataParallelSession):
         return model
 
     def gradients_stay(self, here: bool) -> AbstractContextManager[None]:
-        """Whole gradients are added up on every device until the last micro-batch's are shared."""
+        """Adds whole gradients up on every device, and shares them after the last micro-batch.
+
+        Args:
+            here: Whether the gradients of the next pass stay on this rank.
+        """
         model = cast(FSDPModule, self.model)
         model.set_is_last_backward(not here)
         model.set_requires_gradient_sync(not here)
         return nullcontext()
 
     def describe(self) -> dict[str, str]:
-        """The ledger of the session, with what this strategy adds to it."""
+        """Returns the session's entries of the ledger, and how parameters are sent."""
         mixed = {"mixed_precision": "torch.autocast, MixedPrecisionPolicy",
                  "parameter_communication": "bfloat16"}
         return super().describe() | (mixed if self.low else {})
 
     def whole(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
-        """The whole tensor from the parts that the ranks hold."""
+        """Returns the whole tensor from the parts that the ranks hold.
+
+        Args:
+            name: Canonical name of the parameter.
+            tensor: This rank's part of it, or of its gradient.
+        """
         return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 class _Exchange:
-    """FSDP's own collectives, marked while a probe is attached, left out of a silent step."""
+    """FSDP's own collectives, marked while a probe is attached and left out of a silent step."""
 
     kind = ""
 
@@ -73,10 +83,16 @@ class _Exchange:
     def allocate(
         self, size: Sequence[int | torch.SymInt], *, dtype: torch.dtype, device: torch.device
     ) -> torch.Tensor:
+        """Allocates a buffer, as FSDP's own collectives do."""
         return torch.empty(*size, dtype=dtype, device=device)
 
     def marked(self, whole: torch.Tensor, work: Any) -> Any:
-        """Runs ``work`` between two marks; payload is the whole tensor, as in the link's sweep."""
+        """Runs ``work`` between two marks.
+
+        Args:
+            whole: The whole tensor, whose size is the payload, as in the link's sweep.
+            work: Makes the communication.
+        """
         probe = self.session.probe
         if probe is None:
             return work()
@@ -94,7 +110,7 @@ class _Gather(_Exchange, AllGather):
         async_op: bool = False,
     ) -> dist.Work | None:
         if self.session.silent:
-            # Numbers to compute on: this rank's own shard in every place.
+            # The step needs numbers to compute on, so every place gets this rank's own shard.
             output_tensor.view(group.size(), -1).copy_(input_tensor.flatten().clone())
             return None
         return cast("dist.Work | None", self.marked(output_tensor, lambda: (

@@ -1,4 +1,4 @@
-"""What every way of splitting shares: a process group, a device mesh, a rank's place on it."""
+"""What all ways of splitting share: a process group, a device mesh, and a rank's place on it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ from suite.contract.workloads import Weights
 
 
 def join_group(rank: Rank, device: torch.device, shared: bool = False) -> None:
-    """NCCL between GPUs, gloo between CPUs and ranks on a ``shared`` GPU, which NCCL refuses."""
+    """Joins the process group: NCCL between GPUs, gloo between CPUs.
+
+    Args:
+        rank: Which of the case's processes this is.
+        device: The rank's device.
+        shared: Whether ranks share a GPU, which NCCL refuses; they use gloo.
+    """
     backend = "nccl" if device.type == "cuda" and not shared else "gloo"
     method = os.environ["SUITE_INIT_METHOD"]
     dist.init_process_group(backend, method, rank=rank.index, world_size=rank.processes)
@@ -39,7 +45,7 @@ def collective_algorithm(backend: str) -> str:
 def _mesh(case: Case, device: torch.device) -> DeviceMesh:
     names = case.axes.names
     if case.oversubscribe:
-        # Until torch 2.13 a mesh of GPUs made a group of NCCL's for itself, over the one of gloo.
+        # Until torch 2.13 a mesh of GPUs made an NCCL group for itself, in spite of the gloo group.
         world = dist.group.WORLD
         assert world is not None
         return DeviceMesh.from_group(world, device.type, mesh_dim_names=names)
@@ -56,20 +62,25 @@ class GroupSession(Training):
         super().__init__(case, rank, weights, inputs, device)
 
     def position(self, axis: str) -> int:
-        """Where this rank is on an axis."""
+        """Returns where this rank is on an axis."""
         return self.case.axes.place(axis, self.rank.index)
 
     def group(self, axis: str) -> dist.ProcessGroup:
-        """The ranks that differ from this one on that axis alone."""
+        """Returns the group of ranks that differ from this one on that axis alone."""
         return self.mesh[axis].get_group()
 
     def key(self, axis: str, name: str) -> str:
-        """The name of a communication of this rank's group, which no other group has."""
+        """Returns the name of a communication of this rank's group, which no other group has.
+
+        Args:
+            axis: The axis along which the group communicates.
+            name: Name of the communication within the group.
+        """
         return name + self.case.axes.suffix(axis, self.rank.index)
 
     @contextmanager
     def using(self, model: nn.Module) -> Iterator[None]:
-        """Where steps go through ``model``, a wrapper of the same parameters."""
+        """Trains through ``model``, a wrapper of the same parameters, while the context lasts."""
         clean, self.model = self.model, model
         try:
             yield
@@ -77,32 +88,38 @@ class GroupSession(Training):
             self.model = clean
 
     def describe(self) -> dict[str, str]:
-        """The ledger of the session, with what this strategy adds to it."""
+        """Returns the session's entries of the ledger, and the backend."""
         backend = dist.get_backend()
         chosen = {"collectives": collective_algorithm(backend)}
         return super().describe() | {"backend": backend} | chosen
 
     def agree(self, ready: bool) -> bool:
-        """Whether every rank says so; a collective call."""
+        """Returns True if ``ready`` is true on every rank; a collective call."""
         verdict = torch.tensor(int(ready), device=self.device)
         dist.all_reduce(verdict, dist.ReduceOp.MIN)
         return bool(verdict)
 
     def close(self) -> None:
-        """Leaves the process group, once every rank is ready to."""
-        # A rank that leaves early tears its sockets from under the others' last collective.
+        """Leaves the process group once every rank is ready to."""
+        # A rank that left early would close the sockets that the others' last collective uses.
         dist.barrier()
         dist.destroy_process_group()
 
 
 class DataParallelSession(GroupSession):
-    """Contiguous shards of the global batch; equal shards make a mean of means the batch's mean.
+    """Trains on contiguous shards of the global batch.
 
-    Shards by the devices' speeds come with a weighted loss instead.
+    With equal shards the mean of the ranks' means is the mean of the batch. With shards by the
+    devices' speeds the loss is weighted instead.
     """
 
     def local_batch(self, features: Any, targets: Any) -> tuple[Any, Any]:
-        """This rank's samples of the global batch."""
+        """Returns this rank's samples of a global batch.
+
+        Args:
+            features: (samples, …) of the global batch.
+            targets: (samples, …) of the global batch.
+        """
         share = batch_slice(
             len(features), self.case.axes.size("data"), self.position("data"),
             self.case.device_speeds,
@@ -110,7 +127,7 @@ class DataParallelSession(GroupSession):
         return features[share], targets[share]
 
     def loss(self, handle: torch.Tensor) -> float:
-        """Mean loss of the global batch, the same value on every rank."""
+        """Returns the mean loss of the global batch, the same value on every rank."""
         total = handle.clone()
         dist.all_reduce(total, group=self.group("data"))
         return float(total) / self.case.axes.size("data")

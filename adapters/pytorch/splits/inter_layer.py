@@ -1,4 +1,4 @@
-"""Inter-layer: ``torch.distributed.pipelining``: GPipe, (interleaved) 1F1B, or one micro-batch."""
+"""Inter-layer: GPipe, 1F1B, interleaved or naive schedules of ``torch.distributed.pipelining``."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ from adapters.pytorch.training.probe import Probe
 from suite.contract.splits.stages import stages_of, tied_weights, unit_ranges
 from suite.contract.workloads import Weights
 
+# Issues point-to-point operations and returns their work handles.
 Hops = Callable[..., list[Any]]
+# Records one transfer, given the marks of when the wait for it began and ended.
 Hop = Callable[[Any, Any], None]
 
 
 class InterLayerSession(GroupSession):
-    """A contiguous group of layers a rank, or several; the last rank has the loss."""
+    """Each rank has one contiguous group of layers, or several; the last rank has the loss."""
 
     def build(self, weights: Weights) -> nn.Module:
-        """Builds what this rank holds of the model."""
+        """Builds the stages of this rank and the pipeline's schedule."""
         case, group = self.case, self.group("inter_layer")
         self.places, self.index = case.axes.size("inter_layer"), self.position("inter_layer")
         self.last = self.index == self.places - 1
@@ -56,11 +58,14 @@ class InterLayerSession(GroupSession):
         return kind(self.pipeline[0], parts, loss_fn=self.loss_function)
 
     def modules(self) -> Sequence[nn.Module]:
-        """The modules whose parameters this rank trains."""
+        """Returns the modules whose parameters this rank trains."""
         return self.chunks if len(self.chunks) > 1 else super().modules()
 
     def _join_ends(self) -> None:
-        """The group of the two stages that hold a tied parameter; every rank must make them all."""
+        """Makes the group of the two stages that hold a tied parameter.
+
+        Every rank must take part in making the groups of all replicas.
+        """
         if not tied_weights(self.spec, self.case.stages):
             return
         for group in self.case.axes.groups("inter_layer"):
@@ -70,14 +75,21 @@ class InterLayerSession(GroupSession):
 
     @cached_property
     def tied(self) -> dict[str, torch.Tensor]:
-        """What this rank, at one end, holds a copy of."""
+        """The tied parameters of which this rank, at one end of the pipeline, holds a copy."""
         at_end = self.index in (0, self.places - 1)
         names = tied_weights(self.spec, self.case.stages) if at_end else []
         held = self.named_parameters()
         return {name: held[name] for name in names}
 
     def forward_backward(self, index: int) -> torch.Tensor:
-        """Leaves the gradients of a batch in ``.grad``; returns the loss, detached."""
+        """Leaves the gradients of a batch in ``.grad``.
+
+        Args:
+            index: Number of the global batch.
+
+        Returns:
+            The loss, detached; zero on ranks without the last stage.
+        """
         features, targets = self.batches[index % len(self.batches)]
         losses: list[torch.Tensor] = []
         arguments = (features,) if self.index == 0 else ()
@@ -91,7 +103,7 @@ class InterLayerSession(GroupSession):
         return torch.stack([loss.detach() for loss in losses]).mean()
 
     def sum_tied_gradients(self) -> None:
-        """Each end adds what the other found: once a step, before the update."""
+        """Adds up the gradients of tied parameters from both ends, before the update."""
         for name, parameter in self.tied.items():
             gradient = parameter.grad
             assert gradient is not None
@@ -104,16 +116,20 @@ class InterLayerSession(GroupSession):
                 self.probe.add("all_reduce", gradient, start, self.probe.mark(), key)
 
     def loss(self, handle: torch.Tensor) -> float:
-        """Mean loss of the global batch, the same value on every rank."""
+        """Returns the mean loss of the global batch, the same value on every rank."""
         shared = torch.tensor(super().loss(handle), dtype=torch.float64, device=self.device)
         dist.broadcast(shared, group=self.group("inter_layer"), group_src=self.places - 1)
         return float(shared)
 
     def full(self, tensors: dict[str, torch.Tensor]) -> Weights:
-        """Whole arrays in canonical layout."""
+        """Returns whole arrays in canonical layout, on every rank.
+
+        Args:
+            tensors: Name to tensor of the parameters that this rank holds.
+        """
         parts: list[Weights | None] = [None] * self.places
         dist.all_gather_object(parts, super().full(tensors), group=self.group("inter_layer"))
-        # From the last stage to the first, whose copy of a tied parameter is the one reported.
+        # The first stage comes last, because its copy of a tied parameter is the one reported.
         held = (part for part in reversed(parts) if part)
         merged = {name: array for part in held for name, array in part.items()}
         return {name: merged[name] for name in self.names if name in merged}
@@ -126,8 +142,8 @@ class InterLayerSession(GroupSession):
 
     @contextmanager
     def using(self, model: nn.Module) -> Iterator[None]:
-        """Where this stage computes with ``model``, a wrapper of the same parameters."""
-        stage, = self.pipeline  # of several stages none has a wrapper
+        """Computes this stage with ``model``, a wrapper of the same parameters."""
+        stage, = self.pipeline  # a rank with several stages has no wrappers
         clean, stage.submod = stage.submod, model
         try:
             with super().using(model):
@@ -156,18 +172,22 @@ class InterLayerSession(GroupSession):
         return batch
 
     def _hop(self, probe: Probe, operation: dist.P2POp, start: Any) -> Hop:
-        """Messages between two ranks arrive in the order they are sent: numbers name them."""
+        """Names a transfer and returns the function that records it.
+
+        Messages between two ranks arrive in the order they are sent, so their numbers name them.
+        """
         mine, peer = self.rank.index, operation.peer
         if operation.op is dist.isend:
             key = probe.number(f"{mine}>{peer}")
             return lambda _, end: probe.add("send_recv", operation.tensor, start, end, key, "send")
         key = probe.number(f"{peer}>{mine}")
-        # Ready once it waits: an interleaved schedule posts a receive before its work is done.
+        # The receiver is ready once it waits: an interleaved schedule posts a receive before its
+        # other work is done.
         return lambda idle, end: probe.add("send_recv", operation.tensor, idle, end, key, "recv")
 
 
 class _Stage(PipelineStage):
-    """Finds shapes on the bare model: DDP would take that pass for one that it has to reduce."""
+    """Finds shapes with the bare model, since DDP would try to reduce after such a pass."""
 
     def _compute_outputs(self, *args: torch.Tensor, module: nn.Module, **named: Any) -> Any:
         bare = module.module if isinstance(module, DistributedDataParallel) else module
@@ -181,7 +201,7 @@ class _StampedWork:
         self.work, self.hops, self.probe = work, hops, probe
 
     def wait(self) -> Any:
-        """Waits for an operation that was issued."""
+        """Waits for the operation and records its transfers."""
         idle = self.probe.mark()
         result = self.work.wait()
         end = self.probe.mark()
@@ -192,7 +212,10 @@ class _StampedWork:
 
 @contextmanager
 def _replaced_hops(replacement: Hops) -> Iterator[None]:
-    """The schedules issue every hop through this one function; no public hook exists."""
+    """Replaces the one function through which schedules issue every transfer.
+
+    PyTorch has no public hook for this.
+    """
     original = schedules._batch_p2p
     schedules._batch_p2p = replacement
     try:

@@ -31,14 +31,14 @@ Plan = dict[str, ParallelStyle]
 
 
 class IntraLayerSession(GroupSession):
-    """Every rank computes the whole batch on its columns; replicated parts are computed by all."""
+    """Every rank computes the whole batch on its columns; all ranks compute what is replicated."""
 
     def build(self, weights: Weights) -> nn.Module:
-        """Builds what this rank holds of the model."""
+        """Builds the model and shards its branches over the ranks."""
         self.axes, self.shards = torch_axes(self.spec), self.mesh["intra_layer"]
         model = super().build(weights)
         for branch in self.spec.branches():
-            if not _holds(model, torch_path(branch.row)):  # another stage of a pipeline does
+            if not _holds(model, torch_path(branch.row)):  # another pipeline stage holds it
                 continue
             if self.low:
                 lower_input(model.get_submodule(torch_path(branch.module)))
@@ -50,16 +50,20 @@ class IntraLayerSession(GroupSession):
         return model
 
     def trained(self) -> list[dict[str, Any]]:
-        """A fused update takes DTensors or plain tensors, not some of each."""
+        """Groups the parameters by type, because a fused update takes DTensors or plain tensors.
+
+        It refuses some of each in one group.
+        """
         kinds: dict[type, list[nn.Parameter]] = {}
         for parameter in self.model.parameters():
             kinds.setdefault(type(parameter), []).append(parameter)
         return [{"params": alike} for alike in kinds.values()]
 
     def _dtensors(self, branch: Branch) -> bool:
-        """Whether PyTorch's styles do: for linear layers, whose parameters become DTensors.
+        """Returns whether PyTorch's own styles can split a branch.
 
-        DDP reduces plain tensors only.
+        They can split linear layers, whose parameters become DTensors. DDP reduces only plain
+        tensors, so together with data parallel the suite's own styles are used.
         """
         linear = not branch.channels and not self._convolves(branch.row)
         return linear and "data" not in self.case.axes.names
@@ -68,7 +72,7 @@ class IntraLayerSession(GroupSession):
         return len(self.spec.shapes()[f"{layer}.weight"]) == 4
 
     def _own_plans(self, branch: Branch) -> list[Plan]:
-        """Parts of the layers, and where these are entered."""
+        """Returns the suite's own styles for the layers of a branch and its entrances."""
         parts, rows, entered = [*branch.columns, *branch.channels], [branch.row], [branch.module]
         if branch.middle:
             parts.append(branch.middle.column)
@@ -79,7 +83,7 @@ class IntraLayerSession(GroupSession):
         return [plan, {name: Entrance(self._all_reduce) for name in entered}]
 
     def _all_reduce(self, tensor: torch.Tensor) -> torch.Tensor:
-        """In place, and finished when it returns: what follows needs it at once."""
+        """Adds a tensor up in place, and waits: what follows needs the sum at once."""
         if self.silent:
             return tensor
         start = self.probe.mark() if self.probe else None
@@ -90,7 +94,12 @@ class IntraLayerSession(GroupSession):
         return tensor
 
     def whole(self, name: str, part: torch.Tensor) -> torch.Tensor:
-        """The whole tensor from the parts that the ranks hold."""
+        """Returns the whole tensor from the parts that the ranks hold.
+
+        Args:
+            name: Canonical name of the parameter.
+            part: This rank's part of it, or of its gradient.
+        """
         path, _, leaf = torch_name(name).rpartition(".")
         axis = self.axes.get(path, {}).get(leaf)
         if axis is not None and not isinstance(part, DTensor):
@@ -111,7 +120,10 @@ class IntraLayerSession(GroupSession):
             yield
 
     def _stamped(self, kind: str, original: Collective) -> Collective:
-        """From issue to finish, by waiting at once: these collectives return before they end."""
+        """Returns a collective that marks when it was issued and when it finished.
+
+        It waits at once, because these collectives return before they end.
+        """
 
         def collective(tensor: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tensor:
             probe = self.probe
@@ -127,7 +139,11 @@ class IntraLayerSession(GroupSession):
 
 
 def _pytorch_plans(branch: Branch) -> list[Plan]:
-    """What several columns share enters the mesh once: their backward all-reduces become one."""
+    """Returns PyTorch's own styles for a branch.
+
+    An input that several columns share enters the mesh once, so that their backward all-reduces
+    become one.
+    """
     plan: Plan = {name: ColwiseParallel() for name in branch.columns}
     plan[branch.row] = RowwiseParallel()
     if branch.module in branch.columns:
@@ -146,7 +162,7 @@ def _identity(tensor: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tens
 
 @contextmanager
 def _replaced(replacement: Callable[[str, Collective], Collective]) -> Iterator[None]:
-    """DTensor issues the all-reduces of these styles through one function of this module."""
+    """Replaces the one function through which DTensor issues the all-reduces of these styles."""
     original = funcol.all_reduce
     funcol.all_reduce = replacement("all_reduce", original)
     try:

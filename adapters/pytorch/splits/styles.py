@@ -1,8 +1,9 @@
-"""Parallel styles of ours, for branches that hold more than linear layers.
+"""The suite's own parallel styles, for branches that have more than linear layers.
 
-PyTorch has none for convolutions, batch norms and biases of heads. Channels are split as
-``ColwiseParallel`` and ``RowwiseParallel`` split features, but parameters stay plain tensors, this
-rank's part: each operation on a ``DTensor`` costs the host, and a residual network has many.
+PyTorch has no styles for convolutions, batch norms and biases of heads. These split channels as
+``ColwiseParallel`` and ``RowwiseParallel`` split features. Parameters stay plain tensors, this
+rank's part of each, because every operation on a ``DTensor`` costs time on the host, and a
+residual network has many operations.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ from adapters.pytorch.splits.shards import Reduce, enter, keep_shard, merge_outp
 
 
 class OwnPart(ParallelStyle):
-    """This rank's part of a layer's parameters, along ``axes[leaf]``; no communication."""
+    """Leaves this rank's part of a layer's parameters; there is no communication.
+
+    Args:
+        axes: Parameter of the layer to the axis along which it is split.
+    """
 
     def __init__(self, axes: Mapping[str, int]) -> None:
         super().__init__()
@@ -31,7 +36,12 @@ class OwnPart(ParallelStyle):
 
 
 class OwnInputs(OwnPart):
-    """A layer split by its inputs: the ranks' outputs are summed, the bias is added once."""
+    """Splits a layer by its inputs: the ranks' outputs are summed, and the bias is added once.
+
+    Args:
+        axes: Parameter of the layer to the axis along which it is split.
+        reduce: Adds a tensor up over the ranks.
+    """
 
     def __init__(self, axes: Mapping[str, int], reduce: Reduce) -> None:
         super().__init__(axes)
@@ -44,13 +54,17 @@ class OwnInputs(OwnPart):
 
 
 class Entrance(ParallelStyle):
-    """The ranks' gradients of a module's first input are summed."""
+    """Sums the ranks' gradients of a module's first input.
+
+    Args:
+        reduce: Adds a tensor up over the ranks.
+    """
 
     def __init__(self, reduce: Reduce) -> None:
         super().__init__()
         self.reduce = reduce
 
     def _apply(self, module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
-        # A copy: autograd may have given the same gradient to others.
+        # The sum is made in a copy, because autograd may have given the same gradient to others.
         enter(module, lambda gradient: self.reduce(gradient.clone()))
         return module

@@ -1,4 +1,4 @@
-"""Inter-layer by manual placement: groups of layers on several devices, micro-batched."""
+"""Inter-layer by manual placement: groups of layers on several devices, in micro-batches."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from suite.contract.workloads import Weights
 
 
 class InterLayerSession(PlacedSession):
-    """A stage's work is chained in the schedule's order: a device does one thing at a time."""
+    """Chains each stage's work in the schedule's order: a device does one thing at a time."""
 
     def build(self, weights: Weights) -> Tensors:
-        """Builds what this rank holds of the model."""
+        """Makes the variables of every stage on the stage's device."""
         stages, speeds = self.case.stages, self.case.stage_speeds
         self.parts = self.case.micro_batches
         self.units = unit_ranges(self.spec, stages, speeds)
@@ -32,22 +32,35 @@ class InterLayerSession(PlacedSession):
         return {name: self.stages[owner[name]][name] for name in weights}
 
     def all_there(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """As they come: a stage updates while its neighbour still computes."""
+        """Returns gradients as they come: a stage updates while its neighbour still computes."""
         return gradients
 
     def device_of(self, stage: int) -> str:
-        """The device of a stage; devices take stages in turns."""
+        """Returns the device of a stage; devices take the stages in turns."""
         return self.devices[stage % len(self.devices)]
 
     def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
-        """Puts a batch on the devices that compute with it."""
+        """Puts features on the devices that need them, and targets on the last device.
+
+        Args:
+            features: (samples, …) of the global batch.
+            targets: (samples, …) of the global batch.
+        """
         with tf.device(self.devices[-1]):
             return self.spread(features), self.tensor(targets)
 
     def batch_gradients(
         self, features: list[tf.Tensor], targets: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Gradients of a whole batch, by canonical name."""
+        """Computes loss and gradients of a whole batch, in the order of the schedule.
+
+        Args:
+            features: The features on each device that needs them.
+            targets: The targets, on the last device.
+
+        Returns:
+            Mean loss, and canonical name to gradient.
+        """
         self.begin()
         flight = _Flight(self, features, targets)
         for stage, kind, part in pipeline_schedule(
@@ -59,7 +72,7 @@ class InterLayerSession(PlacedSession):
 
 
 class _Flight:
-    """One step's micro-batches on their way through the stages."""
+    """The micro-batches of one step on their way through the stages."""
 
     def __init__(
         self, session: InterLayerSession, features: list[tf.Tensor], targets: tf.Tensor
@@ -84,7 +97,7 @@ class _Flight:
             self._received(f"tied.{name}", self.last)
 
     def forward(self, stage: int, part: int) -> None:
-        """The forward pass; see the class for shapes."""
+        """Runs a micro-batch forward through a stage, and sends the result to the next stage."""
         session = self.session
         self._received(f"forward.{stage - 1}.{part}", stage)
         with tf.control_dependencies(self.previous[self._place(stage)]):
@@ -110,18 +123,18 @@ class _Flight:
             )
 
     def backward(self, stage: int, part: int) -> None:
-        """The gradient of ``forward``."""
+        """Runs a micro-batch backward through a stage, and sends the gradient of its input back."""
         weights = self.weights[stage]
         tape, x, y = self.tapes.pop((stage, part))
         arriving = tf.ones_like(y) if stage == self.last else self.arriving[stage, part]
         self._received(f"backward.{stage}.{part}", stage)
         with tf.control_dependencies(self.previous[self._place(stage)]):
             arriving = tf.identity(arriving)
-        found = tape.gradient(y, {"": x, **weights} if stage else weights, arriving)
-        leaving = found.pop("", None)
-        found = dense_gradients(found)
+        gradients = tape.gradient(y, {"": x, **weights} if stage else weights, arriving)
+        leaving = gradients.pop("", None)
+        gradients = dense_gradients(gradients)
         before = self.sums[stage]
-        self.sums[stage] = {n: before[n] + g if n in before else g for n, g in found.items()}
+        self.sums[stage] = {n: before[n] + g if n in before else g for n, g in gradients.items()}
         self.previous[self._place(stage)] = list(self.sums[stage].values())
         if leaving is not None:
             self.arriving[stage - 1, part] = self._move(
@@ -132,7 +145,7 @@ class _Flight:
         return stage % len(self.session.devices)
 
     def _move(self, tensor: tf.Tensor, source: int, destination: int, name: str) -> tf.Tensor:
-        """From the device of one stage to that of another."""
+        """Moves a tensor from the device of one stage to that of another."""
         return self.session.move(tensor, self._place(source), self._place(destination), name)
 
     def _received(self, name: str, stage: int) -> None:
@@ -140,7 +153,7 @@ class _Flight:
             self.session.received(name, self.previous[self._place(stage)])
 
     def result(self) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Mean loss of the batch and the sum of the micro-batches' shares of its gradient."""
+        """Returns the mean loss of the batch and the gradient, summed over micro-batches."""
         self.sum_tied_gradients()
         merged = {name: tensor for stage in self.sums for name, tensor in stage.items()}
         with tf.device(self.session.devices[-1]):
@@ -148,7 +161,7 @@ class _Flight:
         return loss, {name: merged[name] for name in self.session.names}
 
     def sum_tied_gradients(self) -> None:
-        """What the last stage found for its copy goes back to the first, which has the variable."""
+        """Sends gradients of the last stage's copies back to the first, which has the variables."""
         for name in self.session.tied:
             key = f"tied.{name}.gradient"
             returning = self._move(self.sums[self.last].pop(name), self.last, 0, key)

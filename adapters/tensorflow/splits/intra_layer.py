@@ -1,4 +1,4 @@
-"""Intra-layer by manual placement: split a layer over the devices, compute, merge on the first."""
+"""Intra-layer by manual placement: split a layer over devices, compute, merge on the first."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from suite.contract.workloads import Weights
 
 
 class IntraLayerSession(PlacedSession):
-    """Parts that no plan splits (norms, embeddings, the loss) live on the first device."""
+    """Splits branches over the devices; norms, embeddings and the loss are on the first device."""
 
     def build(self, weights: Weights) -> Tensors:
-        """Builds what this rank holds of the model."""
+        """Makes the variables: shards on their devices, the rest on the first device."""
         axes = shard_axes(self.spec)
         with tf.device(self.devices[0]):
             self.whole = {
@@ -41,13 +41,24 @@ class IntraLayerSession(PlacedSession):
             }
 
     def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
-        """Puts a batch on the devices that compute with it."""
+        """Puts a batch on the first device, and features on all devices if every branch needs them.
+
+        Args:
+            features: (samples, …) of the global batch.
+            targets: (samples, …) of the global batch.
+        """
         with tf.device(self.devices[0]):
             return self.spread(features), self.tensor(targets)
 
     def loss_and_gradients(
         self, features: list[tf.Tensor], targets: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Computes the loss, and the gradient of every variable.
+
+        Args:
+            features: The features on each device that needs them.
+            targets: The targets, on the first device.
+        """
         if self.turn == 0:
             self.begin()
             self.before: list[list[tf.Tensor]] = [[] for _ in self.devices]
@@ -64,15 +75,18 @@ class IntraLayerSession(PlacedSession):
         with tf.device(self.devices[0]):
             logits = forward(self.spec, self.whole, features[0], apply=apply)
             loss = self.loss_function(logits, targets)
-        # Not a tape: only tf.gradients places each gradient beside its forward operation.
-        gradients = tf.gradients(loss, list(self.variables.values()))
-        found = dense_gradients(dict(zip(self.variables, gradients, strict=True)))
+        # A tape would not do: only tf.gradients places a gradient beside its forward operation.
+        tensors = tf.gradients(loss, list(self.variables.values()))
+        gradients = dense_gradients(dict(zip(self.variables, tensors, strict=True)))
         if self.stamps.on:
-            self._receive(found)
-        return loss, found
+            self._receive(gradients)
+        return loss, gradients
 
     def _apply(self, shares: list[Share], x: tf.Tensor, names: list[str]) -> tf.Tensor:
-        """The branch's shards side by side; the first device makes of each sum what enters next."""
+        """Computes the shards of a branch side by side.
+
+        The first device adds up their results and makes of each sum what enters the next layers.
+        """
         for name in names:
             partials = []
             for part, device in enumerate(self.devices):
@@ -85,7 +99,10 @@ class IntraLayerSession(PlacedSession):
         return x
 
     def _receive(self, gradients: dict[str, tf.Tensor]) -> None:
-        """Says of each hop what its receiver did before: what led to the sum before, or its own."""
+        """Tells the probes for each transfer what its receiver did before it.
+
+        That is what led to the sum before or, at the ends of the model, the receiver's own work.
+        """
         steps = self._steps()
 
         def backward(number: int, part: int) -> list[tf.Tensor]:
@@ -106,7 +123,7 @@ class IntraLayerSession(PlacedSession):
         self.before = [backward(0, part) for part in range(self.case.devices)]
 
     def _steps(self) -> list[tuple[str, list[str]]]:
-        """The sums in forward order: the name of their hops, the parameters that lead to them."""
+        """Lists the sums in forward order: name of their transfers, parameters behind them."""
         steps = []
         for number, plan in enumerate(self.spec.branches()):
             split = branch_parameters(self.spec, plan)
@@ -117,12 +134,17 @@ class IntraLayerSession(PlacedSession):
         return steps
 
     def gather(self, arrays: dict[str, np.ndarray]) -> Weights:
+        """Joins the shards of every parameter.
+
+        Args:
+            arrays: Name of a variable to its value.
+        """
         axes = shard_axes(self.spec)
 
-        def one(name: str) -> Any:
+        def joined(name: str) -> Any:
             if name not in axes:
                 return arrays[name]
             parts = [arrays[f"{name}@{part}"] for part in range(self.case.devices)]
             return np.concatenate(parts, axes[name])
 
-        return {name: one(name) for name in self.names}
+        return {name: joined(name) for name in self.names}

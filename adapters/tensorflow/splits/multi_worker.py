@@ -1,4 +1,4 @@
-"""Data parallel over processes: ``MultiWorkerMirroredStrategy``, a worker for each device."""
+"""Data parallel over processes: ``MultiWorkerMirroredStrategy`` with a worker for each device."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from adapters.tensorflow.splits.data import DataSession
 from adapters.tensorflow.training.single import Clocks, Graph
 from adapters.tensorflow.training.stamps import size_bytes
 
-NO_CLOCK = "T_i: a worker's collectives run on its threads, only a profile tells them apart"
+NO_CLOCK = ("T_i: a worker's collectives run on the threads that compute, and only a profile tells "
+            "them apart")
 
 
 class MultiWorkerSession(DataSession):
     """A rank is a worker with one replica; TF_CONFIG, from the launch plan, names the others.
 
-    Ring all-reduces over gRPC between CPUs, NCCL between GPUs, which the strategy does not choose.
+    Gradients travel by ring all-reduces over gRPC between CPUs, and by NCCL between GPUs, which
+    the strategy does not choose by itself.
     """
 
     no_clock = NO_CLOCK
 
     def make_strategy(self, devices: list[str]) -> tf.distribute.Strategy:
-        """The strategy object of TensorFlow that this session trains under."""
+        """Returns the strategy object of TensorFlow under which this session trains."""
         return tf.distribute.MultiWorkerMirroredStrategy(communication_options=self.options)
 
     @property
@@ -36,51 +38,64 @@ class MultiWorkerSession(DataSession):
 
     @cached_property
     def average(self) -> Graph:
-        """The mean over all workers of a number that each has; a collective call."""
+        """A graph that returns the mean over all workers of a number that each has.
+
+        Calling it is a collective call.
+        """
 
         def mean(value: tf.Tensor) -> tf.Tensor:
             context = tf.distribute.get_replica_context()
-            # An argument of a graph is on no device yet.
+            # The argument of a graph is on no device yet; the identity is.
             return context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.identity(value))
 
         return tf.function(lambda value: self.local(self.strategy.run(mean, (value,))),
                            autograph=False)
 
     def local(self, value: Any) -> tf.Tensor:
-        """What this worker's replica has of a value."""
+        """Returns what this worker's replica has of a value."""
         return self.strategy.experimental_local_results(value)[0]
 
     def all_reduced(self, local: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """As everywhere, and each gradient between two stamps where the graph holds them."""
+        """Averages gradients as in any replica, between two stamps if probes are attached.
+
+        Args:
+            local: Name to the replica's own gradient.
+        """
         if not self.stamps.on:
             return super().all_reduced(local)
         starts = [self.stamps.mark(0, [tensor]) for tensor in local.values()]
-        found = super().all_reduced(local)
-        for number, (start, tensor) in enumerate(zip(starts, found.values(), strict=True)):
+        averaged = super().all_reduced(local)
+        for number, (start, tensor) in enumerate(zip(starts, averaged.values(), strict=True)):
             end = self.stamps.mark(0, [tensor])
             key, size = f"gradient.{number}", size_bytes(tensor)
             self.stamps.member("all_reduce", key, 0, size, start, end)
-        return found
+        return averaged
 
     def step_loss(self, losses: Any) -> tf.Tensor:
-        """This worker's: the mean is taken where it is asked for, not in every step."""
+        """Returns this worker's loss.
+
+        ``loss`` takes the mean when it is asked for, so that no step has to.
+        """
         return self.local(losses)
 
     def loss(self, handle: tf.Tensor) -> float:
-        """Mean loss of the global batch, the same value on every rank."""
+        """Returns the mean loss of the global batch, the same value on every rank."""
         return float(self.average(handle))
 
     def agree(self, ready: bool) -> bool:
-        """Whether every rank says so; a collective call."""
+        """Returns True if ``ready`` is true on every rank; a collective call."""
         return float(self.average(tf.constant(float(ready)))) == 1.0
 
     def clocked(self, run: Callable[[], None]) -> Clocks:
-        """Runs a step; no clock tells its threads that compute from those that communicate."""
+        """Runs a step without a compute clock.
+
+        No clock tells the threads that compute from those that communicate.
+        """
         run()
         return Clocks(())
 
     def describe(self) -> dict[str, str]:
-        """The ledger of the session, with what this strategy adds to it."""
+        """Returns the session's entries of the ledger, with backend and collectives."""
         found = super().describe()
         collectives = found["collectives"]
         return found | {
@@ -89,6 +104,6 @@ class MultiWorkerSession(DataSession):
         }
 
     def close(self) -> None:
-        """Leaves the process group, once every rank is ready to."""
-        # A worker that leaves takes the others' last collective with it.
+        """Waits until every rank is ready to leave."""
+        # A worker that left early would break the others' last collective.
         self.agree(True)

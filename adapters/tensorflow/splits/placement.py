@@ -1,4 +1,4 @@
-"""What both manual placements share: tensors that hop between devices of one process."""
+"""What both manual placements share: tensors that move between the devices of one process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from suite.contract.workloads import Weights
 
 @dataclass(frozen=True)
 class _Hop:
-    """What a silent step puts in its place."""
+    """A transfer, with what a silent step needs in order to put something in its place."""
 
     source: int
     destination: int
@@ -26,7 +26,7 @@ class _Hop:
 
 @dataclass(frozen=True)
 class _Arrival:
-    """A hop's copy on its receiver, and the stamp of when it was there."""
+    """The copy that a transfer made on its receiver, and the stamp of when it was there."""
 
     device: int
     payload_bytes: int
@@ -34,22 +34,27 @@ class _Arrival:
 
 
 class PlacedSession(Training):
-    """Variables live where their layer is computed; a hop is a copy placed on its receiver.
+    """Keeps variables on the device of their layer; a transfer is a copy placed on its receiver.
 
-    ``done`` is what a device had finished when it sent (or kept) the tensor of a hop, by the hop's
-    name; ``arrivals`` are the hops whose receiver has not told yet what it did before.
+    Attributes:
+        done: Name of a transfer to what its sender had finished when it sent (or kept) the tensor.
+        arrivals: Name of a transfer to its arrival, until its receiver tells what it did before.
     """
 
     def __init__(self, *arguments: Any) -> None:
         self.done: dict[str, tf.Tensor] = {}
         self.arrivals: dict[str, _Arrival] = {}
-        self._latest: dict[int, tf.Tensor] = {}  # what a device finished last
+        self._latest: dict[int, tf.Tensor] = {}  # device -> the tensor that it finished last
         self._hops: dict[str, _Hop] = {}
         self._ends: dict[str, tuple[tf.Variable, tf.Variable]] = {}
         super().__init__(*arguments)
 
     def spread(self, features: Any) -> list[tf.Tensor]:
-        """Features on the first device; on all of them where they are a side input."""
+        """Puts features on the first device, or on all devices if they are a side input.
+
+        Args:
+            features: (samples, …) of the global batch.
+        """
         copies = []
         for device in self.devices if self.spec.side_input else self.devices[:1]:
             with tf.device(device):
@@ -57,11 +62,16 @@ class PlacedSession(Training):
         return copies
 
     def begin(self) -> None:
-        """Call first where a step is traced: tensors of another graph are of no use."""
+        """Forgets tensors of an earlier graph; to be called first when a step is traced."""
         self.done, self.arrivals, self._latest = {}, {}, {}
 
     def micro_batches(self, features: Any, targets: Any) -> Iterable[tuple[Any, Any]]:
-        """Every device's copy of the features comes apart where it is."""
+        """Cuts a batch into micro-batches, each device's copy of the features where it is.
+
+        Args:
+            features: The features on each device that has them.
+            targets: The targets.
+        """
         split = []
         for device, copy in zip(self.devices, features, strict=False):
             with tf.device(device):
@@ -71,7 +81,14 @@ class PlacedSession(Training):
         return zip(map(list, zip(*split, strict=True)), parts, strict=True)
 
     def hop(self, tensor: tf.Tensor, source: int, destination: int, name: str) -> tf.Tensor:
-        """``tensor`` on device ``destination``; its gradient takes the way back."""
+        """Returns ``tensor`` on another device; its gradient takes the way back.
+
+        Args:
+            tensor: The tensor, on the device ``source``.
+            source: Number of the device that sends.
+            destination: Number of the device that receives.
+            name: Name of the transfer, unique in a step.
+        """
         if source == destination and not (self.stamps.on or self.silent):
             return tensor
 
@@ -85,7 +102,14 @@ class PlacedSession(Training):
         return move(tensor)
 
     def move(self, tensor: tf.Tensor, source: int, destination: int, name: str) -> tf.Tensor:
-        """``tensor`` on device ``destination``, outside of what is differentiated."""
+        """Returns ``tensor`` on another device, without a gradient.
+
+        Args:
+            tensor: The tensor, on the device ``source``.
+            source: Number of the device that sends.
+            destination: Number of the device that receives.
+            name: Name of the transfer, unique in a step.
+        """
         if source != destination and self.silent:
             return self._blank(tensor, source, destination, name)
         self.done[name] = self._latest[source] = tensor
@@ -103,7 +127,12 @@ class PlacedSession(Training):
         return copy
 
     def received(self, name: str, previous: Sequence[tf.Tensor]) -> None:
-        """The receiver of hop ``name`` had nothing else to do after ``previous``."""
+        """Tells the probes that a receiver had nothing else to do after some tensors.
+
+        Args:
+            name: Name of the transfer.
+            previous: The tensors that the receiver finished before.
+        """
         arrival = self.arrivals.pop(name)
         idle = self.stamps.mark(arrival.device, previous)
         self.stamps.received(
@@ -111,12 +140,15 @@ class PlacedSession(Training):
         )
 
     def silent_step(self, index: int) -> None:
-        """A step with communication switched off."""
+        """Runs a step with communication switched off."""
         self.make_blanks()
         super().silent_step(index)
 
     def make_blanks(self) -> None:
-        """Variables in place of what hops leave and bring, made once; a graph cannot make them."""
+        """Makes the variables that a silent step uses in place of transfers, once.
+
+        They are made outside of the graph, because a graph cannot make variables.
+        """
         for name, hop in self._hops.items() if not self._ends else ():
             with tf.device(self.devices[hop.source]):
                 sink = tf.Variable(tf.zeros((), hop.dtype), trainable=False)
@@ -125,9 +157,10 @@ class PlacedSession(Training):
             self._ends[name] = sink, blank
 
     def _blank(self, tensor: tf.Tensor, source: int, destination: int, name: str) -> tf.Tensor:
-        """What a receiver computes on instead; the sender's tensor is still computed.
+        """Returns what a receiver computes on in a silent step.
 
-        A variable a hop: a constant would be folded, and equal inputs would be computed once.
+        The sender's tensor is still computed. Each transfer has a variable, because a constant
+        would be folded, and equal inputs would be computed only once.
         """
         sink, blank = self._ends[name]
         with tf.device(self.devices[source]):
@@ -138,13 +171,17 @@ class PlacedSession(Training):
             return tf.identity(blank)
 
     def gather(self, arrays: dict[str, np.ndarray]) -> Weights:
-        """Whole arrays under canonical names from what the devices hold."""
+        """Returns whole arrays under canonical names, from what the devices hold.
+
+        Args:
+            arrays: Name of a variable to its value.
+        """
         return {name: arrays[name] for name in self.names}
 
     def gradients(self) -> Weights:
-        """Whole gradients of the first step under canonical names."""
+        """Returns the whole gradients of the first step, under canonical names."""
         return self.gather(dict(super().gradients()))
 
     def parameters(self) -> Weights:
-        """Whole parameters under canonical names."""
+        """Returns the whole parameters, under canonical names."""
         return self.gather(dict(super().parameters()))

@@ -1,8 +1,9 @@
-"""Data parallel over towers: in-graph replication, each tower on a group of logical devices.
+"""Data parallel over towers: each replica is split over a group of logical devices.
 
-MirroredStrategy gives a replica one device. Here a replica is a tower of manual placement with a
-copy of the variables on several devices; one graph holds all towers, averages their gradients
-variable by variable once a step, and updates each copy (Abadi et al. 2016, section 4.4).
+MirroredStrategy gives a replica one device only. Here a replica is a tower of manual placement,
+with a copy of the variables on several devices. One graph holds all towers, averages their
+gradients variable by variable once a step, and updates each copy (in-graph replication, Abadi et
+al. 2016, section 4.4).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from suite.contract.workloads import Weights
 
 
 class TowersSession(Training):
-    """``towers[i]`` trains on share ``i`` of the batch; gradients are averaged over the towers."""
+    """Trains ``towers[i]`` on share ``i`` of the batch, and averages gradients over the towers."""
 
     def __init__(
         self, placed: type[PlacedSession], case: Case, weights: Weights, inputs: Inputs,
@@ -37,15 +38,20 @@ class TowersSession(Training):
         self.ranks = towers_of(case)
         inner = [tower_case(case, len(ranks)) for ranks in self.ranks]
         self.towers = [
-            placed(one, weights, nothing, [devices[rank] for rank in ranks])
-            for one, ranks in zip(inner, self.ranks, strict=True)
+            placed(own, weights, nothing, [devices[rank] for rank in ranks])
+            for own, ranks in zip(inner, self.ranks, strict=True)
         ]
         super().__init__(case, weights, inputs, devices)
         for number, (tower, ranks) in enumerate(zip(self.towers, self.ranks, strict=True)):
             tower.stamps = TowerStamps(self.stamps, ranks, f"@{number}")
 
     def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
-        """Puts a batch on the devices that compute with it."""
+        """Puts each tower's share of a batch on the devices of that tower.
+
+        Args:
+            features: (samples, …) of the global batch.
+            targets: (samples, …) of the global batch.
+        """
         shares = [batch_slice(len(features), len(self.towers), number)
                   for number in range(len(self.towers))]
         placed = [tower.place(features[share], targets[share])
@@ -53,33 +59,39 @@ class TowersSession(Training):
         return [x for x, _ in placed], [y for _, y in placed]
 
     def build(self, weights: Weights) -> Tensors:
-        """The first tower's: what is reported of all."""
+        """Returns the variables of the first tower, which are reported for all."""
         return self.towers[0].variables
 
     def make_optimizer(self) -> Adam:
-        """The optimiser of the parameters that this rank holds."""
+        """Returns the optimiser of the first tower, which is reported for all."""
         return self.towers[0].optimizer
 
     def tower_gradients(
         self, features: Sequence[Any], targets: Sequence[Any]
     ) -> tuple[tf.Tensor, list[dict[str, tf.Tensor]]]:
-        """Mean loss, and for each tower the mean gradients on its own devices."""
-        losses, found = [], []
+        """Computes the mean loss, and for each tower the mean gradients on its own devices.
+
+        Args:
+            features: The features of each tower.
+            targets: The targets of each tower.
+        """
+        losses, by_tower = [], []
         for tower, x, y in zip(self.towers, features, targets, strict=True):
             tower.silent = self.silent
             loss, gradients = tower.batch_gradients(x, y)
             losses.append(loss)
-            found.append(gradients)
+            by_tower.append(gradients)
         with tf.device(self.devices[0]):
             loss = tf.add_n(losses) / len(losses)
         if self.silent:
-            return loss, found
-        means = {name: self._mean(name, [one[name] for one in found]) for name in found[0]}
+            return loss, by_tower
+        means = {name: self._mean(name, [gradients[name] for gradients in by_tower])
+                 for name in by_tower[0]}
         return loss, [{name: each[number] for name, each in means.items()}
                       for number in range(len(self.towers))]
 
     def _mean(self, name: str, parts: list[tf.Tensor]) -> list[tf.Tensor]:
-        """On the first tower's device of a variable, then copied to each tower's own."""
+        """Averages a gradient on the first tower's device, and copies it to each tower's own."""
         devices = [_number(tower.variables[name]) for tower in self.towers]
         stamps = self.stamps
         ready = [stamps.mark(*pair) for pair in self._each(devices, parts)] if stamps.on else []
@@ -100,29 +112,34 @@ class TowersSession(Training):
         return [(device, [part]) for device, part in zip(devices, parts, strict=True)]
 
     def training_step(self, features: Any, targets: Any) -> tf.Tensor:
-        """The graph of one training step."""
+        """Trains one step in every tower, inside a graph, and returns its loss.
+
+        Args:
+            features: The features of each tower.
+            targets: The targets of each tower.
+        """
         loss, gradients = self.tower_gradients(features, targets)
         for tower, mean in zip(self.towers, gradients, strict=True):
             tower.optimizer.apply(mean)
         return loss
 
     def gradients(self) -> Weights:
-        """Whole gradients of the first step under canonical names."""
+        """Returns the whole gradients of the first step, under canonical names."""
         return self.towers[0].gather(dict(super().gradients()))
 
     def parameters(self) -> Weights:
-        """Whole parameters under canonical names."""
+        """Returns the whole parameters, under canonical names."""
         return self.towers[0].gather(dict(super().parameters()))
 
     def silent_step(self, index: int) -> None:
-        """A step with communication switched off."""
+        """Runs a step with communication switched off."""
         for tower in self.towers:
             tower.make_blanks()
         super().silent_step(index)
 
 
 def towers_of(case: Case) -> list[list[int]]:
-    """The devices of each replica, in the order of the axes that it is split on."""
+    """Returns the devices of each replica, in the order of the axes along which it is split."""
     mesh = case.axes
     ranks = range(mesh.devices)
     return [[rank for rank in ranks if mesh.place("data", rank) == number]
@@ -130,7 +147,12 @@ def towers_of(case: Case) -> list[list[int]]:
 
 
 def tower_case(case: Case, devices: int) -> Case:
-    """What one replica is by itself."""
+    """Returns the case that one replica is by itself.
+
+    Args:
+        case: The whole case.
+        devices: Number of devices of a replica.
+    """
     strategy = "+".join(part for part in parts_of(case.strategy) if part != "data")
     sizes = ",".join(f"{part}={case.axes.size(part)}" for part in parts_of(strategy))
     mesh = mesh_of(strategy, devices, sizes)
@@ -138,5 +160,5 @@ def tower_case(case: Case, devices: int) -> Case:
 
 
 def _number(variable: tf.Variable) -> int:
-    """``/job:localhost/…/device:CPU:3`` -> 3."""
+    """Returns 3 for a variable on ``/job:localhost/…/device:CPU:3``."""
     return int(variable.device.rpartition(":")[2])

@@ -9,51 +9,64 @@ from suite.contract.case import Case
 from suite.contract.splits.shards import shard_axes
 from suite.contract.splits.stages import stage_units, stages_of_weights, tied_weights
 
+# Bytes of a number in float32, and in a 16-bit format.
 BYTES, LOW_BYTES = 4, 2
+# (kind, payload bytes) of each communication.
 Communications = list[tuple[str, int]]
 
 
 def logical_communications(case: Case) -> Communications:
-    """(kind, payload bytes) of every communication of one step, before bucketing or fusion.
+    """Lists every communication of one step, before the framework buckets or fuses them.
 
-    data: one all-reduce a parameter tensor, of its gradient; fully sharded, an all-gather of the
-    tensor for the forward pass, another for the backward pass if it belongs to a unit (which is
-    sharded again in between; what is outside stays whole), and a reduce-scatter of its gradient
-    (Rajbhandari et al. 2020, stage 3). Tensors are padded to whole rows a device. Compressed, a
-    gradient has 2 bytes an entry. intra_layer: an
-    all-reduce forward at the end of each column/row pair and one backward at its start, where that
-    has a gradient
-    (Shoeybi et al. 2019, section 3); an adapter that places shards on the devices of one process
-    moves the same tensors by hops between the first device and the others. inter_layer: an
-    activation forward and its gradient backward, a micro-batch and cut, and the gradient of what
-    first and last stage both hold, summed
-    once (hops of the parameter and of its gradient where one device holds it). float32; in bf16
-    activations, their gradients and gathered parameters have 2 bytes where the transport can.
+    ``data``: one all-reduce of the gradient of each parameter tensor. Gradients that are sent in
+    16 bits have 2 bytes an element, all others 4.
 
-    On a mesh these are summed over all groups of each axis: a replica's share of the batch, or a
-    micro-batch of it, is what its shards exchange and its stages pass on, and each group of
-    replicas reduces the parts of parameters that its stage and shard hold.
+    ``data`` with ``fsdp`` (Rajbhandari et al. 2020, stage 3): an all-gather of each tensor for the
+    forward pass, another one for the backward pass if the tensor belongs to a unit (units are
+    sharded again in between; what is outside of them stays whole), and a reduce-scatter of its
+    gradient. Tensors are padded to whole rows for each device.
 
-    Accumulating, gradients are communicated once a step, and what a forward or backward pass needs
-    (gathers, an intra-layer sum) once a micro-batch.
+    ``intra_layer`` (Shoeybi et al. 2019, section 3): an all-reduce at the end of each column/row
+    pair in the forward pass, and another one at its start in the backward pass, if the input of
+    the pair has a gradient. An adapter that places shards on the devices of one process instead
+    moves the same tensors between the first device and the others.
+
+    ``inter_layer``: for each micro-batch and cut, an activation in the forward pass and its
+    gradient in the backward pass. The gradient of a parameter that both the first and the last
+    stage hold is summed once; if one device holds the parameter, the parameter and its gradient
+    are moved instead. Numbers have 4 bytes, but in bf16 activations, their gradients and gathered
+    parameters have 2 where the transport allows it.
+
+    On a mesh these are summed over all groups of each axis. Shards exchange, and stages pass on, a
+    replica's share of the batch or a micro-batch of it. Each group of replicas reduces the parts
+    of the parameters that its stage and shard hold.
+
+    If gradients are accumulated, they are communicated once a step. What a forward or backward
+    pass needs (gathers, sums within a layer) is communicated once a micro-batch.
+
+    Args:
+        case: The case.
+
+    Returns:
+        (kind, payload bytes) of each communication, over all devices.
     """
     if case.variant == "fsdp":
         return _sharded(case)
     parts = {"data": _data, "intra_layer": _intra_layer, "inter_layer": _inter_layer}
-    return [one for axis in case.axes.names for one in parts[axis](case)]
+    return [sent for axis in case.axes.names for sent in parts[axis](case)]
 
 
 def _chunks(case: Case) -> int:
-    """Parts of the global batch that pass through the model on their own: shares, micro-batches."""
+    """Counts the parts of the global batch that pass through the model by themselves."""
     staged = "inter_layer" in case.axes.names
     return case.axes.size("data") * (case.micro_batches if staged else case.accumulate)
 
 
 def _held(case: Case) -> Iterator[tuple[str, int]]:
-    """(name, bytes) of every parameter or part of one that a replica holds, on all its devices.
+    """Yields (name, bytes) of every parameter, or part of one, that a replica's devices hold.
 
-    What no plan splits every shard's device has a copy of, and both ends of what is tied;
-    manual placement in one process has one of either.
+    Every shard's device has a copy of what no plan splits, and both ends have one of what is tied.
+    Manual placement in one process has one copy of either.
     """
     mesh, placed = case.axes, case.placed
     shards, axes = mesh.size("intra_layer"), shard_axes(case.spec)
@@ -71,55 +84,56 @@ def _data(case: Case) -> Communications:
 
 
 def _sharded(case: Case) -> Communications:
-    found: Communications = []
+    sent: Communications = []
     units = case.spec.units()
     for name, shape in case.spec.shapes().items():
-        # PyTorch splits its first axis: the outputs, or the channels.
+        # PyTorch splits a tensor along its first axis, which is that of the outputs or channels.
         leaf = name.rpartition(".")[2]
         first = shape[{"weight": -1, "depthwise": 2}.get(leaf, 0)]
         padded = -(-first // case.devices) * case.devices
         entries = (prod(shape) // first) * padded
         gathers = case.accumulate * (2 if name.split(".")[0] in units else 1)
-        found += [("all_gather", case.activation_bytes * entries)] * gathers
-        found.append(("reduce_scatter", BYTES * entries))
-    return found
+        sent += [("all_gather", case.activation_bytes * entries)] * gathers
+        sent.append(("reduce_scatter", BYTES * entries))
+    return sent
 
 
 def _intra_layer(case: Case) -> Communications:
     hops = case.axes.size("intra_layer") - 1 if case.placed else 0
     chunks = _chunks(case)
     chunk_bytes = case.activation_bytes * (case.spec.global_batch // chunks)
-    found: Communications = []
+    sent: Communications = []
     for branch in case.spec.branches():
         entering = chunk_bytes * branch.entering
         leaving = chunk_bytes * branch.leaving
         backward = branch.input_has_gradient
         if hops:
-            found += [("send_recv", entering)] * (hops * (1 + backward))
-            found += [("send_recv", leaving)] * (hops * 2)
+            sent += [("send_recv", entering)] * (hops * (1 + backward))
+            sent += [("send_recv", leaving)] * (hops * 2)
         else:
-            found += [("all_reduce", leaving)] + [("all_reduce", entering)] * backward
+            sent += [("all_reduce", leaving)] + [("all_reduce", entering)] * backward
         if branch.middle:
             size = chunk_bytes * branch.middle.elements
-            # By hops: parts to the first device and the sum back, and the same for the gradient.
-            found += [("send_recv", size)] * (4 * hops) if hops else [("all_reduce", size)] * 2
-    return found * chunks
+            # One process moves the parts to the first device and the sum back, and the same for
+            # the gradient.
+            sent += [("send_recv", size)] * (4 * hops) if hops else [("all_reduce", size)] * 2
+    return sent * chunks
 
 
 def _inter_layer(case: Case) -> Communications:
     mesh, placed = case.axes, case.placed
     stages, chunks = case.stages, _chunks(case)
-    # Beside each stage of a replica there is one for each shard; manual placement has one sender.
+    # Each shard of a stage sends by itself; with manual placement a stage has one sender.
     pipelines = 1 if placed else mesh.size("intra_layer")
     chunk_bytes = case.activation_bytes * (case.spec.global_batch // chunks)
-    found: Communications = []
+    sent: Communications = []
     unit = 0
     for group in stage_units(case.spec, stages, case.stage_speeds)[:-1]:
         unit += len(group)
         size = chunk_bytes * prod(case.spec.boundary(unit))
-        found += [("send_recv", size)] * (2 * chunks * pipelines)
+        sent += [("send_recv", size)] * (2 * chunks * pipelines)
     for name in tied_weights(case.spec, stages):
         table = BYTES * prod(case.spec.shapes()[name])
         ends = [("send_recv", table)] * 2 if placed else [("all_reduce", table)]
-        found += ends * (mesh.size("data") * pipelines)
-    return found
+        sent += ends * (mesh.size("data") * pipelines)
+    return sent

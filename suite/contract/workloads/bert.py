@@ -118,5 +118,5 @@ SIZES = (
     BertSpec("large", vocabulary=30522, sequence=512, width=1024, heads=16, blocks=24,
              global_batch=8, mask=103),
 )
-# What two CPU cores train in a fraction of a second a step.
+# The size of which two CPU cores train a step in a fraction of a second.
 DEFAULT_SIZE = "small"

@@ -213,5 +213,5 @@ SIZES = (
     EfficientNetSpec("b0"),
     EfficientNetSpec("b4", image=380, width_multiplier=1.4, depth_multiplier=1.8),
 )
-# What two CPU cores train in a fraction of a second a step.
+# The size of which two CPU cores train a step in a fraction of a second.
 DEFAULT_SIZE = "small"

@@ -75,5 +75,5 @@ SIZES = (
     GptSpec("gpt3-6.7b", vocabulary=50257, sequence=2048, width=4096, heads=32, blocks=32,
             global_batch=8),
 )
-# What two CPU cores train in a fraction of a second a step.
+# The size of which two CPU cores train a step in a fraction of a second.
 DEFAULT_SIZE = "small"

@@ -80,5 +80,5 @@ SIZES = (
     MlpSpec("wide", widths=(64, 1024, 1024, 1024, 1024, 10), dataset="digits", global_batch=128,
             activation="gelu"),
 )
-# What two CPU cores train in a fraction of a second a step.
+# The size of which two CPU cores train a step in a fraction of a second.
 DEFAULT_SIZE = "wide"

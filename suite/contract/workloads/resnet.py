@@ -139,5 +139,5 @@ SIZES = (
     ResNetSpec("50", (3, 4, 6, 3), bottleneck=True),
     ResNetSpec("101", (3, 4, 23, 3), bottleneck=True),
 )
-# What two CPU cores train in a fraction of a second a step.
+# The size of which two CPU cores train a step in a fraction of a second.
 DEFAULT_SIZE = "small"

@@ -150,5 +150,5 @@ SIZES = (
     XLNetSpec("base", vocabulary=32000, sequence=512, width=768, heads=12, blocks=12,
               global_batch=8),
 )
-# What two CPU cores train in a fraction of a second a step.
+# The size of which two CPU cores train a step in a fraction of a second.
 DEFAULT_SIZE = "small"

@@ -1,9 +1,10 @@
 "use strict";
-// Charts of cases share one layout: a line a case, its name above the marks, its figure at the right.
+// All charts of cases have one layout: a line for each case, with its name above the marks and its
+// figure at the right.
 const ROW = 44;
 const MOST_ROWS = 60;
 
-/** A plot as wide as its place, drawn again when that changes. */
+/** Draws a plot as wide as its place, and again when the width changes. */
 function plotInto(place, build) {
   const draw = () => {
     const width = Math.max(260, Math.floor(place.clientWidth));
@@ -19,7 +20,7 @@ function plotInto(place, build) {
   observer.observe(place);
 }
 
-/** Shows or hides a chart's section; `build(figure)` fills it. */
+/** Shows a chart's section, which `build(figure)` fills, or hides it. */
 function section(id, hasContent, build, keys = []) {
   const place = document.getElementById(id);
   place.hidden = !hasContent;
@@ -38,10 +39,10 @@ const key = ([text, fill]) => {
   return element("span", {}, swatch, ` ${text}`);
 };
 
-/** Where a line has no room for an interval in words beside its name. */
+/** In a narrower chart a line has no room for an interval in words beside its name. */
 const NARROW = 440;
 
-/** Name and figure of each line, above its marks. */
+/** Writes the name and the figure of each line above its marks. */
 function lineTexts(rows, right) {
   return [
     Plot.text(rows, { y: (_, i) => i, frameAnchor: "left", dy: -13, text: row => DATA.names[row],
@@ -51,7 +52,7 @@ function lineTexts(rows, right) {
   ];
 }
 
-/** A plot with a line a case; marks place themselves at y = number of the line. */
+/** Makes a plot with a line for each case; marks are placed at y = number of the line. */
 function linePlot(width, rows, x, right, marks, label) {
   return Plot.plot({
     width, height: rows.length * ROW + 46, marginLeft: 18, marginRight: 22, marginTop: 8,
@@ -63,7 +64,7 @@ function linePlot(width, rows, x, right, marks, label) {
   });
 }
 
-/** At most about `count` round values between two positive ones, for a logarithmic scale. */
+/** Picks at most about `count` round values between two positive ones, for a logarithmic scale. */
 function logTicks(low, high, count) {
   const powers = d3.range(Math.floor(Math.log10(low)), Math.ceil(Math.log10(high)) + 1);
   for (const digits of [[1, 2, 5], [1, 3], [1]]) {
@@ -82,7 +83,7 @@ function logScale(values, width, ticksAt = 75) {
   return { type: "log", domain: [low, high], ticks: logTicks(low, high, Math.max(3, width / ticksAt)) };
 }
 
-/** A horizontal interval with ends, at a height relative to the line. */
+/** Draws a horizontal interval with ends, at a height relative to the line. */
 function interval(rows, low, high, at, stroke = "currentColor") {
   const known = rows.map((row, i) => ({ low: low(row), high: high(row), y: i + at }))
     .filter(one => one.low !== null && one.high !== null);
@@ -93,7 +94,7 @@ function interval(rows, low, high, at, stroke = "currentColor") {
   ];
 }
 
-/** Small multiples: a titled place each. */
+/** Draws small multiples: each item in a place with a title. */
 function multiples(figure, items, title, build) {
   figure.className = "multiples";
   for (const item of items) {

@@ -2,13 +2,13 @@
 const PARTS = [["compute", "var(--compute)"], ["exposed transfer", "var(--transfer)"],
   ["waiting", "var(--waiting)"], ["rest", "var(--rest)"]];
 
-/** Stacked parts of a step; a case without them is an outline. */
+/** Draws the parts of a step, stacked. A case without parts is drawn as an outline. */
 function drawWhy(grid) {
   const rows = timed(grid).slice(0, MOST_ROWS);
   const bars = rows.flatMap((row, line) => stacked(row, line));
   const whole = rows.map((row, line) => ({ row, line })).filter(one => !DATA.parts[one.row]);
   if (!bars.length) return section("why", rows.length > 0, figure => figure.append(element("p",
-    { textContent: "No step could be split: this run has no compute clocks, or an early version wrote it." })));
+    { textContent: "No step could be divided into parts, because this run has no compute clocks or was written by an early release." })));
   section("why", rows.length > 0, figure => plotInto(figure, width => linePlot(
     width, rows,
     { domain: [0, d3.max(rows, row => Math.max(value("step_time_s", row), value("step_time_ci_high_s", row) ?? 0)) * 1.02],
@@ -19,11 +19,11 @@ function drawWhy(grid) {
         fill: "fill", title: "title", tip: { fontSize: 12 } }),
       Plot.rect(whole, { x1: 0, x2: one => value("step_time_s", one.row), y1: one => one.line - 0.12,
         y2: one => one.line + 0.26, stroke: "var(--soft)", strokeDasharray: "3 3", fill: "none",
-        title: () => "not split: no compute clock, see its warnings", tip: true }),
+        title: () => "this step is not divided, because the case has no compute clock; see its warnings", tip: true }),
       ...interval(rows, row => value("step_time_ci_low_s", row),
         row => value("step_time_ci_high_s", row), 0.07),
     ], "Parts of a step by case",
-  )), whole.length ? [...PARTS, ["dashed: not split", "none"]] : PARTS);
+  )), whole.length ? [...PARTS, ["dashed: not divided", "none"]] : PARTS);
 }
 
 function stacked(row, line) {
@@ -37,7 +37,7 @@ function stacked(row, line) {
   });
 }
 
-/** Deterministic scatter around a line, so that dots do not cover each other. */
+/** Moves a dot off its line by an amount that looks random, so that dots do not cover each other. */
 const scatter = number => ((number * 0.61803) % 1 - 0.5) * 0.3;
 
 function drawSpread(grid) {
@@ -100,14 +100,14 @@ function communicationText(row, width) {
   return width < NARROW ? `${verdict}, ${ratio[1]}×` : `${verdict}, ${ratio[1]}× the idle link`;
 }
 
-/** What a step adds to the link's time, largest first, as "cause 1.2 ms (34 %)". */
+/** Lists what a step adds to the time of the link, largest first, as "cause 1.2 ms (34 %)". */
 function causesBesideLink(row) {
   const share = text => Number(/\((\d+)/.exec(text)?.[1] ?? 0);
   return value("comm_reason", row).split(/, (?=[a-z])/)
     .filter(text => text && !text.startsWith("the link itself")).sort((a, b) => share(b) - share(a));
 }
 
-/** Of many devices a page holds a sample in order of busy time. */
+/** Names a device. If there are many, the page holds only a sample, in the order of busy time. */
 const deviceName = ({ row, device }) => DATA.devices[row].length === Number(value("devices", row))
   ? `device ${device}` : `one of ${value("devices", row)} devices`;
 

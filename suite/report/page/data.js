@@ -2,7 +2,7 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const METRIC = Object.fromEntries(DATA.metrics.map(metric => [metric.name, metric]));
 
-/** A figure of a row; null where it does not exist, "" for an empty text. */
+/** Returns a figure of a row: null if it does not exist, "" for an empty text. */
 function value(name, row) {
   const column = DATA.columns[name];
   return column.numbers ? column.numbers[row] : column.texts[column.at[row]];
@@ -13,13 +13,13 @@ function show(name, row) {
   return found === null || found === "" ? "" : FORMATS[METRIC[name].kind](found);
 }
 
-const framework = row => value("framework", row) === "horovod"
-  ? `horovod/${value("engine", row)}` : value("framework", row);
+/** What readers call the framework and engine of a row. */
+const framework = row => DATA.frameworks[row];
 const FRAMEWORKS = [...new Set(Array.from({ length: DATA.count }, (_, row) => framework(row)))];
 const COLOURS = FRAMEWORKS.map((_, number) => `var(--c${number % 6})`);
 const colour = name => COLOURS[FRAMEWORKS.indexOf(name)];
 
-/** Rows of a grid that have a step time, fastest first. */
+/** Returns the rows of a grid that have a step time, fastest first. */
 const timed = grid => grid.rows
   .filter(row => value("status", row) === "ok" && value("step_time_s", row) !== null)
   .sort((a, b) => value("step_time_s", a) - value("step_time_s", b));

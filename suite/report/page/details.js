@@ -1,7 +1,7 @@
 "use strict";
 const dialog = document.getElementById("case");
 
-/** Everything known of one case; the address names it, so that it can be sent on. */
+/** Shows everything that is known about a case. The address then names it, so it can be shared. */
 function openCase(row) {
   const close = element("button", { type: "button", className: "plain close", textContent: "Close" });
   close.addEventListener("click", () => dialog.close());
@@ -32,7 +32,7 @@ function heading(row) {
   ];
 }
 
-/** A word as a shell takes it. */
+/** Quotes a word for a shell. */
 const quoted = text => /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`;
 
 function commandText(row) {
@@ -49,14 +49,14 @@ function commandOf(row) {
     try {
       await navigator.clipboard.writeText(command);
       copy.textContent = "Copied";
-    } catch {  // not allowed from a file in some browsers: leave it selected
+    } catch {  // some browsers forbid this to a page that is a file: select the text instead
       getSelection().selectAllChildren(text);
     }
   });
   return [element("h3", { textContent: "Run it alone" }), element("div", { className: "command" }, text, copy)];
 }
 
-/** Boundaries between launches are drawn where the sample holds every step. */
+/** Plots the steps of a case, with boundaries between launches if the sample holds every step. */
 function stepsPlot(width, row) {
   const steps = DATA.steps[row], each = Number(value("steps", row));
   const launches = Number(value("repeats", row)), whole = steps.length === each * launches;
@@ -76,8 +76,8 @@ function stepsPlot(width, row) {
 
 function rawSteps(row) {
   const launches = DATA.launches[row].map((one, number) => `launch ${number}: ${one === null ? "did not finish" : seconds(one)}`);
-  return element("details", {}, element("summary", { textContent: "As numbers, seconds" }),
-    element("p", { className: "note", textContent: `Medians: ${launches.join("; ")}. ${DATA.steps[row].length} of ${value("steps", row) * value("repeats", row)} clean steps below; every step and rank is in steps.csv and under cases/${value("case_id", row)}/.` }),
+  return element("details", {}, element("summary", { textContent: "The steps as numbers, in seconds" }),
+    element("p", { className: "note", textContent: `Medians: ${launches.join("; ")}. Below are ${DATA.steps[row].length} of ${value("steps", row) * value("repeats", row)} clean steps. Every step of every rank is in steps.csv and under cases/${value("case_id", row)}/.` }),
     element("pre", { textContent: DATA.steps[row].join("\n") }));
 }
 
@@ -89,7 +89,7 @@ function warningsOf(row) {
   return [element("h3", { textContent: "Warnings" }), element("ul", { className: "doubts" }, ...items)];
 }
 
-/** Beside the base's, with what differs marked. */
+/** The ledger of a case beside that of its base, with the differences marked. */
 function ledgerOf(row) {
   const own = DATA.ledger_texts[DATA.ledgers[row]];
   if (!Object.keys(own).length) return [];

@@ -29,7 +29,7 @@ const lossPlot = points => width => Plot.plot({
   ],
 });
 
-/** Differences of zero stand at the floor of the scale. */
+/** Plots how far losses are from the reference; a difference of zero is drawn at the bottom. */
 const differencePlot = points => width => {
   const floor = Math.min(1e-9, d3.min(points.filter(one => one.difference > 0), one => one.difference) ?? 1e-9);
   const top = Math.max(1e-5, d3.max(points, one => one.difference));
@@ -70,7 +70,7 @@ const gatePlot = rows => width => {
   });
 };
 
-/** Measured speedups over devices between two bounds: linear, and Amdahl's with the fitted serial share. */
+/** Draws measured speedups between two bounds: linear, and Amdahl's with the fitted serial share. */
 function drawScaling(grid) {
   const found = grid.scaling === null ? null : DATA.scalings[grid.scaling];
   const panels = found ? d3.groups(found.series, one => one.column) : [];
@@ -120,7 +120,7 @@ function scalingPlot(width, series, counts) {
 
 function drawLinks() {
   const collectives = d3.groups(DATA.links, link => link.collective);
-  const name = link => link.framework === "horovod" ? `horovod/${link.engine}` : link.framework;
+  const name = link => link.name;
   const ink = link => colour(name(link)) || "var(--soft)";
   section("link", collectives.length > 0, figure => multiples(figure, collectives, one => one[0],
     (width, [, links]) => linkPlot(width, links, name, ink)), frameworkKeys(DATA.links.map(name).filter(colour)));
@@ -145,13 +145,13 @@ function linkPlot(width, links, name, ink) {
   });
 }
 
-/** Peak memory of each probe of a case; the section is there only where one was made. */
+/** Draws the peak memory of each probe. The page has this section only if there are probes. */
 function drawFrontier(grid) {
   if (!document.getElementById("frontier")) return;
   const rows = grid.rows.filter(row => DATA.frontier[row].length);
   section("frontier", rows.length > 0, figure => multiples(figure, rows,
     row => `${DATA.names[row]}: ${value("max_batch", row) || "none fits"}`, frontierPlot),
-    [["fits", "var(--compute)"], ["does not", "var(--bad)"]]);
+    [["fits", "var(--compute)"], ["does not fit", "var(--bad)"]]);
 }
 
 function frontierPlot(width, row) {

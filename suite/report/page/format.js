@@ -1,17 +1,17 @@
 "use strict";
-// FORMAT_TABLE is written before this file: the units and digits of suite/contract/formats.py, so
-// that a figure reads alike in a terminal and on the page. Each rule here has its twin there.
+// FORMAT_TABLE comes before this file and has the units and digits of suite/contract/formats.py, so
+// that a terminal and the page write a figure alike. Each rule here has its counterpart there.
 const kept = value => Number(value.toPrecision(FORMAT_TABLE.keptDigits));
 const digits = value => Number(value.toPrecision(FORMAT_TABLE.digits));
 
-/** `places` decimals, halves away from zero, with commas between thousands. */
+/** Writes `places` decimals, halves rounded away from zero, with commas between thousands. */
 function fixed(value, places) {
   const [whole, rest] = value.toFixed(places).split(".");
   const grouped = whole.replace(/\B(?=(\d{3})+$)/g, ",");
   return rest ? `${grouped}.${rest}` : grouped;
 }
 
-/** Three significant digits: `1.23`, `0.0012`, `3.1e-5`; whole from 1,000 on. */
+/** Writes three significant digits: `1.23`, `0.0012`, `3.1e-5`; whole from 1,000 on. */
 function number(value) {
   const rounded = digits(kept(value)), size = Math.abs(rounded);
   if (size === 0) return "0";
@@ -19,7 +19,7 @@ function number(value) {
   return size < FORMAT_TABLE.smallestPlain ? rounded.toExponential() : String(rounded);
 }
 
-/** The largest unit in which the rounded value is at least 1, else the smallest; 0 has size 1. */
+/** Picks the largest unit in which the rounded value is at least 1, or the smallest unit. */
 function unitOf(kind, value) {
   const units = FORMAT_TABLE.units[kind];
   if (value === 0) return units.find(([size]) => size === 1);
@@ -43,14 +43,14 @@ const FORMATS = {
   alpha: value => `${seconds(value)}/B`,
 };
 
-/** `164 ms [161, 167]`: the bounds in the unit of the value; no bounds from one launch. */
+/** Writes `164 ms [161, 167]`, with bounds in the unit of the value; one launch has no bounds. */
 function withInterval(value, low, high) {
   if (low === null || high === null) return seconds(value);
   const [size] = unitOf("seconds", value);
   return `${seconds(value)} [${number(kept(low) / size)}, ${number(kept(high) / size)}]`;
 }
 
-/** An element with properties and children; text is never read as HTML. */
+/** Makes an element with properties and children; text is never read as HTML. */
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);

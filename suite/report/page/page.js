@@ -1,7 +1,7 @@
 "use strict";
 document.documentElement.classList.add("js");
 
-/** Matrix and charts of one workload and number of devices. */
+/** Shows the matrix and the charts of one workload and number of devices. */
 function choose(number) {
   const grid = DATA.grids[number];
   const folded = document.querySelector(`template[data-grid="${number}"]`);
@@ -30,7 +30,7 @@ function setTheme(theme) {
   else document.documentElement.dataset.theme = theme;
   document.getElementById("theme").textContent = `Theme: ${theme}`;
 }
-/** Some browsers forbid storage to a page that is a file. */
+/** Returns the theme that a reader chose, and keeps a new one, if the browser allows it to a file. */
 function remembered(theme) {
   try {
     if (theme) localStorage.setItem("theme", theme);

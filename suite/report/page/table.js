@@ -2,10 +2,10 @@
 const VISIBLE = new Set(["status", "workload", "size", "devices", "step_time_s", "speedup", "throughput_samples_s",
   "t_comm_exposed_s", "alpha_s_per_byte", "load_balance", "mfu", "peak_memory_bytes", "repeats", "parity"]);
 
-/** Those, and what tells the run's cases apart. */
+/** Shown at first are the usual columns, and the axes that tell the run's cases apart. */
 const isShown = name => VISIBLE.has(name) || DATA.axes.includes(name);
 
-/** `<0.2`, `>=1.5` or a number, in the column's unit. */
+/** Whether a figure passes a filter such as `<0.2`, `>=1.5` or a number, in the column's unit. */
 function passes(asked, found) {
   const parts = /^\s*(<=|>=|<|>)?\s*([\d.e+-]+)\s*$/i.exec(asked);
   if (!parts || found === null) return !asked;
@@ -45,7 +45,7 @@ function tableRows() {
 function drawTable() {
   const tall = DATA.count > 24;
   const table = new Tabulator("#table", {
-    data: tableRows(), index: "row", layout: "fitDataFill", placeholder: "Nothing matches",
+    data: tableRows(), index: "row", layout: "fitDataFill", placeholder: "No case matches",
     ...(tall ? { height: Math.min(620, Math.max(360, innerHeight * 0.7)) } : {}),
     initialSort: [{ column: "step_time_s", dir: "asc" }, { column: "workload", dir: "asc" }],  // the last one leads
     columns: [nameColumn(), ...DATA.metrics.map(column)],

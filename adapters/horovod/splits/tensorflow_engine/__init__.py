@@ -1,1 +1,1 @@
-"""Horovod on TensorFlow."""
+"""The ways of splitting training on Horovod's tensorflow engine."""

@@ -1,4 +1,4 @@
-"""Data parallel: ``hvd.DistributedGradientTape``, contiguous shards of the global batch."""
+"""Data parallel: ``hvd.DistributedGradientTape``, and a contiguous shard of each global batch."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from suite.contract.workloads import Weights
 
 
 class DataSession(HorovodSession):
-    """Gradients are averaged over ranks; equal shards make that the global-batch mean.
+    """Averages gradients over the ranks, which gives the mean of the global batch if shards are
+    equal.
 
-    Shards by the devices' speeds come with a weighted loss instead.
+    If the shards follow the devices' speeds, the loss is weighted to give the same mean.
     """
 
     @property
     def compression(self) -> Any:
-        """How gradients travel."""
+        """In which format gradients travel."""
         return hvd.Compression.fp16 if self.case.compression else hvd.Compression.none
 
     def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
-        """Puts a batch on the devices that compute with it."""
+        """Puts this rank's shard of a global batch on its device."""
         share = batch_slice(
             len(features), self.case.axes.size("data"), self.position("data"),
             self.case.device_speeds,
@@ -33,7 +34,7 @@ class DataSession(HorovodSession):
         return super().place(features[share], targets[share])
 
     def build(self, weights: Weights) -> Tensors:
-        """Builds what this rank holds of the model."""
+        """Builds the model, and gives every replica the variables of the first."""
         variables = super().build(weights)
         first = self.case.axes.group("data", self.rank.index)[0]
         hvd.broadcast_variables(
@@ -42,18 +43,24 @@ class DataSession(HorovodSession):
         return variables
 
     def all_there(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """As they are reduced: others are still on their way meanwhile."""
+        """Returns the gradients without waiting for all, since each is used as soon as it is
+        reduced.
+        """
         return gradients
 
     def batch_gradients(
         self, features: tf.Tensor, targets: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """The tape reduces what it differentiates, so sums over micro-batches are reduced here."""
+        """Returns the loss and the reduced gradients of a batch.
+
+        The distributed tape reduces what it differentiates. Sums over several micro-batches are no
+        tape's result, so they are reduced here.
+        """
         loss, gradients = super().batch_gradients(features, targets)
         return loss, gradients if self.case.accumulate == 1 else self.reduce_gradients(gradients)
 
     def tape_gradients(self, tape: tf.GradientTape, loss: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Gradients by a tape."""
+        """Returns a tape's gradients, reduced unless micro-batches are added up first."""
         if self.case.accumulate > 1:
             return super().tape_gradients(tape, loss)
         if self.stamps.on or self.silent:
@@ -66,7 +73,11 @@ class DataSession(HorovodSession):
         return dict(zip(self.variables, reduced, strict=True))
 
     def reduce_gradients(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """What the distributed tape does, one by one: with stamps, left out, of several passes."""
+        """Averages each gradient over the replicas, as the distributed tape does.
+
+        It stands for the tape if communications are to be timed or left out, or if gradients of
+        several passes were added up.
+        """
         count = self.case.axes.size("data")
 
         def mean(name: str, gradient: tf.Tensor) -> tf.Tensor:
@@ -77,5 +88,5 @@ class DataSession(HorovodSession):
         return {name: mean(name, gradient) for name, gradient in gradients.items()}
 
     def loss(self, handle: tf.Tensor) -> float:
-        """Mean loss of the global batch, the same value on every rank."""
+        """Returns the mean loss of the global batch, which is the same on every rank."""
         return float(hvd.allreduce(handle, name="loss", process_set=self.process_set("data")))

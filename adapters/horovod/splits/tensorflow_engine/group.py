@@ -1,4 +1,4 @@
-"""What every way of splitting shares on the tensorflow engine."""
+"""What all ways of splitting share on the tensorflow engine."""
 
 from __future__ import annotations
 
@@ -25,17 +25,23 @@ from suite.contract.workloads import Weights
 
 
 class HorovodSession(OnMesh, Training):
-    """A rank of a Horovod job; by itself the single strategy."""
+    """A rank of a Horovod job; by itself it is the session of the single strategy."""
 
     clock: ComputeClock
     event_loops = ""
 
     def applied(self, variables: Tensors, features: tf.Tensor, part: int) -> Apply | None:
-        """How the branches of a stage's variables are computed on a micro-batch; None is whole."""
+        """Returns how the branches in these variables are computed; None computes them whole.
+
+        Args:
+            Variables: The variables of a stage by canonical name.
+            features: The features of the micro-batch.
+            part: The number of the micro-batch.
+        """
         return None
 
     def mean_loss(self, features: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        """Mean loss of this rank's samples."""
+        """Returns the mean loss of this rank's samples."""
         if self.case.strategy == "single":
             return super().mean_loss(features, targets)
         apply = self.applied(self.variables, features, self.turn)
@@ -43,11 +49,13 @@ class HorovodSession(OnMesh, Training):
         return self.loss_function(logits, targets)
 
     def reduce_gradients(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Mean over the replicas, where there are any."""
+        """Averages gradients over the replicas; without replicas it returns them as they are."""
         return gradients
 
     def clocked(self, run: Callable[[], None]) -> Clocks:
-        """Runs a step and samples the compute clock and Horovod's threads meanwhile."""
+        """Runs a step, and meanwhile samples the compute clock and the waiting of Horovod's
+        threads.
+        """
         if self.case.device == "cuda":
             return super().clocked(run)
         with SampledClock(self.clock) as sampled:
@@ -55,11 +63,21 @@ class HorovodSession(OnMesh, Training):
         return Clocks((sampled.points,), sampled.queued)
 
     def agree(self, ready: bool) -> bool:
-        """Whether every rank says so; a collective call."""
+        """Returns whether every rank is ready; every rank must call it."""
         return bool(hvd.allreduce(tf.constant(int(ready)), op=hvd.Min, name="agree"))
 
     def sum(self, tensor: tf.Tensor, name: str, axis: str, over: Any = None) -> tf.Tensor:
-        """All-reduce over an axis, or a part of it; stamped where the graph holds stamps."""
+        """Sums a tensor over the ranks of an axis, and times it if the graph holds stamps.
+
+        Args:
+            Tensor: This rank's summand, of any shape.
+            name: The name of the operation, equal on all ranks.
+            axis: The axis of the mesh.
+            over: A process set to use instead of the whole axis.
+
+        Returns:
+            The sum, of the same shape; the summand itself if communication is switched off.
+        """
         if self.silent:
             return tensor
         start = self.stamps.mark(0, [tensor]) if self.stamps.on else None
@@ -74,29 +92,29 @@ class HorovodSession(OnMesh, Training):
         return total
 
     def gather(self, held: Weights) -> list[Weights]:
-        """Every rank's arrays."""
+        """Returns the arrays of every rank, in the order of ranks."""
         def flat(array: np.ndarray) -> np.ndarray:
             return np.asarray(hvd.allgather(tf.constant(array), name="gather"))
 
         return gather_arrays(held, hvd.allgather_object, flat)
 
     def gradients(self) -> Weights:
-        """Whole gradients of the first step under canonical names."""
+        """Returns the whole gradients of the first step by canonical name."""
         return self._whole(super().gradients())
 
     def parameters(self) -> Weights:
-        """Whole parameters under canonical names."""
+        """Returns the whole parameters by canonical name."""
         return self._whole(super().parameters())
 
     def _whole(self, held: Weights) -> Weights:
         return whole_arrays(self.spec, self.case.axes, self.gather(held)) if self.split else held
 
     def describe(self) -> dict[str, str]:
-        """The ledger of the session, with what this strategy adds to it."""
+        """Returns the fairness ledger, with what Horovod adds to it."""
         return super().describe() | ledger(self.case, hvd) | {"event_loops": self.event_loops}
 
     def close(self) -> None:
-        """Leaves the process group, once every rank is ready to."""
-        # A rank that shuts down takes the others' last collective with it.
+        """Leaves the group once every rank is ready to."""
+        # A rank that shuts down earlier would break the last collective of the others.
         hvd.allgather_object(None)
         hvd.shutdown()

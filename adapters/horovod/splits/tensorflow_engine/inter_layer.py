@@ -1,4 +1,6 @@
-"""Inter-layer: stages on ranks, hops as broadcasts over the process sets of neighbours."""
+"""Inter-layer: ranks hold stages, and broadcasts over pairs of neighbours carry tensors between
+them.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +19,17 @@ from suite.contract.workloads import Weights
 
 
 class InterLayerSession(HorovodSession):
-    """A rank's graph holds its stage's work, chained in the schedule's order."""
+    """The graph of a rank contains the work of its stages, chained in the order of the schedule."""
 
     def build(self, weights: Weights) -> Tensors:
-        """Builds what this rank holds of the model."""
+        """Builds the stages of this rank, and the buffers that it receives into."""
         case, mesh = self.case, self.case.axes
         devices, mine = mesh.size("inter_layer"), self.position("inter_layer")
         self.parts, self.last = case.micro_batches, case.stages - 1
         self.order = pipeline_order(case.variant, mine, devices, self.parts)
         self.stages = stages_of(case.variant, devices, mine)
         self.units = unit_ranges(self.spec, case.stages, case.stage_speeds)
-        ends = {"forward": 0, "backward": self.last}  # stages that receive no such hop
+        ends = {"forward": 0, "backward": self.last}  # the stage that receives no such hop
         self.blanks = {
             (kind, stage): self._blank(
                 self.units[stage].start if kind == "forward" else self.units[stage].stop
@@ -44,7 +46,11 @@ class InterLayerSession(HorovodSession):
         return super().build({name: weights[name] for name in weights if name in held})
 
     def _blank(self, unit: int) -> tf.Variable:
-        """What receives write into; one row a micro-batch, so that no two receives are alike."""
+        """Returns the buffer for what a stage receives at the boundary before ``unit``.
+
+        It has a row for each micro-batch, because the graph would take two receives into the same
+        row for one operation.
+        """
         samples = self.spec.global_batch // (self.case.axes.size("data") * self.parts)
         shape = (self.parts, samples, *self.spec.boundary(unit))
         return tf.Variable(tf.zeros(shape, self.dtype), trainable=False)
@@ -52,7 +58,7 @@ class InterLayerSession(HorovodSession):
     def batch_gradients(
         self, features: tf.Tensor, targets: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Gradients of a whole batch, by canonical name."""
+        """Returns the loss of a whole batch, and its gradients by canonical name."""
         with self.compute_device():
             flight = _Flight(self, features, targets)
             for stage, kind, part in self.order:
@@ -61,11 +67,13 @@ class InterLayerSession(HorovodSession):
             return loss, self.sum_tied_gradients(self.reduce_gradients(gradients))
 
     def all_there(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """As they come: a stage updates while its neighbour still computes."""
+        """Returns the gradients without waiting, so a stage updates while its neighbour still
+        computes.
+        """
         return gradients
 
     def sum_tied_gradients(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Each end adds what the other found: once a step, before the update."""
+        """Sums, once in a step, the gradients of parameters that both ends of the pipeline hold."""
         if not self.tied:
             return gradients
         ends = self.sets.of(self.hop_ranks(self.last))
@@ -76,14 +84,14 @@ class InterLayerSession(HorovodSession):
         return {**gradients, **sums}
 
     def loss(self, handle: tf.Tensor) -> float:
-        """Mean loss of the global batch, the same value on every rank."""
+        """Returns the mean loss of the global batch, which is the same on every rank."""
         mean = tf.constant(super().loss(handle), tf.float64)
-        # The last rank has the last stage, of the last replica and shard.
+        # The last rank has the last stage of the last replica and shard.
         return float(hvd.broadcast(mean, self.rank.processes - 1, name="broadcast.loss"))
 
 
 class _Flight:
-    """One step's micro-batches on this stage."""
+    """The micro-batches of one step on the stages of this rank."""
 
     def __init__(self, session: InterLayerSession, features: Any, targets: Any) -> None:
         self.session = session
@@ -99,7 +107,7 @@ class _Flight:
         }
 
     def forward(self, stage: int, part: int) -> None:
-        """The forward pass; see the class for shapes."""
+        """Computes the forward pass of a micro-batch through a stage, and sends the result on."""
         session, work = self.session, (stage, "forward", part)
         x = self._receive(work) if stage else self.features[part]
         with tf.control_dependencies(self.previous):
@@ -121,7 +129,7 @@ class _Flight:
             self._send(work, y)
 
     def backward(self, stage: int, part: int) -> None:
-        """The gradient of ``forward``."""
+        """Computes the backward pass of a micro-batch through a stage; sends the gradient back."""
         session, work = self.session, (stage, "backward", part)
         tape, x, y = self.tapes.pop((stage, part))
         last = stage == session.last
@@ -129,11 +137,11 @@ class _Flight:
         with tf.control_dependencies(self.previous):
             arriving = tf.identity(arriving)
         weights = self.weights[stage]
-        found = tape.gradient(y, {"": x, **weights} if stage else weights, arriving)
-        leaving = found.pop("", None)
-        found = dense_gradients(found)
-        self.sums |= {n: self.sums[n] + g if n in self.sums else g for n, g in found.items()}
-        self.previous = [self.sums[name] for name in found]
+        gradients = tape.gradient(y, {"": x, **weights} if stage else weights, arriving)
+        leaving = gradients.pop("", None)
+        gradients = dense_gradients(gradients)
+        self.sums |= {n: self.sums[n] + g if n in self.sums else g for n, g in gradients.items()}
+        self.previous = [self.sums[name] for name in gradients]
         if leaving is not None:
             self._send(work, leaving)
 
@@ -150,7 +158,11 @@ class _Flight:
         return tensor
 
     def _send(self, work: Work, tensor: tf.Tensor) -> None:
-        """The broadcast is no stateful operation: unless a value of it is used it is pruned."""
+        """Sends a tensor, and uses a value of the result.
+
+        The broadcast is not a stateful operation, so the graph would drop it if nothing used its
+        result.
+        """
         session = self.session
         if session.stamps.on:
             ready = session.stamps.mark(0, [tensor])
@@ -159,7 +171,7 @@ class _Flight:
         session.sink.assign(tf.reshape(sent, (-1,))[0])
 
     def _hop(self, work: Work, tensor: tf.Tensor, sending: bool) -> tf.Tensor:
-        """A broadcast from the stage a forward comes from, or a backward."""
+        """Broadcasts a tensor from the sending stage to the receiving one."""
         ranks = self.session.hop_ranks(_lower(work, sending))
         return hvd.broadcast(
             tensor, ranks[work[1] == "backward"], name=self._name(work, sending),
@@ -167,17 +179,19 @@ class _Flight:
         )
 
     def _name(self, work: Work, sending: bool) -> str:
-        """By the lower of the two stages."""
+        """Names a hop by the lower of its two stages."""
         _, kind, part = work
         return self.session.key("inter_layer", f"{kind}.{_lower(work, sending)}.{part}")
 
     def result(self) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Mean loss of the batch (zero before the last stage), gradients of this stage."""
+        """Returns the batch's mean loss (0 except on the last stage) and the gradients of this
+        rank.
+        """
         total = tf.add_n(self.losses) if self.losses else tf.zeros((), self.session.dtype)
         return total, self.sums
 
 
 def _lower(work: Work, sending: bool) -> int:
-    """The lower stage of the two that a hop is between."""
+    """Returns the lower of the two stages of a hop."""
     stage, kind, _ = work
     return stage if sending == (kind == "forward") else stage - 1

@@ -1,4 +1,4 @@
-"""Intra-layer: branches on this rank's shards between two custom-gradient collectives."""
+"""Intra-layer: each rank computes branches with its shards, between two collectives."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from suite.contract.workloads import Weights
 
 
 class IntraLayerSession(HorovodSession):
-    """Every rank computes the whole batch on its columns; replicated parts are computed by all."""
+    """Every rank computes the whole batch with its shard of the columns.
+
+    Every rank also computes the parts of the model that are not split.
+    """
 
     def build(self, weights: Weights) -> Tensors:
-        """Builds what this rank holds of the model."""
+        """Builds this rank's shard of the model from the whole initial weights."""
         shards = self.case.axes.size("intra_layer")
         part = {
             name: my_shard(self.spec, name, array, self.position("intra_layer"), shards)
@@ -25,7 +28,14 @@ class IntraLayerSession(HorovodSession):
         return super().build(part)
 
     def applied(self, variables: Tensors, features: tf.Tensor, part: int) -> Apply:
-        # The branches that a stage has, with their numbers in the model.
+        """Returns how the branches in these variables are computed on a micro-batch.
+
+        Args:
+            Variables: The variables of a stage by canonical name.
+            features: The features of the micro-batch.
+            part: The number of the micro-batch, which makes the names of its collectives unique.
+        """
+        # A pipeline's stage has only some of the branches; each keeps its number in the model.
         plans = iter([
             (number, plan) for number, plan in enumerate(self.spec.branches())
             if f"{plan.row}.weight" in variables
@@ -36,7 +46,7 @@ class IntraLayerSession(HorovodSession):
             number, plan = next(plans)
             share = Share(branch, weights)
             for turn in range(sums(plan)):
-                # A micro-batch's collectives are its own; the first's have the plain name.
+                # Each micro-batch has its own collectives; those of the first have the plain name.
                 name = f"{number}.{turn}.{part}" if part else f"{number}.{turn}"
                 partial, finish = share.advance(self._enter(f"enter.{name}")(x))
                 x = finish(weights, self._merge(f"merge.{name}")(partial))
@@ -45,7 +55,10 @@ class IntraLayerSession(HorovodSession):
         return apply
 
     def _enter(self, name: str) -> Callable[[tf.Tensor], tf.Tensor]:
-        """Identity forward, sum of the ranks' gradients backward ("f" of Shoeybi et al. 2019)."""
+        """Returns the identity whose backward pass sums gradients over the ranks.
+
+        This is "f" of Shoeybi et al. 2019 (Megatron-LM).
+        """
 
         @tf.custom_gradient
         def enter(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
@@ -54,9 +67,10 @@ class IntraLayerSession(HorovodSession):
         return enter
 
     def _merge(self, name: str) -> Callable[[tf.Tensor], tf.Tensor]:
-        """Sum of the ranks' parts forward, identity backward ("g" of Shoeybi et al. 2019).
+        """Returns the sum over the ranks whose backward pass is the identity.
 
-        Not ``hvd.allreduce``'s own gradient: it sums again, and every rank holds the whole one.
+        This is "g" of Shoeybi et al. 2019 (Megatron-LM). ``hvd.allreduce`` cannot be used as it is,
+        because its own gradient sums again, although every rank already has the whole gradient.
         """
 
         @tf.custom_gradient

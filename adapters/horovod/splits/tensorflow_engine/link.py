@@ -1,4 +1,4 @@
-"""Horovod's transport under the tensorflow engine."""
+"""Measures Horovod's transport under the tensorflow engine."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from suite.contract.threads import native_threads, preferred_event_loops, schedu
 
 
 def open_engine(case: Case, rank: Rank) -> TensorFlowEngineLink:
-    """Joins the group."""
+    """Joins the group and returns the link session of this rank."""
     device = open_devices(case, 1)[0]
     sets = ProcessSets(hvd, rank.processes, [(0, 1)])
-    # TensorFlow's threads start with its first operation; those after it are Horovod's.
+    # The first operation starts TensorFlow's threads, so threads that start later are Horovod's.
     tf.zeros(()).numpy()
     before = native_threads()
     join(hvd, sets)
@@ -29,22 +29,31 @@ def open_engine(case: Case, rank: Rank) -> TensorFlowEngineLink:
 
 
 class TensorFlowEngineLink(HorovodLink):
-    """Calls in graphs, as a step makes them, between two stamps of the host's clock."""
+    """Makes each call in a graph, as a step does, between two readings of the host's clock."""
 
     def __init__(self, case: Case, rank: Rank, device: str, pair: Any) -> None:
         super().__init__(case, rank, hvd)
         self.device, self.pair = device, pair
 
     def barrier(self) -> None:
-        """Returns when every rank is here."""
+        """Waits until every rank has called it."""
         hvd.allreduce(tf.constant(0), op=hvd.Min, name="barrier")
 
     def agree(self, ready: bool) -> bool:
-        """Whether every rank says so; a collective call."""
+        """Returns whether every rank is ready; every rank must call it."""
         return bool(hvd.allreduce(tf.constant(int(ready)), op=hvd.Min, name="agree"))
 
     def prepare(self, kind: str, payload_bytes: int) -> Call:
-        """A function that makes one call of that collective and payload, and times it."""
+        """Prepares a call of a collective.
+
+        Args:
+            Kind: The collective, such as ``all_reduce``.
+            payload_bytes: The bytes of the whole tensor; of an all-gather, those of its result.
+
+        Returns:
+            A function that makes the call once and returns when it began and ended; it does nothing
+            on ranks that do not take part.
+        """
         if self.rank.index >= self.participants(kind):
             return lambda: ()
         elements = payload_bytes // ELEMENT_BYTES
@@ -59,7 +68,8 @@ class TensorFlowEngineLink(HorovodLink):
             start = tf.timestamp()
             with tf.control_dependencies([start]), tf.device(self.device):
                 last = operation(tf.identity(x))[-1]
-            # Returned too: the graph drops a collective whose values nobody reads, whatever waits.
+            # The result is returned as well. A graph drops a collective whose result nobody reads,
+            # even if other operations wait for it.
             with tf.control_dependencies([last]):
                 return start, tf.timestamp(), last
 
@@ -79,7 +89,7 @@ class TensorFlowEngineLink(HorovodLink):
         return operations[kind]
 
     def close(self) -> None:
-        """Leaves the process group, once every rank is ready to."""
+        """Leaves the group once every rank is ready to."""
         self.barrier()
         hvd.shutdown()
 

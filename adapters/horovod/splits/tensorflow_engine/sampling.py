@@ -1,4 +1,4 @@
-"""A compute clock read while a graph runs, which Python cannot enter."""
+"""Reads the compute clock in a thread while a graph runs, which Python cannot interrupt."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ PERIOD_S = 0.001
 
 
 class SampledClock:
-    """Points (epoch time, compute seconds) of a step, every millisecond, its ends included.
+    """Samples the compute clock every millisecond during a step, and at its beginning and end.
 
-    Operations run in TensorFlow's threads; one that waits for a collective uses no CPU time, so
-    the process's CPU time without Horovod's threads, and without the one that samples, tells how
-    far computing has come. ``queued`` are points of how long Horovod's threads waited for a core.
+    Operations run in TensorFlow's threads, and an operation that waits for a collective uses no CPU
+    time. So the CPU time of the process, without Horovod's threads and without the sampling thread,
+    tells how far computing has come.
+
+    Attributes:
+        Points: Epoch time and compute seconds of each sample.
+        queued: Epoch time, and for how many seconds Horovod's threads had waited for a core; empty
+            if the kernel does not tell.
     """
 
     def __init__(self, clock: ComputeClock) -> None:

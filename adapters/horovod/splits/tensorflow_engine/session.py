@@ -1,4 +1,4 @@
-"""Opens a case of the tensorflow engine in a rank."""
+"""Opens the session of a case on the tensorflow engine."""
 
 from __future__ import annotations
 
@@ -28,9 +28,16 @@ AXES = {
 
 
 def open_engine(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session:
-    """Joins the group and builds the strategy's session."""
+    """Joins the group and builds the session of the case's strategy.
+
+    Args:
+        Case: The case.
+        rank: The place of this rank.
+        weights: The initial weights by canonical name.
+        inputs: The global batches.
+    """
     devices = open_devices(case, 1)
-    # TensorFlow's threads start with its first operation; those after it are Horovod's.
+    # The first operation starts TensorFlow's threads, so threads that start later are Horovod's.
     tf.zeros(()).numpy()
     clock = ComputeClock()
     sets = ProcessSets(hvd, rank.processes, shared_by(case))

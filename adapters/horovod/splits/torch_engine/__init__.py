@@ -1,1 +1,1 @@
-"""Horovod on PyTorch."""
+"""The ways of splitting training on Horovod's torch engine."""

@@ -1,4 +1,4 @@
-"""Data parallel: ``hvd.DistributedOptimizer``, contiguous shards of the global batch."""
+"""Data parallel: ``hvd.DistributedOptimizer``, and a contiguous shard of each global batch."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ from suite.contract.workloads import Weights
 
 
 class DataSession(HorovodSession):
-    """Gradients are averaged over ranks; equal shards make that the global-batch mean.
+    """Averages gradients over the ranks, which gives the mean of the global batch if shards are
+    equal.
 
-    Shards by the devices' speeds come with a weighted loss instead.
+    If the shards follow the devices' speeds, the loss is weighted to give the same mean.
     """
 
     _has_timeline = False
 
     def local_batch(self, features: Any, targets: Any) -> tuple[Any, Any]:
-        """This rank's samples of the global batch."""
+        """Returns this rank's samples of a global batch."""
         share = batch_slice(
             len(features), self.case.axes.size("data"), self.position("data"),
             self.case.device_speeds,
@@ -39,15 +40,15 @@ class DataSession(HorovodSession):
         return features[share], targets[share]
 
     def build(self, weights: Weights) -> nn.Module:
-        """Builds what this rank holds of the model."""
-        # Horovod refuses tensors whose channels come last in memory.
+        """Builds the model with contiguous parameters."""
+        # Horovod refuses tensors in the memory format channels_last.
         return laid_out(super().build(weights), torch.contiguous_format)
 
     def make_optimizer(self) -> Any:
-        """The optimiser of the parameters that this rank holds."""
+        """Returns the distributed optimiser; gives every replica the parameters of the first."""
         replicas = self.process_set("data")
         first = self.case.axes.group("data", self.rank.index)[0]
-        # What hvd.broadcast_parameters does, which knows no process sets.
+        # This is what hvd.broadcast_parameters does, but that cannot use a process set.
         for name, tensor in sorted(self.model.state_dict().items()):
             hvd.broadcast_(tensor, first, name, replicas)
         return hvd.DistributedOptimizer(
@@ -63,26 +64,32 @@ class DataSession(HorovodSession):
 
     @property
     def passes(self) -> int:
-        """Backward passes a step, of which the last one's gradients are reduced."""
+        """How many backward passes a step has; gradients are reduced in the last of them."""
         return self.case.micro_batches if self.staged else self.case.accumulate
 
     def traced_step(self, index: int, timeline: Path | None) -> StepTrace:
-        """A step under the framework's profiler."""
-        if len(self.case.axes.axes) > 1:  # rank 0 alone would tell, of its own group's operations
+        """Runs a step under the profiler and with Horovod's timeline.
+
+        Args:
+            Index: The number of the global batch.
+            timeline: The file to keep the profiler's timeline in, if any.
+        """
+        if len(self.case.axes.axes) > 1:  # only rank 0 has a timeline, of its own group
             return super().traced_step(index, timeline)
         if not self._has_timeline:
             self._join_again(timeline=True)
-            self.step(index)  # a new group has to negotiate every tensor once
+            self.step(index)  # the new group has to negotiate every tensor once
         path = self.rank.folder / "horovod-timeline.json"
         with recorded(hvd, path):
             trace = super().traced_step(index, timeline)
-        # Rank 0's timeline tells of all ranks; what kernels tell besides are the same operations.
+        # The timeline of rank 0 holds the operations of all ranks. The kernels that the profiler
+        # recorded are the same operations, so they are left out.
         if self.rank.index:
             return replace(trace, events=())
         return replace(trace, events=fused_operations(path.read_text(encoding="utf-8")))
 
     def silent_step(self, index: int) -> None:
-        """A step with communication switched off."""
+        """Runs a step with communication switched off."""
         if self._has_timeline:
             self._join_again(timeline=False)
         super().silent_step(index)
@@ -92,24 +99,24 @@ class DataSession(HorovodSession):
         self._has_timeline = timeline
 
     def reduce_gradients(self) -> None:
-        """Averages the gradients over the replicas."""
+        """Waits until the gradients are averaged over the replicas."""
         self.optimizer.synchronize()
 
     def step(self, index: int) -> torch.Tensor:
-        """One training step on global batch ``index``."""
+        """Runs one training step on global batch ``index``; returns its loss."""
         if not self.staged:
             return super().step(index)
-        # The pipeline has synchronised, before its ends added up what they tie.
+        # The pipeline has synchronised already, before its ends summed their tied gradients.
         with self.optimizer.skip_synchronize():
             return super().step(index)
 
     def loss(self, handle: torch.Tensor) -> float:
-        """Mean loss of the global batch, the same value on every rank."""
+        """Returns the mean loss of the global batch, which is the same on every rank."""
         return float(hvd.allreduce(handle, name="loss", process_set=self.process_set("data")))
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Attaches the probes that see every communication of a step, and detaches them again."""
+        """Attaches probes to every communication of the steps in the block."""
         original, watch = hvd_optimizer.allreduce_async_, Watch(self)
 
         def issue(tensor: torch.Tensor, *arguments: Any, **named: Any) -> int:
@@ -123,7 +130,7 @@ class DataSession(HorovodSession):
 
     @contextmanager
     def silenced(self) -> Iterator[None]:
-        """Switches every communication of a step off, and on again."""
+        """Switches every communication of the steps in the block off."""
         local: list[torch.Tensor] = []
 
         def issue(tensor: torch.Tensor, *arguments: Any, **named: Any) -> int:
@@ -137,7 +144,7 @@ class DataSession(HorovodSession):
 
 @contextmanager
 def _replaced(**functions: Any) -> Iterator[None]:
-    """The optimiser's hooks and its ``synchronize`` call these functions of its module."""
+    """Replaces functions of Horovod's optimiser module, which the optimiser's hooks call."""
     originals = {name: getattr(hvd_optimizer, name) for name in functions}
     for name, function in functions.items():
         setattr(hvd_optimizer, name, function)

@@ -1,4 +1,4 @@
-"""What every way of splitting shares on the torch engine."""
+"""What all ways of splitting share on the torch engine."""
 
 from __future__ import annotations
 
@@ -23,22 +23,28 @@ POLL_SECONDS = 2.5e-4
 
 
 class HorovodSession(OnMesh, Training):
-    """A rank of a Horovod job; by itself the single strategy."""
+    """A rank of a Horovod job; by itself it is the session of the single strategy."""
 
     def describe(self) -> dict[str, str]:
-        """The ledger of the session, with what this strategy adds to it."""
+        """Returns the fairness ledger, with what Horovod adds to it."""
         return super().describe() | ledger(self.case, hvd)
 
     def full(self, tensors: dict[str, torch.Tensor]) -> Weights:
-        """Whole arrays in canonical layout."""
+        """Returns whole arrays in their canonical layout."""
         held = super().full(tensors)
         return whole_arrays(self.spec, self.case.axes, self.gather(held)) if self.split else held
 
     def reduce_gradients(self) -> None:
-        """Called by a pipeline once a step, after its last backward pass: replicas reduce here."""
+        """Reduces gradients over replicas.
+
+        A pipeline calls it once in a step, after its last backward pass.
+        """
 
     def wait(self, handle: int) -> torch.Tensor:
-        """``hvd.synchronize``, which spins: a timed step's compute clock stands still meanwhile."""
+        """Waits for an operation and returns its tensor.
+
+        ``hvd.synchronize`` spins while it waits, so the compute clock of a timed step is paused.
+        """
         if self.probe is None:
             return hvd.synchronize(handle)
         self.probe.pause()
@@ -48,27 +54,28 @@ class HorovodSession(OnMesh, Training):
             self.probe.resume()
 
     def gather(self, held: Weights) -> list[Weights]:
-        """Every rank's arrays."""
+        """Returns the arrays of every rank, in the order of ranks."""
         def flat(array: np.ndarray) -> np.ndarray:
             return np.asarray(hvd.allgather(torch.from_numpy(array), name="gather"))
 
         return gather_arrays(held, hvd.allgather_object, flat)
 
     def agree(self, ready: bool) -> bool:
-        """Whether every rank says so; a collective call."""
+        """Returns whether every rank is ready; every rank must call it."""
         return bool(hvd.allreduce(torch.tensor(int(ready)), op=hvd.Min, name="agree"))
 
     def close(self) -> None:
-        """Leaves the process group, once every rank is ready to."""
-        # A rank that shuts down takes the others' last collective with it.
+        """Leaves the group once every rank is ready to."""
+        # A rank that shuts down earlier would break the last collective of the others.
         hvd.barrier()
         hvd.shutdown()
 
 
 class Watch:
-    """Marks the end of asynchronous operations: Horovod has no completion callback.
+    """Records when asynchronous operations end, for which Horovod has no callback.
 
-    A thread polls the handles, only in the timed pass; ends are late by ``POLL_SECONDS`` at most.
+    During the timed pass a thread polls the handles, so recorded ends are late by at most
+    ``POLL_SECONDS``.
     """
 
     def __init__(self, session: HorovodSession) -> None:
@@ -86,7 +93,13 @@ class Watch:
         self._close_finished()
 
     def add(self, handle: int, tensor: torch.Tensor, name: str) -> None:
-        """A handle just issued for ``tensor``."""
+        """Watches an operation that was just issued.
+
+        Args:
+            handle: Horovod's handle of the operation.
+            tensor: The tensor that it reduces.
+            name: The key of the communication, which is equal on all ranks.
+        """
         if self._session.probe:
             self._open[handle] = tensor, name, self._session.probe.mark()
 
@@ -107,5 +120,5 @@ class Watch:
 def _finished(handle: int) -> bool:
     try:
         return bool(hvd.poll(handle))
-    except ValueError:  # synchronised and released between two polls
+    except ValueError:  # another thread has synchronised and released it since the last poll
         return True

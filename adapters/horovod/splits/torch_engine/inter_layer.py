@@ -1,4 +1,6 @@
-"""Inter-layer: stages on ranks, hops as broadcasts over the process sets of neighbours."""
+"""Inter-layer: ranks hold stages, and broadcasts over pairs of neighbours carry tensors between
+them.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,10 @@ from suite.contract.workloads import Weights
 
 
 class InterLayerSession(HorovodSession):
-    """Receives are posted at the start of a step, so that a hop needs no waiting sender."""
+    """Posts all receives at the start of a step, so that no sender waits for its neighbour."""
 
     def build(self, weights: Weights) -> nn.Module:
-        """Builds what this rank holds of the model."""
+        """Builds the stages of this rank."""
         case, mesh = self.case, self.case.axes
         devices, mine = mesh.size("inter_layer"), self.position("inter_layer")
         self.suffix = self.key("inter_layer", "")
@@ -28,7 +30,7 @@ class InterLayerSession(HorovodSession):
         for stage in stages_of(case.variant, devices, mine):
             self.units = units[stage]
             self.stages[stage] = super().build(weights)
-        # Shapes of what a stage receives.
+        # The shapes of the tensors that each stage receives.
         self.shapes = {("forward", stage): self._shape(units[stage].start)
                        for stage in self.stages if stage}
         self.shapes |= {("backward", stage): self._shape(units[stage].stop)
@@ -38,7 +40,7 @@ class InterLayerSession(HorovodSession):
         return chunks[0] if len(chunks) == 1 else nn.ModuleList(chunks)
 
     def _tied(self) -> dict[str, nn.Parameter]:
-        """Parameters that another rank's end stage holds too."""
+        """Returns the parameters that the stage at the other end of the pipeline holds, too."""
         return {
             name: model.get_parameter(torch_name(name))
             for name in tied_weights(self.spec, self.case.stages)
@@ -46,7 +48,7 @@ class InterLayerSession(HorovodSession):
         }
 
     def modules(self) -> list[nn.Module]:
-        """The modules whose parameters this rank trains."""
+        """Returns the stages, whose parameters this rank trains."""
         return list(self.stages.values())
 
     def _shape(self, unit: int) -> tuple[int, ...]:
@@ -54,7 +56,10 @@ class InterLayerSession(HorovodSession):
         return (samples, *self.spec.boundary(unit))
 
     def forward_backward(self, index: int) -> torch.Tensor:
-        """Leaves the gradients of a batch in ``.grad``; returns the loss, detached."""
+        """Computes the gradients of a batch into ``.grad``.
+
+        Returns the loss (0 except on the last stage).
+        """
         features, targets = self.batches[index % len(self.batches)]
         self.inputs, self.targets = features.chunk(self.parts), targets.chunk(self.parts)
         self.flying: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = {}
@@ -72,7 +77,12 @@ class InterLayerSession(HorovodSession):
         return torch.stack(self.losses).sum()
 
     def _post_receives(self) -> dict[tuple[int, str, int], tuple[int, torch.Tensor]]:
-        """(stage, kind, micro-batch) -> handle, and the tensor that is received into."""
+        """Posts every receive of a step.
+
+        Returns:
+            For each stage, kind and micro-batch, Horovod's handle and the tensor that is received
+            into.
+        """
         return {
             (stage, kind, part): self._post((stage, kind, part), shape)
             for part in range(self.parts) for (kind, stage), shape in self.shapes.items()
@@ -83,18 +93,21 @@ class InterLayerSession(HorovodSession):
         return -1 if self.silent else self._hop(work, blank), blank
 
     def _blank(self, shape: tuple[int, ...]) -> torch.Tensor:
-        # Silent stages compute on it, so it must hold numbers.
+        # With communication off, the stage computes with this tensor, so it must hold numbers.
         make = torch.zeros if self.silent else torch.empty
         return make(shape, dtype=self.dtype, device=self.device)
 
     def _name(self, work: Work, sending: bool) -> tuple[str, int]:
-        """A hop's name, and its lower stage: between this stage and the one before or after it."""
+        """Returns the name of a hop and its lower stage.
+
+        A hop is between this stage and the stage before or after it.
+        """
         stage, kind, part = work
         lower = stage if sending == (kind == "forward") else stage - 1
         return f"{kind}.{lower}.{part}{self.suffix}", lower
 
     def _hop(self, work: Work, tensor: torch.Tensor, sending: bool = False) -> int:
-        """Issues a broadcast from the stage a forward comes from, or a backward."""
+        """Starts the broadcast from the sending stage to the receiving one; returns its handle."""
         name, lower = self._name(work, sending)
         ranks = self.hop_ranks(lower)
         root = ranks[work[1] == "backward"]
@@ -124,7 +137,7 @@ class InterLayerSession(HorovodSession):
         work = stage, "forward", part
         x = self._receive(work).requires_grad_() if stage else self.inputs[part]
         side = {"features": self.inputs[part]} if self.spec.side_input else {}
-        y = self.stages[stage](x, **side).to(self.dtype)  # Horovod sends no bfloat16
+        y = self.stages[stage](x, **side).to(self.dtype)  # Horovod cannot send bfloat16
         if stage == self.last:
             y = self.loss_function(y, self.targets[part]) / self.parts
             self.losses.append(y.detach())
@@ -140,7 +153,7 @@ class InterLayerSession(HorovodSession):
             self._send(work, x.grad.contiguous())
 
     def sum_tied_gradients(self) -> None:
-        """Each end adds what the other found: once a step, before the update."""
+        """Sums, once in a step, the gradients of parameters that both ends of the pipeline hold."""
         for name, parameter in self.tied.items():
             gradient = parameter.grad
             assert gradient is not None
@@ -157,7 +170,7 @@ class InterLayerSession(HorovodSession):
                 self.probe.add("all_reduce", gradient, start, self.probe.mark(), key)
 
     def loss(self, handle: torch.Tensor) -> float:
-        """Mean loss of the global batch, the same value on every rank."""
+        """Returns the mean loss of the global batch, which is the same on every rank."""
         mean = torch.tensor(super().loss(handle), dtype=torch.float64)
-        # The last rank has the last stage, of the last replica and shard.
+        # The last rank has the last stage of the last replica and shard.
         return float(hvd.broadcast(mean, self.rank.processes - 1, name="broadcast.loss"))

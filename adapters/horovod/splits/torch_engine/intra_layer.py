@@ -1,4 +1,4 @@
-"""Intra-layer: autograd-aware collectives around column- and row-split layers."""
+"""Intra-layer: collectives with gradients of their own around layers split by columns and rows."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from suite.contract.workloads import Weights
 
 
 class IntraLayerSession(HorovodSession):
-    """Every rank computes the whole batch on its columns; replicated parts are computed by all."""
+    """Every rank computes the whole batch with its shard of the columns.
+
+    Every rank also computes the parts of the model that are not split.
+    """
 
     def build(self, weights: Weights) -> nn.Module:
-        """Builds what this rank holds of the model."""
+        """Builds this rank's shard of the model from the whole initial weights."""
         model = super().build(weights)
         shard, shards = self.position("intra_layer"), self.case.axes.size("intra_layer")
         here = {path for path, _ in model.named_modules()}
@@ -26,7 +29,7 @@ class IntraLayerSession(HorovodSession):
             for leaf, axis in axes.items() if path in here else ():
                 keep_shard(model.get_submodule(path), leaf, axis, shard, shards)
         for branch in self.spec.branches():
-            if torch_path(branch.row) not in here:  # another stage of a pipeline holds it
+            if torch_path(branch.row) not in here:  # another stage of the pipeline holds it
                 continue
             middle = branch.middle
             self._enter(model, branch.module)
@@ -38,7 +41,7 @@ class IntraLayerSession(HorovodSession):
 
     def _enter(self, model: nn.Module, name: str) -> None:
         path = torch_path(name)
-        # A copy: autograd may have given the same gradient to others.
+        # The reduction works in place, and autograd may have passed this gradient on to others.
         reduce = self._reducer(f"{path}.input.gradient")
         enter(model.get_submodule(path), lambda gradient: reduce(gradient.clone()))
 
@@ -48,9 +51,11 @@ class IntraLayerSession(HorovodSession):
         merge_output(layer, self._reducer(path))
 
     def _reducer(self, name: str) -> Reduce:
-        """All-reduce over the shards' ranks, in place, marked in a timed step.
+        """Returns a function that sums a tensor over the shards in place, and times it in a timed
+        step.
 
-        Not ``hvd.allreduce``, whose own gradient sums again: every rank holds the whole gradient.
+        ``hvd.allreduce`` cannot be used as it is, because its own gradient sums again, although
+        every rank already has the whole gradient.
         """
 
         shards = self.process_set("intra_layer")
@@ -59,7 +64,7 @@ class IntraLayerSession(HorovodSession):
             if self.silent:
                 return tensor
             start = self.probe.mark() if self.probe else None
-            sent = tensor.to(self.dtype)  # Horovod sums no bfloat16
+            sent = tensor.to(self.dtype)  # Horovod cannot sum bfloat16
             handle = hvd.allreduce_async_(sent, op=hvd.Sum, name=name, process_set=shards)
             result = self.wait(handle)
             if self.probe:

@@ -1,4 +1,4 @@
-"""Horovod's transport under the torch engine."""
+"""Measures Horovod's transport under the torch engine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from suite.contract.threads import native_threads, preferred_event_loops, schedu
 
 
 def open_engine(case: Case, rank: Rank) -> TorchEngineLink:
-    """Joins the group."""
+    """Joins the group and returns the link session of this rank."""
     device = open_device(case, rank)
     sets = ProcessSets(hvd, rank.processes, [(0, 1)])
     before = native_threads()
@@ -28,22 +28,31 @@ def open_engine(case: Case, rank: Rank) -> TorchEngineLink:
 
 
 class TorchEngineLink(HorovodLink):
-    """Calls on tensors of zeros."""
+    """Makes calls with tensors of zeros."""
 
     def __init__(self, case: Case, rank: Rank, device: torch.device, pair: Any) -> None:
         super().__init__(case, rank, hvd)
         self.device, self.pair = device, pair
 
     def barrier(self) -> None:
-        """Returns when every rank is here."""
+        """Waits until every rank has called it."""
         hvd.barrier()
 
     def agree(self, ready: bool) -> bool:
-        """Whether every rank says so; a collective call."""
+        """Returns whether every rank is ready; every rank must call it."""
         return bool(hvd.allreduce(torch.tensor(int(ready)), op=hvd.Min, name="agree"))
 
     def prepare(self, kind: str, payload_bytes: int) -> Call:
-        """A function that makes one call of that collective and payload, and times it."""
+        """Prepares a call of a collective.
+
+        Args:
+            Kind: The collective, such as ``all_reduce``.
+            payload_bytes: The bytes of the whole tensor; of an all-gather, those of its result.
+
+        Returns:
+            A function that makes the call once and returns when it began and ended; it does nothing
+            on ranks that do not take part.
+        """
         if self.rank.index >= self.participants(kind):
             return lambda: ()
         elements = payload_bytes // ELEMENT_BYTES
@@ -60,7 +69,7 @@ class TorchEngineLink(HorovodLink):
         return lambda: self._timed(issue[kind])
 
     def _timed(self, issue: Callable[[], Any]) -> list[Interval]:
-        """Horovod's synchronous calls return when the result can be read by the host."""
+        """Times a call; Horovod's synchronous calls return once the host can read the result."""
         self._synchronize()
         start = time.perf_counter()
         issue()
@@ -72,6 +81,6 @@ class TorchEngineLink(HorovodLink):
             torch.cuda.synchronize(self.device)
 
     def close(self) -> None:
-        """Leaves the process group, once every rank is ready to."""
+        """Leaves the group once every rank is ready to."""
         hvd.barrier()
         hvd.shutdown()

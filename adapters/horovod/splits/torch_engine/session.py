@@ -1,4 +1,4 @@
-"""Opens a case of the torch engine in a rank."""
+"""Opens the session of a case on the torch engine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,14 @@ AXES = {
 
 
 def open_engine(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session:
-    """Joins the group and builds the strategy's session."""
+    """Joins the group and builds the session of the case's strategy.
+
+    Args:
+        Case: The case.
+        rank: The place of this rank.
+        weights: The initial weights by canonical name.
+        inputs: The global batches.
+    """
     device = open_device(case, rank)
     sets = ProcessSets(hvd, rank.processes, shared_by(case))
     before = native_threads()

@@ -1,0 +1,77 @@
+"""Which cases may be the fastest, and what it would take to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from suite.analysis.deciding import WIDE
+from suite.analysis.verdict import NOT_COMPARABLE, Comparison, may_be_fastest
+from suite.contract.row import Row
+
+# The best and three more: who needs to know more than that asks for more launches of all.
+TOLD_APART_AT_ONCE = 3
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The case with the lowest step time against each other one that ran, at 95 % together."""
+
+    best: Row
+    compared: list[tuple[Row, Comparison]]
+
+    @property
+    def ranked(self) -> list[tuple[Row, Comparison]]:
+        """Those that may be compared with the best, nearest first."""
+        return [(row, one) for row, one in self.compared if one.verdict != NOT_COMPARABLE]
+
+    @property
+    def open(self) -> list[tuple[Row, Comparison]]:
+        """Those that may be as fast as the best, or faster: nearest first."""
+        found = [(row, one) for row, one in self.ranked if one.open]
+        return sorted(found, key=lambda pair: pair[1].ratio)
+
+    @property
+    def undecided(self) -> list[tuple[Row, Comparison]]:
+        """Those of ``open`` that are not known to take the best's time to within ``WIDE``."""
+        return [(row, one) for row, one in self.open if not alike(one)]
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """``repeats`` launches of the best and of ``rows``, ``have`` of them made, would tell them
+    apart; ``seconds`` is how long the missing ones take, None where a launch's length is unknown.
+    """
+
+    rows: tuple[Row, ...]
+    have: int
+    repeats: int
+    seconds: float | None
+
+
+def alike(one: Comparison) -> bool:
+    """Whether a tie is as good as equal: neither takes longer than the other by ``WIDE``."""
+    return one.verdict == "tie" and one.high <= 1 + WIDE and one.low >= 1 / (1 + WIDE)
+
+
+def rank(rows: Sequence[Row]) -> Ranking | None:
+    """None where nothing has finished."""
+    ordered = sorted((row for row in rows if row.status == "ok"), key=lambda r: r.step_seconds)
+    if not ordered:
+        return None
+    return Ranking(ordered[0], may_be_fastest(ordered[0], ordered[1:]))
+
+
+def what_would_tell(ranking: Ranking) -> Deciding | None:
+    """What would tell the best from its nearest; None where nothing is open, or nothing would."""
+    near = [(row, one.pairs_to_tell(), one.pairs)
+            for row, one in ranking.undecided[:TOLD_APART_AT_ONCE]]
+    tellable = [(row, pairs, had) for row, pairs, had in near if pairs is not None]
+    if not tellable:
+        return None
+    repeats = max(ranking.best.repeats + pairs - had for _, pairs, had in tellable)
+    missing = repeats - ranking.best.repeats
+    lengths = [row.launch_s for row in (ranking.best, *(row for row, _, _ in tellable))]
+    known = [one for one in lengths if one is not None]
+    seconds = missing * sum(known) if len(known) == len(lengths) else None
+    return Deciding(tuple(row for row, _, _ in tellable), ranking.best.repeats, repeats, seconds)
