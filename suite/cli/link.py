@@ -53,7 +53,8 @@ def sweep_links(options: dict[str, Any], out: Path) -> int:
     run = {
         "run_id": folder.name, "schema_version": SCHEMA_VERSION,
         "environment": description.describe(), "configuration": asdict(config),
-        "command_line": masked(["suite", *sys.argv[1:]]), "state": "running",
+        "command_line": masked(["suite", *sys.argv[1:]]), "started": files.utc_now(),
+        "state": "running",
     }
     files.write_json(folder / "run.json", run)
     results = LinkResults(folder)

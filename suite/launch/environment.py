@@ -9,6 +9,7 @@ what the user passes on by name in ``SUITE_PASS_ENV``.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -40,6 +41,7 @@ TUNING = (
 )
 # Terraform's, which begin like TensorFlow's.
 NOT_TUNING = ("TF_CLI_*", "TF_VAR_*", "TF_LOG*", "TF_DATA_DIR", "TF_WORKSPACE", "TF_INPUT")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # The harness itself sets these for every worker.
 REPLACED = ("PYTHONPATH", "PYTHONUNBUFFERED")
 
@@ -64,7 +66,19 @@ def worker_environment(
         # a module of Python or of a framework would hide it from every worker.
         WORKING_FOLDER: str(Path.cwd()),
     }
-    return inherited | own | dict(traits.environment)
+    return inherited | own | _without_proxy(inherited) | dict(traits.environment)
+
+
+def _without_proxy(passed: Mapping[str, str]) -> dict[str, str]:
+    """Keeps what a job says to itself away from a proxy that a user passes on.
+
+    gRPC asks the proxy for every address that ``no_proxy`` does not name, its own host's too.
+    """
+    if not any(_matches(name, ("*_proxy", "*_PROXY")) for name in passed):
+        return {}
+    known = (passed.get("no_proxy") or passed.get("NO_PROXY") or "").split(",")
+    hosts = ",".join(dict.fromkeys(filter(None, (*known, *LOOPBACK, socket.gethostname()))))
+    return {"no_proxy": hosts, "NO_PROXY": hosts, "no_grpc_proxy": hosts}
 
 
 def dropped_variables(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,15 @@ def test_the_current_folder_hides_no_module(
     inner = worker_environment(traits_of("pytorch"), tmp_path, {"PYTHONPATH": "/mine"})
     assert str(tmp_path) not in inner["PYTHONPATH"].split(":") and "/mine" in inner["PYTHONPATH"]
     assert inner["SUITE_WORKING_FOLDER"] == str(tmp_path)
+
+
+def test_a_proxy_that_is_passed_on_is_not_asked_for_the_job_itself(tmp_path: Path) -> None:
+    outer = {"http_proxy": "http://127.0.0.1:9", "no_proxy": "intern", "SUITE_PASS_ENV": "*_proxy"}
+    inner = worker_environment(traits_of("tensorflow"), tmp_path, outer)
+    hosts = ["intern", "localhost", "127.0.0.1", "::1", socket.gethostname()]
+    assert inner["http_proxy"] and inner["no_proxy"].split(",") == hosts
+    assert inner["NO_PROXY"] == inner["no_grpc_proxy"] == inner["no_proxy"]
+    assert "no_proxy" not in worker_environment(traits_of("tensorflow"), tmp_path, {"PATH": "/"})
 
 
 def test_a_user_passes_variables_on_by_name(tmp_path: Path) -> None:
