@@ -232,19 +232,28 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def read_links(folder: Path) -> tuple[list[TableRow], list[LinkFit]]:
-    """Reads ``link.csv`` and ``link_fit.csv``; both are empty if the run measured no links."""
-    samples = [{name: _figure(text) for name, text in row.items()}
-               for row in read_table(folder / "link.csv")]
+    """Reads ``link.csv`` and ``link_fit.csv``; both are empty if the run measured no links.
+
+    Raises:
+        UsageError: If one of them is no such table.
+    """
+    path = folder / "link.csv"
+    rows = read_table(path, ["framework", "engine", "collective", *LINK_FIGURES])
+    samples = [{name: _figure(path, name, text) for name, text in row.items()} for row in rows]
     return samples, read_fits(folder)
 
 
-def _figure(text: str) -> Any:
-    """Returns a cell as the number that was written, or as text if it is none."""
+def _figure(path: Path, name: str, text: str) -> Any:
+    """Returns a cell as the number that was written; as text where that may be one."""
     for kind in (int, float):
         try:
-            return kind(text)
+            figure = kind(text)
         except ValueError:
             continue
+        if math.isfinite(figure) and abs(figure) < LARGEST_FIGURE:
+            return figure
+    if name in LINK_FIGURES:
+        raise UsageError(f"{path}: {name}", text, "a finite number", RESTORE)
     return text
 
 
@@ -281,6 +290,9 @@ def case_entries(results: list[CaseResult]) -> list[dict[str, Any]]:
     ]
 
 
+# The figures of a sample that a curve is drawn from.
+LINK_FIGURES = ("bytes", "repetition", "rank", "start_s", "end_s")
+LARGEST_FIGURE = 1e30
 # The folders of launches that prove a case in float32 which is then timed in another format.
 PROOF = "proof."
 STEP_COLUMNS = ["case_id", "launch", "rank", "step", "pass", "seconds"]
