@@ -10,6 +10,9 @@ HOROVOD_WHEELS ?=
 # Programs that look after requirements.lock, and whom the audit asks: pypi or osv.
 TOOLS := $(VENV)-tools/.ready
 SERVICE ?= pypi
+# What the programs of the set-up say, and what runs each of them.
+LOG := $(VENV)/setup.log
+STEP := $(BIN)/python scripts/step.py
 GPU := $(shell command -v nvidia-smi)
 
 .PHONY: run test lint setup lock audit tensorflow-gpu docs architecture accuracy test-gpu container-test
@@ -27,15 +30,17 @@ lint: setup
 
 setup: $(READY) $(if $(GPU),$(TENSORFLOW))
 
+# Each step is a line with its seconds; what the programs say is in $(LOG) and shown where one fails.
 # First what has one right file for everybody, each checked by its hash; then torch, whose wheel
 # depends on the machine, and what it brings.
 $(READY): pyproject.toml requirements.txt requirements.lock scripts/build_horovod.py
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --require-hashes --no-deps -r requirements.lock
-	$(BIN)/python -m pip install -q -r requirements.txt
-	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
-	-$(BIN)/python scripts/build_horovod.py $(HOROVOD_WHEELS)
-	touch $(READY)
+	@rm -f $(LOG)
+	@$(PYTHON) scripts/step.py "Python environment in $(VENV)" $(LOG) $(PYTHON) -m venv $(VENV)
+	@$(STEP) "TensorFlow and packages, checked by their hashes (half a gigabyte)" $(LOG) $(BIN)/python -m pip install --require-hashes --no-deps -r requirements.lock
+	@$(STEP) "PyTorch (half a gigabyte)" $(LOG) $(BIN)/python -m pip install -r requirements.txt
+	@$(STEP) "This suite" $(LOG) $(BIN)/python -m pip install --no-deps --no-build-isolation -e .
+	-@$(STEP) "Horovod, built for these frameworks once (up to five minutes)" $(LOG) $(BIN)/python scripts/build_horovod.py $(HOROVOD_WHEELS)
+	@touch $(READY)
 
 # requirements.lock from requirements.txt.
 lock: $(TOOLS)

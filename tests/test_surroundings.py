@@ -35,7 +35,7 @@ def test_closed_streams_end_no_command(numbers: tuple[int, ...], tmp_path: Path)
 
 def test_files_are_not_opened_in_the_place_of_closed_streams(tmp_path: Path) -> None:
     """What a library prints must not land in a file of the run."""
-    code = ("import os; from suite.cli.app import _open_closed_streams; _open_closed_streams()\n"
+    code = ("import os; from suite.cli.streams import open_closed; open_closed()\n"
             f"number = os.open({str(tmp_path / 'file')!r}, os.O_WRONLY | os.O_CREAT)\n"
             "print('printed'); os.write(2, b'said'); assert number > 2; os.write(number, b'own')")
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT,

@@ -26,7 +26,7 @@ from suite.contract.errors import UsageError
 from suite.launch.inputs import load_data
 from suite.machine import devices
 from suite.measure.ab import SIDES, AbRun
-from suite.measure.progress import new_run_id
+from suite.measure.ending import new_run_id
 from suite.measure.room import check_room, free_room
 from suite.report import ab as report
 from suite.runfolder import files

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
@@ -13,12 +12,14 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from suite.cli import streams
 from suite.cli.completion import complete_runs, completer
 from suite.cli.parameters import (
     File,
     Json,
     Out,
     PrintJson,
+    ProfileHarness,
     Quiet,
     Run,
     given_options,
@@ -80,6 +81,7 @@ def run(
         Path | None, typer.Option(help="go on with this run", autocompletion=complete_runs)
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the matrix only")] = False,
+    profile_harness: ProfileHarness = False,
     quiet: Quiet = False,
     json: Json = False,
     **options: Any,
@@ -90,8 +92,9 @@ def run(
     given, shape = given_options(RunConfig, options), shape_of(quiet, json)
     if resume:
         _refuse_beside_resume(context)
-        raise typer.Exit(resume_matrix(resume, given, shape))
-    raise typer.Exit(run_matrix(preset, config, given, out, shape, dry=dry_run))
+        raise typer.Exit(resume_matrix(resume, given, shape, profile_harness))
+    raise typer.Exit(run_matrix(preset, config, given, out, shape, dry=dry_run,
+                                profile=profile_harness))
 
 
 def _refuse_beside_resume(context: typer.Context) -> None:
@@ -110,6 +113,7 @@ def report(
         bool, typer.Option("--from-records", help="read the ranks' records, not samples.sqlite")
     ] = False,
     export_pytest_benchmark: File = None,
+    profile_harness: ProfileHarness = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -117,7 +121,7 @@ def report(
     from suite.cli.report import report as render
 
     shape = shape_of(quiet, json)
-    raise typer.Exit(render(run, from_records, export_pytest_benchmark, shape))
+    raise typer.Exit(render(run, from_records, export_pytest_benchmark, shape, profile_harness))
 
 
 @app.command()
@@ -225,8 +229,8 @@ def main() -> None:
     usage, 3 for a regression, 4 for a failed parity check, 130 after an interruption, and 141 if
     the reader of the output has closed it.
     """
-    _open_closed_streams()
-    _bend_output()
+    streams.open_closed()
+    streams.bend_output()
     # A batch system ends a job with SIGTERM, and a closing terminal sends SIGHUP. Both are handled
     # like Ctrl-C, so that the run folder is finished and the workers are stopped.
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -242,22 +246,6 @@ def main() -> None:
         _end(f"error: {type(error).__name__}: {error} (--debug shows where)", 1)
 
 
-def _open_closed_streams() -> None:
-    """Gives a process that was started without standard streams some that lead nowhere.
-
-    A file that is opened later would otherwise get their numbers, and whatever a library or a child
-    process prints would end up in it.
-    """
-    for number in (0, 1, 2):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
-    sys.stdin = sys.stdin or os.fdopen(0, "r", closefd=False)
-    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False, encoding="utf-8")
-    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False, encoding="utf-8")
-
-
 def _check_folder() -> None:
     """Refuses a current folder that somebody has removed: no path would mean anything in it."""
     try:
@@ -265,13 +253,6 @@ def _check_folder() -> None:
     except OSError as error:
         raise UsageError("current folder", "one that is gone", "one that exists",
                          f"cd to it ({error.strerror})") from None
-
-
-def _bend_output() -> None:
-    """Makes a terminal that lacks a character show a replacement instead of raising an error."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
 
 
 def _program() -> str | None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from suite.analysis.rows import CaseResult
 from suite.contract.formats import duration
 from suite.contract.row import Row
 from suite.measure.progress import Progress
@@ -41,6 +42,20 @@ def print_rows(rows: list[Row], folder: Path, shape: Shape = "table") -> None:
     for part in comparison(rows, console.width, str(folder)):
         console.print(part)
     console.print(page, soft_wrap=True)
+
+
+def print_profile(results: Sequence[CaseResult], run: Mapping[str, Any]) -> None:
+    """Prints where launches and the harness itself spent their time.
+
+    Args:
+        results: Of the run, with all launches.
+        run: ``run.json``.
+    """
+    from suite.report.harness_profile import harness_profile
+
+    console = printer()
+    for part in harness_profile(results, run.get("harness_s", {})):
+        console.print(part)
 
 
 class Printer(Console):

@@ -22,8 +22,9 @@ from suite.contract.registry import engines, traits_of
 from suite.contract.secrets import masked
 from suite.contract.sweep import COLLECTIVES, LARGEST_BYTES, Sweep, payload_sizes
 from suite.machine import description, devices
+from suite.measure.ending import new_run_id
 from suite.measure.links import LinkResults, Plan, link_case, measure_all
-from suite.measure.progress import Progress, new_run_id
+from suite.measure.progress import Progress
 from suite.report.link_tables import link_tables
 from suite.runfolder import files
 

@@ -19,6 +19,9 @@ File = Annotated[Path | None, typer.Option(dir_okay=False)]
 Quiet = Annotated[bool, typer.Option("--quiet", help="only the answer and the path")]
 Json = Annotated[bool, typer.Option("--json", help="rows as JSON on standard output")]
 PrintJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+ProfileHarness = Annotated[
+    bool, typer.Option("--profile-harness", help="print where launches and harness spend time")
+]
 Command = Callable[..., None]
 
 

@@ -6,7 +6,7 @@ import gc
 import sys
 from pathlib import Path
 
-from suite.cli.console import Shape, print_rows, printer
+from suite.cli.console import Shape, print_profile, print_rows, printer
 from suite.contract.case import SCHEMA_VERSION
 from suite.contract.errors import UsageError
 from suite.contract.row import Row
@@ -18,7 +18,8 @@ from suite.runfolder.validated import read_json
 
 
 def report(
-    folder: Path, from_records: bool, export: Path | None, shape: Shape = "table"
+    folder: Path, from_records: bool, export: Path | None, shape: Shape = "table",
+    profile: bool = False,
 ) -> int:
     """Rewrites the tables and the page of a run folder, and prints the comparison.
 
@@ -29,6 +30,7 @@ def report(
         from_records: Whether to read the ranks' records instead of ``samples.sqlite``.
         export: A file to write in the format of pytest-benchmark, if any.
         shape: How the rows are printed.
+        profile: Whether to print where launches and harness spent their time.
 
     Returns:
         The exit code, always 0.
@@ -58,6 +60,8 @@ def report(
 
         export_rows(export, stored.run, rows)
     print_rows(rows, folder, shape)
+    if profile:
+        print_profile(stored.results, stored.run)
     return 0
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from suite.analysis.link_fit import LinkFit
-from suite.cli.console import Shape, live, print_rows
+from suite.cli.console import Shape, live, print_profile, print_rows
 from suite.config.matrix import build_matrix, choose_device
 from suite.config.model import RunConfig
 from suite.config.resolution import resolve
@@ -22,9 +22,11 @@ from suite.contract.errors import UsageError
 from suite.launch.inputs import load_data
 from suite.machine import devices
 from suite.machine.calibration import measure_cores, relative_speeds
+from suite.measure.ending import exit_code, new_run_id
+from suite.measure.harness_time import LINKS
 from suite.measure.links import LinkResults, measure_all, plans_for_run
 from suite.measure.memory_frontier import find_frontiers
-from suite.measure.progress import Progress, exit_code, new_run_id
+from suite.measure.progress import Progress
 from suite.measure.room import check_room, free_room
 from suite.measure.runner import Runner
 from suite.runfolder import files
@@ -34,7 +36,7 @@ INTERRUPTED = 130
 
 def run_matrix(
     preset: str, file: Path | None, options: dict[str, Any], out: Path, shape: Shape = "table",
-    dry: bool = False,
+    dry: bool = False, profile: bool = False,
 ) -> int:
     """Runs the matrix that the user asked for.
 
@@ -47,6 +49,7 @@ def run_matrix(
         out: The folder in which the run folder is made.
         shape: How the rows are printed at the end.
         dry: Whether to print the matrix only.
+        profile: Whether to print where launches and harness spent their time.
 
     Returns:
         The exit code.
@@ -64,7 +67,7 @@ def run_matrix(
         return show_plan(config, cases, out)
     folder = files.create_run_folder(out, new_run_id())
     with files.locked(folder):
-        return _execute(folder, shape, lambda show: Runner(config, cases, folder, show))
+        return _execute(folder, shape, lambda show: Runner(config, cases, folder, show), profile)
 
 
 def with_measured_speeds(config: RunConfig) -> RunConfig:
@@ -85,13 +88,17 @@ def with_measured_speeds(config: RunConfig) -> RunConfig:
     return replace(config, device_speeds=relative_speeds(measure_cores(cores)))
 
 
-def resume_matrix(folder: Path, options: dict[str, Any], shape: Shape = "table") -> int:
+def resume_matrix(
+    folder: Path, options: dict[str, Any], shape: Shape = "table", profile: bool = False
+) -> int:
     """Continues an interrupted run in its own folder, with the configuration it was started with.
 
     Args:
         folder: The run folder.
-        options: The options of the command line, none of which may differ from the run's.
+        options: The options of the command line; none but ``leader_repeats`` may differ from the
+            run's.
         shape: How the rows are printed at the end.
+        profile: Whether to print where launches and harness spent their time.
 
     Returns:
         The exit code.
@@ -107,12 +114,13 @@ def resume_matrix(folder: Path, options: dict[str, Any], shape: Shape = "table")
     with files.locked(folder):
         config, earlier = reopen(folder, options)
         return _execute(
-            folder, shape, lambda show: Runner(config, [], folder, show, earlier=earlier)
+            folder, shape, lambda show: Runner(config, [], folder, show, earlier=earlier), profile
         )
 
 
 def _execute(
-    folder: Path, shape: Shape, make: Callable[[Callable[[Progress], None]], Runner]
+    folder: Path, shape: Shape, make: Callable[[Callable[[Progress], None]], Runner],
+    profile: bool,
 ) -> int:
     state, broken = "complete", None
     with live(Console(stderr=True, quiet=shape == "quiet")) as show:
@@ -120,7 +128,8 @@ def _execute(
         _tell_dropped(runner.run.get("dropped_environment", []))
         try:
             if runner.config.link and not runner.run.get("links_measured"):
-                runner.keep_links(sweep_for_run(runner, show))
+                with runner.own.of(LINKS):
+                    runner.keep_links(sweep_for_run(runner, show))
             runner.execute()
             if runner.config.find_max_batch:
                 find_frontiers(runner)
@@ -130,6 +139,8 @@ def _execute(
             state, broken = "failed", error
         rows = runner.finish(state)
     print_rows(rows, folder, shape)
+    if profile:
+        print_profile(runner.results, runner.run)
     if runner.unwritten:
         print(f"not everything is in {folder}: {runner.unwritten}", file=sys.stderr)
     if state != "complete":

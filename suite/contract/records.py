@@ -100,6 +100,7 @@ class RankRecord:
         affinity: Cores that the process may run on.
         ledger: This rank's entries of the fairness ledger.
         figures: Further figures by the name of their column, such as what the session reports.
+        phases: Seconds that the process spent in each phase, from the first that it entered.
     """
 
     rank: int
@@ -119,6 +120,7 @@ class RankRecord:
     affinity: list[int] = field(default_factory=list)
     ledger: dict[str, str] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
+    phases: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> RankRecord:

@@ -32,6 +32,7 @@ from suite.launch.group import Launcher, launch
 from suite.machine import description
 from suite.machine.calibration import Block, Calibration
 from suite.measure.progress import Progress
+from suite.measure.proving import prepare_proofs
 from suite.measure.runner import Runner
 from suite.measure.stopping import StoppingRule
 from suite.report.ab import CSV_COLUMNS, csv_rows
@@ -88,7 +89,7 @@ class Side(Runner):
         """
         self._mark_unsupported()
         self.save()
-        self._prepare_proofs()
+        prepare_proofs(self.proofs, self.results, self.run, self._save_run)
         if self.result.status == "ok":
             self._prove_itself()
         self.save()

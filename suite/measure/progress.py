@@ -1,33 +1,18 @@
-"""What a run tells on its way and at its end: progress, its exit code, its name."""
+"""What a run tells on its way, for whoever shows it."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-
-from suite.analysis.memory_frontier import FAILED
-from suite.contract.row import Row
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What has just happened; the seconds left are an estimate, and None before there is any."""
+    """What has just happened, and how far the run is.
+
+    ``left_s`` is the estimated number of seconds that are left, or None at first.
+    """
 
     text: str
     done: int
     total: int
     left_s: float | None
-
-
-def exit_code(rows: list[Row]) -> int:
-    """Returns 0 if all is ok or unsupported, 1 if a case failed, and 4 if a parity check failed."""
-    if any(row.parity == "failed" for row in rows):
-        return 4
-    # A batch that does not fit is a result, but a probe that broke down is a failure.
-    broken = any(probe.status == FAILED for row in rows for probe in row.frontier)
-    return 0 if all(row.status in ("ok", "unsupported") for row in rows) and not broken else 1
-
-
-def new_run_id(now: float | None = None) -> str:
-    """Returns the name of a run, made from the time at which it starts, in UTC."""
-    return time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))

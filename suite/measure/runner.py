@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from suite.analysis.doubts import Conditions, common_peaks
-from suite.analysis.judging import apply_proofs, judge, loss_rows
+from suite.analysis.judging import judge, loss_rows
 from suite.analysis.link_fit import LinkFit
 from suite.analysis.parity import Evidence, Verdict
 from suite.analysis.rows import CaseResult, build_rows
@@ -33,8 +33,11 @@ from suite.launch.starter import Starter
 from suite.machine import calibration, description
 from suite.machine.calibration import Block, Calibration
 from suite.measure.availability import unsupported_reason
-from suite.measure.progress import Progress, exit_code
+from suite.measure.ending import exit_code
+from suite.measure.harness_time import CALIBRATION, JUDGING, REFERENCES, SAVING, HarnessTime
+from suite.measure.progress import Progress
 from suite.measure.proofs import Proofs, load_evidence
+from suite.measure.proving import prepare_proofs
 from suite.measure.room import free_room, shortage
 from suite.measure.stopping import StoppingRule
 from suite.runfolder import files
@@ -87,6 +90,7 @@ class Runner:
         })
         if earlier:
             self._restore(earlier)
+        self.own = HarnessTime(self.run.setdefault("harness_s", {}))
         self.store = SampleStore(folder)
         self._save_run()
 
@@ -105,7 +109,8 @@ class Runner:
         self._mark_unsupported()
         self.save()
         if any(map(self._missing, range(len(self.blocks)))) or self._chosen():
-            self._prepare_proofs()
+            with self.own.of(REFERENCES):
+                prepare_proofs(self.proofs, self.results, self.run, self._save_run)
         self.began = self.clock() - self.run.get("spent_s", 0.0)
         # A resumed run first makes up for the launches that its earlier blocks lack.
         for number in range(len(self.blocks)):
@@ -114,26 +119,6 @@ class Runner:
             self._block(chosen)
         self._mark_stopped(self.rule.wanted(self.rows))
         self._show("done", 0)
-
-    def _prepare_proofs(self) -> None:
-        """Computes the references, and proves in float32 what is timed in another format.
-
-        Such a proof is made once for a case, however many formats it is timed in.
-        """
-        for case in {r.case.reference_id: r.case for r in self._open()}.values():
-            try:
-                self.proofs.refer(case)
-            except Exception as error:  # fails the cases that it was to prove
-                for result in self._open():
-                    if result.case.reference_id == case.reference_id:
-                        result.status, result.reason = "failed", f"its reference: {worded(error)}"
-        kept = self.run.setdefault("proofs", {})
-        others = [r.case.strict for r in self._open() if r.case.strict != r.case]
-        for strict in {case.case_id: case for case in others}.values():
-            if kept.get(strict.case_id, {}).get("status") != "ok":
-                kept[strict.case_id] = self.proofs.prove_strictly(strict)
-                self._save_run()
-        apply_proofs(self.run, self.results)
 
     def _chosen(self) -> list[CaseResult]:
         """Returns the cases of the next block; none if no further block may start."""
@@ -151,7 +136,8 @@ class Runner:
 
     def _block(self, chosen: list[CaseResult]) -> None:
         """Measures the machine, then launches each case once."""
-        self.blocks.append(self.calibrate.begin(len(self.blocks)))
+        with self.own.of(CALIBRATION):
+            self.blocks.append(self.calibrate.begin(len(self.blocks)))
         self.run["plan"].append([result.case.case_id for result in chosen])
         self._launch_all(chosen, len(self.blocks) - 1, self.blocks[-1])
 
@@ -217,6 +203,10 @@ class Runner:
 
     def save(self) -> list[Row]:
         """Rewrites the tables and the page of the run folder; ``steps.csv`` only grows."""
+        with self.own.of(SAVING):
+            return self._save()
+
+    def _save(self) -> list[Row]:
         peaks = common_peaks(self.run["environment"])
         blocks = [asdict(block) for block in self.blocks]
         conditions = Conditions(blocks, self.config.precision, self.fits, peaks)
@@ -279,7 +269,8 @@ class Runner:
         result.put(block, compact(raw) or None, cores, reduced, outcome.seconds)
         verdict = None
         if raw:
-            verdict = self._prove(result, load_evidence(folder, raw[0].losses))
+            with self.own.of(JUDGING):
+                verdict = self._prove(result, load_evidence(folder, raw[0].losses))
         else:
             result.status, result.reason = outcome.status, outcome.reason
         ended = {

@@ -18,9 +18,12 @@ from pathlib import Path
 from suite.contract.case import Case, Rank
 from suite.contract.files import write_atomically
 
-IMPORT, RENDEZVOUS, PROOF, WARM_UP = "import", "rendezvous", "proof", "warm-up"
+IMPORT, INPUTS, RENDEZVOUS = "import", "inputs", "rendezvous"
+PROOF, WARM_UP = "proof", "warm-up"
 CLEAN, TIMED, TRACED, SILENT = "clean steps", "timed steps", "traced steps", "silent steps"
-TEARDOWN, RECORD = "teardown", "record"
+PRODUCTS, TEARDOWN, RECORD = "matrix products", "teardown", "record"
+# Phases that this process has entered, with the time of each (``time.monotonic``).
+ENTERED: list[tuple[str, float]] = []
 
 
 def arrive() -> tuple[Case, Path, Rank]:
@@ -48,11 +51,23 @@ def arrive() -> tuple[Case, Path, Rank]:
 def enter(rank: Rank, phase: str) -> None:
     """Writes down which phase begins, so that the harness can say where a launch failed.
 
+    When it began is kept too, and goes into the record as the seconds of each phase.
+
     Args:
         rank: The rank whose phase it is.
         phase: Name of the phase, such as ``IMPORT``.
     """
     (rank.folder / f"phase-{rank.index}").write_text(phase, encoding="utf-8")
+    ENTERED.append((phase, time.monotonic()))
+
+
+def phases() -> dict[str, float]:
+    """Returns the seconds of each phase that this process has entered, the last one until now."""
+    ends = [began for _, began in ENTERED[1:]] + [time.monotonic()]
+    found: dict[str, float] = {}
+    for (name, began), ended in zip(ENTERED, ends, strict=True):
+        found[name] = found.get(name, 0.0) + ended - began
+    return found
 
 
 @contextmanager

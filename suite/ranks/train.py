@@ -42,6 +42,7 @@ def main() -> None:
             module = importlib.import_module(f"{adapter_package(case.framework)}.session")
         # The session is held until the process ends: freeing its DDP can wait for ever for gloo's
         # threads.
+        enter(rank, entry.INPUTS)
         _held = run_rank(case, rank, load_inputs(inputs_path, case), module.open_session)
     leave()
 
@@ -78,6 +79,7 @@ def run_rank(
     enter(rank, entry.TEARDOWN)
     session.close()
     enter(rank, entry.RECORD)
+    record.phases = entry.phases()
     write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps(asdict(record)))
     return session
 
@@ -110,6 +112,7 @@ class MeasuredTraining:
             self._measure_traced()
             # Silent steps leave parameters that mean nothing, so no step may follow them.
             self._measure_silent()
+            self._enter(entry.PRODUCTS)
             record.matmul_flops_s = session.matmul_flops_s()
         record.ledger = session.describe()
         check_found(self.case, record.ledger)

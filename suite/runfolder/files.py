@@ -26,7 +26,7 @@ from suite.contract.records import FrontierProbe, Launch
 from suite.contract.row import Row
 from suite.contract.warnings import flatten
 from suite.runfolder.samples import SampleStore, StepRow, StoredLaunch, step_rows
-from suite.runfolder.validated import checked, read_table
+from suite.runfolder.validated import RESTORE, checked, read_table
 
 
 def check_out(out: Path) -> None:

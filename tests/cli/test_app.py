@@ -23,6 +23,7 @@ from tests.command import suite_command
 from tests.planted_run import small_run
 
 OPTIONS = {
+    "--leader-repeats", "--profile-harness",
     "--preset", "--config", "--framework", "--strategy", "--variant", "--workload", "--size",
     "--data", "--devices", "--device", "--dtype", "--mode", "--steps", "--repeats", "--seed",
     "--accumulate", "--timeout", "--python", "--link", "--out",
@@ -32,7 +33,8 @@ OPTIONS = {
     "--memory-limit", "--batch-resolution", "--oversubscribe",
 }
 OTHER_OPTIONS = {
-    "report": {"run", "--from-records", "--export-pytest-benchmark", "--quiet", "--json"},
+    "report": {"run", "--from-records", "--export-pytest-benchmark", "--profile-harness",
+               "--quiet", "--json"},
     "compare": {"runs", "--metric", "--fail-on", "--each-alone", "--json", "--markdown", "--html"},
     "history": {"folder", "--json", "--html"},
     "doctor": {"--json"},

@@ -25,6 +25,7 @@ from suite.contract.resident_memory import peak_resident_bytes
 from suite.launch.group import TRAIN, LaunchRequest, Outcome, launch
 from suite.machine import memory
 from suite.machine.memory import Guard, available_bytes, margin_bytes, resident_bytes
+from suite.measure.ending import exit_code
 from suite.measure.memory_frontier import (
     Search,
     batch_unit,
@@ -32,7 +33,6 @@ from suite.measure.memory_frontier import (
     find_frontiers,
     judge_probe,
 )
-from suite.measure.progress import exit_code
 from suite.measure.resume import reopen
 from suite.measure.runner import Runner
 from suite.report.html import render

@@ -21,7 +21,8 @@ from suite.contract.metrics import COLUMNS
 from suite.launch.group import LaunchRequest, Outcome
 from suite.machine import software
 from suite.machine.calibration import Block, CoreRate
-from suite.measure.progress import Progress, exit_code
+from suite.measure.ending import exit_code
+from suite.measure.progress import Progress
 from suite.measure.runner import Runner
 from suite.runfolder.reading import read_run
 

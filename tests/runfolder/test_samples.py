@@ -22,7 +22,7 @@ def _record(rank: int) -> RankRecord:
         traced_step_seconds=[0.4], profiles=[StepTrace(missing="T_i")], silent_step_seconds=[0.5],
         warmup_seconds=[0.6, 0.7], losses=[1.0, 0.5], open_seconds=0.8, peak_memory_bytes=9,
         device_memory_bytes=10, matmul_flops_s=11.0, steady=True, affinity=[12],
-        ledger={"tf32": "on"}, figures={"energy_j": 13.0},
+        ledger={"tf32": "on"}, figures={"energy_j": 13.0}, phases={"import": 14.0},
     )
 
 
