@@ -54,8 +54,8 @@ def test_the_lock_is_closed() -> None:
 
 def test_set_up_installs_by_hash() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    hashed = makefile.index("install -q --require-hashes --no-deps -r requirements.lock")
-    assert hashed < makefile.index("install -q -r requirements.txt")
+    hashed = makefile.index("install --require-hashes --no-deps -r requirements.lock")
+    assert hashed < makefile.index("install -r requirements.txt")
 
 
 @pytest.mark.parametrize(("line", "name"), [

@@ -57,7 +57,7 @@ def _use(folder: Path, from_records: bool = False) -> str:
     try:
         stored = read_run(folder, from_records)
         rows = stored.rows()
-        list(comparison(rows, 120, folder))
+        list(comparison(rows, 120, str(folder)))
         render(stored.run, rows, stored.losses, [], stored.fits)
         build_series([("2026-01-01T00:00:00+00:00", stored.run, rows)])
     except UsageError as error:
