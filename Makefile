@@ -15,7 +15,12 @@ LOG := $(VENV)/setup.log
 STEP := $(BIN)/python scripts/step.py
 GPU := $(shell command -v nvidia-smi)
 
-.PHONY: run test lint setup lock audit tensorflow-gpu docs architecture accuracy test-gpu container-test
+# How long `make soak` runs.
+MINUTES ?= 60
+# How long `make fuzz` runs.
+SECONDS ?= 300
+
+.PHONY: run test lint setup lock audit tensorflow-gpu docs architecture accuracy soak fuzz test-gpu container-test
 run: setup
 	$(BIN)/python -m suite run
 
@@ -75,6 +80,16 @@ accuracy: setup
 	$(BIN)/python -m pytest -q tests/real/test_planted.py tests/real/test_link.py
 	$(BIN)/python -m tests.accuracy launches
 	$(BIN)/python -m tests.reference
+
+# The smoke preset with random faults, again and again: what is left in the end?
+soak: setup
+	$(BIN)/python -m suite selftest --soak $(MINUTES)
+
+# What readers and options make of anything at all, led by which code was not reached yet. A folder
+# with what atheris found is in the message of an error.
+fuzz: setup
+	$(BIN)/python -m pip install -q atheris==3.0.0
+	$(BIN)/python -m tests.fuzz -max_total_time=$(SECONDS)
 
 # What one GPU proves, with the torch of PYTHON if that has CUDA and this set-up's has not.
 test-gpu:

@@ -2,7 +2,8 @@
 
 ``shallow`` transformers have units for two stages: a graph of half the size, which TensorFlow
 traces and torch.compile translates in half the time. ``deep`` ones have units for two stages on
-each of four devices; TensorFlow traces the deep MLP in a tenth of the time.
+each of four devices; TensorFlow traces the deep MLP in a tenth of the time. Of the ``heavy`` one
+parameters, gradients and moments are nearly all that a process holds.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ def _shallow(family: str) -> Any:
 
 BERT, XLNET = _shallow("bert"), _shallow("xlnet")
 GPT = [_shallow("gpt"), replace(_shallow("gpt"), size="deep", blocks=8)]
-MLP = MlpSpec("deep", (64, *[64] * 7, 10), "digits", 64, "gelu")
+MLP = [MlpSpec("deep", (64, *[64] * 7, 10), "digits", 64, "gelu"),
+       MlpSpec("heavy", (64, *[2048] * 4, 10), "digits", 32, "gelu")]
 
 
 def case_fields(workload: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from adapters.tensorflow import build as tensorflow_build
 from suite.contract import gpus, packages
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
-from suite.contract.splits.strategies import MULTI_WORKER
+from suite.contract.splits.strategies import MULTI_WORKER, ZERO
 from suite.contract.traits import Traits
 
 TRAITS = Traits(
@@ -51,8 +51,11 @@ def unsupported_reason(case: Case) -> str:
     """Returns why a case cannot run by design; empty if it can."""
     if case.variant == MULTI_WORKER:
         return "multi_worker is TensorFlow's; Horovod's data has a process for each device"
-    if case.variant == "fsdp":
-        return "Horovod has no fully sharded data parallel"
+    if case.variant in ZERO:
+        return (f"{case.variant} needs state that is split over ranks: Horovod's optimisers keep "
+                "all of it on each")
+    if case.recomputes and case.engine != "torch" and "intra_layer" in case.axes.names:
+        return "a recomputed graph would hold a layer's all-reduce twice under one name"
     if case.compression == "bf16":
         return "Horovod's gradient compression has float16 only (hvd.Compression)"
     if case.dtype in ("tf32", "bf16") and case.engine != "torch":

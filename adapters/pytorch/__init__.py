@@ -20,13 +20,15 @@ TRAITS = Traits(
     order=0,
     dtypes=("float32", "tf32", "bf16"),
     variants={
-        "data": ("", "fsdp", "fp16", "bf16"),
+        "data": ("", "fsdp", "zero1", "zero2", "fp16", "bf16"),
         "inter_layer": ("gpipe", "1f1b", "naive", "interleaved"),
     },
     low_activations=("bf16",),
     collectives={
         "data": ("all_reduce",),
         "data/fsdp": ("all_gather", "reduce_scatter"),
+        "data/zero1": ("all_reduce", "broadcast"),
+        "data/zero2": ("all_gather", "reduce_scatter"),
         "intra_layer": ("all_reduce",),
         # The all-reduce adds up the gradients of a parameter that first and last stage share.
         "inter_layer": ("send_recv", "all_reduce"),

@@ -14,7 +14,7 @@ from adapters.tensorflow import build
 from suite.contract import gpus
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
-from suite.contract.splits.strategies import MULTI_WORKER
+from suite.contract.splits.strategies import MULTI_WORKER, ZERO
 from suite.contract.traits import LOGICAL_DEVICES, Traits
 
 TRAITS = Traits(
@@ -49,8 +49,15 @@ TRAITS = Traits(
 
 def unsupported_reason(case: Case) -> str:
     """Returns why this case cannot run by design; empty if it can."""
-    if case.variant == "fsdp":
-        return "TensorFlow has no fully sharded data parallel"
+    if case.variant in ZERO:
+        return (f"{case.variant} needs state that is split over replicas, but TensorFlow's "
+                "strategies mirror all of it")
+    if case.recomputes and "intra_layer" in case.axes.names:
+        return ("tf.recompute_grad needs a tape, but only tf.gradients places gradients beside the "
+                "shards of a layer")
+    if case.balances and case.variant != MULTI_WORKER:
+        return ("devices of one process share its threads, so none is slower than another; "
+                "--variant multi_worker gives each a process")
     if case.compression:
         return "TensorFlow's strategies reduce gradients as they are and compress none"
     if {"intra_layer", "inter_layer"} <= set(case.axes.names):

@@ -33,6 +33,10 @@ def build_ledger(case: Case, launches: Sequence[Launch]) -> Ledger:
     }
     if case.device_speeds:
         asked["device_speeds"] = shown_speeds(case)
+    if case.recomputes:
+        asked["recompute"] = case.recompute
+    if case.balances:
+        asked["balance"] = case.balance
     records = [record for launch in launches for record in launch]
     if case.device == "cpu":
         asked["cores_per_device"] = _distinct(

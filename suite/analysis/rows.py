@@ -21,6 +21,7 @@ from suite.analysis.launch_figures import (
 from suite.analysis.ledger import build_ledger, shown_speeds
 from suite.analysis.memory_frontier import frontier_columns
 from suite.analysis.parity import Verdict
+from suite.analysis.share_course import share_course
 from suite.analysis.statistics import coefficient_of_variation, median_interval
 from suite.analysis.traced import ProbedLaunch, reduce_launch, slowest_rank, traced_columns
 from suite.analysis.verdict import NOT_COMPARABLE, compare_cases
@@ -36,6 +37,7 @@ from suite.contract.warnings import Warning, warn
 CASE_COLUMNS = (
     "framework", "engine", "strategy", "variant", "workload", "size", "data", "device", "devices",
     "dtype", "mode", "steps", "mesh", "accumulate",
+    "recompute",
 )
 
 
@@ -137,7 +139,8 @@ def build_rows(
 
 def _base_key(row: Row) -> tuple[Any, ...]:
     """Returns what a row has in common with the single device that its speedup is relative to."""
-    return (row.framework, row.engine, row.workload, row.size, row.mode, row.dtype, row.accumulate)
+    return (row.framework, row.engine, row.workload, row.size, row.mode, row.dtype, row.accumulate,
+            row.recompute)
 
 
 def step_seconds(records: Launch) -> np.ndarray:
@@ -151,6 +154,7 @@ def _row_of(run_id: str, result: CaseResult) -> Row:
     row = Row(
         run_id=run_id, case_id=case.case_id, status=result.status, reason=result.reason,
         global_batch=case.spec.global_batch, device_speeds=shown_speeds(case),
+        balance=case.balance if case.balances else "",
         repeats=len(result.good), stopped=result.stopped,
         parity=result.parity.status if result.parity else "skipped",
         parity_error=result.parity.error if result.parity else None,
@@ -162,6 +166,7 @@ def _row_of(run_id: str, result: CaseResult) -> Row:
         row.put(_probed(result) | frontier_columns(result.probes))
         row.launch_samples |= probe_samples(result.launches, result.reduced)
         row.ledger = build_ledger(case, result.good)
+        row.share_course = share_course(result.good)
     return row
 
 

@@ -15,13 +15,20 @@ from typer.core import TyperGroup
 from suite.cli import streams
 from suite.cli.completion import complete_runs, completer
 from suite.cli.parameters import (
+    FaultColumns,
+    FaultKinds,
+    FaultPhases,
     File,
     Json,
     Out,
+    PlantFaults,
     PrintJson,
     ProfileHarness,
     Quiet,
     Run,
+    SoakMinutes,
+    SoakSeed,
+    WholeMatrix,
     given_options,
     shape_of,
     split,
@@ -212,6 +219,19 @@ def doctor(json: PrintJson = False) -> None:
     from suite.cli.doctor import diagnose
 
     raise typer.Exit(diagnose(json))
+
+
+@app.command()
+def selftest(
+    faults: PlantFaults = False, all_: WholeMatrix = False, framework: FaultColumns = None,
+    fault: FaultKinds = None, phase: FaultPhases = None, soak: SoakMinutes = 0.0,
+    seed: SoakSeed = 0, json: PrintJson = False,
+) -> None:
+    """Plant faults here and see that nothing hangs, survives or is lost."""
+    from suite.cli.selftest import Wanted, plant_faults, soak_runs
+
+    wanted = Wanted(split(framework), split(fault), split(phase), all_)
+    raise typer.Exit(soak_runs(wanted, soak, seed) if soak else plant_faults(faults, wanted, json))
 
 
 @app.callback()

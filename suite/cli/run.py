@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from suite.config.values import MEASURED
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.launch.inputs import load_data
+from suite.launch.signals import undisturbed
 from suite.machine import devices
 from suite.machine.calibration import measure_cores, relative_speeds
 from suite.measure.ending import exit_code, new_run_id
@@ -137,7 +139,8 @@ def _execute(
             state = "interrupted"
         except Exception as error:  # told at the end: what had finished is shown first
             state, broken = "failed", error
-        rows = runner.finish(state)
+        with suppress(KeyboardInterrupt), undisturbed():  # the command is over in a moment
+            rows = runner.finish(state)
     print_rows(rows, folder, shape)
     if profile:
         print_profile(runner.results, runner.run)

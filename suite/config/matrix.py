@@ -6,7 +6,7 @@ from math import prod
 from typing import Any
 
 from suite.config.model import MeasureConfig
-from suite.contract.case import Case
+from suite.contract.case import STATIC, Case
 from suite.contract.errors import UsageError
 from suite.contract.registry import adapters
 from suite.contract.splits.division import check_divides, division_problem
@@ -55,10 +55,14 @@ def build_matrix(config: MeasureConfig, gpus: int) -> list[Case]:
                 probe_steps=config.probe_steps, warmup_limit=config.warmup,
                 mesh=mesh, global_batch=config.batch or 0, device_speeds=_unequal(speeds, count),
                 oversubscribe=device == "cuda" and count > gpus, accumulate=accumulate,
+                recompute=recompute, balance=balance,
             )
             for framework in config.framework for engine in offered[framework]
             for strategy, variant, count, mesh in ways
             for dtype in config.dtype for mode in config.mode for accumulate in config.accumulate
+            for recompute in config.recompute
+            # A single device has nothing to share.
+            for balance in (config.balance if strategy != "single" else [STATIC])
         ]
     _check_splits(cases)
     return cases

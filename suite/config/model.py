@@ -58,8 +58,8 @@ class CaseConfig:
     ] = field(default_factory=lambda: ["single", "data", "intra_layer", "inter_layer"])
     variant: Annotated[
         list[str],
-        Option("of data: default, fsdp, fp16, bf16, multi_worker; of inter_layer: gpipe, 1f1b, "
-               "naive, interleaved", names="variant"),
+        Option("of data: default, zero1, zero2, fsdp, fp16, bf16, multi_worker; of inter_layer: "
+               "gpipe, 1f1b, naive, interleaved", names="variant"),
     ] = field(default_factory=list)
     workload: Annotated[
         list[str], MinLen(1),
@@ -106,6 +106,16 @@ class CaseConfig:
         list[Annotated[int, Ge(1)]], MinLen(1),
         Option("how many micro-batches' gradients a device adds up before it updates"),
     ] = field(default_factory=lambda: [1])
+    recompute: Annotated[
+        list[Literal["none", "blocks"]], MinLen(1),
+        Option("what the backward pass computes again instead of keeping it: none, blocks",
+               names="recompute"),
+    ] = field(default_factory=lambda: ["none"])
+    balance: Annotated[
+        list[Literal["static", "dynamic"]], MinLen(1),
+        Option("shares of the batch as planned, or following busy times: static, dynamic",
+               names="balance"),
+    ] = field(default_factory=lambda: ["static"])
     device_speeds: Annotated[
         Literal["measured"] | list[float],
         Option("relative speeds of the devices, by which work is divided: 1,0.5 or measured",

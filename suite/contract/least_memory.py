@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 
 from suite.contract.case import Case
-from suite.contract.splits.strategies import FULLY_SHARDED
+from suite.contract.splits.strategies import ZERO
 from suite.contract.workloads import Workload, parameter_count
 
 # A parameter, its gradient and two moments of Adam; a proof copies parameters and gradients.
@@ -46,7 +46,7 @@ def least_memory(case: Case, batches: int = 1) -> LeastMemory:
     weights = parameter_count(spec)
     held = weights * (case.axes.size("data") if _copied(case) else 1) * STATES * entry
     batch = batches * spec.global_batch * sample_bytes(spec)
-    computed = round(_samples_at_once(case) * _kept_entries(spec)) * _activation_bytes(case)
+    computed = round(_samples_at_once(case) * _kept_entries(case)) * _activation_bytes(case)
     # Every process reads the whole of the batches, then makes tensors of its own share.
     processes = 1 if case.placed else case.devices
     host = processes * batch + PROVEN * weights * entry
@@ -62,8 +62,8 @@ def sample_bytes(spec: Workload) -> int:
 
 
 def _copied(case: Case) -> bool:
-    """Whether each replica holds all parameters of its own."""
-    return "data" in case.axes.names and case.variant != FULLY_SHARDED
+    """Whether each replica holds all parameters of its own, with gradients and moments."""
+    return "data" in case.axes.names and case.variant not in ZERO
 
 
 def _samples_at_once(case: Case) -> float:
@@ -80,8 +80,11 @@ def _activation_bytes(case: Case) -> int:
     return {"float64": 8, "bf16": 2}.get(case.dtype, 4)
 
 
-def _kept_entries(spec: Workload) -> int:
+def _kept_entries(case: Case) -> int:
     """Entries a sample of what a forward pass leaves for the backward pass."""
+    spec = case.spec
+    if case.recomputes:
+        return sum(prod(spec.boundary(unit)) for unit in range(1, len(spec.units())))
     positions = dict(zip(spec.units(), _positions(spec), strict=True))
     layers = ((name.partition(".")[0], name.rpartition(".")[2], shape)
               for name, shape in spec.shapes().items())

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -22,7 +21,9 @@ from suite.contract.records import read_launch
 from suite.contract.registry import traits_of
 from suite.launch import failures
 from suite.launch.environment import ROOT, worker_environment
-from suite.launch.processes import POLL_SECONDS, ProcessGroup
+from suite.launch.processes import POLL_SECONDS, ProcessGroup, busiest_writer, stopped
+from suite.launch.signals import undisturbed
+from suite.launch.temporary import temporary_folder
 
 # How long ranks that have lost another rank may take to end by themselves.
 SETTLE_SECONDS, HELPER_SECONDS = 0.5, 30.0
@@ -37,17 +38,20 @@ class Outcome:
     """How a launch ended.
 
     Attributes:
-        Status: ``ok``, ``failed``, ``timeout`` or ``oom``.
+        status: ``ok``, ``failed``, ``timeout`` or ``oom``.
         reason: Why, in words; empty if the status is ``ok``.
         seconds: From the start of the first process to the end of the last.
         records: The records of the ranks in the order of ranks; if the launch failed, those records
             that were written before.
+        noticed_at_s: ``time.monotonic`` when the harness knew how the launch ends, before it ended
+            the processes; 0 if none could be started.
     """
 
     status: str
     reason: str
     seconds: float
     records: list[dict[str, Any]]
+    noticed_at_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -103,21 +107,29 @@ def launch(request: LaunchRequest) -> Outcome:
     Whatever goes wrong, such as an interpreter that cannot be executed or a record that is missing
     or truncated, becomes the outcome of this launch. So a run continues with its other cases.
     """
-    began = time.monotonic()
+    began, ended = time.monotonic(), _Ended("failed", "", 0.0)
+    records: list[dict[str, Any]] = []
     try:
         _clear(request)
         plan = manifest(request.case.framework).launch_plan(
             request.case, request.folder, request.python
         )
         _refuse_wiring(request, plan)
-        status, reason = _run(request, plan, began)
+        ended = _run(request, plan, began)
         records = read_launch(request.folder)
     except (LaunchError, OSError, UsageError, ValueError) as error:
         words = str(error) if isinstance(error, LaunchError) else f"{type(error).__name__}: {error}"
-        status, reason, records = "failed", words, []
+        ended = _Ended("failed", words, ended.noticed_at_s)
+    status, reason, noticed = ended
     if status == "failed" and failures.out_of_memory(failures.log_of(request.folder)):
         status = "oom"
-    return Outcome(status, reason, time.monotonic() - began, records)
+    return Outcome(status, reason, time.monotonic() - began, records, noticed)
+
+
+class _Ended(NamedTuple):
+    status: str
+    reason: str
+    noticed_at_s: float
 
 
 def _refuse_wiring(request: LaunchRequest, plan: LaunchPlan) -> None:
@@ -139,26 +151,42 @@ def _clear(request: LaunchRequest) -> None:
             leftover.unlink()
 
 
-def _run(request: LaunchRequest, plan: LaunchPlan, began: float) -> tuple[str, str]:
-    """Runs the group, which has ended when this returns; returns status and reason."""
-    temporary = Path(tempfile.mkdtemp(prefix="suite-"))
-    environment = worker_environment(traits_of(request.case.framework), temporary)
-    environment |= request.settings
-    with (request.folder / "worker.log").open("ab") as log:
+def _run(request: LaunchRequest, plan: LaunchPlan, began: float) -> _Ended:
+    """Runs the group, which has ended when this returns; returns how it ended."""
+    survivors: list[int] = []
+    with temporary_folder() as temporary, (request.folder / "worker.log").open("ab") as log:
+        environment = worker_environment(traits_of(request.case.framework), temporary)
+        environment |= request.settings
         group = ProcessGroup(log, environment, ROOT)
         try:
             workers = _start(request, plan, group)
             status, reason = _wait(request, workers, began + request.timeout_seconds)
+            noticed = time.monotonic()
             if status == "timeout":
-                group.ask_for_stacks(workers)
-                failures.keep_stacks(len(workers), request.folder)
+                reason += f": {_post_mortem(request, workers, group)}"
         finally:
-            survivors = group.end()
-            for folder in filter(None, (plan.scratch, temporary)):
-                shutil.rmtree(folder, ignore_errors=True)
+            with undisturbed():
+                survivors = group.end()
+                if plan.scratch:
+                    shutil.rmtree(plan.scratch, ignore_errors=True)
     if survivors:
-        return "failed", f"{reason}; processes that SIGKILL did not end: {survivors}".lstrip("; ")
-    return status, reason
+        reason = f"{reason}; processes that SIGKILL did not end: {survivors}".lstrip("; ")
+        return _Ended("failed", reason, noticed)
+    return _Ended(status, reason, noticed)
+
+
+def _post_mortem(
+    request: LaunchRequest, workers: Sequence[psutil.Popen], group: ProcessGroup
+) -> str:
+    """Keeps every rank's Python stack in the log; returns where each was."""
+    places = [failures.where(rank, request.folder) for rank in range(len(workers))]
+    for rank in stopped(workers):
+        places[rank] += ", stopped by a signal"
+    for rank in (r for r, worker in enumerate(workers) if worker.poll() is not None):
+        places[rank] += failures.DONE
+    group.ask_for_stacks(workers)  # a rank that was stopped goes on for that moment
+    failures.keep_stacks(places, request.folder)
+    return failures.still_busy(places, request.folder)
 
 
 def _start(
@@ -221,15 +249,15 @@ def _wait(
     """
     while True:
         codes = [worker.poll() for worker in workers]
-        if any(codes):
-            return "failed", failures.first_failure(_settled(workers), request.folder)
+        # First, because the others fail soon after it, and with an error of their own.
         if (rank := _empty_handed(request, codes)) is not None:
             return "failed", failures.left_without_record(rank, request.folder)
+        if any(codes):
+            return "failed", failures.first_failure(_settled(workers), request.folder)
         if all(code == 0 for code in codes):
             return "ok", ""
         if time.monotonic() > deadline:
-            busy = failures.still_busy(len(workers), request.folder)
-            return "timeout", f"not finished after {request.timeout_seconds:g} s: {busy}"
+            return "timeout", f"not finished after {request.timeout_seconds:g} s"
         if said := _exceeded(request, workers):
             return said
         time.sleep(POLL_SECONDS)
@@ -256,6 +284,7 @@ def _exceeded(
 ) -> tuple[str, str] | None:
     """Says which limit the group has exceeded: that of memory or that of its log."""
     if (request.folder / "worker.log").stat().st_size > LOG_LIMIT_BYTES:
-        return "failed", f"the ranks wrote more than {LOG_LIMIT_BYTES >> 20} MiB to their log"
+        who = failures.where(busiest_writer(workers), request.folder)
+        return "failed", f"{who} wrote most of more than {LOG_LIMIT_BYTES >> 20} MiB of log"
     said = request.guard([worker.pid for worker in workers]) if request.guard else ""
     return ("oom", said) if said else None

@@ -214,6 +214,7 @@ class Runner:
         self._save_run()
         measured = [row for block in self.blocks for row in block.rows()]
         files.write_table(self.folder / "calibration.csv", calibration.COLUMNS, measured)
+        files.write_balance(self.folder, self.results)
         files.write_report(self.folder, self.run, self.rows, self.losses)
         return self.rows
 

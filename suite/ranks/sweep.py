@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from suite.contract.case import Rank
-from suite.contract.files import write_atomically
 from suite.contract.plugins import adapter_package
 from suite.contract.sweep import LinkSession, Sweep
-from suite.ranks.entry import arrive, last_words, leave, swift_start
+from suite.ranks.entry import arrive, last_words, leave, leave_record, swift_start
 
 # Multiplying this matrix takes well under a millisecond, so a load ends on time.
 OPERAND = np.full((128, 128), 0.5, np.float32)
@@ -53,7 +51,7 @@ def run_sweep(
         "samples": samples,
     }
     session.close()
-    write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps(record))
+    leave_record(rank, record)
 
 
 def _repeat(

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import importlib
-import json
+import math
 import os
 import statistics
 import time
@@ -21,11 +21,11 @@ import numpy as np
 from suite.contract.adapter import Inputs, OpenSession, RankRecord, ReportsFigures, Session
 from suite.contract.asked import check_found
 from suite.contract.case import PARITY_STEPS, Case, Rank
-from suite.contract.files import write_atomically
 from suite.contract.plugins import adapter_package
 from suite.contract.workloads import Weights, initial_weights
 from suite.ranks import entry
-from suite.ranks.entry import arrive, enter, last_words, leave, swift_start
+from suite.ranks.balance import Shares
+from suite.ranks.entry import arrive, enter, last_words, leave, leave_record, swift_start
 
 # The warm-up ends when the medians of two successive windows of steps differ by less than this.
 WARMUP_WINDOW, WARMUP_TOLERANCE = 10, 0.02
@@ -80,7 +80,7 @@ def run_rank(
     session.close()
     enter(rank, entry.RECORD)
     record.phases = entry.phases()
-    write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps(asdict(record)))
+    leave_record(rank, asdict(record))
     return session
 
 
@@ -91,6 +91,7 @@ class MeasuredTraining:
         self.session, self.case, self.rank, self.clock = session, case, rank, clock
         self.record = RankRecord(rank.index)
         self.index = 0  # number of the next step
+        self.shares = Shares(session, case, self.record)
 
     def measure(self) -> RankRecord:
         """Proves the case, warms it up, measures clean steps, then the passes with probes if any.
@@ -99,14 +100,17 @@ class MeasuredTraining:
             The complete record of this rank.
         """
         record, session = self.record, self.session
+        self.shares.turn(on=True)
         self._prove()
         # Nothing is measured of a session that does not compute as its case says.
         check_found(self.case, session.describe())
         session.reset_peak_memory()
         self._warm_up()
         self._measure_clean()
+        self.shares.turn(on=False)
         record.peak_memory_bytes = session.peak_memory_bytes()
         record.device_memory_bytes = session.device_memory_bytes()
+        self._refuse_broken_training()
         if self.case.probe_steps:
             self._measure_timed()
             self._measure_traced()
@@ -118,6 +122,7 @@ class MeasuredTraining:
         check_found(self.case, record.ledger)
         if isinstance(session, ReportsFigures):
             record.figures = session.figures()
+        record.figures |= self.shares.figures(self.case.steps)
         record.affinity = _affinity()
         return record
 
@@ -129,6 +134,7 @@ class MeasuredTraining:
         began = self.clock()
         step(self.index)
         self.session.synchronize()
+        self.shares.after_step()
         seconds = self.clock() - began
         self.index += 1
         return seconds
@@ -169,6 +175,16 @@ class MeasuredTraining:
         self._enter(entry.CLEAN)
         for _ in range(self.case.steps):
             self.record.step_seconds.append(self._timed(self.session.step))
+
+    def _refuse_broken_training(self) -> None:
+        """Steps on NaN are no training, and the proof only saw the first ones.
+
+        One more step, whose loss is read: nothing is held or read while steps are timed.
+        """
+        loss = self.session.loss(self.session.step(self.index))
+        self.index += 1
+        if not math.isfinite(loss):
+            raise ArithmeticError(f"the loss after {self.index} steps is {loss}")
 
     def _measure_timed(self) -> None:
         self._enter(entry.TIMED)

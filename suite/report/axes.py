@@ -24,10 +24,11 @@ AXES: dict[str, Callable[[Any], str]] = {
     "dtype": str,
     "mode": str,
     "accumulate": lambda parts: f"{parts} micro-batches accumulated" if parts > 1 else "",
+    "recompute": lambda what: f"{what} recomputed" if what != "none" else "",
     "devices": lambda count: f"{count} device{'s' if count != 1 else ''}",
 }
 # These distinguish the columns of one matrix; its lines are framework and engine.
-COLUMNS = ("strategy", "mesh", "variant")
+COLUMNS = ("strategy", "mesh", "variant", "balance")
 # The title of a matrix names these, even if the run has no other value.
 ALWAYS = ("workload", "size", "global_batch", "devices", "device")
 

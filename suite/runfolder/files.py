@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from suite.analysis.link_fit import LinkFit
 from suite.analysis.rows import CaseResult
+from suite.analysis.share_course import BALANCE_COLUMNS, balance_rows
 from suite.contract.errors import UsageError
 from suite.contract.files import TableRow, write_atomically
 from suite.contract.metrics import COLUMNS
@@ -185,6 +186,14 @@ def mend_steps(folder: Path, store: SampleStore) -> None:
     size = append_steps(part, store.steps())
     part.replace(path)
     store.set_steps_bytes(size)
+
+
+def write_balance(folder: Path, results: Sequence[CaseResult]) -> None:
+    """``balance.csv``: shares step by step; no file where no case balances."""
+    rows = [row for one in results if one.case.balances
+            for row in balance_rows(one.case.case_id, one.launches)]
+    if rows:
+        write_table(folder / "balance.csv", BALANCE_COLUMNS, rows)
 
 
 def write_report(

@@ -55,6 +55,7 @@ class Configuration(Part):
     seed: str | Count = 0
     data: str = ""
     mode: str | list[str] = ""
+    python: dict[str, str] = {}
 
 
 class Rate(Part):

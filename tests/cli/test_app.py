@@ -26,7 +26,7 @@ OPTIONS = {
     "--leader-repeats", "--profile-harness",
     "--preset", "--config", "--framework", "--strategy", "--variant", "--workload", "--size",
     "--data", "--devices", "--device", "--dtype", "--mode", "--steps", "--repeats", "--seed",
-    "--accumulate", "--timeout", "--python", "--link", "--out",
+    "--accumulate", "--recompute", "--balance", "--timeout", "--python", "--link", "--out",
     "--warmup", "--precision", "--budget", "--probes",
     "--probe-steps", "--timeline", "--resume", "--dry-run",
     "--quiet", "--json", "--mesh", "--device-speeds", "--batch", "--find-max-batch",

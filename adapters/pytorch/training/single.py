@@ -20,6 +20,7 @@ from adapters.pytorch.training.number_format import (
     parameter_type,
     set_products,
 )
+from adapters.pytorch.training.recompute import recompute_units
 from suite.contract.adapter import Inputs
 from suite.contract.case import Case, Rank
 from suite.contract.planned_loss import planned_loss
@@ -79,12 +80,13 @@ class Training(Measured):
         loss = loss_function(self.spec)
         self.loss_function = planned_loss(in_float32(loss) if self.low else loss, case)
         self.dtype = parameter_type(case.dtype)
-        self.batches = [
-            tuple(self._tensor(part) for part in self.local_batch(*inputs.at(index)))
-            for index in range(inputs.count)
-        ]
+        self.batches = [self.local(*inputs.at(index)) for index in range(inputs.count)]
         self.model = self.build(weights)
         self.optimizer: Any = self.make_optimizer()
+
+    def local(self, features: Any, targets: Any) -> tuple[torch.Tensor, ...]:
+        """Returns this rank's part of a global batch, on its device."""
+        return tuple(self._tensor(part) for part in self.local_batch(features, targets))
 
     def _tensor(self, array: Any) -> torch.Tensor:
         """Copies an array to the device; whole numbers become int64."""
@@ -98,6 +100,8 @@ class Training(Measured):
     def build(self, weights: Weights) -> nn.Module:
         """Builds the model, in the number format and mode (eager or compiled) of the case."""
         model = build_model(self.spec, weights, self.units).to(self.built_on, self.dtype)
+        if self.case.recomputes:
+            recompute_units(model)
         if self.low:
             autocast(model, self.device.type, self.leaves)
         if self.case.mode == "compiled":
