@@ -31,7 +31,7 @@ from suite.measure.room import check_room, free_room
 from suite.report import ab as report
 from suite.runfolder import files
 from suite.runfolder.reading import read_run
-from suite.runfolder.validated import read_json
+from suite.runfolder.run_file import read_ab
 
 INTERRUPTED = 130
 
@@ -128,7 +128,7 @@ def report_again(folder: Path, as_json: bool) -> int:
     Returns:
         The exit code, always 0.
     """
-    run = read_json(folder / "run.json", "RUN")
+    run = read_ab(folder)
     sides = [next(iter(read_run(folder / name).rows()), None) for name in SIDES]
     timed = [row for row in sides if row and row.timed]
     show_comparison(run, compare_rows(*timed) if len(timed) == 2 else [], folder, as_json)

@@ -8,8 +8,8 @@ from typing import Any
 
 from suite.analysis.rows import CaseResult
 from suite.contract.case import Case
-from suite.runfolder.schema import RunFile, checked_part
-from suite.runfolder.validated import checked
+from suite.runfolder.schema import AbFile, RunFile, checked_part
+from suite.runfolder.validated import checked, read_json
 
 
 def check_run(path: Path, run: dict[str, Any]) -> dict[str, Any]:
@@ -19,6 +19,16 @@ def check_run(path: Path, run: dict[str, Any]) -> dict[str, Any]:
         UsageError: For the first entry that readers could not compute with.
     """
     return checked_part(path, RunFile, run)
+
+
+def read_ab(folder: Path) -> dict[str, Any]:
+    """Returns the ``run.json`` of an A/B run, with what is shown of it in its types.
+
+    Raises:
+        UsageError: If it cannot be read, or lacks something that is shown.
+    """
+    path = folder / "run.json"
+    return checked_part(path, AbFile, read_json(path, "RUN"))
 
 
 def results_of(path: Path, run: dict[str, Any]) -> list[CaseResult]:

@@ -105,6 +105,7 @@ class CasePart(Part):
     oversubscribe: bool = False
     device_speeds: list[Annotated[float, Field(gt=0, lt=1e30)]] = []
     accumulate: Annotated[int, Field(ge=1, le=10**9)] = 1
+    recompute: str = ""
 
 
 class Entry(Part):
@@ -151,6 +152,51 @@ class RunFile(Part):
     side: str = ""
     links_measured: bool = False
     spent_s: Number = 0
+
+
+class FailedLaunch(Part):
+    """A launch of a side that left its block without a pair."""
+
+    block: Count = 0
+    status: str
+    reason: str
+
+
+class SideCase(CasePart):
+    """The case of a side, with what its line says."""
+
+    dtype: str
+    mode: str
+
+
+class Side(Part):
+    """One side of an A/B run."""
+
+    settings: dict[str, str]
+    case: SideCase
+    python: dict[str, str] = {}
+    status: str = ""
+    problem: str
+    failed: list[FailedLaunch]
+    folder: str = ""
+
+
+class Sides(Part):
+    """Both sides of an A/B run."""
+
+    a: Side
+    b: Side
+
+
+class AbFile(Part):
+    """``run.json`` of an A/B run."""
+
+    run_id: str
+    state: str
+    stopped: str
+    same: bool
+    differences: list[str]
+    sides: Sides
 
 
 class Event(Part):
