@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ class Case:
     def __post_init__(self) -> None:
         object.__setattr__(self, "device_speeds", tuple(self.device_speeds))  # JSON has lists
 
-    @property
+    @cached_property
     def case_id(self) -> str:
         """A name of the case that is unique in a run and fit for a folder."""
         name = label(self.framework, self.engine).replace("/", "-")

@@ -44,6 +44,10 @@ from suite.runfolder import files
 from suite.runfolder.reading import StoredRun
 from suite.runfolder.samples import SampleStore, StoredLaunch, compact
 
+# Tables and page are written after each launch while that takes at most 10 s and a twentieth of the
+# run: of thousands of cases it takes seconds each time. The launches themselves are always stored.
+SAVING_AT_MOST = 10.0, 0.05
+
 
 class Runner:
     """A run, either new or resumed from ``earlier``.
@@ -164,7 +168,8 @@ class Runner:
         for place, result in enumerate(order):
             self._show(f"block {number + 1}: {result.case.case_id}", len(order) - place)
             self._launch(result, number)
-            self.save()
+            if self.own.affordable(SAVING, *SAVING_AT_MOST):
+                self.save()
         self.calibrate.end(block)
         self.save()
 
