@@ -16,7 +16,9 @@ from suite.contract.errors import worded
 from suite.contract.secrets import masked
 from suite.launch.group import TRAIN, Guard, Launcher, LaunchRequest, Outcome, launch
 from suite.launch.inputs import load_data
-from suite.machine import devices, limits
+from suite.machine import devices, limits, memory
+
+BY_KERNEL = ": the kernel ended it, since the machine or its container had no memory left"
 
 
 class Starter:
@@ -67,12 +69,17 @@ class Starter:
             return Outcome("oom", f"the batches do not fit in memory: {error}", 0.0, [])
         except OSError as error:  # such as a full disk, or a folder that was removed
             return Outcome("failed", worded(error), 0.0, [])
+        killed = memory.kernel_kills()
         outcome = self.launcher(LaunchRequest(
             case, folder / "case.json", inputs, folder, self.cores_of(case, block),
             self.config.timeout, python=self.config.python.get(case.framework, sys.executable),
             worker=worker, guard=guard, settings=self.settings,
         ))
-        return replace(outcome, reason=masked(outcome.reason))
+        outcome = replace(outcome, reason=masked(outcome.reason))
+        if outcome.status == "failed" and "SIGKILL" in outcome.reason \
+                and memory.kernel_kills() > killed:
+            return replace(outcome, status="oom", reason=outcome.reason + BY_KERNEL)
+        return outcome
 
     def probe(self, case: Case, of: Case, folder: Path, guard: Guard) -> Outcome:
         """Launches a probe of memory, which proves nothing.

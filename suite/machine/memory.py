@@ -64,6 +64,18 @@ def _dropped(folder: Path, name: str) -> int:
     return known(told, 0)
 
 
+def kernel_kills(counters: Path = Path("/proc/vmstat")) -> int:
+    """Returns how many processes the kernel has ended for lack of memory since it started.
+
+    Those of containers count too (mm/oom_kill.c); 0 where the kernel does not tell.
+    """
+    def told() -> int:
+        lines = counters.read_text(encoding="utf-8").splitlines()
+        return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+    return known(told, 0)
+
+
 @dataclass(frozen=True)
 class Guard:
     """Says why a group of processes must end: a process exceeds its limit, or the machine runs

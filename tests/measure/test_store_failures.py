@@ -13,6 +13,7 @@ import pytest
 from suite.cli import run as cli
 from suite.config.model import RunConfig
 from suite.launch.group import LaunchRequest, Outcome
+from suite.machine.memory import kernel_kills
 from suite.measure.runner import Runner
 from suite.runfolder import files
 from suite.runfolder.reading import read_run
@@ -60,6 +61,25 @@ def test_inputs_that_cannot_be_made(
     outcome = run.starter.start(SINGLE, tmp_path / "one")
     expected = "oom" if isinstance(planted, MemoryError) else "failed"
     assert outcome.status == expected and outcome.reason
+
+
+@pytest.mark.parametrize(("counted", "status"), [([3, 4], "oom"), ([3, 3], "failed")])
+def test_a_kill_by_the_kernel_is_told_from_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: list[int], status: str
+) -> None:
+    ended = Outcome("failed", "rank 1 in warm-up ended with signal SIGKILL", 0.1, [])
+    run = start_run(tmp_path / "run", Planted({}, 0))
+    run.starter.launcher = lambda request: ended
+    monkeypatch.setattr("suite.machine.memory.kernel_kills", lambda: counted.pop(0))
+    outcome = run.starter.start(SINGLE, tmp_path / "one")
+    assert outcome.status == status and ("no memory left" in outcome.reason) == (status == "oom")
+
+
+def test_the_kernels_counter(tmp_path: Path) -> None:
+    (tmp_path / "vmstat").write_text("nr_free_pages 5\noom_kill 7\n")
+    assert kernel_kills(tmp_path / "vmstat") == 7 and kernel_kills(tmp_path / "none") == 0
+    (tmp_path / "vmstat").write_text("oom_kill many\n")
+    assert kernel_kills(tmp_path / "vmstat") == 0
 
 
 def test_a_reference_that_cannot_be_read_fails_what_it_was_to_prove(
