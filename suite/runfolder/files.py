@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,17 +17,16 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from suite.analysis.link_fit import LinkFit
 from suite.analysis.rows import CaseResult
 from suite.analysis.share_course import BALANCE_COLUMNS, balance_rows
 from suite.contract.errors import UsageError
 from suite.contract.files import TableRow, write_atomically
 from suite.contract.metrics import COLUMNS
-from suite.contract.records import FrontierProbe, Launch
+from suite.contract.records import Launch
 from suite.contract.row import Row
 from suite.contract.warnings import flatten
 from suite.runfolder.samples import SampleStore, StepRow, StoredLaunch, step_rows
-from suite.runfolder.validated import RESTORE, checked, read_table
+from suite.runfolder.tables import read_links
 
 
 def check_out(out: Path) -> None:
@@ -247,51 +245,6 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def read_links(folder: Path) -> tuple[list[TableRow], list[LinkFit]]:
-    """Reads ``link.csv`` and ``link_fit.csv``; both are empty if the run measured no links.
-
-    Raises:
-        UsageError: If one of them is no such table.
-    """
-    path = folder / "link.csv"
-    rows = read_table(path, ["framework", "engine", "collective", *LINK_FIGURES])
-    samples = [{name: _figure(path, name, text) for name, text in row.items()} for row in rows]
-    return samples, read_fits(folder)
-
-
-def _figure(path: Path, name: str, text: str) -> Any:
-    """Returns a cell as the number that was written; as text where that may be one."""
-    for kind in (int, float):
-        try:
-            figure = kind(text)
-        except ValueError:
-            continue
-        if math.isfinite(figure) and abs(figure) < LARGEST_FIGURE:
-            return figure
-    if name in LINK_FIGURES:
-        raise UsageError(f"{path}: {name}", text, "a finite number", RESTORE)
-    return text
-
-
-def read_fits(folder: Path) -> list[LinkFit]:
-    """Reads ``link_fit.csv``; returns nothing if the run measured no links."""
-    path = folder / "link_fit.csv"
-    rows = read_table(path, ["framework", "engine", "collective", "backend", "transport"])
-    return checked(path, "row ", list[LinkFit], [
-        {name: value for name, value in row.items() if value != ""}
-        | {"backend": row["backend"], "transport": row["transport"]} for row in rows
-    ])
-
-
-def read_probes(folder: Path) -> list[FrontierProbe]:
-    """Reads ``frontier.csv``; returns nothing if the run searched no largest batch."""
-    path = folder / "frontier.csv"
-    return checked(path, "row ", list[FrontierProbe], [
-        {name: value or None for name, value in row.items()} | {"reason": row["reason"]}
-        for row in read_table(path, ["case_id", "batch", "status", "reason"])
-    ])
-
-
 def case_entries(results: list[CaseResult]) -> list[dict[str, Any]]:
     """Returns the entries of ``run.json`` for the cases, in the order of the matrix.
 
@@ -306,9 +259,6 @@ def case_entries(results: list[CaseResult]) -> list[dict[str, Any]]:
     ]
 
 
-# The figures of a sample that a curve is drawn from.
-LINK_FIGURES = ("bytes", "repetition", "rank", "start_s", "end_s")
-LARGEST_FIGURE = 1e30
 # The folders of launches that prove a case in float32 which is then timed in another format.
 PROOF = "proof."
 STEP_COLUMNS = ["case_id", "launch", "rank", "step", "pass", "seconds"]

@@ -20,10 +20,11 @@ from suite.contract.errors import UsageError
 from suite.contract.files import TableRow
 from suite.contract.records import read_records, record_paths
 from suite.contract.row import Row
-from suite.runfolder.files import LOSS_COLUMNS, PROOF, read_fits, read_probes
+from suite.runfolder.files import LOSS_COLUMNS, PROOF
 from suite.runfolder.run_file import check_run, results_of
 from suite.runfolder.samples import FILE, SampleStore, StoredLaunch, compact
 from suite.runfolder.schema import RecordFile, checked_part
+from suite.runfolder.tables import read_fits, read_probes
 from suite.runfolder.upgrade import check_version, unknown_columns, upgrade
 from suite.runfolder.validated import read_json, read_table
 

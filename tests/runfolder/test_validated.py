@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from suite.contract.errors import UsageError
-from suite.runfolder.files import read_fits, read_links, read_probes
 from suite.runfolder.reading import read_run
+from suite.runfolder.tables import read_fits, read_links, read_probes
 from suite.runfolder.validated import read_json, read_table
 
 SAMPLE = Path(__file__).parents[2] / "results" / "sample"
