@@ -71,3 +71,19 @@ def test_a_full_standard_output_is_said(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         done = _suite("list", stdout=full)
     assert done.returncode == 1 and "No space left on device" in done.stderr
+
+
+def test_a_workload_of_the_current_folder_reaches_the_workers(tmp_path: Path) -> None:
+    """And a file beside it that is called like a package hides nothing from them."""
+    (tmp_path / "mine.py").write_text(
+        "from suite.contract.workloads.mlp import MlpSpec\n"
+        "SPEC = MlpSpec('own', (30, 4, 1), 'breast-cancer', 16, name='mine')\n")
+    (tmp_path / "psutil.py").write_text("raise RuntimeError('hidden')")
+    path = os.pathsep.join(map(str, (ROOT, ROOT / "tests" / "fake_adapter")))
+    command = [sys.executable, "-c", "import sys; sys.path.remove(''); import psutil\n"
+               "import runpy; runpy.run_module('tests.fake_harness', run_name='__main__')",
+               "run", "--workload", "mine:SPEC", "--strategy", "data", "--repeats", "1", "--steps",
+               "2", "--warmup", "20", "--no-link", "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False,
+                          env=os.environ | {"PYTHONPATH": path}, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
