@@ -20,7 +20,8 @@ MINUTES ?= 60
 # How long `make fuzz` runs.
 SECONDS ?= 300
 
-.PHONY: run test lint setup lock audit tensorflow-gpu docs architecture accuracy soak fuzz test-gpu container-test
+.PHONY: run test lint setup lock audit tensorflow-gpu docs architecture accuracy soak fuzz test-gpu \
+	container-test cluster-test
 run: setup
 	$(BIN)/python -m suite run
 
@@ -98,3 +99,7 @@ test-gpu:
 # Not part of the tests: needs root, buildah and debootstrap.
 container-test:
 	scripts/container_test.sh
+
+# Two hosts in network namespaces: needs root, iproute2 and Open MPI.
+cluster-test: setup
+	$(BIN)/python -m pytest -q tests/real/test_two_hosts.py

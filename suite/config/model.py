@@ -164,7 +164,24 @@ class MeasureConfig(CaseConfig):
 
 
 @dataclass(frozen=True)
-class RunConfig(MeasureConfig):
+class ClusterConfig:
+    """The hosts that devices are on, and what starts processes there."""
+
+    launcher: Annotated[
+        Literal["local", "mpirun", "slurm", "horovodrun", "torchrun"],
+        Option("what starts processes on other hosts: mpirun, slurm, horovodrun, or torchrun, "
+               "which has started this command on each host; local uses this machine alone",
+               heading="Several hosts"),
+    ] = "local"
+    hosts: Annotated[
+        list[str],
+        Option("hosts with their devices: node1:4,node2:4, or a host file; of slurm and torchrun "
+               "the allocation's own without it"),
+    ] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class RunConfig(ClusterConfig, MeasureConfig):
     """The options of ``run``: its matrix, and how it is measured."""
 
     leader_repeats: Annotated[
@@ -220,8 +237,8 @@ class AbConfig(MeasureConfig, SideConfig):
 
 
 @dataclass(frozen=True)
-class LinkConfig:
-    """The options of ``link``: what it sweeps."""
+class SweepConfig:
+    """What ``link`` sweeps, and between how many devices."""
 
     framework: Annotated[
         list[str], MinLen(1),
@@ -247,6 +264,11 @@ class LinkConfig:
     timeout: Annotated[float, Gt(0), Option("seconds a sweep may take")] = 120.0
     python: Annotated[dict[str, str], Option(INTERPRETERS)] = field(default_factory=dict)
     interface: Annotated[str, Option("network interface of gloo")] = "lo"
+
+
+@dataclass(frozen=True)
+class LinkConfig(ClusterConfig, SweepConfig):
+    """What ``link`` sweeps, and on which hosts."""
 
 
 MODELS = (RunConfig, AbConfig, LinkConfig)

@@ -61,6 +61,7 @@ class Case:
         device_speeds: Relative speed of each device, where shares or stages are planned by speed.
         accumulate: Number of micro-batches whose gradients a device adds up, one after another,
             before the one update of a step. A pipeline's micro-batches are multiplied by it.
+        hosts: How many hosts the devices are on.
         recompute: With ``blocks`` a device keeps only what enters each unit of the model, and
             computes the inside again in the backward pass.
         balance: With ``dynamic`` the replicas' shares begin as planned and follow busy times.
@@ -90,6 +91,7 @@ class Case:
     oversubscribe: bool = False
     device_speeds: tuple[float, ...] = ()
     accumulate: int = 1
+    hosts: int = 1
     recompute: str = NO_RECOMPUTE
     balance: str = STATIC
 
@@ -110,6 +112,8 @@ class Case:
         kind = "".join(f".{part}" for part in parts if part in (*DTYPES[1:], *MODES[1:]))
         if self.accumulate > 1:
             kind += f".accumulate{self.accumulate}"
+        if self.hosts > 1:
+            kind += f".hosts{self.hosts}"
         if self.recomputes:
             kind += f".recompute-{self.recompute}"
         if self.balances:

@@ -102,6 +102,7 @@ class RankRecord:
         affinity: Cores that the process may run on.
         ledger: This rank's entries of the fairness ledger.
         figures: Further figures by the name of their column, such as what the session reports.
+        host: Name of the host that the rank ran on.
         phases: Seconds that the process spent in each phase, from the first that it entered.
         shares: Only of rank 0 and of balanced shares: each device's samples in every step from the
             first of the proof to the last clean one.
@@ -126,6 +127,7 @@ class RankRecord:
     affinity: list[int] = field(default_factory=list)
     ledger: dict[str, str] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
+    host: str = ""
     phases: dict[str, float] = field(default_factory=dict)
     shares: list[list[int]] = field(default_factory=list)
     share_busy_seconds: list[list[float]] = field(default_factory=list)

@@ -116,7 +116,9 @@ class Starter:
         the same rank. If the plan was made for the speeds of certain cores, they stay where they
         are.
         """
-        if case.device == "cuda":  # one host thread drives the device, others compile and copy
+        if case.hosts > 1:  # every host deals out its own cores
+            return []
+        if case.device == "cuda":  # a host thread drives the device, others compile and copy
             return self.cores
         if case.device_speeds:
             return self.cores[: case.devices]

@@ -52,8 +52,9 @@ def _short(case: Case, room: Room) -> str:
     What a case needs is a least amount, so one that is not refused may still run out of memory.
     """
     needed = least_memory(case, batches_of(case.spec, case.data))
+    # Hosts have equal shares of a case; what is free on the others is not asked.
     for what, asked, free in (
-        ("memory", needed.host_bytes, room.host_bytes),
+        ("memory", needed.host_bytes // case.hosts, room.host_bytes),
         ("memory of each GPU", needed.device_bytes, room.device_bytes),
     ):
         if free is not None and asked > free:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import sqlite3
 import sys
@@ -238,7 +239,8 @@ class Runner:
             elif not result.launches and (reason := shortage(result.case, room)):
                 result.status, result.reason = "refused", reason
             result.oversubscribed = result.case.oversubscribe or (
-                result.case.device == "cpu" and result.case.devices > self.starter.usable_cores
+                result.case.device == "cpu" and
+                math.ceil(result.case.devices / result.case.hosts) > self.starter.usable_cores
             )
 
     def _show(self, text: str, certain: int) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import math
 import os
+import socket
 import statistics
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from suite.contract.adapter import Inputs, OpenSession, RankRecord, ReportsFigur
 from suite.contract.asked import check_found
 from suite.contract.case import PARITY_STEPS, Case, Rank
 from suite.contract.plugins import adapter_package
-from suite.contract.workloads import Weights, initial_weights
+from suite.contract.workloads import Weights, initial_weights, parameter_count
 from suite.ranks import entry
 from suite.ranks.balance import Shares
 from suite.ranks.entry import arrive, enter, last_words, leave, leave_record, swift_start
@@ -31,6 +32,8 @@ from suite.ranks.entry import arrive, enter, last_words, leave, leave_record, sw
 WARMUP_WINDOW, WARMUP_TOLERANCE = 10, 0.02
 # The median of three steps is not moved by a single disturbed one.
 TRACED_STEPS = 3
+# Parameters of up to so many bytes are gathered once more after the measured steps.
+CHECKED_BYTES = 64 << 20
 Clock = Callable[[], float]
 
 
@@ -89,7 +92,7 @@ class MeasuredTraining:
 
     def __init__(self, session: Session, case: Case, rank: Rank, clock: Clock) -> None:
         self.session, self.case, self.rank, self.clock = session, case, rank, clock
-        self.record = RankRecord(rank.index)
+        self.record = RankRecord(rank.index, host=socket.gethostname())
         self.index = 0  # number of the next step
         self.shares = Shares(session, case, self.record)
 
@@ -177,14 +180,24 @@ class MeasuredTraining:
             self.record.step_seconds.append(self._timed(self.session.step))
 
     def _refuse_broken_training(self) -> None:
-        """Steps on NaN are no training, and the proof only saw the first ones.
+        """Ends the rank if the measured steps trained on NaN; the proof only saw the first steps.
 
-        One more step, whose loss is read: nothing is held or read while steps are timed.
+        One more step is made and its loss read, because nothing is held or read while steps are
+        timed. A relu may turn NaN into zero (TensorFlow's does on a CPU), which hides it from the
+        loss but not from the parameters, so those are looked at where they are not too large.
+
+        Raises:
+            ArithmeticError: If the loss or a parameter is not finite.
         """
         loss = self.session.loss(self.session.step(self.index))
         self.index += 1
         if not math.isfinite(loss):
             raise ArithmeticError(f"the loss after {self.index} steps is {loss}")
+        if 4 * parameter_count(self.case.spec) > CHECKED_BYTES:
+            return
+        for name, array in self.session.parameters().items():
+            if not np.isfinite(array).all():
+                raise ArithmeticError(f"parameter {name} is not finite after {self.index} steps")
 
     def _measure_timed(self) -> None:
         self._enter(entry.TIMED)

@@ -27,6 +27,7 @@ DEFAULTS = {
     "precision": None, "budget": None, "timeout": 120.0, "probes": 2, "probe_steps": 5,
     "timeline": False, "link": True, "find_max_batch": False, "memory_limit": None,
     "batch_resolution": 0.05, "leader_repeats": 0, "seed": 0, "python": {},
+    "launcher": "local", "hosts": [],
 }
 
 
@@ -35,10 +36,10 @@ def test_options_and_defaults_are_frozen() -> None:
     changed = {s.name: s.default for s in settings_of(AbConfig).values()
                if DEFAULTS.get(s.name, "none") != s.default}
     assert changed == {"engine": "", "repeats": 12, "precision": 0.01, "probes": 6}
-    assert not {"link", "find_max_batch", "memory_limit"} & settings_of(AbConfig).keys()
+    assert not {"link", "find_max_batch", "memory_limit", "hosts"} & settings_of(AbConfig).keys()
     assert list(settings_of(LinkConfig)) == [
         "framework", "collective", "devices", "device", "bytes_min", "bytes_max", "repetitions",
-        "loaded", "timeout", "python", "interface",
+        "loaded", "timeout", "python", "interface", "launcher", "hosts",
     ]
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from suite.contract.case import Case
 from suite.contract.records import read_launch
-from suite.launch import group
+from suite.launch import group, waiting
 from suite.launch.failures import first_failure, out_of_memory
 from suite.launch.group import LaunchRequest, launch, share_of_cores
 from tests.conftest import EXTRA, HERE, Launch, written
@@ -139,7 +139,7 @@ def test_what_a_rank_leaves_undone_is_its_launchs_failure(
 ) -> None:
     """A grandchild in a session of its own that ignores SIGTERM is ended too."""
     monkeypatch.setenv("FAKE_FAULT", fault)
-    monkeypatch.setattr(group, "LOG_LIMIT_BYTES", 1 << 20)
+    monkeypatch.setattr(waiting, "LOG_LIMIT_BYTES", 1 << 20)
     began = time.monotonic()
     outcome, folder = start(fake)
     assert (outcome.status, words in outcome.reason) == ("failed", True), outcome.reason
