@@ -107,11 +107,9 @@ class MultiWorkerSession(BalancedShares, DataSession):
 
     def describe(self) -> dict[str, str]:
         """Returns the session's entries of the ledger, with backend and collectives."""
-        found = super().describe()
-        collectives = found["collectives"]
-        return found | {
+        return super().describe() | {
             "backend": "gRPC ring" if self.case.device == "cpu" else "NCCL",
-            "collectives": f"{collectives}, {self.options.implementation.value}",
+            "collectives": self.options.implementation.value,
         }
 
     def close(self) -> None:
