@@ -119,7 +119,7 @@ def test_where_nothing_can_be_written_any_more_the_run_ends_in_order(
     monkeypatch.setattr(files, "write_atomically", refuse)
     config = RunConfig(repeats=6, steps=12, link=False, framework=["pytorch"])
     with pytest.raises(OSError, match="No space left"):  # which the command ends with: code 1
-        cli._execute(folder, "table", lambda show: Runner(
+        cli._execute(folder, "table", [], lambda show: Runner(
             config, CASES, folder, show, launcher, calibrate=Still()), False)  # type: ignore[arg-type]
     shown = capsys.readouterr()
     assert "pytorch" in shown.out and str(folder / "report.html") in shown.out.replace("\n", "")
