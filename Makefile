@@ -20,7 +20,7 @@ MINUTES ?= 60
 # How long `make fuzz` runs.
 SECONDS ?= 300
 
-.PHONY: run test lint setup lock audit tensorflow-gpu docs architecture accuracy soak fuzz test-gpu \
+.PHONY: run test lint setup lock audit tensorflow-gpu docs architecture accuracy foresight soak fuzz test-gpu \
 	container-test cluster-test
 run: setup
 	$(BIN)/python -m suite run
@@ -81,6 +81,10 @@ accuracy: setup
 	$(BIN)/python -m pytest -q tests/real/test_planted.py tests/real/test_link.py
 	$(BIN)/python -m tests.accuracy launches
 	$(BIN)/python -m tests.reference
+
+# Predictions judged on published tables: a table by source and results/foresight.html.
+foresight: setup
+	$(BIN)/python -m scripts.foresight
 
 # The smoke preset with random faults, again and again: what is left in the end?
 soak: setup

@@ -269,6 +269,3 @@ class SweepConfig:
 @dataclass(frozen=True)
 class LinkConfig(ClusterConfig, SweepConfig):
     """What ``link`` sweeps, and on which hosts."""
-
-
-MODELS = (RunConfig, AbConfig, LinkConfig)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-from suite.config.model import MODELS
+from suite.config.models import MODELS
 from suite.config.option import Setting, settings_of
 from suite.contract.errors import UsageError
 from suite.contract.registry import engines

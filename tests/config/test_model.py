@@ -10,7 +10,9 @@ import typer
 
 from scripts.refresh_docs import EXAMPLE, OPTIONS, example_file, options_page
 from suite.cli.app import app
-from suite.config.model import MODELS, AbConfig, LinkConfig, RunConfig
+from suite.config.foresight import ForesightConfig
+from suite.config.model import AbConfig, LinkConfig, RunConfig
+from suite.config.models import MODELS
 from suite.config.option import settings_of
 from suite.config.resolution import resolve
 from suite.config.validation import from_environment, validate
@@ -41,10 +43,16 @@ def test_options_and_defaults_are_frozen() -> None:
         "framework", "collective", "devices", "device", "bytes_min", "bytes_max", "repetitions",
         "loaded", "timeout", "python", "interface", "launcher", "hosts",
     ]
+    assert list(settings_of(ForesightConfig)) == [
+        "workload", "size", "machine", "framework", "mode", "dtype", "devices", "node_devices",
+        "batch", "strategy", "schedule", "micro_batches", "recompute", "sharding", "interconnect",
+        "python",
+    ]
 
 
 @pytest.mark.parametrize(("command", "model"), [
     ("run", RunConfig), ("ab", AbConfig), ("link", LinkConfig),
+    ("predict", ForesightConfig),
 ])
 def test_every_option_is_on_the_command_line(command: str, model: type[Any]) -> None:
     params = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
