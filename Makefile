@@ -13,7 +13,8 @@ SERVICE ?= pypi
 # What the programs of the set-up say, and what runs each of them.
 LOG := $(VENV)/setup.log
 STEP := $(BIN)/python scripts/step.py
-GPU := $(shell command -v nvidia-smi)
+# The driver's own devices: nvidia-smi need not be on the PATH.
+GPU := $(wildcard /dev/nvidiactl /dev/nvidia0 /dev/dxg)
 
 # How long `make soak` runs.
 MINUTES ?= 60

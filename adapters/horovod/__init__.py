@@ -11,6 +11,7 @@ import psutil
 
 from adapters.horovod.training.interfaces import interface_of_host
 from adapters.pytorch import build as torch_build
+from adapters.pytorch import compiler
 from adapters.tensorflow import build as tensorflow_build
 from suite.contract import gpus, packages
 from suite.contract.adapter import LaunchPlan
@@ -192,14 +193,17 @@ def _plan(case: Case, folder: Path, python: str, hosts: Sequence[Host]) -> Launc
     shared = {"HOROVOD_SIZE": str(case.devices)}
     if case.device == "cpu":
         shared["CUDA_VISIBLE_DEVICES"] = ""
+    scratch = folder / "compiled"
+    compiles = case.engine == "torch" and case.mode == "compiled"
     ranks = [
         shared | _place(hosts, place) | {"HOROVOD_RANK": str(rank)} | _gpu(case, place.local)
+        | (compiler.own_caches(scratch / str(rank), case.device) if compiles else {})
         for rank, place in enumerate(places(hosts))
     ]
     output = (folder / "rendezvous.json").resolve()
     among = ",".join(f"{host.name}:{host.devices}" for host in hosts)
     helper = [python, "-m", RENDEZVOUS, among, str(output), hosts[0].interface]
-    return LaunchPlan(case.devices, ranks, helper, output)
+    return LaunchPlan(case.devices, ranks, helper, output, scratch if compiles else None)
 
 
 def _place(hosts: Sequence[Host], place: Place) -> dict[str, str]:

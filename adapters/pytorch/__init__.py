@@ -105,7 +105,7 @@ def _plan(case: Case, folder: Path, ranks: Sequence[dict[str, str]]) -> LaunchPl
         shared["CUDA_VISIBLE_DEVICES"] = ""
     scratch = folder / "compiled"
     environment = [
-        shared | own | {"RANK": str(rank)} | compiler.own_caches(scratch / str(rank))
+        shared | own | {"RANK": str(rank)} | compiler.own_caches(scratch / str(rank), case.device)
         for rank, own in enumerate(ranks)
     ]
     return LaunchPlan(case.devices, environment, scratch=scratch)

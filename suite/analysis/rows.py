@@ -158,6 +158,7 @@ def _row_of(run_id: str, result: CaseResult) -> Row:
         repeats=len(result.good), stopped=result.stopped,
         parity=result.parity.status if result.parity else "skipped",
         parity_error=result.parity.error if result.parity else None,
+        proof=result.parity.proof if result.parity else "",
         **{name: getattr(case, name) for name in CASE_COLUMNS},
     )
     if row.timed:

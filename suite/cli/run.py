@@ -26,6 +26,7 @@ from suite.launch.inputs import load_data
 from suite.launch.signals import undisturbed
 from suite.machine import devices
 from suite.machine.calibration import measure_cores, relative_speeds
+from suite.machine.topology import physical_first
 from suite.measure.ending import exit_code, new_run_id
 from suite.measure.harness_time import LINKS
 from suite.measure.links import LinkResults, measure_all, plans_for_run
@@ -90,7 +91,7 @@ def with_measured_speeds(config: RunConfig) -> RunConfig:
     if config.device_speeds != MEASURED:
         return config
     count = max(config.devices)
-    cores = devices.allowed_cores()[:count]
+    cores = physical_first(devices.allowed_cores())[:count]
     device = choose_device(config.device, count, devices.gpu_count())
     if device != "cpu" or len(cores) < count:
         raise UsageError("--device-speeds", MEASURED, "a core for each CPU device",

@@ -150,7 +150,20 @@ class MeasureConfig(CaseConfig):
         Option("start no block that would end later than: 90s, 20m, 1.5h", parse=parse_duration,
                example='"20m"'),
     ] = None
-    timeout: Annotated[float, Gt(0), Option("seconds a launch may take")] = 120.0
+    timeout: Annotated[
+        float, Gt(0),
+        Option("seconds a launch may take; more where a large model's steps need more"),
+    ] = 120.0
+    proof_timeout: Annotated[
+        float, Gt(0),
+        Option("seconds a reference may take; a model that needs more is proven by its first "
+               "layers"),
+    ] = 600.0
+    proof_memory: Annotated[
+        Annotated[int, Ge(1)] | None,
+        Option("what a reference may hold: 64GiB; without, what the machine or the GPU has",
+               parse=parse_bytes, example='"64GiB"'),
+    ] = None
     seed: Annotated[
         int, Ge(0),
         Option("seed of weights, batches and the order within a block"),

@@ -62,6 +62,9 @@ class Case:
         accumulate: Number of micro-batches whose gradients a device adds up, one after another,
             before the one update of a step. A pipeline's micro-batches are multiplied by it.
         hosts: How many hosts the devices are on.
+        depth: Number of units of the shallower model that proves a large one; 0 for the whole
+            model.
+        proof_arrays: Whether the first steps leave gradients and parameters, and not only losses.
         recompute: With ``blocks`` a device keeps only what enters each unit of the model, and
             computes the inside again in the backward pass.
         balance: With ``dynamic`` the replicas' shares begin as planned and follow busy times.
@@ -92,6 +95,8 @@ class Case:
     device_speeds: tuple[float, ...] = ()
     accumulate: int = 1
     hosts: int = 1
+    depth: int = 0
+    proof_arrays: bool = True
     recompute: str = NO_RECOMPUTE
     balance: str = STATIC
 
@@ -168,15 +173,17 @@ class Case:
 
     @property
     def workload_id(self) -> str:
-        """A folder-safe name of workload and size, and of a global batch other than their own."""
+        """A folder-safe name of workload and size, and of a batch or depth other than their own."""
         name = f"{self.workload.replace(':', '-')}-{self.size}"
-        chosen = self.global_batch and self.spec != find_workload(self.workload, self.size)
-        return f"{name}-batch{self.global_batch}" if chosen else name
+        own = find_workload(self.workload, self.size).global_batch
+        if self.global_batch not in (0, own):
+            name += f"-batch{self.global_batch}"
+        return f"{name}-depth{self.depth}" if self.depth else name
 
     @property
     def spec(self) -> Workload:
-        """The workload, with the global batch of this case."""
-        return sized_workload(self.workload, self.size, self.global_batch)
+        """The workload, with the global batch and the depth of this case."""
+        return sized_workload(self.workload, self.size, self.global_batch, self.depth)
 
     @property
     def groups(self) -> int:

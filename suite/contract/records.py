@@ -147,6 +147,8 @@ class RankRecord:
 
 
 RECORD_FIELDS: tuple[str, ...] = tuple(field.name for field in fields(RankRecord))
+# Entry of a ledger that says why its launch has no figures from probes.
+UNPROBED = "unprobed"
 # The records of all ranks of one launch, in the order of the ranks.
 Launch = Sequence[RankRecord]
 
@@ -187,6 +189,21 @@ def record_paths(folder: Path) -> list[Path]:
 
 def _rank_of(path: Path) -> int:
     return int(path.stem.partition("-")[2])
+
+
+def clean_path(folder: Path, rank: int) -> Path:
+    """Where a rank leaves what it has measured before the passes with probes."""
+    return folder / f"clean-{rank}.json"
+
+
+def read_clean(folder: Path, ranks: int) -> list[dict[str, Any]]:
+    """What every rank had measured before the passes with probes; empty unless all had.
+
+    Raises:
+        ValueError: A record is truncated, or no JSON object.
+    """
+    paths = [clean_path(folder, rank) for rank in range(ranks)]
+    return [_read_record(path) for path in paths] if all(map(Path.exists, paths)) else []
 
 
 def read_launch(folder: Path) -> list[dict[str, Any]]:

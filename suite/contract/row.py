@@ -263,6 +263,11 @@ class Row(CoreColumns):
         "included: median of a launch's last ten clean steps, median over launches. Only with "
         "dynamic balance.", from_ranks="median"
     )
+    proof: str = text(
+        "proven by",
+        "What parity is held against: float64 on one device; or, where that takes too much, the "
+        "same in float64 of the model's first units, and the losses of all of them."
+    )
 
     launch_step_s: list[float | None] = field(default_factory=list)
     launch_samples: Samples = field(default_factory=dict)

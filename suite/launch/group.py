@@ -17,7 +17,7 @@ from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.manifests import manifest
-from suite.contract.records import read_launch
+from suite.contract.records import read_clean, read_launch
 from suite.contract.registry import traits_of
 from suite.launch import failures
 from suite.launch.environment import ROOT, worker_environment
@@ -62,6 +62,10 @@ class LaunchRequest:
         inputs_path: A file that ``worker`` reads: batches, or the plan of a sweep.
         folder: The folder of this launch; remains of an earlier launch are removed from it.
         cores: Each rank is pinned to an equal share of these, or to a single one.
+        dealt: The cores of each device, if they are not dealt evenly but by the place of its GPU. A
+            process that drives several devices gets the cores of all of them.
+        kept: Folder in which what the case compiles is kept for its next launch; None keeps
+            nothing.
         timeout_seconds: After this time a group that has not finished is ended.
         python: The interpreter of the workers.
         worker: The module that each rank runs.
@@ -86,6 +90,16 @@ class LaunchRequest:
     guard: Guard | None = None
     expects_records: bool = True
     settings: Mapping[str, str] = field(default_factory=dict)
+    dealt: Sequence[Sequence[int]] = ()
+    kept: Path | None = None
+
+    def cores_of(self, rank: int, processes: int) -> list[int]:
+        """The cores that a rank is pinned to."""
+        if not self.dealt:
+            return share_of_cores(self.cores, rank, processes)
+        each = max(1, len(self.dealt) // processes)
+        own = self.dealt[rank * each : (rank + 1) * each] or [self.dealt[rank % len(self.dealt)]]
+        return sorted({core for device in own for core in device})
 
     def prefix(self, rank: int) -> Sequence[str]:
         """Returns the command through which a rank is started; empty if there is none."""
@@ -129,7 +143,18 @@ def bounded(
     status, reason, noticed = ended
     if status == "failed" and failures.out_of_memory(failures.log_of(request.folder)):
         status = "oom"
+    if status == "oom" and (clean := _clean_records(request)):
+        status, reason, records = "ok", "", clean
     return Outcome(status, reason, time.monotonic() - began, records, noticed)
+
+
+def _clean_records(request: LaunchRequest) -> list[dict[str, Any]]:
+    """What the ranks had measured when memory ran out in the passes with probes."""
+    ranks = len(list(request.folder.glob("phase-*")))
+    try:
+        return read_clean(request.folder, ranks)
+    except ValueError:
+        return []
 
 
 def refuse_wiring(request: LaunchRequest, plan: LaunchPlan) -> None:
@@ -158,6 +183,7 @@ def _run_here(request: LaunchRequest, began: float) -> Ending:
     )
     refuse_wiring(request, plan)
     survivors: list[int] = []
+    _take(request.kept, plan.scratch)
     with temporary_folder() as temporary, (request.folder / "worker.log").open("ab") as log:
         environment = worker_environment(traits_of(request.case.framework), temporary)
         environment |= request.settings
@@ -174,6 +200,7 @@ def _run_here(request: LaunchRequest, began: float) -> Ending:
         finally:
             with undisturbed():
                 survivors = group.end()
+                _take(plan.scratch, request.kept)
                 if plan.scratch:
                     shutil.rmtree(plan.scratch, ignore_errors=True)
     if survivors:
@@ -196,12 +223,17 @@ def _post_mortem(
     return failures.still_busy(places, request.folder)
 
 
+def _take(source: Path | None, target: Path | None) -> None:
+    """Moves what was compiled, if there is any and it has a place."""
+    if source and target and source.is_dir() and not target.exists():
+        source.rename(target)
+
+
 def _start(
     request: LaunchRequest, plan: LaunchPlan, group: ProcessGroup
 ) -> list[psutil.Popen]:
     extra = start_helper(request, plan, group)
-    shares = [share_of_cores(request.cores, rank, plan.processes)
-              for rank in range(plan.processes)]
+    shares = [request.cores_of(rank, plan.processes) for rank in range(plan.processes)]
     return [
         group.start(worker_command(request, rank, plan, cores), plan.environment[rank] | extra)
         for rank, cores in enumerate(shares)

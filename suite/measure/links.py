@@ -15,7 +15,9 @@ from suite.contract.registry import label, traits_of
 from suite.contract.sweep import Sweep, payload_sizes
 from suite.contract.workloads import parameter_count
 from suite.launch.group import Launcher, LaunchRequest, Outcome, launch
+from suite.launch.starter import cores_of_devices
 from suite.machine import devices
+from suite.machine.topology import physical_first
 from suite.measure.availability import adapter_problem
 from suite.runfolder import files
 
@@ -132,10 +134,13 @@ def measure(
     case_path, sweep_path = mine / "case.json", mine / "sweep.json"
     plan.case.write(case_path)
     plan.sweep.write(sweep_path)
-    cores = devices.allowed_cores()[: plan.case.devices]
+    every = physical_first(devices.allowed_cores())
+    # A GPU's rank gets what it gets in a run: its share of the cores, those beside it.
+    dealt = cores_of_devices(plan.case, every)
+    cores = [core for own in dealt for core in own] or every[: plan.case.devices]
     outcome = launcher(LaunchRequest(
         plan.case, case_path, sweep_path, mine / "launch-0", cores, timeout_s, python=python,
-        worker=WORKER, prefixes=prefixes,
+        worker=WORKER, prefixes=prefixes, dealt=dealt,
     ))
     records = outcome.records if outcome.status == "ok" else []
     return [row for record in records for row in _rows(plan.case, record)], outcome

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import shutil
 import sqlite3
 import sys
 import time
@@ -45,6 +46,8 @@ from suite.runfolder import files
 from suite.runfolder.reading import StoredRun
 from suite.runfolder.samples import SampleStore, StoredLaunch, compact
 
+# What a case compiles, while its launches are being made.
+COMPILED = "compiled"
 # Tables and page are written after each launch while that takes at most 10 s and a twentieth of the
 # run: of thousands of cases it takes seconds each time. The launches themselves are always stored.
 SAVING_AT_MOST = 10.0, 0.05
@@ -196,6 +199,8 @@ class Runner:
         except (OSError, sqlite3.Error) as error:
             self.unwritten = worded(error)
         self.store.close()
+        for compiled in (self.folder / "cases").glob(f"*/{COMPILED}"):
+            shutil.rmtree(compiled, ignore_errors=True)
         if state == "complete" and not self.unwritten and exit_code(self.rows) == 0:
             for path in (self.folder / "cases").glob("reference.*/*/parity.npz"):
                 path.unlink()
@@ -256,7 +261,10 @@ class Runner:
         """Returns the case with the probes and the timeline that this launch of it has, if any."""
         timeline = self.config.timeline and block == 0
         probed = block < self.config.probes or timeline
-        return replace(case, probe_steps=case.probe_steps if probed else 0, timeline=timeline)
+        return replace(
+            case, probe_steps=case.probe_steps if probed else 0, timeline=timeline,
+            proof_arrays=not self.proofs.shallow(case),
+        )
 
     def _launch(self, result: CaseResult, block: int) -> None:
         """Launches a case; whatever is raised around its launch is this case's failure alone."""
@@ -269,7 +277,7 @@ class Runner:
     def _launch_and_keep(self, result: CaseResult, block: int) -> None:
         folder = self.folder / "cases" / result.case.case_id / f"launch-{block}"
         case, cores = self._launched(result.case, block), self.starter.cores_of(result.case, block)
-        outcome = self.starter.start(case, folder, block)
+        outcome = self.starter.start(case, folder, block, kept=folder.parent / COMPILED)
         self.seconds.append(outcome.seconds)
         finished = outcome.status == "ok"
         raw = read_records(outcome.records) if finished else []
@@ -284,6 +292,7 @@ class Runner:
         ended = {
             "status": outcome.status, "reason": outcome.reason, "seconds": outcome.seconds,
             "parity": asdict(verdict) if verdict else None, "cores": cores,
+            "unproven": self.proofs.missing(result.case),
         }
         kept = StoredLaunch(case.case_id, block, ended, compact(raw), reduced)
         files.keep_launch(self.folder, self.store, kept, raw)
@@ -293,7 +302,7 @@ class Runner:
         verdict = self.proofs.verdict(case, evidence)
         if verdict and case.case_id not in self.proven:
             self.proven.add(case.case_id)
-            expected = self.proofs.references[case.reference_id].losses
+            expected = self.proofs.expected_losses(case)
             self.losses += loss_rows(case.case_id, evidence.losses, expected)
-        judge(result, verdict)
+        judge(result, verdict, missing=self.proofs.missing(case))
         return verdict

@@ -8,13 +8,14 @@
 from __future__ import annotations
 
 import importlib
+import json
 import math
 import os
 import socket
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,9 @@ import numpy as np
 from suite.contract.adapter import Inputs, OpenSession, RankRecord, ReportsFigures, Session
 from suite.contract.asked import check_found
 from suite.contract.case import PARITY_STEPS, Case, Rank
+from suite.contract.files import write_atomically
 from suite.contract.plugins import adapter_package
+from suite.contract.records import UNPROBED, clean_path
 from suite.contract.workloads import Weights, initial_weights, parameter_count
 from suite.ranks import entry
 from suite.ranks.balance import Shares
@@ -115,6 +118,7 @@ class MeasuredTraining:
         record.device_memory_bytes = session.device_memory_bytes()
         self._refuse_broken_training()
         if self.case.probe_steps:
+            self._keep_clean()
             self._measure_timed()
             self._measure_traced()
             # Silent steps leave parameters that mean nothing, so no step may follow them.
@@ -128,6 +132,12 @@ class MeasuredTraining:
         record.figures |= self.shares.figures(self.case.steps)
         record.affinity = _affinity()
         return record
+
+    def _keep_clean(self) -> None:
+        """Leaves what is measured so far: passes with probes hold more memory than clean steps."""
+        ledger = self.session.describe() | {UNPROBED: "out of memory in the passes with probes"}
+        record = asdict(replace(self.record, ledger=ledger, affinity=_affinity()))
+        write_atomically(clean_path(self.rank.folder, self.rank.index), json.dumps(record))
 
     def _enter(self, phase: str) -> None:
         enter(self.rank, phase)
@@ -155,8 +165,10 @@ class MeasuredTraining:
             seconds = self._timed(lambda number: handles.append(self.session.step(number)))
             self.record.warmup_seconds.append(seconds)
             self.record.losses.append(self.session.loss(handles.pop()))
-            if index == 0:
+            if index == 0 and self.case.proof_arrays:
                 gradients = self.session.gradients()
+        if not self.case.proof_arrays:
+            return
         parameters = self.session.parameters()
         if self.rank.index == 0:
             _write_evidence(self.rank.folder, gradients, parameters)

@@ -81,6 +81,9 @@ class Training(Measured):
         self.low = case.dtype == "bf16"
         loss = loss_function(self.spec)
         self.loss_function = planned_loss(in_float32(loss) if self.low else loss, case)
+        if case.mode == "compiled":
+            # The cast to float32, the softmax and the sum become one pass over the logits.
+            self.loss_function = torch.compile(self.loss_function)
         self.dtype = parameter_type(case.dtype)
         self.batches = [self.local(*inputs.at(index)) for index in range(inputs.count)]
         self.model = self.build(weights)

@@ -44,4 +44,5 @@ def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
     ranks = [{"FAKE_RANK": str(rank)} for rank in range(case.devices)]
     if os.environ.get("FAKE_FAULT") == "helper":
         return LaunchPlan(case.devices, ranks, [python, "-c", "exit(3)"], folder / "never.json")
-    return LaunchPlan(case.devices, ranks)
+    compiles = os.environ.get("FAKE_FAULT") == "compiles"
+    return LaunchPlan(case.devices, ranks, scratch=folder / "compiled" if compiles else None)
