@@ -17,7 +17,7 @@ MINUTES ?= 60
 # How long `make fuzz` runs.
 SECONDS ?= 300
 
-.PHONY: run test lint setup tensorflow-gpu docs architecture accuracy soak fuzz test-gpu container-test
+.PHONY: run test lint setup tensorflow-gpu docs architecture accuracy soak fuzz test-gpu container-test scale
 run: setup
 	$(BIN)/python -m suite run
 
@@ -71,6 +71,10 @@ soak: setup
 fuzz: setup
 	$(BIN)/python -m pip install -q atheris==3.0.0
 	$(BIN)/python -m tests.fuzz -max_total_time=$(SECONDS)
+
+# The suite's own time and memory by number of cases, up to ten thousand; some minutes.
+scale: setup
+	$(BIN)/python -m tests.benchmarks.scale
 
 # What one GPU proves, with the torch of PYTHON if that has CUDA and this set-up's has not.
 test-gpu:
