@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from suite.analysis.doubts import Conditions, common_peaks
 from suite.analysis.judging import apply_proofs, judge, loss_rows
 from suite.analysis.link_fit import LinkFit
@@ -78,7 +76,7 @@ class Runner:
         self.rule = StoppingRule(config.repeats, config.precision, config.budget,
                                  config.leader_repeats)
         self.blocks: list[Block] = []
-        self.rows: list[Row] = []
+        self.rows, self.rows_left = list[Row](), 0
         self.began: float | None = None
         self.results = [CaseResult(case) for case in cases]
         self.losses: list[TableRow] = []
@@ -229,6 +227,7 @@ class Runner:
         peaks = common_peaks(self.run["environment"])
         conditions = Conditions(self.run["blocks"], self.config.precision, self.fits, peaks)
         self.rows = build_rows(self.folder.name, self.results, conditions)
+        self.rows_left = self.rule.rows_left(self.rows)
         measured = [row for block in self.blocks for row in block.rows()]
         files.write_table(self.folder / "calibration.csv", calibration.COLUMNS, measured)
         files.write_balance(self.folder, self.results)
@@ -254,10 +253,11 @@ class Runner:
     def _show(self, text: str, certain: int) -> None:
         """Tells what starts now; ``certain`` launches of this block are still to come."""
         done = len(self.seconds)
-        mean = float(np.mean(self.seconds)) if self.seconds else None
+        mean = sum(self.seconds) / done if self.seconds else None
         unstarted = sum(not result.launches for result in self._open())
         spent = self._spent()
-        left = self.rule.left(self.rows, unstarted, certain, mean or 1.0, spent) if certain else 0
+        left = self.rule.left(self.rows_left, unstarted, certain, mean or 1.0, spent)
+        left = left if certain else 0
         self.show(Progress(text, done, done + left, mean * left if mean else None))
 
     def _launched(self, case: Case, block: int) -> Case:
