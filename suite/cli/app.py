@@ -34,6 +34,7 @@ from suite.cli.parameters import (
     split,
     with_options,
 )
+from suite.config.foresight import ForesightConfig
 from suite.config.model import AbConfig, LinkConfig, RunConfig
 from suite.contract.errors import UsageError
 
@@ -203,6 +204,45 @@ def link(out: Out = Path("results"), **options: Any) -> None:
     from suite.cli.link import sweep_links
 
     raise typer.Exit(sweep_links(given_options(LinkConfig, options), out))
+
+
+@app.command()
+@with_options(ForesightConfig)
+def predict(
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="measure this machine's constants first, a minute")
+    ] = False,
+    json: PrintJson = False,
+    **options: Any,
+) -> None:
+    """Predict steps, T_comm, balance and memory of ways of splitting, without running them."""
+    given = given_options(ForesightConfig, options)
+    if calibrate:
+        from suite.cli.calibrate import calibrate as measure
+
+        raise typer.Exit(measure(given, [given["framework"]] if "framework" in given else []))
+    from suite.cli.predict import predict_ways
+
+    raise typer.Exit(predict_ways(given, json))
+
+
+@app.command()
+@with_options(ForesightConfig)
+def advise(
+    results: Annotated[
+        Path, typer.Option(help="folder of run folders, whose rows count as evidence")
+    ] = Path("results"),
+    page: Annotated[
+        Path | None, typer.Option(help="write the advice and its maps to this page",
+                                  dir_okay=False)
+    ] = None,
+    json: PrintJson = False,
+    **options: Any,
+) -> None:
+    """Say which way of splitting to choose, why, and what would change it."""
+    from suite.cli.advise import advise_ways
+
+    raise typer.Exit(advise_ways(given_options(ForesightConfig, options), results, page, json))
 
 
 @app.command("list")
