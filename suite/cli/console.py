@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -16,11 +16,9 @@ from rich.progress import Progress as Bar
 from suite.analysis.rows import CaseResult
 from suite.contract.formats import duration
 from suite.contract.row import Row
+from suite.measure.progress import Progress
 from suite.report.matrix import Grid
 from suite.report.terminal import comparison, machine_rows, verdicts
-
-if TYPE_CHECKING:  # a report needs nothing of what starts processes
-    from suite.measure.runner import Progress
 
 Shape = Literal["table", "quiet", "json"]
 
