@@ -58,15 +58,10 @@ class OperationPlan:
 
 
 class Operations(Protocol):
-    """Operations of one framework and engine on this rank's device, in float32.
-
-    ``repeats`` is how many equal products one call of a product makes, one after another.
-    """
-
-    repeats: int
+    """Operations of one framework and engine on this rank's device, in float32."""
 
     def product(self, lengths: Lengths) -> Operation:
-        """``repeats`` products of two matrices of these lengths."""
+        """A product of two matrices of these lengths."""
 
     def stream(self, elements: int) -> Operation:
         """The sum of two arrays into a third: 12 bytes an element."""

@@ -75,11 +75,10 @@ def calibrate(
         "backend": link.backend, "transport": link.transport,
         "participants": {name: link.participants(name) for name in names},
     }
-    record["operations"] = []
-    for kind, size, operation in listed(operations, plan):
-        seconds = timed(operation, link, plan.seconds, clock)
-        each = seconds / operations.repeats if kind == "product" else seconds
-        record["operations"].append({"kind": kind, "size": size, "seconds": each})
+    record["operations"] = [
+        {"kind": kind, "size": size, "seconds": timed(operation, link, plan.seconds, clock)}
+        for kind, size, operation in listed(operations, plan)
+    ]
     sizes = {name: list(plan.link_bytes) for name in names}
     sweep = Sweep(sizes, REPETITIONS, plan.seconds * 8 * len(names), load_s=plan.load_s)
     record["samples"] = sweep_samples(link, sweep, rank, clock)

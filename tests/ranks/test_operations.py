@@ -45,8 +45,6 @@ class PlantedLink:
 class PlantedOperations:
     """Operations that only sleep, but products, which compute."""
 
-    repeats = 2
-
     def product(self, lengths: Lengths) -> Operation:
         return lambda: sum(range(20_000))
 

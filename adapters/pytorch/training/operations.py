@@ -18,8 +18,6 @@ class TorchOperations:
         compiled: Whether layers are compiled, as models of compiled cases are.
     """
 
-    repeats = 1
-
     def __init__(self, device: torch.device, compiled: bool) -> None:
         self.device, self.compiled = device, compiled
 

@@ -20,29 +20,15 @@ class TensorFlowOperations:
         compiled: Whether XLA compiles the layers.
     """
 
-    repeats = 8  # of a product in one call, which divide the cost of calling a graph
-
     def __init__(self, device: str, compiled: bool) -> None:
         self.device, self.compiled = device, compiled
 
     def product(self, lengths: Lengths) -> Callable[[], object]:
-        """Multiplies matrices one after another in a graph, as a step's layers follow each other.
-
-        Independent products would run side by side on the pool's other threads.
-        """
+        """Multiplies two matrices."""
         rows, inner, outer = lengths
         with tf.device(self.device):
-            a = tf.random.normal((rows, inner))
-            others = [tf.random.normal((inner, outer)) for _ in range(self.repeats)]
-
-        def run() -> list[Any]:
-            found: list[Any] = []
-            for b in others:
-                with tf.control_dependencies(found[-1:]):
-                    found.append(tf.linalg.matmul(a, b))
-            return found
-
-        return self._finished(tf.function(run, autograph=False))
+            a, b = tf.random.normal((rows, inner)), tf.random.normal((inner, outer))
+        return self._finished(lambda: tf.linalg.matmul(a, b))
 
     def stream(self, elements: int) -> Callable[[], object]:
         """Adds two arrays."""
