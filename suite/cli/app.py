@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from suite.cli import streams
 from suite.cli.completion import complete_runs, completer
 from suite.cli.parameters import (
     FaultColumns,
@@ -289,12 +289,14 @@ def main() -> None:
     usage, 3 for a regression, 4 for a failed parity check, 130 after an interruption, and 141 if
     the reader of the output has closed it.
     """
-    _bend_output()
+    streams.open_closed()
+    streams.bend_output()
     # A batch system ends a job with SIGTERM, and a closing terminal sends SIGHUP. Both are handled
     # like Ctrl-C, so that the run folder is finished and the workers are stopped.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
+        _check_folder()
         app(prog_name=_program())
     except UsageError as error:
         _end(f"error: {error}", 2)
@@ -304,11 +306,13 @@ def main() -> None:
         _end(f"error: {type(error).__name__}: {error} (--debug shows where)", 1)
 
 
-def _bend_output() -> None:
-    """Makes a terminal that lacks a character show a replacement instead of raising an error."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+def _check_folder() -> None:
+    """Refuses a current folder that somebody has removed: no path would mean anything in it."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError("current folder", "one that is gone", "one that exists",
+                         f"cd to it ({error.strerror})") from None
 
 
 def _program() -> str | None:

@@ -20,7 +20,7 @@ from suite.contract.registry import engines
 from suite.foresight.measured import Constants, read_constants, write_constants
 from suite.machine import devices
 from suite.measure.constants import cases_to_calibrate, measure_constants, plan_for
-from suite.measure.runner import Progress
+from suite.measure.progress import Progress
 
 HEADINGS = ("measured of", "product", "ramp", "stream", "launch", "all-reduce", "bandwidth",
             "contention", "update", "products' error")
