@@ -211,12 +211,12 @@ class TakesShares(Protocol):
         """
 
     def busy_seconds(self) -> Sequence[float]:
-        """Returns the seconds that each replica was busy with its share, in the step before the last.
+        """Returns how long each replica was busy with its share, in the step before the last.
 
-        They count from the start of a step until the replica's own gradients are there: what it
-        computes, and what it waits for a core, but not what it waits for others. The figures travel
-        while the next step computes, so nothing waits for them. It is called after each step and
-        returns the same on every rank; nothing while there is nothing to tell.
+        The seconds count from the start of a step until the replica's own gradients are there:
+        what it computes, and what it waits for a core, but not what it waits for others. The
+        figures travel while the next step computes, so nothing waits for them. It is called after
+        each step and returns the same on every rank; nothing while there is nothing to tell.
         """
 
     def take_shares(self, shares: Sequence[int]) -> None:
