@@ -10,14 +10,16 @@ HOROVOD_WHEELS ?=
 # What the programs of the set-up say, and what runs each of them.
 LOG := $(VENV)/setup.log
 STEP := $(BIN)/python scripts/step.py
-GPU := $(shell command -v nvidia-smi)
+# The driver's own devices: nvidia-smi need not be on the PATH.
+GPU := $(wildcard /dev/nvidiactl /dev/nvidia0 /dev/dxg)
 
 # How long `make soak` runs.
 MINUTES ?= 60
 # How long `make fuzz` runs.
 SECONDS ?= 300
 
-.PHONY: run test lint setup tensorflow-gpu docs architecture accuracy soak fuzz test-gpu container-test
+.PHONY: run test lint setup tensorflow-gpu docs architecture accuracy foresight soak fuzz test-gpu \
+	container-test cluster-test
 run: setup
 	$(BIN)/python -m suite run
 
@@ -62,6 +64,10 @@ accuracy: setup
 	$(BIN)/python -m tests.accuracy launches
 	$(BIN)/python -m tests.reference
 
+# Predictions judged on published tables: a table by source and results/foresight.html.
+foresight: setup
+	$(BIN)/python -m scripts.foresight
+
 # The smoke preset with random faults, again and again: what is left in the end?
 soak: setup
 	$(BIN)/python -m suite selftest --soak $(MINUTES)
@@ -79,3 +85,7 @@ test-gpu:
 # Not part of the tests: needs root, buildah and debootstrap.
 container-test:
 	scripts/container_test.sh
+
+# Two hosts in network namespaces: needs root, iproute2 and Open MPI.
+cluster-test: setup
+	$(BIN)/python -m pytest -q tests/real/test_two_hosts.py

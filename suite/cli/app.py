@@ -34,6 +34,7 @@ from suite.cli.parameters import (
     split,
     with_options,
 )
+from suite.config.foresight import ForesightConfig
 from suite.config.model import AbConfig, LinkConfig, RunConfig
 from suite.contract.errors import UsageError
 
@@ -203,6 +204,15 @@ def link(out: Out = Path("results"), **options: Any) -> None:
     from suite.cli.link import sweep_links
 
     raise typer.Exit(sweep_links(given_options(LinkConfig, options), out))
+
+
+@app.command()
+@with_options(ForesightConfig)
+def predict(json: PrintJson = False, **options: Any) -> None:
+    """Predict steps, T_comm, balance and memory of ways of splitting, without running them."""
+    from suite.cli.predict import predict_ways
+
+    raise typer.Exit(predict_ways(given_options(ForesightConfig, options), json))
 
 
 @app.command("list")

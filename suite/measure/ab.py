@@ -181,7 +181,7 @@ class AbRun:
         """
         self.a.prove()
         if not self.a.problem:
-            self.b.proofs.references |= self.a.proofs.references
+            self.b.proofs.share(self.a.proofs)
             self.b.prove()
         while not self.problems and not self._stopped_by():
             self._block(len(self.blocks))

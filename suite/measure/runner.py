@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -37,6 +39,12 @@ from suite.measure.stopping import StoppingRule
 from suite.runfolder import files
 from suite.runfolder.reading import StoredRun
 from suite.runfolder.samples import SampleStore, StoredLaunch, compact
+
+# What a case compiles, while its launches are being made.
+COMPILED = "compiled"
+# Tables and page are written after each launch while that takes at most 10 s and a twentieth of the
+# run: of thousands of cases it takes seconds each time. The launches themselves are always stored.
+SAVING_AT_MOST = 10.0, 0.05
 
 
 @dataclass(frozen=True)
@@ -127,15 +135,20 @@ class Runner:
     def _prepare_proofs(self) -> None:
         """Computes the references, and proves in float32 what is timed in another format.
 
-        Such a proof is made once for a case, however many formats it is timed in.
+        Such a proof is made once for a case, however many formats it is timed in. A model that is
+        too large for a reference is proven by its first units, in the case's own format too.
         """
-        for case in {r.case.reference_id: r.case for r in self._open()}.values():
-            self.proofs.refer(case)
+        alike: dict[str, list[Case]] = {}
+        for case in (result.case for result in self._open()):
+            alike.setdefault(case.reference_id, []).append(case)
+        for cases in alike.values():
+            self.proofs.refer(*cases)
         kept = self.run.setdefault("proofs", {})
-        others = [r.case.strict for r in self._open() if r.case.strict != r.case]
-        for strict in {case.case_id: case for case in others}.values():
-            if kept.get(strict.case_id, {}).get("status") != "ok":
-                kept[strict.case_id] = self.proofs.prove_strictly(strict)
+        wanted = [one for r in self._open() for one in (r.case.strict, r.case)
+                  if one != r.case or self.proofs.shallow(one)]
+        for case in {case.case_id: case for case in wanted}.values():
+            if kept.get(case.case_id, {}).get("status") != "ok":
+                kept[case.case_id] = self.proofs.prove_strictly(case)
                 self._save_run()
         apply_proofs(self.run, self.results)
 
@@ -183,7 +196,8 @@ class Runner:
         for place, result in enumerate(order):
             self._show(f"block {number + 1}: {result.case.case_id}", len(order) - place)
             self._launch(result, number)
-            self.save()
+            if self.own.affordable(SAVING, *SAVING_AT_MOST):
+                self.save()
         self.calibrate.end(block)
         self.save()
 
@@ -203,6 +217,8 @@ class Runner:
         rows = self.save()
         files.mend_steps(self.folder, self.store)
         self.store.close()
+        for compiled in (self.folder / "cases").glob(f"*/{COMPILED}"):
+            shutil.rmtree(compiled, ignore_errors=True)
         if state == "complete" and exit_code(rows) == 0:
             for path in (self.folder / "cases").glob("reference.*/*/parity.npz"):
                 path.unlink()
@@ -243,7 +259,8 @@ class Runner:
             if reason:
                 result.status, result.reason = "unsupported", reason
             result.oversubscribed = result.case.oversubscribe or (
-                result.case.device == "cpu" and result.case.devices > self.starter.usable_cores
+                result.case.device == "cpu" and
+                math.ceil(result.case.devices / result.case.hosts) > self.starter.usable_cores
             )
 
     def _show(self, text: str, certain: int) -> None:
@@ -259,12 +276,15 @@ class Runner:
         """Returns the case with the probes and the timeline that this launch of it has, if any."""
         timeline = self.config.timeline and block == 0
         probed = block < self.config.probes or timeline
-        return replace(case, probe_steps=case.probe_steps if probed else 0, timeline=timeline)
+        return replace(
+            case, probe_steps=case.probe_steps if probed else 0, timeline=timeline,
+            proof_arrays=not self.proofs.shallow(case),
+        )
 
     def _launch(self, result: CaseResult, block: int) -> None:
         folder = self.folder / "cases" / result.case.case_id / f"launch-{block}"
         case, cores = self._launched(result.case, block), self.starter.cores_of(result.case, block)
-        outcome = self.starter.start(case, folder, block)
+        outcome = self.starter.start(case, folder, block, kept=folder.parent / COMPILED)
         self.seconds.append(outcome.seconds)
         finished = outcome.status == "ok"
         raw = read_records(outcome.records) if finished else []
@@ -279,6 +299,7 @@ class Runner:
         ended = {
             "status": outcome.status, "reason": outcome.reason, "seconds": outcome.seconds,
             "parity": asdict(verdict) if verdict else None, "cores": cores,
+            "unproven": self.proofs.missing(result.case),
         }
         kept = StoredLaunch(case.case_id, block, ended, compact(raw), reduced)
         files.keep_launch(self.folder, self.store, kept, raw)
@@ -288,7 +309,7 @@ class Runner:
         verdict = self.proofs.verdict(case, evidence)
         if verdict and case.case_id not in self.proven:
             self.proven.add(case.case_id)
-            expected = self.proofs.references[case.reference_id].losses
+            expected = self.proofs.expected_losses(case)
             self.losses += loss_rows(case.case_id, evidence.losses, expected)
-        judge(result, verdict)
+        judge(result, verdict, missing=self.proofs.missing(case))
         return verdict

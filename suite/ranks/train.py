@@ -8,20 +8,24 @@
 from __future__ import annotations
 
 import importlib
+import json
 import math
 import os
+import socket
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
 from suite.contract.adapter import Inputs, OpenSession, RankRecord, ReportsFigures, Session
 from suite.contract.case import PARITY_STEPS, Case, Rank
+from suite.contract.files import write_atomically
 from suite.contract.plugins import adapter_package
-from suite.contract.workloads import Weights, initial_weights
+from suite.contract.records import UNPROBED, clean_path
+from suite.contract.workloads import Weights, initial_weights, parameter_count
 from suite.ranks import entry
 from suite.ranks.balance import Shares
 from suite.ranks.entry import arrive, enter, last_words, leave, leave_record, swift_start
@@ -30,6 +34,8 @@ from suite.ranks.entry import arrive, enter, last_words, leave, leave_record, sw
 WARMUP_WINDOW, WARMUP_TOLERANCE = 10, 0.02
 # The median of three steps is not moved by a single disturbed one.
 TRACED_STEPS = 3
+# Parameters of up to so many bytes are gathered once more after the measured steps.
+CHECKED_BYTES = 64 << 20
 Clock = Callable[[], float]
 
 
@@ -88,7 +94,7 @@ class MeasuredTraining:
 
     def __init__(self, session: Session, case: Case, rank: Rank, clock: Clock) -> None:
         self.session, self.case, self.rank, self.clock = session, case, rank, clock
-        self.record = RankRecord(rank.index)
+        self.record = RankRecord(rank.index, host=socket.gethostname())
         self.index = 0  # number of the next step
         self.shares = Shares(session, case, self.record)
 
@@ -109,6 +115,7 @@ class MeasuredTraining:
         record.device_memory_bytes = session.device_memory_bytes()
         self._refuse_broken_training()
         if self.case.probe_steps:
+            self._keep_clean()
             self._measure_timed()
             self._measure_traced()
             # Silent steps leave parameters that mean nothing, so no step may follow them.
@@ -121,6 +128,12 @@ class MeasuredTraining:
         record.figures |= self.shares.figures(self.case.steps)
         record.affinity = _affinity()
         return record
+
+    def _keep_clean(self) -> None:
+        """Leaves what is measured so far: passes with probes hold more memory than clean steps."""
+        ledger = self.session.describe() | {UNPROBED: "out of memory in the passes with probes"}
+        record = asdict(replace(self.record, ledger=ledger, affinity=_affinity()))
+        write_atomically(clean_path(self.rank.folder, self.rank.index), json.dumps(record))
 
     def _enter(self, phase: str) -> None:
         enter(self.rank, phase)
@@ -148,8 +161,10 @@ class MeasuredTraining:
             seconds = self._timed(lambda number: handles.append(self.session.step(number)))
             self.record.warmup_seconds.append(seconds)
             self.record.losses.append(self.session.loss(handles.pop()))
-            if index == 0:
+            if index == 0 and self.case.proof_arrays:
                 gradients = self.session.gradients()
+        if not self.case.proof_arrays:
+            return
         parameters = self.session.parameters()
         if self.rank.index == 0:
             _write_evidence(self.rank.folder, gradients, parameters)
@@ -173,14 +188,24 @@ class MeasuredTraining:
             self.record.step_seconds.append(self._timed(self.session.step))
 
     def _refuse_broken_training(self) -> None:
-        """Steps on NaN are no training, and the proof only saw the first ones.
+        """Ends the rank if the measured steps trained on NaN; the proof only saw the first steps.
 
-        One more step, whose loss is read: nothing is held or read while steps are timed.
+        One more step is made and its loss read, because nothing is held or read while steps are
+        timed. A relu may turn NaN into zero (TensorFlow's does on a CPU), which hides it from the
+        loss but not from the parameters, so those are looked at where they are not too large.
+
+        Raises:
+            ArithmeticError: If the loss or a parameter is not finite.
         """
         loss = self.session.loss(self.session.step(self.index))
         self.index += 1
         if not math.isfinite(loss):
             raise ArithmeticError(f"the loss after {self.index} steps is {loss}")
+        if 4 * parameter_count(self.case.spec) > CHECKED_BYTES:
+            return
+        for name, array in self.session.parameters().items():
+            if not np.isfinite(array).all():
+                raise ArithmeticError(f"parameter {name} is not finite after {self.index} steps")
 
     def _measure_timed(self) -> None:
         self._enter(entry.TIMED)

@@ -132,7 +132,8 @@ def restore(result: CaseResult, launch: StoredLaunch) -> None:
     if not finished:
         result.status, result.reason = outcome["status"], outcome["reason"]
         return
-    judge(result, Verdict(**outcome["parity"]) if outcome.get("parity") else None)
+    verdict = Verdict(**outcome["parity"]) if outcome.get("parity") else None
+    judge(result, verdict, missing=outcome.get("unproven", ""))
 
 
 def _results(folder: Path, run: dict[str, Any]) -> list[CaseResult]:
@@ -236,9 +237,10 @@ def _losses(folder: Path, results: list[CaseResult]) -> list[TableRow]:
     references: dict[Path, list[float] | None] = {}
     for result in results:
         case = result.case
-        path = folder / "cases" / f"reference.{case.reference_id}" / "float64"
+        path = folder / "cases" / f"reference.{case.reference_id}"
         if path not in references:
-            records = _ranks(path)
+            # A model that is too large for float64 has its losses in float32 there.
+            records = _ranks(path / "float64") or _ranks(path / "float32")
             references[path] = records[0]["losses"] if records else None
         expected = references[path]
         if expected is None:

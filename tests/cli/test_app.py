@@ -23,7 +23,7 @@ from tests.command import suite_command
 from tests.planted_run import small_run
 
 OPTIONS = {
-    "--leader-repeats", "--profile-harness",
+    "--leader-repeats", "--profile-harness", "--launcher", "--hosts",
     "--preset", "--config", "--framework", "--strategy", "--variant", "--workload", "--size",
     "--data", "--devices", "--device", "--dtype", "--mode", "--steps", "--repeats", "--seed",
     "--accumulate", "--recompute", "--balance", "--timeout", "--python", "--link", "--out",

@@ -33,7 +33,7 @@ from suite.report.compared import markdown
 from suite.report.doubts import grouped_warnings, proven
 from suite.report.headline import headline
 from suite.report.html import LIBRARIES, asset, ledger_table, render, tint
-from suite.report.matrix import build_grids
+from suite.report.matrix import LINES_AT_ONCE, build_grids
 from suite.report.payload import build_payload, embed
 from suite.report.reproduce import OWN, shared_options
 from suite.report.terminal import comparison, machine_rows, verdicts
@@ -98,6 +98,18 @@ def test_clear_lead_is_faster() -> None:
         "pytorch data is fastest: 1 s [0.9, 1.1] a step, faster than every other case. "
         "Next: pytorch single takes 2.00× [2.00, 2.00] as long."
     )
+
+
+def test_of_very_many_lines_the_page_shows_the_first_and_the_best() -> None:
+    rows = [_row("data", 2.0 - (number == 250), 1, 3, framework=f"f{number}", case_id=f"c{number}")
+            for number in range(300)]
+    (grid,) = build_grids(rows)
+    shown = [name for name, _ in grid.first_lines]
+    assert len(grid.lines) == 300 and shown == [
+        *(f"f{number}/torch" for number in range(LINES_AT_ONCE)), "f250/torch"]
+    page = render(RUN, rows, [])
+    assert page.count('<th scope="row">f') == len(shown)
+    assert '199 more lines: in <a href="#figures">' in page
 
 
 def test_libraries_that_differ_are_named() -> None:
