@@ -211,12 +211,13 @@ class TakesShares(Protocol):
         """
 
     def busy_seconds(self) -> Sequence[float]:
-        """Returns how long each replica was busy with its share, in the step before the last.
+        """Returns how long each replica was busy with its share, in the next step not told of yet.
 
         The seconds count from the start of a step until the replica's own gradients are there:
         what it computes, and what it waits for a core, but not what it waits for others. The
-        figures travel while the next step computes, so nothing waits for them. It is called after
-        each step and returns the same on every rank; nothing while there is nothing to tell.
+        figures travel while something else is done, so no step waits for them. It is called after
+        each step and returns the same on every rank: figures of that step, or, if they travel
+        during the next one, nothing after the first and those of the step before from then on.
         """
 
     def take_shares(self, shares: Sequence[int]) -> None:

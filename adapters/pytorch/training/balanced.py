@@ -40,7 +40,8 @@ class BusyClock:
 class BalancedShares(Training):
     """Trains data parallel by shares; implements ``suite.contract.adapter.TakesShares``.
 
-    A step begins to send the busy seconds of the step before it, and computes meanwhile.
+    A step sends its busy seconds once its gradients are reduced, and updates meanwhile. Sent at the
+    start of the next step they would wait in the group's queue beside the first gradients.
 
     Args:
         case: What is trained, and how.
@@ -55,7 +56,6 @@ class BalancedShares(Training):
     ) -> None:
         self.inputs, self.shares = inputs, case.planned_shares
         self._busy_clock: BusyClock | None = None
-        self._own_s = 0.0  # of the last step; 0.0 before there was one
         self._waiting: list[Callable[[], list[float]]] = []
         super().__init__(case, rank, weights, inputs, device)
 
@@ -93,7 +93,7 @@ class BalancedShares(Training):
         """
         for wait in self._waiting:
             wait()
-        self._waiting, self._own_s = [], 0.0
+        self._waiting = []
         self._busy_clock = BusyClock() if on else None
 
     def forward_backward(self, index: int) -> torch.Tensor:
@@ -110,15 +110,13 @@ class BalancedShares(Training):
         clock = self._busy_clock
         if clock is None:
             return super().forward_backward(index)
-        if self._own_s:
-            self._waiting.append(self.send_busy(self._own_s))
         began = clock.seconds()
         loss = super().forward_backward(index)
-        self._own_s = clock.seconds() - began
+        self._waiting.append(self.send_busy(clock.seconds() - began))
         return loss
 
     def busy_seconds(self) -> Sequence[float]:
-        """Returns the seconds that each replica was busy in the step before the last."""
+        """Returns the seconds that each replica was busy in the last step."""
         return self._waiting.pop()() if self._waiting else []
 
     def take_shares(self, shares: Sequence[int]) -> None:
