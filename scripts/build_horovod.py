@@ -38,6 +38,8 @@ FLAGS = {
 GPU_OPERATIONS, WITH_TENSORFLOW = "HOROVOD_GPU_OPERATIONS", "HOROVOD_WITH_TENSORFLOW"
 LIBRARIES = {"HOROVOD_WITH_PYTORCH": "horovod/torch/mpi_lib_v2",
              WITH_TENSORFLOW: "horovod/tensorflow/mpi_lib"}
+# Flag of each engine -> what tells the version of its framework, empty where that is missing.
+ENGINES = {"HOROVOD_WITH_PYTORCH": torch_version, WITH_TENSORFLOW: tensorflow_version}
 
 
 def nccl_headers() -> list[Path]:
@@ -53,19 +55,29 @@ def flags() -> dict[str, str]:
     If torch has CUDA, and the toolkit's compiler and NCCL's header are here, Horovod is built with
     NCCL for the torch engine alone, unless the caller sets ``HOROVOD_GPU_OPERATIONS`` to an empty
     value. A build has GPU operations for both engines or for none, and this environment lacks
-    TensorFlow's CUDA libraries. Otherwise both engines are built for CPUs.
+    TensorFlow's CUDA libraries. Otherwise both engines are built for CPUs. An engine whose
+    framework is not installed is left out.
     """
     header = any((folder / "nccl.h").exists() for folder in nccl_headers())
     operations = os.environ.get(GPU_OPERATIONS, "NCCL")
     able = shutil.which("nvcc") and header and has_cuda()
+    left_out = [flag for flag, version in ENGINES.items() if not version()]
     if not able or not operations:
-        return FLAGS
-    others = {name: value for name, value in FLAGS.items() if name != WITH_TENSORFLOW}
-    return others | {GPU_OPERATIONS: operations, "HOROVOD_WITHOUT_TENSORFLOW": "1"}
+        return _without(left_out)
+    return _without([*left_out, WITH_TENSORFLOW]) | {GPU_OPERATIONS: operations}
+
+
+def _without(engines: list[str]) -> dict[str, str]:
+    """The flags of a build for CPUs without these engines."""
+    kept = {name: value for name, value in FLAGS.items() if name not in engines}
+    return kept | {flag.replace("_WITH_", "_WITHOUT_"): "1" for flag in engines}
 
 
 def main() -> int:
     """Builds and installs Horovod; returns 1 if that failed, and 0 otherwise."""
+    if not any(version() for version in ENGINES.values()):
+        print("Horovod was not built: neither torch nor TensorFlow is installed", file=sys.stderr)
+        return 1
     root = Path(sys.argv[1]) if sys.argv[1:] else user_cache() / "suite-horovod"
     folder = root.resolve() / key()
     folder.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,17 @@ EXTRA = [
     str(HERE / f"{name}_adapter") for name in ("fake", "faulty", "planted", "busy")
 ]
 sys.path[:0] = EXTRA
-os.environ["PYTHONPATH"] = os.pathsep.join([*EXTRA, os.environ.get("PYTHONPATH", "")]).rstrip(":")
+# Where packages of this machine may lie that no environment holds.
+OUTER = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep)
+         if folder and folder not in EXTRA]
+
+
+def python_path(*folders: str) -> str:
+    """A PYTHONPATH of these folders and of those that the tests were started with."""
+    return os.pathsep.join([*folders, *OUTER])
+
+
+os.environ["PYTHONPATH"] = python_path(*EXTRA)
 # What the tests' adapters are told reaches their workers by name.
 os.environ["SUITE_PASS_ENV"] = "FAKE_*,FAULT,PLANT,BUSY_EXTRA"
 # By which tests that run beside each other know what their fake ranks started.
@@ -60,7 +70,9 @@ def launch_case(
 ) -> Outcome:
     """``turned`` gives the devices the same cores in the other order."""
     path, inputs = written(case, folder)
-    cores = allowed_cores()[: case.devices][:: -1 if turned else 1]
+    # A core is a CPU device; a GPU's rank has its share of all.
+    cores = allowed_cores()[: case.devices if case.device == "cpu" else None]
+    cores = cores[:: -1 if turned else 1]
     return launch(LaunchRequest(case, path, inputs, folder, cores, timeout_s, worker=worker))
 
 

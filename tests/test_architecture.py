@@ -16,21 +16,22 @@ ROOT = Path(__file__).resolve().parent.parent
 FRAMEWORKS = {"torch", "tensorflow", "horovod", "keras"}
 # Each room of suite/ imports itself and those before it. No line is to be skipped.
 ROOMS = (
-    "contract", "machine", "config", "ranks", "launch", "analysis", "report", "runfolder",
-    "measure", "cli",
+    "contract", "machine", "config", "ranks", "launch", "analysis", "foresight", "report",
+    "runfolder", "measure", "cli",
 )
 # Rooms that know less than their place in the line allows.
 ONLY = {
     "ranks": {"contract"},
     "analysis": {"contract"},
-    "report": {"contract", "analysis"},
+    "foresight": {"contract", "machine", "analysis"},
+    "report": {"contract", "analysis", "foresight"},
 }
 NATIVE = {
     "pytorch": {"torch"}, "tensorflow": {"tensorflow"},
     "horovod": {"horovod", "torch", "tensorflow"},
 }
 # What the one edge between adapters lends: models, the loop that trains them, parts of layers.
-LENT = ("models", "training", "splits.shards", "traits", "build")
+LENT = ("models", "training", "splits.shards", "traits", "build", "compiler")
 FILES = [p for folder in ("suite", "adapters") for p in sorted((ROOT / folder).rglob("*.py"))]
 
 

@@ -15,6 +15,7 @@ import pytest
 from suite.contract import registry
 from suite.contract.case import Case
 from suite.contract.splits.volumes import logical_communications
+from tests.conftest import python_path
 
 HERE = Path(__file__).parent / "outside_adapter"
 ALPHA_S_PER_BYTE = 2e-8
@@ -30,7 +31,7 @@ class Installed:
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: outside\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text("[suite.adapters]\noutside = outside_adapter\n")
         self.paths = [str(folder / "site"), str(HERE)]
-        paths = os.pathsep.join([*self.paths, str(HERE.parents[1])])
+        paths = python_path(*self.paths, str(HERE.parents[1]))
         self.environment = os.environ | {"PYTHONPATH": paths}
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:

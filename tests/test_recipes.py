@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import python_path
+
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("suite", "adapters", "tests", "scripts")
 # What CONTRIBUTING.md promises: files touched at most, new ones among them.
@@ -50,7 +52,7 @@ class Copy:
     ) -> list[dict[str, str]]:
         """Rows of results.csv of a short run."""
         fakes = str(self.folder / "tests" / "fake_adapter")
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join([fakes, str(self.folder)])}
+        environment = os.environ | {"PYTHONPATH": python_path(fakes, str(self.folder))}
         done = subprocess.run(
             [sys.executable, "-m", module, "run", "--size", "tiny",
              "--repeats", "1", "--steps", "3", "--warmup", "20", "--no-link", "--out", out,

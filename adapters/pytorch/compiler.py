@@ -34,11 +34,19 @@ def _headers_problem() -> str:
     return ""
 
 
-def own_caches(folder: Path) -> dict[str, str]:
-    """Returns variables that keep what a rank compiles in a folder where no other launch looks."""
-    return {
+def own_caches(folder: Path, device: str) -> dict[str, str]:
+    """Where a rank keeps what it compiles, and how many processes compile.
+
+    Args:
+        folder: Of this rank alone: ranks that compile the same at once would meet in one cache.
+        device: ``cpu``, where a second compiling process would leave the core that the rank is
+            pinned to, or ``cuda``, where PyTorch takes as many as the rank has cores.
+
+    Returns:
+        Variables of the rank.
+    """
+    caches = {
         "TORCHINDUCTOR_CACHE_DIR": str(folder.resolve()),
         "TRITON_CACHE_DIR": str((folder / "triton").resolve()),
-        # Compiling in more than one process would use cores that the rank is not pinned to.
-        "TORCHINDUCTOR_COMPILE_THREADS": "1",
     }
+    return caches | ({"TORCHINDUCTOR_COMPILE_THREADS": "1"} if device == "cpu" else {})

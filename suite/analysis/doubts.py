@@ -11,7 +11,7 @@ from suite.analysis.communication import missing_reason
 from suite.analysis.link_fit import LinkFit
 from suite.analysis.statistics import LEVEL, exact_from
 from suite.contract.case import Case
-from suite.contract.records import Launch
+from suite.contract.records import UNPROBED, Launch
 from suite.contract.row import Row
 from suite.contract.warnings import Warning, warn
 
@@ -186,7 +186,8 @@ def _nature(records: Launch) -> list[Warning]:
     warnings = []
     if any(record.ledger.get("shared_pool") == "true" for record in records):
         warnings.append(warn("shared_pool"))
-    for name, code in (("gradient_communication", "rounded_gradients"), ("emulated", "emulated")):
+    for name, code in (("gradient_communication", "rounded_gradients"), ("emulated", "emulated"),
+                       (UNPROBED, "unprobed")):
         texts = {record.ledger[name] for record in records if name in record.ledger}
         warnings += [warn(code, text=text) for text in sorted(texts)]
     return warnings

@@ -7,10 +7,13 @@ from typing import Any
 
 from suite.analysis.parity import Verdict
 from suite.analysis.rows import CaseResult
+from suite.contract.case import Case
 from suite.contract.files import TableRow
 
 
-def judge(result: CaseResult, verdict: Verdict | None, lead: str = "") -> None:
+def judge(
+    result: CaseResult, verdict: Verdict | None, lead: str = "", missing: str = ""
+) -> None:
     """Applies the verdict on one launch to its case. Every launch must pass.
 
     Args:
@@ -18,9 +21,11 @@ def judge(result: CaseResult, verdict: Verdict | None, lead: str = "") -> None:
             failed.
         verdict: What the comparison with the reference says; None if there is no reference.
         lead: Words before the reason.
+        missing: Why there is no reference, as far as it is known.
     """
     if verdict is None:
-        result.status, result.reason = "refused", "no reference could be computed"
+        why = f": {missing}" if missing else ""
+        result.status, result.reason = "refused", f"no reference could be computed{why}"
         return
     if result.parity is None or verdict.error > result.parity.error:
         result.parity = verdict
@@ -29,20 +34,31 @@ def judge(result: CaseResult, verdict: Verdict | None, lead: str = "") -> None:
 
 
 def apply_proofs(run: dict[str, Any], results: Sequence[CaseResult]) -> None:
-    """Applies what the launches in float32 proved to the cases that round more.
+    """Applies what launches of their own proved: in float32, or of a model's first units alone.
 
     Args:
         run: The content of run.json, with its proofs.
         results: The cases of the run.
     """
+    kept = run.get("proofs", {})
     for result in results:
-        proof = run.get("proofs", {}).get(result.case.strict.case_id)
-        if proof is None or result.case.strict == result.case or result.status == "unsupported":
-            continue
-        if proof["status"] != "ok":
-            result.status, result.reason = proof["status"], f"proof in float32: {proof['reason']}"
-            continue
-        judge(result, Verdict(**proof["parity"]) if proof["parity"] else None, "in float32 it ")
+        for case in dict.fromkeys((result.case.strict, result.case)):
+            proof = kept.get(case.case_id)
+            own = case == result.case and not (proof and proof.get("depth"))
+            if proof is not None and not own and result.status != "unsupported":
+                _apply(proof, result, case)
+
+
+def _apply(proof: dict[str, Any], result: CaseResult, case: Case) -> None:
+    lead = f"in {case.dtype} " if case != result.case else ""
+    if depth := proof.get("depth"):
+        lead += f"with {depth} units "
+    if proof["status"] != "ok":
+        result.status = proof["status"]
+        result.reason = " ".join(["proof", *lead.split()]) + f": {proof['reason']}"
+        return
+    verdict = Verdict(**proof["parity"]) if proof["parity"] else None
+    judge(result, verdict, f"{lead}it " if lead else "", proof.get("unproven", ""))
 
 
 def loss_rows(case_id: str, losses: Sequence[float], expected: Sequence[float]) -> list[TableRow]:

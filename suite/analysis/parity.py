@@ -30,11 +30,13 @@ class Verdict:
         status: ok or failed.
         error: The largest error, as a share of its gate.
         reason: Which quantities left their gates; empty if none did.
+        proof: What the launch was compared with: the column of that name.
     """
 
     status: str
     error: float
     reason: str
+    proof: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,17 +17,22 @@ Gradients that are computed in float32 and sent in 16 bits have bounds of their 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from suite.analysis.parity import (
     DRIFT_ALLOWANCE,
     FIRST_LOSS,
+    FIRST_LOSS_CAP,
+    LATER_LOSS_CAP,
     Arrays,
     Evidence,
     Verdict,
     relative,
     update_error,
 )
+from suite.contract.case import Case
 
 ROUNDOFF = {"tf32": 2.0**-11, "bf16": 2.0**-8, "fp16": 2.0**-11}
 # Half of the smallest number above zero, which an entry that is too small for the format may lose.
@@ -100,6 +105,33 @@ def check_compression(
         f"no {sent_as} rounding": LEAST_IN_U * roundoff / gradient if gradient else np.inf,
     }
     return _verdict(errors, f"with gradients sent as {sent_as}")
+
+
+def check_losses(found: Sequence[float], single: Sequence[float], case: Case) -> Verdict:
+    """Losses of a model that is too large for more, whose first units are proven beside it.
+
+    They are held against the same model on one device in float32, which rounds as the case does:
+    so the bounds are the caps that gates of float32 have, and in a coarser format its roundings.
+
+    Args:
+        found: Losses of the case's first steps.
+        single: The same of one device in float32; empty if no device could compute them, so that
+            the losses must be finite and no more is asked.
+        case: The case.
+
+    Returns:
+        ``ok``, or ``failed`` with what left its bounds.
+    """
+    if not np.isfinite(found).all():
+        return Verdict("failed", float("inf"), "the whole model computes NaN or infinity")
+    if not single:
+        return Verdict("ok", 0.0, "")
+    roundoff = ROUNDOFF.get(case.compression or case.dtype, 0.0)
+    first = 0.0 if case.compression else LOSSES_IN_U * roundoff
+    return _verdict({
+        "first loss": relative(found[:1], single[:1]) / (FIRST_LOSS_CAP + first),
+        "losses": relative(found, single) / (LATER_LOSS_CAP + LOSSES_IN_U * roundoff),
+    }, "the whole model is")
 
 
 def _verdict(errors: dict[str, float], lead: str) -> Verdict:

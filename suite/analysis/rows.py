@@ -11,6 +11,7 @@ import numpy as np
 
 from suite.analysis.comm_model import model_columns, usable_links
 from suite.analysis.doubts import Conditions, find_warnings
+from suite.analysis.host_places import links_between, topology
 from suite.analysis.in_run import in_run_columns
 from suite.analysis.launch_figures import (
     launch_samples,
@@ -36,8 +37,7 @@ from suite.contract.warnings import Warning, warn
 # memory limit of a launch has the name of a column that means something else.
 CASE_COLUMNS = (
     "framework", "engine", "strategy", "variant", "workload", "size", "data", "device", "devices",
-    "dtype", "mode", "steps", "mesh", "accumulate",
-    "recompute",
+    "dtype", "mode", "steps", "mesh", "accumulate", "recompute", "hosts",
 )
 
 
@@ -158,6 +158,7 @@ def _row_of(run_id: str, result: CaseResult) -> Row:
         repeats=len(result.good), stopped=result.stopped,
         parity=result.parity.status if result.parity else "skipped",
         parity_error=result.parity.error if result.parity else None,
+        proof=result.parity.proof if result.parity else "",
         **{name: getattr(case, name) for name in CASE_COLUMNS},
     )
     if row.timed:
@@ -166,6 +167,7 @@ def _row_of(run_id: str, result: CaseResult) -> Row:
         row.put(_probed(result) | frontier_columns(result.probes))
         row.launch_samples |= probe_samples(result.launches, result.reduced)
         row.ledger = build_ledger(case, result.good)
+        row.topology = topology(result.good[-1])
         row.share_course = share_course(result.good)
     return row
 
@@ -286,7 +288,8 @@ def _modelled(result: CaseResult, row: Row, conditions: Conditions) -> dict[str,
         return verdict | in_run_columns(row, transfers, {})
     whose = case.framework, case.engine, case.devices
     payloads = probed[0].payloads
-    links = usable_links(conditions.fits, *whose, payloads)
-    return model_columns(*whose, payloads, row.t_comm_transfer_s, conditions.fits) | (
+    fits = links_between(case, result.good[-1], conditions.fits)
+    links = usable_links(fits, *whose, payloads)
+    return model_columns(*whose, payloads, row.t_comm_transfer_s, fits) | (
         in_run_columns(row, transfers, links)
     )

@@ -150,7 +150,20 @@ class MeasureConfig(CaseConfig):
         Option("start no block that would end later than: 90s, 20m, 1.5h", parse=parse_duration,
                example='"20m"'),
     ] = None
-    timeout: Annotated[float, Gt(0), Option("seconds a launch may take")] = 120.0
+    timeout: Annotated[
+        float, Gt(0),
+        Option("seconds a launch may take; more where a large model's steps need more"),
+    ] = 120.0
+    proof_timeout: Annotated[
+        float, Gt(0),
+        Option("seconds a reference may take; a model that needs more is proven by its first "
+               "layers"),
+    ] = 600.0
+    proof_memory: Annotated[
+        Annotated[int, Ge(1)] | None,
+        Option("what a reference may hold: 64GiB; without, what the machine or the GPU has",
+               parse=parse_bytes, example='"64GiB"'),
+    ] = None
     seed: Annotated[
         int, Ge(0),
         Option("seed of weights, batches and the order within a block"),
@@ -164,7 +177,24 @@ class MeasureConfig(CaseConfig):
 
 
 @dataclass(frozen=True)
-class RunConfig(MeasureConfig):
+class ClusterConfig:
+    """The hosts that devices are on, and what starts processes there."""
+
+    launcher: Annotated[
+        Literal["local", "mpirun", "slurm", "horovodrun", "torchrun"],
+        Option("what starts processes on other hosts: mpirun, slurm, horovodrun, or torchrun, "
+               "which has started this command on each host; local uses this machine alone",
+               heading="Several hosts"),
+    ] = "local"
+    hosts: Annotated[
+        list[str],
+        Option("hosts with their devices: node1:4,node2:4, or a host file; of slurm and torchrun "
+               "the allocation's own without it"),
+    ] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class RunConfig(ClusterConfig, MeasureConfig):
     """The options of ``run``: its matrix, and how it is measured."""
 
     leader_repeats: Annotated[
@@ -220,8 +250,8 @@ class AbConfig(MeasureConfig, SideConfig):
 
 
 @dataclass(frozen=True)
-class LinkConfig:
-    """The options of ``link``: what it sweeps."""
+class SweepConfig:
+    """What ``link`` sweeps, and between how many devices."""
 
     framework: Annotated[
         list[str], MinLen(1),
@@ -249,4 +279,6 @@ class LinkConfig:
     interface: Annotated[str, Option("network interface of gloo")] = "lo"
 
 
-MODELS = (RunConfig, AbConfig, LinkConfig)
+@dataclass(frozen=True)
+class LinkConfig(ClusterConfig, SweepConfig):
+    """What ``link`` sweeps, and on which hosts."""

@@ -29,8 +29,8 @@ class LaunchPlan:
             ``{"name": "value"}``, to ``helper_output`` once it is ready; every worker gets these
             variables, and the helper is ended together with the workers.
         helper_output: The file that the helper writes.
-        scratch: Folder for what the launch compiles. It is removed at the end, so that no other
-            launch finds anything compiled in it.
+        scratch: Folder for what the launch compiles. It is removed at the end, or kept for the
+            next launch of the same case.
     """
 
     processes: int

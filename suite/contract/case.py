@@ -61,6 +61,10 @@ class Case:
         device_speeds: Relative speed of each device, where shares or stages are planned by speed.
         accumulate: Number of micro-batches whose gradients a device adds up, one after another,
             before the one update of a step. A pipeline's micro-batches are multiplied by it.
+        hosts: How many hosts the devices are on.
+        depth: Number of units of the shallower model that proves a large one; 0 for the whole
+            model.
+        proof_arrays: Whether the first steps leave gradients and parameters, and not only losses.
         recompute: With ``blocks`` a device keeps only what enters each unit of the model, and
             computes the inside again in the backward pass.
         balance: With ``dynamic`` the replicas' shares begin as planned and follow busy times.
@@ -90,6 +94,9 @@ class Case:
     oversubscribe: bool = False
     device_speeds: tuple[float, ...] = ()
     accumulate: int = 1
+    hosts: int = 1
+    depth: int = 0
+    proof_arrays: bool = True
     recompute: str = NO_RECOMPUTE
     balance: str = STATIC
 
@@ -110,6 +117,8 @@ class Case:
         kind = "".join(f".{part}" for part in parts if part in (*DTYPES[1:], *MODES[1:]))
         if self.accumulate > 1:
             kind += f".accumulate{self.accumulate}"
+        if self.hosts > 1:
+            kind += f".hosts{self.hosts}"
         if self.recomputes:
             kind += f".recompute-{self.recompute}"
         if self.balances:
@@ -164,15 +173,17 @@ class Case:
 
     @property
     def workload_id(self) -> str:
-        """A folder-safe name of workload and size, and of a global batch other than their own."""
+        """A folder-safe name of workload and size, and of a batch or depth other than their own."""
         name = f"{self.workload.replace(':', '-')}-{self.size}"
-        chosen = self.global_batch and self.spec != find_workload(self.workload, self.size)
-        return f"{name}-batch{self.global_batch}" if chosen else name
+        own = find_workload(self.workload, self.size).global_batch
+        if self.global_batch not in (0, own):
+            name += f"-batch{self.global_batch}"
+        return f"{name}-depth{self.depth}" if self.depth else name
 
     @property
     def spec(self) -> Workload:
-        """The workload, with the global batch of this case."""
-        return sized_workload(self.workload, self.size, self.global_batch)
+        """The workload, with the global batch and the depth of this case."""
+        return sized_workload(self.workload, self.size, self.global_batch, self.depth)
 
     @property
     def groups(self) -> int:

@@ -102,6 +102,7 @@ class RankRecord:
         affinity: Cores that the process may run on.
         ledger: This rank's entries of the fairness ledger.
         figures: Further figures by the name of their column, such as what the session reports.
+        host: Name of the host that the rank ran on.
         phases: Seconds that the process spent in each phase, from the first that it entered.
         shares: Only of rank 0 and of balanced shares: each device's samples in every step from the
             first of the proof to the last clean one.
@@ -126,6 +127,7 @@ class RankRecord:
     affinity: list[int] = field(default_factory=list)
     ledger: dict[str, str] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
+    host: str = ""
     phases: dict[str, float] = field(default_factory=dict)
     shares: list[list[int]] = field(default_factory=list)
     share_busy_seconds: list[list[float]] = field(default_factory=list)
@@ -145,6 +147,8 @@ class RankRecord:
 
 
 RECORD_FIELDS: tuple[str, ...] = tuple(field.name for field in fields(RankRecord))
+# Entry of a ledger that says why its launch has no figures from probes.
+UNPROBED = "unprobed"
 # The records of all ranks of one launch, in the order of the ranks.
 Launch = Sequence[RankRecord]
 
@@ -185,6 +189,21 @@ def record_paths(folder: Path) -> list[Path]:
 
 def _rank_of(path: Path) -> int:
     return int(path.stem.partition("-")[2])
+
+
+def clean_path(folder: Path, rank: int) -> Path:
+    """Where a rank leaves what it has measured before the passes with probes."""
+    return folder / f"clean-{rank}.json"
+
+
+def read_clean(folder: Path, ranks: int) -> list[dict[str, Any]]:
+    """What every rank had measured before the passes with probes; empty unless all had.
+
+    Raises:
+        ValueError: A record is truncated, or no JSON object.
+    """
+    paths = [clean_path(folder, rank) for rank in range(ranks)]
+    return [_read_record(path) for path in paths] if all(map(Path.exists, paths)) else []
 
 
 def read_launch(folder: Path) -> list[dict[str, Any]]:

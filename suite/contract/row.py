@@ -226,6 +226,17 @@ class Row(CoreColumns):
         "Python, autograd, bookkeeping of split tensors. Mean over CPU devices; empty where T_i "
         "itself is measured by the operations."
     )
+    hosts: int = text("hosts", "Number of hosts that the devices are on.", 1)
+    topology: str = text(
+        "devices by host",
+        "The hosts that the ranks ran on and how many ranks each had, in the order of the ranks."
+    )
+    clock_uncertainty_s: float | None = figure(
+        "s", "clock uncertainty", "lower", "seconds",
+        "How far the clocks of two hosts may have been apart after their offset was subtracted; "
+        "waiting and transfer can be told apart no better. Empty on one host.",
+        from_ranks="largest"
+    )
     launch_s: float | None = seconds(
         "whole launch",
         "From the start of a launch's first process to the end of its last: median over launches.",
@@ -251,6 +262,11 @@ class Row(CoreColumns):
         "max over mean of the seconds that replicas were busy with their shares, waits for a core "
         "included: median of a launch's last ten clean steps, median over launches. Only with "
         "dynamic balance.", from_ranks="median"
+    )
+    proof: str = text(
+        "proven by",
+        "What parity is held against: float64 on one device; or, where that takes too much, the "
+        "same in float64 of the model's first units, and the losses of all of them."
     )
 
     launch_step_s: list[float | None] = field(default_factory=list)

@@ -88,6 +88,10 @@ REGISTRY: dict[str, tuple[str, str]] = {
     ),
     "emulated": ("{text}", "compare with a framework that has the operation"),
     "not_measured": ("{what}", "nothing needs to be done, but the column stays empty"),
+    "unprobed": (
+        "launches that ran {text} have no T_comm, T_i and L",
+        "their clean steps count; for the others give a smaller --batch",
+    ),
     "not_comparable": (
         "the case cannot be compared with its base {base}: {reason}",
         "run both with the same settings",

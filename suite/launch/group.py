@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import psutil
 
@@ -17,18 +17,16 @@ from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.manifests import manifest
-from suite.contract.records import read_launch
+from suite.contract.records import read_clean, read_launch
 from suite.contract.registry import traits_of
 from suite.launch import failures
 from suite.launch.environment import ROOT, worker_environment
 from suite.launch.processes import POLL_SECONDS, ProcessGroup, busiest_writer, stopped
 from suite.launch.signals import undisturbed
 from suite.launch.temporary import temporary_folder
+from suite.launch.waiting import Ending, flooded, wait
 
-# How long ranks that have lost another rank may take to end by themselves.
-SETTLE_SECONDS, HELPER_SECONDS = 0.5, 30.0
-# The size of the log is limited, because a worker that writes without end would fill the disk.
-LOG_LIMIT_BYTES = 64 << 20
+HELPER_SECONDS = 30.0
 TRAIN = "suite.ranks.train"
 Guard = Callable[[Sequence[int]], str]
 
@@ -64,6 +62,10 @@ class LaunchRequest:
         inputs_path: A file that ``worker`` reads: batches, or the plan of a sweep.
         folder: The folder of this launch; remains of an earlier launch are removed from it.
         cores: Each rank is pinned to an equal share of these, or to a single one.
+        dealt: The cores of each device, if they are not dealt evenly but by the place of its GPU. A
+            process that drives several devices gets the cores of all of them.
+        kept: Folder in which what the case compiles is kept for its next launch; None keeps
+            nothing.
         timeout_seconds: After this time a group that has not finished is ended.
         python: The interpreter of the workers.
         worker: The module that each rank runs.
@@ -88,6 +90,16 @@ class LaunchRequest:
     guard: Guard | None = None
     expects_records: bool = True
     settings: Mapping[str, str] = field(default_factory=dict)
+    dealt: Sequence[Sequence[int]] = ()
+    kept: Path | None = None
+
+    def cores_of(self, rank: int, processes: int) -> list[int]:
+        """The cores that a rank is pinned to."""
+        if not self.dealt:
+            return share_of_cores(self.cores, rank, processes)
+        each = max(1, len(self.dealt) // processes)
+        own = self.dealt[rank * each : (rank + 1) * each] or [self.dealt[rank % len(self.dealt)]]
+        return sorted({core for device in own for core in device})
 
     def prefix(self, rank: int) -> Sequence[str]:
         """Returns the command through which a rank is started; empty if there is none."""
@@ -102,37 +114,50 @@ class LaunchError(Exception):
 
 
 def launch(request: LaunchRequest) -> Outcome:
-    """Runs a group of workers until it ends.
+    """Runs a group on this host to its end; what goes wrong around it is its outcome."""
+    return bounded(request, _run_here)
 
-    Whatever goes wrong, such as an interpreter that cannot be executed or a record that is missing
-    or truncated, becomes the outcome of this launch. So a run continues with its other cases.
+
+def bounded(
+    request: LaunchRequest, run: Callable[[LaunchRequest, float], Ending]
+) -> Outcome:
+    """Runs a group by ``run`` and reads what its ranks left.
+
+    Whatever goes wrong around a launch is this launch's outcome, so that a run goes on with its
+    other cases: an interpreter that cannot be executed, a record that is missing or truncated.
+
+    Args:
+        request: What to launch.
+        run: Starts the group and waits for its end; it gets the request and the time
+            (``time.monotonic``) at which the launch began.
     """
-    began, ended = time.monotonic(), _Ended("failed", "", 0.0)
+    began, ended = time.monotonic(), Ending("failed", "", 0.0)
     records: list[dict[str, Any]] = []
     try:
         _clear(request)
-        plan = manifest(request.case.framework).launch_plan(
-            request.case, request.folder, request.python
-        )
-        _refuse_wiring(request, plan)
-        ended = _run(request, plan, began)
+        ended = run(request, began)
         records = read_launch(request.folder)
     except (LaunchError, OSError, UsageError, ValueError) as error:
         words = str(error) if isinstance(error, LaunchError) else f"{type(error).__name__}: {error}"
-        ended = _Ended("failed", words, ended.noticed_at_s)
+        ended = Ending("failed", words, ended.noticed_at_s)
     status, reason, noticed = ended
     if status == "failed" and failures.out_of_memory(failures.log_of(request.folder)):
         status = "oom"
+    if status == "oom" and (clean := _clean_records(request)):
+        status, reason, records = "ok", "", clean
     return Outcome(status, reason, time.monotonic() - began, records, noticed)
 
 
-class _Ended(NamedTuple):
-    status: str
-    reason: str
-    noticed_at_s: float
+def _clean_records(request: LaunchRequest) -> list[dict[str, Any]]:
+    """What the ranks had measured when memory ran out in the passes with probes."""
+    ranks = len(list(request.folder.glob("phase-*")))
+    try:
+        return read_clean(request.folder, ranks)
+    except ValueError:
+        return []
 
 
-def _refuse_wiring(request: LaunchRequest, plan: LaunchPlan) -> None:
+def refuse_wiring(request: LaunchRequest, plan: LaunchPlan) -> None:
     """Refuses a setting that the plan would override, because it would silently have no effect."""
     given = {name for each in plan.environment for name in each}
     if taken := sorted(given & request.settings.keys()):
@@ -151,28 +176,37 @@ def _clear(request: LaunchRequest) -> None:
             leftover.unlink()
 
 
-def _run(request: LaunchRequest, plan: LaunchPlan, began: float) -> _Ended:
+def _run_here(request: LaunchRequest, began: float) -> Ending:
     """Runs the group, which has ended when this returns; returns how it ended."""
+    plan = manifest(request.case.framework).launch_plan(
+        request.case, request.folder, request.python
+    )
+    refuse_wiring(request, plan)
     survivors: list[int] = []
+    _take(request.kept, plan.scratch)
     with temporary_folder() as temporary, (request.folder / "worker.log").open("ab") as log:
         environment = worker_environment(traits_of(request.case.framework), temporary)
         environment |= request.settings
         group = ProcessGroup(log, environment, ROOT)
         try:
             workers = _start(request, plan, group)
-            status, reason = _wait(request, workers, began + request.timeout_seconds)
-            noticed = time.monotonic()
+            status, reason, noticed = wait(
+                workers, request.folder, request.timeout_seconds, began=began,
+                expects_records=request.expects_records,
+                watch=lambda: _exceeded(request, workers),
+            )
             if status == "timeout":
                 reason += f": {_post_mortem(request, workers, group)}"
         finally:
             with undisturbed():
                 survivors = group.end()
+                _take(plan.scratch, request.kept)
                 if plan.scratch:
                     shutil.rmtree(plan.scratch, ignore_errors=True)
     if survivors:
         reason = f"{reason}; processes that SIGKILL did not end: {survivors}".lstrip("; ")
-        return _Ended("failed", reason, noticed)
-    return _Ended(status, reason, noticed)
+        return Ending("failed", reason, noticed)
+    return Ending(status, reason, noticed)
 
 
 def _post_mortem(
@@ -189,22 +223,32 @@ def _post_mortem(
     return failures.still_busy(places, request.folder)
 
 
+def _take(source: Path | None, target: Path | None) -> None:
+    """Moves what was compiled, if there is any and it has a place."""
+    if source and target and source.is_dir() and not target.exists():
+        source.rename(target)
+
+
 def _start(
     request: LaunchRequest, plan: LaunchPlan, group: ProcessGroup
 ) -> list[psutil.Popen]:
-    extra = _start_helper(request, plan, group)
+    extra = start_helper(request, plan, group)
+    shares = [request.cores_of(rank, plan.processes) for rank in range(plan.processes)]
     return [
-        group.start(_command(request, rank, plan), plan.environment[rank] | extra)
-        for rank in range(plan.processes)
+        group.start(worker_command(request, rank, plan, cores), plan.environment[rank] | extra)
+        for rank, cores in enumerate(shares)
     ]
 
 
-def _command(request: LaunchRequest, rank: int, plan: LaunchPlan) -> list[str]:
+def worker_command(
+    request: LaunchRequest, rank: int, plan: LaunchPlan, cores: Sequence[int]
+) -> list[str]:
+    """The command line of a rank that is pinned to ``cores``."""
     paths = (request.case_path, request.inputs_path, request.folder)
     return [
         *request.prefix(rank), request.python, "-m", request.worker,
         *(str(path.resolve()) for path in paths), str(rank), str(plan.processes),
-        ",".join(map(str, share_of_cores(request.cores, rank, plan.processes))),
+        ",".join(map(str, cores)),
     ]
 
 
@@ -220,7 +264,7 @@ def share_of_cores(cores: Sequence[int], rank: int, processes: int) -> list[int]
     return list(cores[rank * share : (rank + 1) * share]) or [cores[rank % len(cores)]]
 
 
-def _start_helper(
+def start_helper(
     request: LaunchRequest, plan: LaunchPlan, group: ProcessGroup
 ) -> dict[str, str]:
     """Starts the helper and waits until it is ready.
@@ -240,51 +284,10 @@ def _start_helper(
     return dict(json.loads(plan.helper_output.read_text(encoding="utf-8")))
 
 
-def _wait(
-    request: LaunchRequest, workers: Sequence[psutil.Popen], deadline: float
-) -> tuple[str, str]:
-    """Waits for all ranks.
-
-    A rank that dies ends the group, because the others would wait for it.
-    """
-    while True:
-        codes = [worker.poll() for worker in workers]
-        # First, because the others fail soon after it, and with an error of their own.
-        if (rank := _empty_handed(request, codes)) is not None:
-            return "failed", failures.left_without_record(rank, request.folder)
-        if any(codes):
-            return "failed", failures.first_failure(_settled(workers), request.folder)
-        if all(code == 0 for code in codes):
-            return "ok", ""
-        if time.monotonic() > deadline:
-            return "timeout", f"not finished after {request.timeout_seconds:g} s"
-        if said := _exceeded(request, workers):
-            return said
-        time.sleep(POLL_SECONDS)
-
-
-def _settled(workers: Sequence[psutil.Popen]) -> list[int | None]:
-    """Returns the exit codes once the ranks that a lost rank takes with it have ended too."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while any(worker.poll() is None for worker in workers) and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-    return [worker.poll() for worker in workers]
-
-
-def _empty_handed(request: LaunchRequest, codes: Sequence[int | None]) -> int | None:
-    """Returns the first rank that ended with code 0 without having written its record."""
-    if not request.expects_records:
-        return None
-    ended = [rank for rank, code in enumerate(codes) if code == 0]
-    return next((r for r in ended if not (request.folder / f"rank-{r}.json").exists()), None)
-
-
-def _exceeded(
-    request: LaunchRequest, workers: Sequence[psutil.Popen]
-) -> tuple[str, str] | None:
+def _exceeded(request: LaunchRequest, workers: Sequence[psutil.Popen]) -> Ending | None:
     """Says which limit the group has exceeded: that of memory or that of its log."""
-    if (request.folder / "worker.log").stat().st_size > LOG_LIMIT_BYTES:
+    if much := flooded(request.folder):
         who = failures.where(busiest_writer(workers), request.folder)
-        return "failed", f"{who} wrote most of more than {LOG_LIMIT_BYTES >> 20} MiB of log"
+        return Ending.now("failed", f"{who} wrote most of {much}")
     said = request.guard([worker.pid for worker in workers]) if request.guard else ""
-    return ("oom", said) if said else None
+    return Ending.now("oom", said) if said else None

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from suite.config.model import RunConfig
 from suite.contract.case import Case
+from suite.contract.errors import worded
+from suite.contract.secrets import masked
+from suite.launch.bounds import Bounds
 from suite.launch.group import TRAIN, Guard, Launcher, LaunchRequest, Outcome, launch
 from suite.launch.inputs import load_data
-from suite.machine import devices, limits
+from suite.machine import devices, gpus, limits, memory
+from suite.machine.topology import cores_beside, physical_cores, physical_first
+
+BY_KERNEL = ": the kernel ended it, since the machine or its container had no memory left"
 
 
 class Starter:
@@ -26,7 +33,8 @@ class Starter:
     def __init__(self, config: RunConfig, folder: Path, launcher: Launcher = launch) -> None:
         self.config, self.folder, self.launcher = config, folder, launcher
         self.settings: Mapping[str, str] = {}
-        self.cores = devices.allowed_cores()
+        self.cores = physical_first(devices.allowed_cores())
+        self.bounds = Bounds(self.cores, config.timeout)
         self._inputs: dict[str, Path] = {}
 
     @property
@@ -42,7 +50,7 @@ class Starter:
 
     def start(
         self, case: Case, folder: Path, block: int = 0, worker: str = TRAIN,
-        guard: Guard | None = None,
+        guard: Guard | None = None, seconds: float | None = None, kept: Path | None = None,
     ) -> Outcome:
         """Launches a case and waits for its end.
 
@@ -52,6 +60,9 @@ class Starter:
             block: The number of the block, which decides how cores are rotated.
             worker: The module that each rank runs.
             guard: Ends the launch if it uses too much memory.
+            seconds: How long it may take; None for the run's timeout, or for what a large model
+                needs.
+            kept: Folder in which what the case compiles is kept for its next launch.
 
         Returns:
             How it ended; an error on the way becomes the outcome, too.
@@ -60,13 +71,23 @@ class Starter:
             inputs = self._prepared(case)
             folder.mkdir(parents=True, exist_ok=True)
             case.write(folder / "case.json")
+        except MemoryError as error:
+            return Outcome("oom", f"the batches do not fit in memory: {error}", 0.0, [])
         except OSError as error:  # such as a full disk, or a folder that was removed
-            return Outcome("failed", f"{type(error).__name__}: {error}", 0.0, [])
-        return self.launcher(LaunchRequest(
+            return Outcome("failed", worded(error), 0.0, [])
+        killed = memory.kernel_kills()
+        outcome = self.launcher(LaunchRequest(
             case, folder / "case.json", inputs, folder, self.cores_of(case, block),
-            self.config.timeout, python=self.config.python.get(case.framework, sys.executable),
+            seconds or self.bounds.launch_seconds(case),
+            python=self.config.python.get(case.framework, sys.executable),
             worker=worker, guard=guard, settings=self.settings,
+            dealt=cores_of_devices(case, self.cores), kept=kept,
         ))
+        outcome = replace(outcome, reason=masked(outcome.reason))
+        if outcome.status == "failed" and "SIGKILL" in outcome.reason \
+                and memory.kernel_kills() > killed:
+            return replace(outcome, status="oom", reason=outcome.reason + BY_KERNEL)
+        return outcome
 
     def probe(self, case: Case, of: Case, folder: Path, guard: Guard) -> Outcome:
         """Launches a probe of memory, which proves nothing.
@@ -103,9 +124,24 @@ class Starter:
         the same rank. If the plan was made for the speeds of certain cores, they stay where they
         are.
         """
+        if case.hosts > 1:  # every host deals out its own cores
+            return []
         if case.device == "cuda":  # one host thread drives the device, others compile and copy
-            return self.cores
+            dealt = cores_of_devices(case, self.cores)
+            return [core for own in dealt for core in own] or self.cores
         if case.device_speeds:
             return self.cores[: case.devices]
-        turned = self.cores[block % len(self.cores) :] + self.cores[: block % len(self.cores)]
+        # Threads of one physical core slow each other: they are taken where there is no other.
+        single = self.cores[: len(physical_cores(self.cores))]
+        cores = single if case.devices <= len(single) else self.cores
+        turned = cores[block % len(cores) :] + cores[: block % len(cores)]
         return turned[: case.devices]
+
+
+def cores_of_devices(case: Case, cores: Sequence[int]) -> list[list[int]]:
+    """The cores beside each GPU of a case; empty for CPU devices, which are cores themselves."""
+    if case.device != "cuda" or case.hosts > 1:
+        return []
+    seen = gpus.usable_gpus()
+    return cores_beside([seen[rank % len(seen)] for rank in range(case.devices)] if seen else [],
+                        cores)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from suite.machine.gpus import Gpu, slowed, usable_gpus
+from suite.machine.gpus import Gpu, slowed, under_load, usable_gpus
 from suite.machine.neighbours import Usage, neighbours, others_cores, usage
-from suite.machine.probe import Unknown, ask, known
+from suite.machine.probe import Asked, Unknown, ask, known
 
 # These give NumPy's libraries one thread each. They have to be set before NumPy is imported:
 # https://numpy.org/doc/stable/reference/global_state
 THREADS = {name: "1" for name in
            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")}
 PROCESS_SECONDS = 30.0
+# A watch ends within a look of when it is asked to.
+WATCH_SECONDS = 5.0
 COLUMNS = [
     "block", "device", "matmul_flops_s", "copy_bytes_s", "steal_share", "load", "throttle",
 ]
@@ -80,6 +82,7 @@ class Calibration:
         self.cores, self.clock = list(cores), clock
         self.times: list[Times] = []
         self.gpus: list[Gpu] = []
+        self.watch: Asked | None = None
         self.usage: Usage | None = None
         self.began = 0.0
 
@@ -87,6 +90,7 @@ class Calibration:
         """Measures the rates of every core and starts to count stolen time."""
         begun = Block(block, measure_cores(self.cores))
         self.gpus, self.usage = usable_gpus(), usage()
+        self.watch = Asked("suite.machine.gpu_watch") if self.gpus else None
         self.began, self.times = self.clock(), core_times(self.cores)
         return begun
 
@@ -102,9 +106,23 @@ class Calibration:
         block.frequency_mhz = known(_frequency_mhz, None)
         after = usable_gpus()
         reasons = slowed(self.gpus, after, block.seconds)
-        block.gpus = [
-            gpu.state() | {"throttle": reasons.get(gpu.index, gpu.throttle)} for gpu in after
-        ]
+        watched = self._watched()
+        block.gpus = [_over_block(gpu, reasons, watched.get(gpu.index, {})) for gpu in after]
+
+    def _watched(self) -> dict[int, Any]:
+        """Index of a GPU -> what it ran at over the block; empty where nobody could watch."""
+        watch, self.watch = self.watch, None
+        try:
+            return dict(enumerate(watch.answer(WATCH_SECONDS))) if watch else {}
+        except Unknown:
+            return {}
+
+
+def _over_block(gpu: Gpu, reasons: Mapping[int, str], watched: Mapping[str, Any]) -> dict[str, Any]:
+    """State of a GPU after a block, with what slowed it in the block: counted, or seen."""
+    seen = under_load(watched)
+    why = (*reasons.get(gpu.index, gpu.throttle).split(", "), *seen.get("throttle", "").split(", "))
+    return gpu.state() | seen | {"throttle": ", ".join(dict.fromkeys(filter(None, why)))}
 
 
 def measure_cores(cores: Sequence[int]) -> list[CoreRate]:

@@ -18,6 +18,10 @@ OK, WARNING, PROBLEM = "ok", "warning", "problem"
 GIB = 2**30
 BUSY_SHARE, LITTLE_MEMORY, LITTLE_DISK = 0.3, 2 * GIB, GIB
 LITTLE_SHARED_MEMORY = GIB // 2
+# Distributions of CUDA's runtime, the newest first, and the driver branch that each release needs
+# ("CUDA Toolkit Release Notes", minor version compatibility).
+CUDA_WHEELS = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12", "nvidia-cuda-runtime-cu11")
+LEAST_DRIVERS = {11: 450, 12: 525, 13: 580}
 CPUS = Path("/sys/devices/system/cpu")
 
 
@@ -142,6 +146,28 @@ def gpu() -> Check:
     return Check("GPU driver", OK, found)
 
 
+def driver_and_wheels() -> Check:
+    """A wheel brings CUDA, and CUDA needs a driver of its own release or newer."""
+    usable = gpus.usable_gpus()
+    if not usable:
+        return Check("CUDA of the wheels", OK, "not needed: no GPU")
+    wheels = software.installed_version(CUDA_WHEELS)
+    if not wheels:
+        fix = "install a CUDA build of a framework; CPU builds leave the GPU idle"
+        return Check("CUDA of the wheels", WARNING, "no wheel of CUDA's runtime", fix)
+    driver, release = usable[0].driver, int(wheels.partition(".")[0])
+    runs = f" and runs CUDA {usable[0].cuda} at most" if usable[0].cuda else ""
+    found = f"CUDA {wheels}; the driver is {driver or 'unknown'}{runs}"
+    newest = int(usable[0].cuda.partition(".")[0] or 0) if usable[0].cuda else release
+    least = LEAST_DRIVERS.get(release, 0)
+    branch = int(driver.partition(".")[0]) if driver[:1].isdigit() else least
+    if newest < release or branch < least:
+        needed = f"R{least} or newer" if least else f"one that runs CUDA {release}"
+        fix = f"install a driver {needed}, or a build of the framework for an older CUDA"
+        return Check("CUDA of the wheels", PROBLEM, found, fix)
+    return Check("CUDA of the wheels", OK, found)
+
+
 def shared_memory(folder: Path = Path("/dev/shm")) -> Check:
     """Checks the shared memory through which NCCL moves data between the ranks of a host."""
     if not gpus.usable_gpus():
@@ -228,6 +254,7 @@ def disk(out: Path) -> Check:
 CHECKS: dict[str, Callable[[], Check]] = {
     "cores": cores, "affinity": affinity, "memory": memory, "load": load,
     "frequency governor": governor, "throttling": throttling, "GPU driver": gpu,
+    "CUDA of the wheels": driver_and_wheels,
     "shared memory": shared_memory, "locked memory": locked_memory, "host name": host_name,
     "gloo on loopback": loopback, "NCCL": nccl, "namespaces": namespaces,
 }

@@ -8,8 +8,9 @@ import sys
 from typing import Any
 
 from suite.contract.registry import adapters
-from suite.machine.devices import allowed_cores, gpu_names
+from suite.machine.devices import allowed_cores
 from suite.machine.gpu_peaks import datasheet_flops
+from suite.machine.gpus import usable_gpus
 from suite.machine.limits import cpu_quota
 from suite.machine.probe import known
 from suite.machine.software import installed_version
@@ -19,7 +20,7 @@ def describe() -> dict[str, Any]:
     """Returns the facts that ``run.json`` keeps of the machine; memory is in bytes."""
     import psutil
 
-    gpus = gpu_names()
+    gpus = usable_gpus()
     recorded = [name for adapter in adapters().values() for name in adapter.traits.recorded]
     return {
         "platform": platform.platform(),
@@ -31,7 +32,10 @@ def describe() -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "gpus": len(gpus),
         "gpu_models": [
-            {"name": name, "datasheet_flops_s": datasheet_flops(name)} for name in gpus
+            {"name": gpu.name, "datasheet_flops_s": datasheet_flops(gpu.name, gpu.multiprocessors),
+             "driver": gpu.driver, "cuda": gpu.cuda, "power_limit_w": gpu.power_limit_w,
+             "memory_bytes": gpu.memory_bytes}
+            for gpu in gpus
         ],
         "load_average": known(lambda: list(os.getloadavg()), list[float]()),
         "versions": {

@@ -2,41 +2,71 @@
 
 from __future__ import annotations
 
-# Dense FLOP/s from NVIDIA's datasheets, by a part of the name that the driver shows: float32
-# without tensor cores (where TF32 is off), TF32, bfloat16. Longer names come before shorter ones.
-FLOPS: dict[str, tuple[float, ...]] = {
-    "H100 NVL": (60e12, 417.5e12, 835.5e12), "H100 PCIe": (51e12, 378e12, 756e12),
-    "H100": (67e12, 494.7e12, 989.4e12), "H200 NVL": (60e12, 417.5e12, 835.5e12),
-    "H200": (67e12, 494.7e12, 989.4e12),
-    "A100": (19.5e12, 156e12, 312e12),
-    "V100-SXM2": (15.7e12,), "V100-PCIE": (14e12,), "T4": (8.1e12,),
-    "L40S": (91.6e12, 183e12, 362e12), "L4": (30.3e12, 60e12, 121e12),
-    "A10": (31.2e12, 62.5e12, 125e12), "RTX 4090": (82.6e12, 82.6e12, 165.2e12),
+from dataclasses import dataclass
+
+FORMATS = ("float64", "float32", "tf32", "bf16")
+
+
+@dataclass(frozen=True)
+class Model:
+    """What NVIDIA prints of a GPU.
+
+    Attributes:
+        flops: Dense FLOP/s: float64 and float32 without tensor cores (TF32 is off there), TF32 and
+            bfloat16 with them. Of GPUs for graphics float64 is a 32nd (Turing) or a 64th (Ampere,
+            Ada) of float32, as the white papers of their architectures have it.
+        multiprocessors: Of the whole GPU; 0 where it cannot be cut into MIG slices.
+    """
+
+    flops: tuple[float, ...]
+    multiprocessors: int = 0
+
+
+# Part of the name that the driver shows -> the datasheet. The more exact name comes first.
+MODELS: dict[str, Model] = {
+    "B200": Model((37e12, 75e12, 1125e12, 2250e12), 148),
+    "GH200": Model((34e12, 67e12, 494.7e12, 989.4e12), 132),
+    "H100 NVL": Model((30e12, 60e12, 417.5e12, 835.5e12), 132),
+    "H100 PCIe": Model((26e12, 51e12, 378e12, 756e12), 114),
+    "H100": Model((34e12, 67e12, 494.7e12, 989.4e12), 132),
+    "H200 NVL": Model((30e12, 60e12, 417.5e12, 835.5e12), 132),
+    "H200": Model((34e12, 67e12, 494.7e12, 989.4e12), 132),
+    "A100": Model((9.7e12, 19.5e12, 156e12, 312e12), 108),
+    "V100-SXM2": Model((7.8e12, 15.7e12)), "V100-PCIE": Model((7e12, 14e12)),
+    "T4": Model((0.25e12, 8.1e12)),
+    "L40S": Model((1.43e12, 91.6e12, 183e12, 362e12)),
+    "L4": Model((0.47e12, 30.3e12, 60e12, 121e12)),
+    "A10": Model((0.49e12, 31.2e12, 62.5e12, 125e12)),
+    "RTX 4090": Model((1.29e12, 82.6e12, 82.6e12, 165.2e12)),
 }
+# Words of GPUs of the same number with other clocks and units.
+OTHERS = {"Laptop", "Max", "D"}
+SLICE = "MIG"
 
 
-# Words in the names of GPUs that share a number with one above but have other clocks and units; a
-# MIG slice has only a share of its GPU's units.
-OTHERS = {"Laptop", "Max", "D", "MIG"}
-
-
-FORMATS = ("float32", "tf32", "bf16")
-
-
-def datasheet_flops(name: str) -> dict[str, float]:
-    """Returns the peak rates of a GPU.
+def datasheet_flops(name: str, multiprocessors: int | None = None) -> dict[str, float]:
+    """The peaks of a GPU, or of a slice of one.
 
     Args:
-        name: The name that the driver gives.
+        name: As the driver shows it.
+        multiprocessors: Of a MIG slice, whose peaks are their share of the GPU's; None if the
+            driver does not tell.
 
     Returns:
-        FLOP/s by number format; without the formats that the GPU lacks or whose peak is unknown.
+        Number format to FLOP/s; without formats that it lacks, empty for a GPU that is not known.
     """
     words = f"{name} ".replace("-", " ").split(" ")
     if not OTHERS.isdisjoint(words):
         return {}
-    for model, peaks in FLOPS.items():
-        wanted = model.replace("-", " ").split(" ")
-        if all(word in words for word in wanted):
-            return dict(zip(FORMATS, peaks, strict=False))
+    for model, printed in MODELS.items():
+        if all(word in words for word in model.replace("-", " ").split(" ")):
+            return _shared(printed, multiprocessors if SLICE in words else printed.multiprocessors)
     return {}
+
+
+def _shared(printed: Model, multiprocessors: int | None) -> dict[str, float]:
+    """The peaks of so many of a GPU's multiprocessors; of what is never cut all of them."""
+    if not printed.multiprocessors:
+        return dict(zip(FORMATS, printed.flops, strict=False))
+    share = (multiprocessors or 0) / printed.multiprocessors
+    return {kind: share * peak for kind, peak in zip(FORMATS, printed.flops, strict=False) if share}

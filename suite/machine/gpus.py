@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ SLOWED_SHARE = 0.01  # of a block's time
 class Gpu:
     """One GPU, or one MIG slice of a GPU, as the driver describes it.
 
+    ``cuda`` is the newest CUDA that the driver runs, such as ``13.0``. ``pci`` is the address under
+    which sysfs knows the GPU. ``multiprocessors`` is known of slices, and of GPUs without NVML.
     ``slowed_ns`` holds, for each reason, how many nanoseconds it has lowered the clocks since the
     driver was loaded. It is empty if the driver does not count them.
     """
@@ -39,12 +41,17 @@ class Gpu:
     power_limit_w: float | None = None
     reasons: int = 0
     slowed_ns: Mapping[str, int] = field(default_factory=dict)
-    slices: Sequence[Mapping[str, str]] = ()
+    slices: Sequence[Mapping[str, Any]] = ()
+    memory_bytes: int | None = None
+    multiprocessors: int | None = None
+    cuda: str = ""
+    pci: str = ""
+    free_bytes: int | None = None
 
     @property
     def throttle(self) -> str:
         """Why the clocks are lowered at this moment, in words; empty if they are not."""
-        return ", ".join(said for bit, said in THROTTLES.items() if self.reasons & bit)
+        return words(self.reasons)
 
     def state(self) -> dict[str, Any]:
         """Returns the clocks, the power limit and the throttling that ``run.json`` keeps."""
@@ -54,6 +61,29 @@ class Gpu:
             "power_limit_w": self.power_limit_w, "throttle": self.throttle,
             "at_power_limit": bool(self.reasons & POWER_LIMIT),
         }
+
+
+def words(reasons: int) -> str:
+    """The reasons of a mask that slow a GPU down; empty for none."""
+    return ", ".join(said for bit, said in THROTTLES.items() if reasons & bit)
+
+
+def under_load(watched: Mapping[str, Any]) -> dict[str, Any]:
+    """What a GPU ran at while it was busy, for ``run.json``; empty where it never was.
+
+    Args:
+        watched: A summary of ``suite.machine.gpu_watch``.
+    """
+    if not watched.get("looks"):
+        return {}
+    shares = {int(bit): share for bit, share in watched["reason_shares"].items()}
+    often = sum(bit for bit, share in shares.items() if share > SLOWED_SHARE)
+    measured = {name: watched[name] for name in
+                ("sm_clock_mhz", "sm_clock_min_mhz", "power_w", "celsius")}
+    return {
+        "under_load": measured | {"at_power_limit_share": shares.get(POWER_LIMIT, 0.0)},
+        "throttle": words(often),
+    }
 
 
 def driver_present() -> bool:
@@ -104,9 +134,11 @@ def visible(gpus: Sequence[Gpu], chosen: str | None) -> list[Gpu]:
     return usable
 
 
-def _slice(gpu: Gpu, part: Mapping[str, str]) -> Gpu:
-    return Gpu(gpu.index, part["name"], part["uuid"], gpu.driver, gpu.sm_clock_mhz,
-               power_limit_w=gpu.power_limit_w, reasons=gpu.reasons, slowed_ns=gpu.slowed_ns)
+def _slice(gpu: Gpu, part: Mapping[str, Any]) -> Gpu:
+    return replace(
+        gpu, name=part["name"], uuid=part["uuid"], slices=(),
+        multiprocessors=part.get("multiprocessors"), memory_bytes=part.get("memory_bytes"),
+    )
 
 
 def _named(gpu: Gpu, entry: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from suite.machine import libcuda
 from suite.machine.probe import answer, known
 
 
@@ -16,12 +17,16 @@ def main() -> None:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
-        answer([])
+        # A container may have been given the library that computes without the one that watches.
+        answer(libcuda.devices())
         return
-    driver = known(lambda: text(pynvml.nvmlSystemGetDriverVersion()), "")
+    system = {
+        "driver": known(lambda: text(pynvml.nvmlSystemGetDriverVersion()), ""),
+        "cuda": known(lambda: _release(int(pynvml.nvmlSystemGetCudaDriverVersion())), ""),
+    }
     handles = [pynvml.nvmlDeviceGetHandleByIndex(index)
                for index in range(pynvml.nvmlDeviceGetCount())]
-    answer([facts(pynvml, index, handle) | {"driver": driver}
+    answer([facts(pynvml, index, handle) | system
             for index, handle in enumerate(handles)])
 
 
@@ -43,10 +48,13 @@ def facts(nvml: Any, index: int, handle: Any) -> dict[str, Any]:
         "index": index,
         "name": text(nvml.nvmlDeviceGetName(handle)),
         "uuid": told(lambda: text(nvml.nvmlDeviceGetUUID(handle))) or "",
-        "slices": known(lambda: slices(nvml, handle), list[dict[str, str]]()),
+        "pci": told(lambda: pci_address(text(nvml.nvmlDeviceGetPciInfo(handle).busId))) or "",
+        "memory_bytes": told(lambda: int(nvml.nvmlDeviceGetMemoryInfo(handle).total)),
+        "slices": known(lambda: slices(nvml, handle), list[dict[str, Any]]()),
         "sm_clock_mhz": told(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
+        "free_bytes": told(lambda: int(nvml.nvmlDeviceGetMemoryInfo(handle).free)),
         "power_limit_w": told(lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000),
-        "reasons": told(lambda: int(_reasons(nvml)(handle))) or 0,
+        "reasons": active_reasons(nvml, handle),
         "slowed_ns": slowed_ns(nvml, handle),
     }
 
@@ -66,27 +74,49 @@ def slowed_ns(nvml: Any, handle: Any) -> dict[str, int]:
     return counted
 
 
-def slices(nvml: Any, handle: Any) -> list[dict[str, str]]:
-    """Returns name and UUID of each MIG slice of a GPU."""
+def slices(nvml: Any, handle: Any) -> list[dict[str, Any]]:
+    """Returns name, UUID, multiprocessors and bytes of memory of each MIG slice of a GPU."""
     if not nvml.nvmlDeviceGetMigMode(handle)[0]:
         return []
-    named = []
+    found = []
     for number in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
         with suppress(nvml.NVMLError):  # not every number has a slice
             part = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
-            named.append({"name": text(nvml.nvmlDeviceGetName(part)),
-                          "uuid": text(nvml.nvmlDeviceGetUUID(part))})
-    return named
+            found.append(_slice(nvml, part))
+    return found
 
 
-def _reasons(nvml: Any) -> Callable[[Any], int]:
-    """Returns the function that tells the active reasons.
+def _slice(nvml: Any, part: Any) -> dict[str, Any]:
+    return {
+        "name": text(nvml.nvmlDeviceGetName(part)), "uuid": text(nvml.nvmlDeviceGetUUID(part)),
+        "multiprocessors": known(
+            lambda: int(nvml.nvmlDeviceGetAttributes(part).multiprocessorCount), None
+        ),
+        "memory_bytes": known(lambda: int(nvml.nvmlDeviceGetMemoryInfo(part).total), None),
+    }
 
-    Drivers before 535 use another name for it.
+
+def pci_address(bus: str) -> str:
+    """``0000:17:00.0``, as sysfs writes it, of NVML's ``00000000:17:00.0``."""
+    domain, _, rest = bus.strip("\0").lower().partition(":")
+    return f"{domain[-4:]}:{rest}"
+
+
+def _release(version: int) -> str:
+    """``13.0`` of CUDA's 13000."""
+    return f"{version // 1000}.{version % 1000 // 10}"
+
+
+def active_reasons(nvml: Any, handle: Any) -> int:
+    """The driver's mask of active reasons, 0 where it tells none.
+
+    Drivers before 535 call it otherwise: a newer binding has both names, and one of them fails.
     """
-    newer = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
-    reasons: Callable[[Any], int] = newer or nvml.nvmlDeviceGetCurrentClocksThrottleReasons
-    return reasons
+    for name in ("nvmlDeviceGetCurrentClocksEventReasons",
+                 "nvmlDeviceGetCurrentClocksThrottleReasons"):
+        with suppress(AttributeError, nvml.NVMLError):
+            return int(getattr(nvml, name)(handle))
+    return 0
 
 
 def text(value: Any) -> str:

@@ -33,17 +33,46 @@ def ask(module: str, *arguments: str, seconds: float, extra: dict[str, str] | No
     Raises:
         Unknown: If it did not answer in time, failed, or answered something other than JSON.
     """
-    reading, writing = os.pipe()
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, str(writing), *arguments], pass_fds=(writing,),
-            env=os.environ | (extra or {}), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(writing)
-        return _answer_of(process, reading, module, seconds)
-    finally:
-        os.close(reading)
+    return Asked(module, *arguments, extra=extra).answer(seconds)
+
+
+class Asked:
+    """A probe that has been started; its answer is waited for later, or never.
+
+    Args:
+        module: Calls :func:`answer` with what it found.
+        arguments: Of the module, after the number of the pipe.
+        extra: Variables of its environment beside ours.
+    """
+
+    def __init__(self, module: str, *arguments: str, extra: dict[str, str] | None = None) -> None:
+        self.module = module
+        self._reading, writing = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module, str(writing), *arguments], pass_fds=(writing,),
+                env=os.environ | (extra or {}), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        except OSError:
+            os.close(self._reading)
+            raise
+        finally:
+            os.close(writing)
+
+    def answer(self, seconds: float) -> Any:
+        """What it found; its standard input is closed now, which ends one that watches.
+
+        Raises:
+            Unknown: It did not answer in time, failed, or answered no JSON.
+        """
+        process = self._process
+        try:
+            if process.stdin:
+                process.stdin.close()
+            return _answer_of(process, self._reading, self.module, seconds)
+        finally:
+            os.close(self._reading)
 
 
 def _answer_of(

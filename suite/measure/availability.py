@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from suite.contract.case import Case
+from suite.contract.hosts import SpansHosts
 from suite.contract.manifests import manifest
 from suite.contract.registry import load, traits_of
 from suite.contract.splits.balancing import unbalanceable
@@ -40,6 +41,8 @@ def adapter_problem(case: Case, python: Mapping[str, str]) -> str:
         problem = adapter.installation_problem(case)
         if problem:
             return problem
+    if case.hosts > 1 and not isinstance(adapter, SpansHosts):
+        return f"the adapter {case.framework} does not start processes on several hosts"
     refused = unplannable(case.spec, case.strategy) if case.device_speeds else ""
     refused = refused or (unrecomputable(case.spec) if case.recomputes else "")
     if case.balances:

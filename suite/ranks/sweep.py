@@ -44,7 +44,7 @@ def run_sweep(
         rank: Which of the processes this is.
         clock: Returns seconds; tests replace it.
     """
-    samples = _repeat(session, sweep, rank, clock)
+    samples = sweep_samples(session, sweep, rank, clock)
     record = {
         "rank": rank.index, "backend": session.backend, "transport": session.transport,
         "participants": {kind: session.participants(kind) for kind in sweep.sizes},
@@ -54,9 +54,20 @@ def run_sweep(
     leave_record(rank, record)
 
 
-def _repeat(
+def sweep_samples(
     session: LinkSession, sweep: Sweep, rank: Rank, clock: Callable[[], float]
 ) -> list[dict[str, Any]]:
+    """Makes all calls of a sweep and returns a sample for each call and device.
+
+    Args:
+        session: The open transport.
+        sweep: What is called.
+        rank: Which rank this is.
+        clock: Seconds; tests replace it.
+
+    Returns:
+        Samples with collective, bytes, repetition, call, rank, start, end and load.
+    """
     calls = {(kind, size): session.prepare(kind, size) for kind, size in sweep.order(0)}
     for key in sweep.order(0):
         session.barrier()

@@ -8,19 +8,24 @@
 from __future__ import annotations
 
 import importlib
+import json
 import math
 import os
+import socket
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
 from suite.contract.adapter import Inputs, OpenSession, RankRecord, ReportsFigures, Session
+from suite.contract.asked import check_found
 from suite.contract.case import PARITY_STEPS, Case, Rank
+from suite.contract.files import write_atomically
 from suite.contract.plugins import adapter_package
+from suite.contract.records import UNPROBED, clean_path
 from suite.contract.workloads import Weights, initial_weights, parameter_count
 from suite.ranks import entry
 from suite.ranks.balance import Shares
@@ -90,7 +95,7 @@ class MeasuredTraining:
 
     def __init__(self, session: Session, case: Case, rank: Rank, clock: Clock) -> None:
         self.session, self.case, self.rank, self.clock = session, case, rank, clock
-        self.record = RankRecord(rank.index)
+        self.record = RankRecord(rank.index, host=socket.gethostname())
         self.index = 0  # number of the next step
         self.shares = Shares(session, case, self.record)
 
@@ -103,6 +108,8 @@ class MeasuredTraining:
         record, session = self.record, self.session
         self.shares.turn(on=True)
         self._prove()
+        # Nothing is measured of a session that does not compute as its case says.
+        check_found(self.case, session.describe())
         session.reset_peak_memory()
         self._warm_up()
         self._measure_clean()
@@ -111,6 +118,7 @@ class MeasuredTraining:
         record.device_memory_bytes = session.device_memory_bytes()
         self._refuse_broken_training()
         if self.case.probe_steps:
+            self._keep_clean()
             self._measure_timed()
             self._measure_traced()
             # Silent steps leave parameters that mean nothing, so no step may follow them.
@@ -118,11 +126,18 @@ class MeasuredTraining:
             self._enter(entry.PRODUCTS)
             record.matmul_flops_s = session.matmul_flops_s()
         record.ledger = session.describe()
+        check_found(self.case, record.ledger)
         if isinstance(session, ReportsFigures):
             record.figures = session.figures()
         record.figures |= self.shares.figures(self.case.steps)
         record.affinity = _affinity()
         return record
+
+    def _keep_clean(self) -> None:
+        """Leaves what is measured so far: passes with probes hold more memory than clean steps."""
+        ledger = self.session.describe() | {UNPROBED: "out of memory in the passes with probes"}
+        record = asdict(replace(self.record, ledger=ledger, affinity=_affinity()))
+        write_atomically(clean_path(self.rank.folder, self.rank.index), json.dumps(record))
 
     def _enter(self, phase: str) -> None:
         enter(self.rank, phase)
@@ -150,8 +165,10 @@ class MeasuredTraining:
             seconds = self._timed(lambda number: handles.append(self.session.step(number)))
             self.record.warmup_seconds.append(seconds)
             self.record.losses.append(self.session.loss(handles.pop()))
-            if index == 0:
+            if index == 0 and self.case.proof_arrays:
                 gradients = self.session.gradients()
+        if not self.case.proof_arrays:
+            return
         parameters = self.session.parameters()
         if self.rank.index == 0:
             _write_evidence(self.rank.folder, gradients, parameters)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 # Options that a whole run shares, in the order a reader looks for them.
-SHARED = ("steps", "warmup", "repeats", "seed", "data", "batch", "device_speeds", "timeout")
+SHARED = ("steps", "warmup", "repeats", "seed", "data", "batch", "device_speeds", "timeout",
+          "proof_timeout", "proof_memory")
 # Options that are columns of a case. There is none for the engine: Horovod's command runs both.
 OWN = (
     "framework", "strategy", "variant", "mesh", "workload", "size", "device", "devices", "dtype",

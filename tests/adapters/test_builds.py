@@ -178,3 +178,42 @@ def test_wheels_are_kept_where_programs_keep_such_things(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", place)
     assert user_cache() == (Path(place) if place else Path.home() / ".cache")
+
+
+@pytest.mark.parametrize("missing", ["torch", "tensorflow"])
+def test_horovod_is_built_for_what_is_installed(
+    site: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    flag = {"torch": "HOROVOD_WITH_PYTORCH", "tensorflow": "HOROVOD_WITH_TENSORFLOW"}
+    versions = dict.fromkeys(flag.values(), lambda: "2.0")
+    monkeypatch.setattr(build_horovod, "ENGINES", versions | {flag[missing]: lambda: ""})
+    found = flags()
+    assert flag[missing] not in found and len(found) == len(FLAGS)
+    assert found[flag[missing].replace("_WITH_", "_WITHOUT_")] == "1"
+    monkeypatch.setattr(build_horovod, "ENGINES", versions)
+    assert flags() == FLAGS
+
+
+def test_horovod_needs_an_engine(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.argv", ["build_horovod", str(tmp_path)])
+    monkeypatch.setattr(
+        build_horovod, "ENGINES", dict.fromkeys(build_horovod.ENGINES, lambda: ""))
+    assert build_horovod.main() == 1
+    assert "neither torch nor TensorFlow is installed" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("framework", ["pytorch", "horovod"])
+def test_ranks_compile_beside_each_other(tmp_path: Path, framework: str, device: str) -> None:
+    """On its one core a rank compiles alone; beside a GPU PyTorch takes the rank's cores."""
+    adapter = {"pytorch": pytorch, "horovod": horovod}[framework]
+    case = replace(CASE, framework=framework, device=device, mode="compiled")
+    plan = adapter.launch_plan(case, tmp_path, "python")
+    assert plan.scratch == tmp_path / "compiled"
+    folders = {one["TORCHINDUCTOR_CACHE_DIR"] for one in plan.environment}
+    assert len(folders) == 2 and all(str(plan.scratch) in folder for folder in folders)
+    threads = [one.get("TORCHINDUCTOR_COMPILE_THREADS") for one in plan.environment]
+    assert threads == (["1", "1"] if device == "cpu" else [None, None])

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -11,11 +16,14 @@ torch = pytest.importorskip("torch")
 from adapters.pytorch.training.profile import (  # noqa: E402
     NO_KERNELS,
     Activity,
+    gpu_trace,
     kernel_trace,
     operation_seconds,
     profile,
 )
+from suite.analysis.communication import communication  # noqa: E402
 from suite.contract.adapter import StepTrace  # noqa: E402
+from suite.contract.records import RankRecord  # noqa: E402
 
 REDUCED = "ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevKernelArgsStorage<4096ul>)"
 HOP = "ncclDevKernel_SendRecv(ncclDevKernelArgsStorage<4096ul>)"
@@ -102,3 +110,65 @@ def test_what_a_wrapped_tensor_does_in_python_is_no_operation() -> None:
         torch.mm(wrapped, torch.ones(4, 4))
     names = [event.name for event in profiler.events()]
     assert names.count("aten::mm") == 2 and operation_seconds(profiler) < 0.02
+
+
+def test_hops_that_a_schedule_issues_together_are_named() -> None:
+    from torch import distributed
+
+    from adapters.pytorch.splits.inter_layer import named_hops
+
+    send, receive = (SimpleNamespace(op=op) for op in (distributed.isend, distributed.irecv))
+    issued: list[int] = []
+
+    def batch(operations: list[Any], desc: str | None = None) -> list[Any]:
+        issued.append(len(operations))
+        return []
+
+    hops = named_hops(batch)
+    with profile(torch.device("cpu")) as profiler:
+        hops([send, send])
+        hops([send, receive], "1F1B")
+        hops([receive])
+        hops([])
+    assert issued == [2, 2, 1, 0]
+    names = [event.name for event in profiler.events() if event.name.startswith("nccl:")]
+    assert names == ["nccl:send", "nccl:recv", "nccl:recv", "nccl:recv"]
+    # On a GPU the annotation lies around the kernel, as of a single call.
+    trace = _trace(("nccl:send", 1, 4, 20, True), (HOP, 1, 4, 20, False))
+    assert [event.role for event in trace.events] == ["send"]
+
+
+class Replayed:
+    """A profiler that lists the events of a file, as Kineto's bindings have them."""
+
+    def __init__(self, path: Path, began_s: float) -> None:
+        offset_ns = time.time_ns() - time.perf_counter_ns() + int(began_s * 1e9)
+        events = [_event(one, offset_ns) for one in json.loads(path.read_text())["events"]]
+        self.profiler = SimpleNamespace(kineto_results=SimpleNamespace(events=lambda: events))
+
+
+def _event(one: dict[str, Any], offset_ns: int) -> SimpleNamespace:
+    start, end = (int(one[edge] * 1e6) for edge in ("start", "end"))
+    return SimpleNamespace(
+        name=lambda: one["name"], start_ns=lambda: offset_ns + start,
+        duration_ns=lambda: end - start, device_resource_id=lambda: one["stream"],
+        is_user_annotation=lambda: one.get("annotation", False),
+        device_type=lambda: getattr(torch.autograd.DeviceType, one["device"]),
+    )
+
+
+def test_a_replayed_step_with_nccl_is_told_apart_and_timed() -> None:
+    began = time.perf_counter()
+    profiler = Replayed(Path(__file__).with_name("kineto_ddp_step.json"), began)
+    trace = gpu_trace(profiler, began, began + 0.020)  # type: ignore[arg-type]
+    assert [(e.kind, e.key, e.role) for e in trace.events] == [
+        ("all_reduce", "all_reduce#0", "member"), ("all_reduce", "all_reduce#1", "member")]
+    starts = [round(1e3 * (event.start_s - began), 1) for event in trace.events]
+    assert starts == [9.0, 14.0]
+    # gemm 4, attention 1, loss 1, gemm 7 and update 1 of the 20 ms; the copy is the host's.
+    assert trace.busy[0][-1][1] == pytest.approx(0.014, abs=1e-6)
+    # Of 6 ms of communication the first 3 lie under a product, the others are exposed.
+    record = RankRecord(0, traces=[trace], profiles=[trace])
+    found = communication([record, replace(record, rank=1)])
+    assert found["t_comm_s"] == pytest.approx(0.006, abs=1e-6)
+    assert found["t_comm_exposed_s"] == pytest.approx(0.003, abs=1e-6)

@@ -18,12 +18,12 @@ from rich.console import Console
 
 from suite.cli.app import app
 from suite.cli.console import live, print_rows
-from suite.measure.runner import Progress
+from suite.measure.progress import Progress
 from tests.command import suite_command
 from tests.planted_run import small_run
 
 OPTIONS = {
-    "--leader-repeats", "--profile-harness",
+    "--leader-repeats", "--profile-harness", "--launcher", "--hosts",
     "--preset", "--config", "--framework", "--strategy", "--variant", "--workload", "--size",
     "--data", "--devices", "--device", "--dtype", "--mode", "--steps", "--repeats", "--seed",
     "--accumulate", "--recompute", "--balance", "--timeout", "--python", "--link", "--out",

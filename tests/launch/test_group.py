@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from suite.contract.case import Case
-from suite.contract.records import read_launch
-from suite.launch import group
+from suite.contract.records import read_launch, read_records
+from suite.launch import group, waiting
 from suite.launch.failures import first_failure, out_of_memory
 from suite.launch.group import LaunchRequest, launch, share_of_cores
 from tests.conftest import EXTRA, HERE, Launch, written
@@ -55,6 +55,8 @@ def test_records_of_every_rank(fake: Case, start: Launch) -> None:
         ("memory", "oom", "planted"),
         ("kill", "failed", "rank 1 in proof ended with signal SIGKILL"),
         ("helper", "failed", "helper ended with code 3"),
+        ("threads", "failed", "in proof ended with code 1: suite.contract.asked.NotAsAsked: "
+         "threads_per_device asked 1, found 2. Likely cause: a plugin or site hook"),
     ],
 )
 def test_a_dead_rank_ends_the_group_at_once(
@@ -137,7 +139,7 @@ def test_what_a_rank_leaves_undone_is_its_launchs_failure(
 ) -> None:
     """A grandchild in a session of its own that ignores SIGTERM is ended too."""
     monkeypatch.setenv("FAKE_FAULT", fault)
-    monkeypatch.setattr(group, "LOG_LIMIT_BYTES", 1 << 20)
+    monkeypatch.setattr(waiting, "LOG_LIMIT_BYTES", 1 << 20)
     began = time.monotonic()
     outcome, folder = start(fake)
     assert (outcome.status, words in outcome.reason) == ("failed", True), outcome.reason
@@ -239,6 +241,37 @@ def _until(true: object, seconds: float = 20.0) -> None:
     while not true():  # type: ignore[operator]
         assert time.monotonic() < deadline, "did not happen"
         time.sleep(0.05)
+
+
+def test_memory_that_ends_in_the_probes_keeps_the_clean_steps(
+    fake: Case, start: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_FAULT", "probe_memory")
+    outcome, folder = start(fake)
+    assert outcome.status == "ok", outcome.reason
+    records = read_records(outcome.records)
+    assert [len(record.step_seconds) for record in records] == [fake.steps] * 2
+    assert not records[0].traces and not records[0].timed_step_seconds
+    assert records[0].ledger["unprobed"] == "out of memory in the passes with probes"
+    # Where one rank had not come so far it is the end of the launch.
+    monkeypatch.setenv("FAKE_FAULT", "memory")
+    again, _ = start(fake)
+    assert again.status == "oom"
+
+
+def test_what_a_case_compiles_waits_for_its_next_launch(
+    fake: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_FAULT", "compiles")
+    found = []
+    for number, kept in enumerate((tmp_path / "kept", tmp_path / "kept", None)):
+        folder = tmp_path / f"launch-{number}"
+        path, inputs = written(fake, folder)
+        outcome = launch(LaunchRequest(fake, path, inputs, folder, [0], 60, kept=kept))
+        found.append([record["ledger"]["compiled"] for record in outcome.records])
+        assert not (folder / "compiled").exists()
+    # Every rank finds its own again; a launch that is given no such place finds nothing.
+    assert found == [["new"] * 2, ["kept"] * 2, ["new"] * 2]
 
 
 def test_a_rank_that_left_early_is_named_before_those_that_lost_it(

@@ -22,8 +22,8 @@ def test_every_check_has_a_state_and_a_fix_for_trouble() -> None:
     found = list(checks.machine_checks(Path("results")))
     names = [check.name for check in found]
     assert names == ["cores", "affinity", "memory", "load", "frequency governor", "throttling",
-                     "GPU driver", "shared memory", "locked memory", "host name",
-                     "gloo on loopback", "NCCL", "namespaces", "disk"]
+                     "GPU driver", "CUDA of the wheels", "shared memory", "locked memory",
+                     "host name", "gloo on loopback", "NCCL", "namespaces", "disk"]
     assert all(check.found and (check.fix != "") == (check.state != "ok") for check in found)
 
 
@@ -107,3 +107,28 @@ def test_a_tool_that_never_ends_is_left(tmp_path: Path, monkeypatch: pytest.Monk
 def test_an_ipv6_address_alone_is_a_name() -> None:
     entry = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 0, 0, 0))
     assert checks.host_name(lambda name, port: [entry]).state == "ok"
+
+
+@pytest.mark.parametrize(("wheels", "driver", "cuda", "state", "said"), [
+    ("13.0.96", "580.65.06", "13.0", "ok", ""), ("13.0.96", "570.124.06", "12.8", PROBLEM, "R580"),
+    ("12.8.90", "570.124.06", "12.8", "ok", ""), ("12.8.90", "580.65.06", "13.0", "ok", ""),
+    ("12.8.90", "470.57.02", "11.4", PROBLEM, "R525"),
+    ("14.0", "580.1", "13.0", PROBLEM, "CUDA 14"),
+    ("13.0.96", "", "13.0", "ok", ""), ("", "580.1", "13.0", WARNING, "CUDA build"),
+    ("13.0.96", "570.124.06", "", PROBLEM, "R580"),
+])
+def test_a_driver_that_is_too_old_for_the_wheels(
+    monkeypatch: pytest.MonkeyPatch, wheels: str, driver: str, cuda: str, state: str, said: str
+) -> None:
+    monkeypatch.setattr(gpus, "usable_gpus", lambda: [Gpu(0, "chip", driver=driver, cuda=cuda)])
+    monkeypatch.setattr(software, "installed_version", lambda names: wheels)
+    found = checks.driver_and_wheels()
+    assert found.state == state and said in found.fix, found
+
+
+def test_locked_and_shared_memory_matter_with_gpus_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks.resource, "getrlimit", lambda which: (64 << 10, 64 << 10))
+    monkeypatch.setattr(gpus, "usable_gpus", lambda: [])
+    assert checks.locked_memory().state == checks.shared_memory().state == "ok"
+    monkeypatch.setattr(gpus, "usable_gpus", lambda: [Gpu(0, "chip")])
+    assert "memlock=-1" in checks.locked_memory().fix and "64 KiB" in checks.locked_memory().found

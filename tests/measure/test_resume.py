@@ -174,7 +174,7 @@ def test_unproven_launches_run_again(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     launcher = Planted({}, 0)
     runner = start_run(folder, launcher, repeats=2)
-    runner.proofs.refer = lambda case: None  # type: ignore[method-assign]
+    runner.proofs.refer = lambda *cases: None  # type: ignore[method-assign]
     runner.execute()
     assert [row.status for row in runner.finish("complete")] == ["refused", "refused"]
     _, rows = _go_on(folder)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from suite.machine.software import installed_version
+from tests.conftest import python_path
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -26,7 +27,7 @@ def test_every_strategy_is_proven(tmp_path: Path) -> None:
     # The suite, and the folder that the user stands in.
     ended = subprocess.run(
         command, cwd=EXAMPLES, capture_output=True, text=True, check=False,
-        env=os.environ | {"PYTHONPATH": str(EXAMPLES.parent)},
+        env=os.environ | {"PYTHONPATH": python_path(str(EXAMPLES.parent))},
     )
     assert ended.returncode == 0, ended.stderr
     with next(tmp_path.glob("*/results.csv")).open() as stream:

@@ -132,6 +132,6 @@ def _stamped_all_reduce(
     def finish(future: torch.futures.Future[Any]) -> torch.Tensor:
         if probe:
             probe.add("all_reduce", sent, start, probe.mark(), key)
-        return buffer if sent is buffer else buffer.copy_(future.value()[0])
+        return buffer if sent is buffer else buffer.copy_(sent)
 
     return work.get_future().then(finish)

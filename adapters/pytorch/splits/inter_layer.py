@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from adapters.pytorch.splits.group import GroupSession
 from adapters.pytorch.training.probe import Probe
+from adapters.pytorch.training.profile import RECEIVES, SENDS
 from suite.contract.splits.stages import stages_of, tied_weights, unit_ranges
 from suite.contract.workloads import Weights
 
@@ -141,6 +142,12 @@ class InterLayerSession(GroupSession):
             yield
 
     @contextmanager
+    def traced(self) -> Iterator[None]:
+        """Names every batch of hops for the profiler."""
+        with super().traced(), _replaced_hops(named_hops(schedules._batch_p2p)):
+            yield
+
+    @contextmanager
     def using(self, model: nn.Module) -> Iterator[None]:
         """Computes this stage with ``model``, a wrapper of the same parameters."""
         stage, = self.pipeline  # a rank with several stages has no wrappers
@@ -184,6 +191,20 @@ class InterLayerSession(GroupSession):
         # The receiver is ready once it waits: an interleaved schedule posts a receive before its
         # other work is done.
         return lambda idle, end: probe.add("send_recv", operation.tensor, idle, end, key, "recv")
+
+
+def named_hops(original: Hops) -> Hops:
+    """Issues hops inside an annotation that says whether anything is received.
+
+    NCCL's kernel has one name for both, and PyTorch names single calls only, not what a schedule
+    issues together. A batch that receives anything is done when that has come.
+    """
+    def batch(operations: list[dist.P2POp], desc: str | None = None) -> list[Any]:
+        sends = bool(operations) and all(one.op is dist.isend for one in operations)
+        with torch.profiler.record_function(SENDS if sends else RECEIVES):
+            return original(operations, desc)
+
+    return batch
 
 
 class _Stage(PipelineStage):

@@ -19,6 +19,9 @@ NCCL_KINDS = {
 }
 # If ranks share a GPU, these copies belong to gloo, which reduces in the host's memory.
 HOST_COPIES = ("Memcpy HtoD", "Memcpy DtoH")
+# Annotations around hops: PyTorch's begin so around single calls, ours around what a pipeline's
+# schedule issues together.
+SENDS, RECEIVES = "nccl:send", "nccl:recv"
 NO_KERNELS = "T_i: the profiler saw no kernel of the GPU"
 
 
@@ -139,7 +142,7 @@ def _role(kernel: Activity, kind: str, activities: Sequence[Activity]) -> str:
     if kind != "send_recv":
         return "member"
     sends = any(
-        activity.annotation and activity.name.startswith("nccl:send")
+        activity.annotation and activity.name.startswith(SENDS)
         and activity.stream == kernel.stream
         and activity.start_s <= kernel.start_s and kernel.end_s <= activity.end_s
         for activity in activities

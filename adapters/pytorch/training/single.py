@@ -5,6 +5,7 @@ Every other strategy derives from it and overrides what it does differently.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -47,7 +48,8 @@ def open_device(case: Case, rank: Rank) -> torch.device:
     if not torch.cuda.is_available():
         why = "CUDA does not load" if torch.version.cuda else "built without CUDA"
         raise RuntimeError(f"torch sees no GPU: {why}")
-    device = torch.device("cuda", rank.index % torch.cuda.device_count())
+    local = int(os.environ.get("LOCAL_RANK", rank.index))
+    device = torch.device("cuda", local % torch.cuda.device_count())
     torch.cuda.set_device(device)
     if case.memory_limit_bytes:
         whole = torch.cuda.get_device_properties(device).total_memory
@@ -79,6 +81,9 @@ class Training(Measured):
         self.low = case.dtype == "bf16"
         loss = loss_function(self.spec)
         self.loss_function = planned_loss(in_float32(loss) if self.low else loss, case)
+        if case.mode == "compiled":
+            # The cast to float32, the softmax and the sum become one pass over the logits.
+            self.loss_function = torch.compile(self.loss_function)
         self.dtype = parameter_type(case.dtype)
         self.batches = [self.local(*inputs.at(index)) for index in range(inputs.count)]
         self.model = self.build(weights)

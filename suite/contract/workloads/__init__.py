@@ -66,21 +66,25 @@ def find_workload(name: str, size: str) -> Workload:
 
 
 @cache
-def sized_workload(name: str, size: str, global_batch: int = 0) -> Workload:
-    """Looks up a workload and sets its global batch.
+def sized_workload(name: str, size: str, global_batch: int = 0, depth: int = 0) -> Workload:
+    """Looks up a workload and sets its global batch and its depth.
 
     Args:
         name: Name of the workload, as for ``find_workload``.
         size: Size of the workload.
         global_batch: Samples per step over all devices; 0 leaves the workload's own.
+        depth: Units that are wanted of a shallower model; 0 leaves the whole one.
 
     Returns:
-        The workload, or a copy of it with the other global batch.
+        The workload, or a copy of it with the other global batch and depth.
 
     Raises:
-        UsageError: The workload is unknown, or its class does not let the batch be set.
+        UsageError: The workload is unknown, or its class does not let the batch or the depth be
+            set.
     """
     own = find_workload(name, size)
+    if depth:
+        own = _shallower(own, depth)
     if global_batch in (0, own.global_batch):
         return own
     sized = copy(own)
@@ -92,6 +96,15 @@ def sized_workload(name: str, size: str, global_batch: int = 0) -> Workload:
         raise UsageError(f"global batch of {name}", global_batch, f"{own.global_batch}, its own",
                          f"make it a field of its class ({error})") from error
     return sized
+
+
+def _shallower(whole: Workload, depth: int) -> Workload:
+    found = whole.shallower(depth)
+    if found is None:
+        raise UsageError(f"depth of {whole.name} {whole.size}", depth,
+                         f"1 to {len(whole.units()) - 1}, and a shallower() in its class",
+                         "leave the depth out")
+    return found
 
 
 @cache

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, prod
 
-from suite.contract.workloads.images import Convolution, ImageClassifier
+from suite.contract.workloads.images import Convolution, ImageClassifier, shortened
 from suite.contract.workloads.workload import Adam, Branch, Middle, linear_shapes
 
 BATCH_NORM_EPSILON = 1e-3
@@ -198,6 +198,14 @@ class EfficientNetSpec(ImageClassifier):
             expand.side**2 * expand.entering, prod(block.project.output),
             (f"{name}.norm1", f"{name}.spatial", f"{name}.norm2"), middle=squeeze,
         )
+
+    def shallower(self, units: int) -> EfficientNetSpec | None:
+        """Of the first blocks of every stage, as many of each as make ``units`` at least."""
+        depths = [ceil(stage.blocks * self.depth_multiplier) for stage in self.stages]
+        kept = shortened(depths, units)
+        stages = tuple(replace(stage, blocks=count)
+                       for stage, count in zip(self.stages, kept, strict=False))
+        return replace(self, stages=stages, depth_multiplier=1.0) if kept else None
 
     def boundary(self, unit: int) -> tuple[int, ...]:
         """(height, width, channels) that the block before ``unit`` puts out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from suite.contract.workloads.workload import Field, Workload, norm_shapes
@@ -97,3 +98,20 @@ class Convolution:
 def shrunk(side: int, stride: int) -> int:
     """Returns the side in pixels after an odd kernel that is padded by half its size."""
     return (side - 1) // stride + 1
+
+
+def shortened(blocks: Sequence[int], wanted: int) -> tuple[int, ...]:
+    """Shortens the stages of a network, the longest first, and keeps a block of each.
+
+    Args:
+        blocks: Blocks of every stage.
+        wanted: Blocks that are wanted at least.
+
+    Returns:
+        Blocks of every stage; empty if that would not be fewer than there are.
+    """
+    for longest in range(1, max(blocks) if wanted > 0 else 0):
+        kept = tuple(min(longest, count) for count in blocks)
+        if sum(kept) >= wanted:
+            return kept
+    return ()

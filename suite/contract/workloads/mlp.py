@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from suite.contract.workloads.workload import Adam, Branch, Field, Workload, linear_shapes
 
@@ -69,6 +69,12 @@ class MlpSpec(Workload):
             )
             for i in range(0, self.layers - 1, 2)
         ]
+
+    def shallower(self, units: int) -> MlpSpec | None:
+        """Of the first layers, the last of which has the model's output."""
+        if not 0 < units < self.layers:
+            return None
+        return replace(self, widths=(*self.widths[:units], self.widths[-1]))
 
     def boundary(self, unit: int) -> tuple[int, ...]:
         """(width,) of the tensor that enters layer ``unit``."""

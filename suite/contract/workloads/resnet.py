@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
-from suite.contract.workloads.images import Convolution, ImageClassifier, shrunk
+from suite.contract.workloads.images import Convolution, ImageClassifier, shortened, shrunk
 from suite.contract.workloads.workload import Adam, Branch, linear_shapes
 
 BATCH_NORM_EPSILON = 1e-5
@@ -126,6 +126,11 @@ class ResNetSpec(ImageClassifier):
             )
             for index, block in enumerate(self.convolutions())
         ]
+
+    def shallower(self, units: int) -> ResNetSpec | None:
+        """Of the first blocks of every stage, as many of each as make ``units`` at least."""
+        blocks = shortened(self.blocks, units)
+        return replace(self, blocks=blocks) if blocks else None
 
     def boundary(self, unit: int) -> tuple[int, ...]:
         """(height, width, channels) that the block before ``unit`` puts out."""

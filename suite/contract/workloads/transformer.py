@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -141,6 +141,10 @@ class Transformer(Workload):
     def divisors(self) -> dict[str, int]:
         """An intra-layer split must divide the heads."""
         return {"heads": self.heads}
+
+    def shallower(self, units: int) -> Transformer | None:
+        """Of the first blocks; all blocks are alike."""
+        return replace(self, blocks=units) if 0 < units < self.blocks else None
 
     def boundary(self, unit: int) -> tuple[int, ...]:
         """(sequence, width), the same between all blocks."""

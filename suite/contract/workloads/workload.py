@@ -184,6 +184,19 @@ class Workload(ABC):
         """Returns other counts that an intra-layer split must divide, such as attention heads."""
         return {}
 
+    def shallower(self, units: int) -> Workload | None:
+        """Makes the same model of fewer units: its first ones, at full width, between its ends.
+
+        A model that is too large to be proven as a whole is proven by such a one.
+
+        Args:
+            units: How many units are wanted; a model whose units come in groups may have more.
+
+        Returns:
+            The model, or None if it cannot be made shallower.
+        """
+        return None
+
     def real_data(self, generator: np.random.Generator) -> Arrays | None:
         """Loads a data set of the workload's own.
 

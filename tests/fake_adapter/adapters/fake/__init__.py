@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
+from suite.contract.errors import UsageError
+from suite.contract.hosts import Host
 from suite.contract.traits import Traits
 
 TRAITS = Traits(
@@ -29,8 +32,17 @@ def installation_problem(case: Case) -> str:
     return ""
 
 
+def launch_plan_on(
+    case: Case, folder: Path, python: str, hosts: Sequence[Host]
+) -> LaunchPlan:
+    if os.environ.get("FAKE_FAULT") == "refuse":
+        raise UsageError("the host name x", "127.0.1.1", "another address", "correct /etc/hosts")
+    return launch_plan(case, folder, python)
+
+
 def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
     ranks = [{"FAKE_RANK": str(rank)} for rank in range(case.devices)]
     if os.environ.get("FAKE_FAULT") == "helper":
         return LaunchPlan(case.devices, ranks, [python, "-c", "exit(3)"], folder / "never.json")
-    return LaunchPlan(case.devices, ranks)
+    compiles = os.environ.get("FAKE_FAULT") == "compiles"
+    return LaunchPlan(case.devices, ranks, scratch=folder / "compiled" if compiles else None)

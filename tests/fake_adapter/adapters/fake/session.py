@@ -31,6 +31,13 @@ class FakeSession:
             path = rank.folder / f"environment-{rank.index}.json"
             path.write_text(json.dumps(dict(os.environ)))
 
+        self.compiled = "new"
+        if self.fault == "compiles":
+            mine_compiled = rank.folder / "compiled" / str(rank.index)
+            self.compiled = "kept" if mine_compiled.exists() else "new"
+            mine_compiled.parent.mkdir(exist_ok=True)
+            mine_compiled.write_text("code")
+
     def step(self, index: int) -> int:
         if self.mine and index == 3:
             self._fail()
@@ -76,6 +83,10 @@ class FakeSession:
         return {name: array + 1 for name, array in self.weights.items()}
 
     def timed_step(self, index: int) -> StepTrace:
+        if self.fault == "probe_memory" and self.mine:
+            raise MemoryError("planted: out of memory")
+        if self.fault == "probe_memory":
+            time.sleep(1000)
         busy = 1e-3 * (1 + self.rank.index)
         event = CommEvent("all_reduce", 8, 0.0, 1e-3, key="sum")
         clock = ((0.0, 0.0), (1e-3, 0.0), (1e-3 + busy, busy))
@@ -107,7 +118,9 @@ class FakeSession:
         return 0.0
 
     def describe(self) -> dict[str, str]:
-        return {"fake": "yes"}
+        threads = {"threads_per_device": "2"} if self.fault == "threads" else {}
+        compiled = {"compiled": self.compiled} if self.fault == "compiles" else {}
+        return {"fake": "yes"} | threads | compiled
 
     def close(self) -> Any:
         if self.mine and self.fault == "truncated":
