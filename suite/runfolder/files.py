@@ -17,17 +17,17 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from suite.analysis.link_fit import LinkFit
 from suite.analysis.rows import CaseResult
 from suite.analysis.share_course import BALANCE_COLUMNS, balance_rows
 from suite.contract.errors import UsageError
 from suite.contract.files import TableRow, write_atomically
 from suite.contract.metrics import COLUMNS
-from suite.contract.records import FrontierProbe, Launch
+from suite.contract.records import Launch
 from suite.contract.row import Row
 from suite.contract.warnings import flatten
+from suite.report.matrix import Grid
 from suite.runfolder.samples import SampleStore, StepRow, StoredLaunch, step_rows
-from suite.runfolder.validated import checked, read_table
+from suite.runfolder.tables import read_links
 
 
 def check_out(out: Path) -> None:
@@ -113,12 +113,10 @@ def write_rows(folder: Path, rows: list[Row]) -> None:
     """Writes ``results.csv``; a cell is empty if its figure does not exist."""
     columns = list(COLUMNS)
     values, warnings, ledger = attrgetter(*columns), *map(columns.index, ("warnings", "ledger"))
-    lines = []
-    for row in rows:
-        line = list(values(row))
+    lines = [list(values(row)) for row in rows]
+    for row, line in zip(rows, lines, strict=True):
         line[warnings] = flatten(row.warnings)
         line[ledger] = json.dumps(row.ledger) if row.ledger else None
-        lines.append(line)
     _write_lines(folder / "results.csv", columns, lines)
 
 
@@ -133,9 +131,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Sequence[TableRow]) ->
     _write_lines(path, columns, ([row.get(name) for name in columns] for row in rows))
 
 
-def _write_lines(
-    path: Path, columns: Sequence[str], lines: Iterable[Sequence[Any]]
-) -> None:
+def _write_lines(path: Path, columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -208,7 +204,8 @@ def write_balance(folder: Path, results: Sequence[CaseResult]) -> None:
 
 
 def write_report(
-    folder: Path, run: dict[str, Any], rows: list[Row], losses: list[TableRow]
+    folder: Path, run: dict[str, Any], rows: list[Row], losses: list[TableRow],
+    grids: list[Grid] | None = None,
 ) -> None:
     """Writes what a reader opens: ``results.csv``, ``losses.csv`` and the page.
 
@@ -217,12 +214,13 @@ def write_report(
         run: The content of ``run.json``.
         rows: One row for each case.
         losses: The rows of ``losses.csv``.
+        grids: What ``build_grids`` made of the rows, if that is known already.
     """
     from suite.report.html import render
 
     write_rows(folder, rows)
     write_table(folder / "losses.csv", LOSS_COLUMNS, losses)
-    write_atomically(folder / "report.html", render(run, rows, losses, *read_links(folder)))
+    write_atomically(folder / "report.html", render(run, rows, losses, *read_links(folder), grids))
 
 
 class InProgress(UsageError):
@@ -251,42 +249,6 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def read_links(folder: Path) -> tuple[list[TableRow], list[LinkFit]]:
-    """Reads ``link.csv`` and ``link_fit.csv``; both are empty if the run measured no links."""
-    samples = [{name: _figure(text) for name, text in row.items()}
-               for row in read_table(folder / "link.csv")]
-    return samples, read_fits(folder)
-
-
-def _figure(text: str) -> Any:
-    """Returns a cell as the number that was written, or as text if it is none."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def read_fits(folder: Path) -> list[LinkFit]:
-    """Reads ``link_fit.csv``; returns nothing if the run measured no links."""
-    path = folder / "link_fit.csv"
-    rows = read_table(path, ["framework", "engine", "collective", "backend", "transport"])
-    return checked(path, "row ", list[LinkFit], [
-        {name: value for name, value in row.items() if value != ""}
-        | {"backend": row["backend"], "transport": row["transport"]} for row in rows
-    ])
-
-
-def read_probes(folder: Path) -> list[FrontierProbe]:
-    """Reads ``frontier.csv``; returns nothing if the run searched no largest batch."""
-    path = folder / "frontier.csv"
-    return checked(path, "row ", list[FrontierProbe], [
-        {name: value or None for name, value in row.items()} | {"reason": row["reason"]}
-        for row in read_table(path, ["case_id", "batch", "status", "reason"])
-    ])
-
-
 def case_entries(results: list[CaseResult]) -> list[dict[str, Any]]:
     """Returns the entries of ``run.json`` for the cases, in the order of the matrix.
 
@@ -296,7 +258,7 @@ def case_entries(results: list[CaseResult]) -> list[dict[str, Any]]:
         {"case": asdict(result.case), "oversubscribed": result.oversubscribed,
          "stopped": result.stopped}
         | ({"status": result.status, "reason": result.reason}
-           if result.status == "unsupported" else {})
+           if result.status != "ok" else {})
         for result in results
     ]
 
