@@ -31,6 +31,16 @@ def join_group(rank: Rank, device: torch.device, shared: bool = False) -> None:
     dist.init_process_group(backend, method, rank=rank.index, world_size=rank.processes)
 
 
+def collective_algorithm(backend: str) -> str:
+    """What chooses the algorithm of a collective: neither library tells which one it took.
+
+    NCCL takes the one that ``NCCL_ALGO`` names, in the environment of this process.
+    """
+    if backend == "nccl" and os.environ.get("NCCL_ALGO"):
+        return f"NCCL_ALGO={os.environ['NCCL_ALGO']}"
+    return f"{backend}'s own choice"
+
+
 def _mesh(case: Case, device: torch.device) -> DeviceMesh:
     names = case.axes.names
     if case.oversubscribe:
@@ -78,7 +88,9 @@ class GroupSession(Training):
 
     def describe(self) -> dict[str, str]:
         """Returns the session's entries of the ledger, and the backend."""
-        return super().describe() | {"backend": dist.get_backend()}
+        backend = dist.get_backend()
+        chosen = {"collectives": collective_algorithm(backend)}
+        return super().describe() | {"backend": backend} | chosen
 
     def agree(self, ready: bool) -> bool:
         """Returns True if ``ready`` is true on every rank; a collective call."""
@@ -102,18 +114,25 @@ class DataParallelSession(BalancedShares, GroupSession):
 
     @property
     def replica(self) -> int:
-        """Which replica this rank belongs to."""
+        """The number of the replica that this rank belongs to."""
         return self.position("data")
 
     def send_busy(self, seconds: float) -> Callable[[], list[float]]:
-        """Begins to gather every rank's busy seconds; returns what waits for all of them."""
+        """Begins to gather every rank's busy seconds.
+
+        Args:
+            seconds: Busy seconds of this rank.
+
+        Returns:
+            A function that waits for the figures of all ranks and returns them.
+        """
         mine = torch.tensor([seconds], dtype=torch.float64)
-        everyone = torch.empty(self.case.devices, dtype=torch.float64)
-        work = dist.all_gather_into_tensor(everyone, mine, self.group("data"), async_op=True)
+        everyone = [torch.empty_like(mine) for _ in range(self.case.devices)]
+        work = dist.all_gather(everyone, mine, self.group("data"), async_op=True)
 
         def wait() -> list[float]:
             work.wait()
-            return everyone.tolist()
+            return [float(figure) for figure in everyone]
 
         return wait
 

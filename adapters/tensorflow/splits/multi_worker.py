@@ -54,11 +54,15 @@ class MultiWorkerSession(BalancedShares, DataSession):
 
     @property
     def replica(self) -> int:
-        """Which replica this worker has."""
+        """The number of the replica that this worker has."""
         return int(self.strategy.cluster_resolver.task_id)
 
     def summed(self, figures: tf.Tensor) -> tf.Tensor:
-        """In a graph: the sum over all replicas."""
+        """Returns, in a graph, the sum over all replicas.
+
+        Args:
+            figures: A number for each replica, (replicas,).
+        """
         context = tf.distribute.get_replica_context()
         return context.all_reduce(tf.distribute.ReduceOp.SUM, figures)
 
@@ -107,9 +111,11 @@ class MultiWorkerSession(BalancedShares, DataSession):
 
     def describe(self) -> dict[str, str]:
         """Returns the session's entries of the ledger, with backend and collectives."""
-        return super().describe() | {
+        found = super().describe()
+        collectives = found["collectives"]
+        return found | {
             "backend": "gRPC ring" if self.case.device == "cpu" else "NCCL",
-            "collectives": self.options.implementation.value,
+            "collectives": f"{collectives}, {self.options.implementation.value}",
         }
 
     def close(self) -> None:
