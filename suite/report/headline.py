@@ -57,7 +57,8 @@ class Headline:
         found = self.deciding
         long = "" if found.seconds is None else f", in about {duration(found.seconds)}"
         more = found.repeats - found.have
-        return (f"{more} more launches each would tell it from {_either(self.named)}{long}: "
+        launches = "launch" if more == 1 else "launches"
+        return (f"{more} more {launches} each would tell it from {_either(self.named)}{long}: "
                 f"python -m suite run --resume {folder} --leader-repeats {found.repeats}")
 
 

@@ -66,6 +66,14 @@ class Rate(Part):
     copy_bytes_s: Number
 
 
+class Neighbour(Part):
+    """A program that kept cores busy beside a block."""
+
+    name: str
+    pid: Count
+    cores: Number
+
+
 class BlockPart(Part):
     """The conditions of a block."""
 
@@ -76,6 +84,8 @@ class BlockPart(Part):
     load: Number = 0
     frequency_mhz: Number | None = None
     gpus: list[dict[str, Any]] = []
+    others_cores: Number | None = None
+    neighbours: list[Neighbour] = []
 
 
 class CasePart(Part):
@@ -106,6 +116,8 @@ class CasePart(Part):
     device_speeds: list[Annotated[float, Field(gt=0, lt=1e30)]] = []
     accumulate: Annotated[int, Field(ge=1, le=10**9)] = 1
     recompute: str = ""
+    balance: str = ""
+    hosts: Annotated[int, Field(ge=1, le=10**6)] = 1
 
 
 class Entry(Part):

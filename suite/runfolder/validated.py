@@ -42,7 +42,8 @@ def checked(path: Path, where: str, model: type[Model], content: Any, fix: str =
         first = error.errors()[0]
         place = where + ".".join(str(part) for part in first["loc"])
         got = textwrap.shorten(repr(first["input"]), 60)
-        raise UsageError(f"{path}: {place}", got, first["msg"], fix) from None
+        expected = first["msg"].removeprefix("Input should be ")
+        raise UsageError(f"{path}: {place}", got, expected, fix) from None
 
 
 def _checker(model: Any) -> TypeAdapter[Any]:
