@@ -13,7 +13,8 @@ STEP := $(BIN)/python scripts/step.py
 # The driver's own devices: nvidia-smi need not be on the PATH.
 GPU := $(wildcard /dev/nvidiactl /dev/nvidia0 /dev/dxg)
 
-.PHONY: run test lint setup tensorflow-gpu docs architecture accuracy test-gpu container-test
+.PHONY: run test lint setup tensorflow-gpu docs architecture accuracy test-gpu gpu-loan
+.PHONY: gpu-packages container-test
 run: setup
 	$(BIN)/python -m suite run
 
@@ -61,6 +62,24 @@ accuracy: setup
 # What one GPU proves, with the torch of PYTHON if that has CUDA and this set-up's has not.
 test-gpu:
 	$(PYTHON) -m tests.gpu
+
+# All that one GPU has to show, in at most eight minutes a call; a call goes on where the last one
+# ended. LOAN passes options: LOAN="--device cpu", LOAN="--only gpt3-xl".
+LOAN ?=
+gpu-loan:
+	$(PYTHON) -m tests.gpu.loan $(LOAN)
+
+# What that needs on a machine with torch and without a network: at most 64 MiB of wheels.
+GPU_PYTHON ?= 3.12
+gpu-packages: setup
+	rm -rf .gpu-packages
+	$(BIN)/python -m pip download -q -d .gpu-packages -r requirements-gpu-loan.txt \
+	  --only-binary=:all: --python-version $(GPU_PYTHON) --implementation cp \
+	  --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 \
+	  --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64
+	$(BIN)/python -m pip download -q -d .gpu-packages --no-deps --no-binary=:all: \
+	  --no-build-isolation horovod==0.28.1
+	du -sh .gpu-packages
 
 # Not part of the tests: needs root, buildah and debootstrap.
 container-test:
