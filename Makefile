@@ -13,8 +13,13 @@ STEP := $(BIN)/python scripts/step.py
 # The driver's own devices: nvidia-smi need not be on the PATH.
 GPU := $(wildcard /dev/nvidiactl /dev/nvidia0 /dev/dxg)
 
-.PHONY: run test lint setup tensorflow-gpu docs architecture accuracy test-gpu gpu-loan
-.PHONY: gpu-packages container-test
+# How long `make soak` runs.
+MINUTES ?= 60
+# How long `make fuzz` runs.
+SECONDS ?= 300
+
+.PHONY: run test lint setup tensorflow-gpu docs architecture accuracy foresight soak fuzz test-gpu gpu-loan gpu-packages \
+	container-test cluster-test
 run: setup
 	$(BIN)/python -m suite run
 
@@ -59,6 +64,20 @@ accuracy: setup
 	$(BIN)/python -m tests.accuracy launches
 	$(BIN)/python -m tests.reference
 
+# Predictions judged on published tables: a table by source and results/foresight.html.
+foresight: setup
+	$(BIN)/python -m scripts.foresight
+
+# The smoke preset with random faults, again and again: what is left in the end?
+soak: setup
+	$(BIN)/python -m suite selftest --soak $(MINUTES)
+
+# What readers and options make of anything at all, led by which code was not reached yet. A folder
+# with what atheris found is in the message of an error.
+fuzz: setup
+	$(BIN)/python -m pip install -q atheris==3.0.0
+	$(BIN)/python -m tests.fuzz -max_total_time=$(SECONDS)
+
 # What one GPU proves, with the torch of PYTHON if that has CUDA and this set-up's has not.
 test-gpu:
 	$(PYTHON) -m tests.gpu
@@ -84,3 +103,7 @@ gpu-packages: setup
 # Not part of the tests: needs root, buildah and debootstrap.
 container-test:
 	scripts/container_test.sh
+
+# Two hosts in network namespaces: needs root, iproute2 and Open MPI.
+cluster-test: setup
+	$(BIN)/python -m pytest -q tests/real/test_two_hosts.py

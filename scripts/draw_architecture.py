@@ -18,8 +18,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "docs" / "architecture.svg"
 # The rooms from top to bottom; each imports only rooms below it.
 ORDER = (
-    "cli", "measure", "runfolder", "report", "analysis", "launch", "ranks", "config", "machine",
-    "adapters/horovod", "adapters/tensorflow", "adapters/pytorch", "contract",
+    "cli", "measure", "runfolder", "report", "foresight", "analysis", "launch", "ranks",
+    "config", "machine", "adapters/horovod", "adapters/tensorflow", "adapters/pytorch",
+    "contract",
 )
 ROW, BOX, LEFT, TOP, RIGHT = 92, 590, 24, 24, 230
 STYLE = """

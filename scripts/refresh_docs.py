@@ -20,6 +20,7 @@ from typing import Any
 
 from rich.console import Console
 
+from suite.config.foresight import ForesightConfig
 from suite.config.model import AbConfig, LinkConfig, RunConfig
 from suite.config.option import settings_of
 from suite.report.html import render
@@ -100,9 +101,11 @@ def replace_sample(run: Path) -> None:
 
 
 def options_page() -> str:
-    """Returns docs/options.md, which lists every option of ``run``, ``ab`` and ``link``."""
+    """Returns docs/options.md, which lists every option of a command."""
     parts = [OPTIONS_HEAD]
-    for command, model in (("run", RunConfig), ("ab", AbConfig), ("link", LinkConfig)):
+    commands = (("run", RunConfig), ("ab", AbConfig), ("link", LinkConfig),
+                ("predict", ForesightConfig))
+    for command, model in commands:
         lines = [f"\n## python -m suite {command}\n",
                  "| command line | file | environment | default | means |", "|---|---|---|---|---|"]
         for setting in settings_of(model).values():

@@ -40,6 +40,8 @@ def python_path(*folders: str) -> str:
 os.environ["PYTHONPATH"] = python_path(*EXTRA)
 # What the tests' adapters are told reaches their workers by name.
 os.environ["SUITE_PASS_ENV"] = "FAKE_*,FAULT,PLANT,BUSY_EXTRA"
+# By which tests that run beside each other know what their fake ranks started.
+os.environ["FAKE_OWNER"] = str(os.getpid())
 # A shell's background job ignores interrupts, and so would every run that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 Launch = Callable[..., tuple[Outcome, Path]]
@@ -145,7 +147,8 @@ def _reference_of(case: Case, dtype: str) -> Case:
     return replace(
         case, framework="pytorch", engine="torch", strategy="single", variant="", devices=1,
         dtype=dtype, steps=1, probe_steps=0, warmup_limit=PARITY_STEPS, mode="eager",
-        statistics_groups=case.groups, accumulate=1, device_speeds=(), mesh="",
+        statistics_groups=case.groups, accumulate=1, recompute="none",
+        balance="static", device_speeds=(), mesh="",
     )
 
 

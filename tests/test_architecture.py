@@ -16,14 +16,15 @@ ROOT = Path(__file__).resolve().parent.parent
 FRAMEWORKS = {"torch", "tensorflow", "horovod", "keras"}
 # Each room of suite/ imports itself and those before it. No line is to be skipped.
 ROOMS = (
-    "contract", "machine", "config", "ranks", "launch", "analysis", "report", "runfolder",
-    "measure", "cli",
+    "contract", "machine", "config", "ranks", "launch", "analysis", "foresight", "report",
+    "runfolder", "measure", "cli",
 )
 # Rooms that know less than their place in the line allows.
 ONLY = {
     "ranks": {"contract"},
     "analysis": {"contract"},
-    "report": {"contract", "analysis"},
+    "foresight": {"contract", "machine", "analysis"},
+    "report": {"contract", "analysis", "foresight"},
 }
 NATIVE = {
     "pytorch": {"torch"}, "tensorflow": {"tensorflow"},

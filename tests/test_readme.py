@@ -29,7 +29,7 @@ def _commands(text: str) -> list[str]:
 LINES = _commands(TEXT)
 GUIDED = [line for guide in GUIDES for line in _commands(guide.read_text())]
 # What measures for minutes is only parsed.
-LONG = ("link", "ab")
+LONG = ("link", "ab", "selftest")
 SLOWER = 3  # what the planted slowdown ends with, under --fail-on
 
 

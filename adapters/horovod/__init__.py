@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Sequence
 from pathlib import Path
+
+import psutil
 
 from adapters.horovod.training.interfaces import interface_of_host
 from adapters.pytorch import build as torch_build
@@ -13,7 +16,9 @@ from adapters.tensorflow import build as tensorflow_build
 from suite.contract import gpus, packages
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
-from suite.contract.splits.strategies import MULTI_WORKER
+from suite.contract.errors import UsageError
+from suite.contract.hosts import Host, Place, places
+from suite.contract.splits.strategies import MULTI_WORKER, ZERO
 from suite.contract.traits import Traits
 
 TRAITS = Traits(
@@ -52,8 +57,11 @@ def unsupported_reason(case: Case) -> str:
     """Returns why a case cannot run by design; empty if it can."""
     if case.variant == MULTI_WORKER:
         return "multi_worker is TensorFlow's; Horovod's data has a process for each device"
-    if case.variant == "fsdp":
-        return "Horovod has no fully sharded data parallel"
+    if case.variant in ZERO:
+        return (f"{case.variant} needs state that is split over ranks: Horovod's optimisers keep "
+                "all of it on each")
+    if case.recomputes and case.engine != "torch" and "intra_layer" in case.axes.names:
+        return "a recomputed graph would hold a layer's all-reduce twice under one name"
     if case.compression == "bf16":
         return "Horovod's gradient compression has float16 only (hvd.Compression)"
     if case.dtype in ("tf32", "bf16") and case.engine != "torch":
@@ -62,7 +70,7 @@ def unsupported_reason(case: Case) -> str:
         return "Horovod's collectives do not run inside compiled graphs"
     if case.oversubscribe:
         return "Horovod gives each rank a GPU of its own; ranks share one in PyTorch only"
-    return _nameless() or _elsewhere(case.interface)
+    return _nameless() or ("" if case.hosts > 1 else _elsewhere(case.interface))
 
 
 def installation_problem(case: Case) -> str:
@@ -128,45 +136,85 @@ def _elsewhere(interface: str) -> str:
     return f"Horovod takes the address of the host name {name}, on {mine or 'no interface'} here"
 
 
-def _gpu(case: Case, rank: int) -> dict[str, str]:
+def _gpu(case: Case, local: int) -> dict[str, str]:
     """Shows a TensorFlow rank only its own GPU, because TensorFlow takes the memory of all it sees.
 
     Torch needs no such variable; it has a current GPU.
+
+    Args:
+        case: The case.
+        local: The number of the rank on its host.
     """
-    return gpus.only(rank) if (case.device, case.engine) == ("cuda", "tensorflow") else {}
+    return gpus.only(local) if (case.device, case.engine) == ("cuda", "tensorflow") else {}
 
 
 def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
-    """Plans one process for each device, with the variables that ``horovodrun --gloo`` would set.
-
-    ``horovodrun`` itself first imports every framework, which takes about 8 s. Its rendezvous
-    server runs as the helper of the launch instead.
+    """Plans one process for each device on this host.
 
     Args:
-        Case: The case.
+        case: The case.
         folder: The folder of the launch.
         python: The interpreter of the ranks.
     """
-    count = case.devices
-    shared = {
-        "HOROVOD_GLOO_IFACE": case.interface,
-        "HOROVOD_HOSTNAME": "localhost",
-        "HOROVOD_SIZE": str(count),
-        "HOROVOD_LOCAL_SIZE": str(count),
-        "HOROVOD_CROSS_RANK": "0",
-        "HOROVOD_CROSS_SIZE": "1",
-    }
+    return _plan(case, folder, python, [Host("localhost", case.devices, interface=case.interface)])
+
+
+def launch_plan_on(
+    case: Case, folder: Path, python: str, hosts: Sequence[Host]
+) -> LaunchPlan:
+    """Plans one process for each device of each host.
+
+    Horovod's ranks tell each other the address of their host's name, whatever interface they are
+    given, and wait for ever for a rank whose name means its loopback interface.
+
+    The parameters are those of ``suite.contract.hosts.SpansHosts``.
+
+    Raises:
+        UsageError: The name of the host that asks means another address.
+    """
+    addresses = {entry.address for entries in psutil.net_if_addrs().values() for entry in entries}
+    mine = next((host for host in hosts if host.address in addresses), None)
+    if mine and interface_of_host() != mine.interface:
+        name = socket.gethostname()
+        raise UsageError(
+            f"the host name {name}", interface_of_host() or "no address",
+            f"the address {mine.address}, at which the other hosts reach it",
+            f"give {name} that address in its /etc/hosts",
+        )
+    return _plan(case, folder, python, hosts)
+
+
+def _plan(case: Case, folder: Path, python: str, hosts: Sequence[Host]) -> LaunchPlan:
+    """Plans processes with the variables that ``horovodrun --gloo`` would set.
+
+    ``horovodrun`` itself first imports every framework, which takes about 8 s. Its rendezvous
+    server runs as the helper of the launch instead.
+    """
+    shared = {"HOROVOD_SIZE": str(case.devices)}
     if case.device == "cpu":
         shared["CUDA_VISIBLE_DEVICES"] = ""
     scratch = folder / "compiled"
     compiles = case.engine == "torch" and case.mode == "compiled"
     ranks = [
-        shared | {"HOROVOD_RANK": str(rank), "HOROVOD_LOCAL_RANK": str(rank)} | _gpu(case, rank)
+        shared | _place(hosts, place) | {"HOROVOD_RANK": str(rank)} | _gpu(case, place.local)
         | (compiler.own_caches(scratch / str(rank), case.device) if compiles else {})
-        for rank in range(count)
+        for rank, place in enumerate(places(hosts))
     ]
     output = (folder / "rendezvous.json").resolve()
-    helper = [
-        python, "-m", RENDEZVOUS, str(count), str(output), case.interface
-    ]
-    return LaunchPlan(count, ranks, helper, output, scratch if compiles else None)
+    among = ",".join(f"{host.name}:{host.devices}" for host in hosts)
+    helper = [python, "-m", RENDEZVOUS, among, str(output), hosts[0].interface]
+    return LaunchPlan(case.devices, ranks, helper, output, scratch if compiles else None)
+
+
+def _place(hosts: Sequence[Host], place: Place) -> dict[str, str]:
+    """A rank's place on its host, and among the ranks of the same number on other hosts."""
+    host = hosts[place.host]
+    across = [number for number, each in enumerate(hosts) if each.devices > place.local]
+    return {
+        "HOROVOD_GLOO_IFACE": host.interface,
+        "HOROVOD_HOSTNAME": host.name,
+        "HOROVOD_LOCAL_RANK": str(place.local),
+        "HOROVOD_LOCAL_SIZE": str(host.devices),
+        "HOROVOD_CROSS_RANK": str(across.index(place.host)),
+        "HOROVOD_CROSS_SIZE": str(len(across)),
+    }

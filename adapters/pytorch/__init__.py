@@ -5,11 +5,13 @@ The splits are DDP, fully sharded data parallel, tensor parallel and pipelining.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from adapters.pytorch import build, compiler
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
+from suite.contract.hosts import Host, places
 from suite.contract.splits.strategies import MULTI_WORKER
 from suite.contract.traits import Traits
 
@@ -20,13 +22,15 @@ TRAITS = Traits(
     order=0,
     dtypes=("float32", "tf32", "bf16"),
     variants={
-        "data": ("", "fsdp", "fp16", "bf16"),
+        "data": ("", "fsdp", "zero1", "zero2", "fp16", "bf16"),
         "inter_layer": ("gpipe", "1f1b", "naive", "interleaved"),
     },
     low_activations=("bf16",),
     collectives={
         "data": ("all_reduce",),
         "data/fsdp": ("all_gather", "reduce_scatter"),
+        "data/zero1": ("all_reduce", "broadcast"),
+        "data/zero2": ("all_gather", "reduce_scatter"),
         "intra_layer": ("all_reduce",),
         # The all-reduce adds up the gradients of a parameter that first and last stage share.
         "inter_layer": ("send_recv", "all_reduce"),
@@ -70,18 +74,38 @@ def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
         folder: Folder of the launch's files.
         python: Path of the interpreter that runs the workers; not needed here.
     """
-    count = case.devices
     shared = {
-        "WORLD_SIZE": str(count),
         "GLOO_SOCKET_IFNAME": case.interface,
         "SUITE_INIT_METHOD": f"file://{(folder / 'rendezvous').resolve()}",
     }
+    return _plan(case, folder, [shared | {"LOCAL_RANK": str(n)} for n in range(case.devices)])
+
+
+def launch_plan_on(
+    case: Case, folder: Path, python: str, hosts: Sequence[Host]
+) -> LaunchPlan:
+    """The variables that torchrun sets; the first rank keeps the store at which all meet."""
+    shared = {
+        "MASTER_ADDR": hosts[0].address, "MASTER_PORT": str(hosts[0].ports[0]),
+        "SUITE_INIT_METHOD": "env://",
+    }
+    return _plan(case, folder, [
+        shared | {
+            "LOCAL_RANK": str(place.local), "LOCAL_WORLD_SIZE": str(hosts[place.host].devices),
+            "GROUP_RANK": str(place.host), "GLOO_SOCKET_IFNAME": hosts[place.host].interface,
+        }
+        for place in places(hosts)
+    ])
+
+
+def _plan(case: Case, folder: Path, ranks: Sequence[dict[str, str]]) -> LaunchPlan:
+    """What every rank gets beside its own place."""
+    shared = {"WORLD_SIZE": str(case.devices)}
     if case.device == "cpu":
         shared["CUDA_VISIBLE_DEVICES"] = ""
     scratch = folder / "compiled"
-    ranks = [
-        shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-        | compiler.own_caches(scratch / str(rank), case.device)
-        for rank in range(count)
+    environment = [
+        shared | own | {"RANK": str(rank)} | compiler.own_caches(scratch / str(rank), case.device)
+        for rank, own in enumerate(ranks)
     ]
-    return LaunchPlan(count, ranks, scratch=scratch)
+    return LaunchPlan(case.devices, environment, scratch=scratch)

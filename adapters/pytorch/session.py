@@ -19,7 +19,11 @@ AXES = {
     "intra_layer": f"{SPLITS}.intra_layer:IntraLayerSession",
 }
 # Variants that have a session of their own.
-VARIANTS = {"fsdp": f"{SPLITS}.fully_sharded:FullyShardedSession"}
+VARIANTS = {
+    "zero1": f"{SPLITS}.sharded_optimizer:ShardedOptimizerSession",
+    "zero2": f"{SPLITS}.fully_sharded:FullyShardedSession",
+    "fsdp": f"{SPLITS}.fully_sharded:FullyShardedSession",
+}
 
 
 def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session:

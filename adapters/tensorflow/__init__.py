@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from adapters.tensorflow import build
 from suite.contract import gpus
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
-from suite.contract.splits.strategies import MULTI_WORKER
+from suite.contract.hosts import Host, places
+from suite.contract.splits.strategies import MULTI_WORKER, ZERO
 from suite.contract.traits import LOGICAL_DEVICES, Traits
 
 TRAITS = Traits(
@@ -49,8 +51,15 @@ TRAITS = Traits(
 
 def unsupported_reason(case: Case) -> str:
     """Returns why this case cannot run by design; empty if it can."""
-    if case.variant == "fsdp":
-        return "TensorFlow has no fully sharded data parallel"
+    if case.variant in ZERO:
+        return (f"{case.variant} needs state that is split over replicas, but TensorFlow's "
+                "strategies mirror all of it")
+    if case.recomputes and "intra_layer" in case.axes.names:
+        return ("tf.recompute_grad needs a tape, but only tf.gradients places gradients beside the "
+                "shards of a layer")
+    if case.balances and case.variant != MULTI_WORKER:
+        return ("devices of one process share its threads, so none is slower than another; "
+                "--variant multi_worker gives each a process")
     if case.compression:
         return "TensorFlow's strategies reduce gradients as they are and compress none"
     if {"intra_layer", "inter_layer"} <= set(case.axes.names):
@@ -60,6 +69,9 @@ def unsupported_reason(case: Case) -> str:
         return "XLA (jit_compile) compiles for one device, but manual placement spans several"
     if case.variant == MULTI_WORKER and case.interface != "lo":
         return "workers of one host talk over its loopback interface only"
+    if case.hosts > 1 and case.variant != MULTI_WORKER:
+        return ("one TensorFlow process drives the devices of one host; data parallel spans hosts "
+                "with --variant multi_worker")
     if case.oversubscribe:
         return ("TensorFlow's one process uses each GPU once; only PyTorch has ranks that share a "
                 "GPU")
@@ -90,18 +102,34 @@ def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
         seen = gpus.only(*range(case.devices)) if case.device == "cuda" else {}
         return LaunchPlan(1, [shared | seen])
     workers = [f"localhost:{port}" for port in _free_ports(case.devices)]
-    return LaunchPlan(case.devices, [shared | _worker(case, workers, rank)
-                                     for rank in range(case.devices)])
+    return _workers(case, workers, range(case.devices))
 
 
-def _worker(case: Case, workers: list[str], rank: int) -> dict[str, str]:
-    """Returns a worker's own GPU, and TF_CONFIG.
+def launch_plan_on(
+    case: Case, folder: Path, python: str, hosts: Sequence[Host]
+) -> LaunchPlan:
+    """Plans MultiWorkerMirroredStrategy's processes, one for each device of each host.
 
-    Source: https://www.tensorflow.org/guide/distributed_training#TF_CONFIG.
+    The parameters are those of ``suite.contract.hosts.SpansHosts``.
     """
-    task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}}
-    own = gpus.only(rank) if case.device == "cuda" else {}
-    return {"TF_CONFIG": json.dumps(task)} | own
+    where = places(hosts)
+    workers = [f"{hosts[place.host].address}:{hosts[place.host].ports[place.local]}"
+               for place in where]
+    return _workers(case, workers, [place.local for place in where])
+
+
+def _workers(case: Case, workers: Sequence[str], local: Sequence[int]) -> LaunchPlan:
+    """A process each, told of all by TF_CONFIG; ``local`` are their GPUs on their own hosts.
+
+    https://www.tensorflow.org/guide/distributed_training#TF_CONFIG
+    """
+    shared = {"CUDA_VISIBLE_DEVICES": ""} if case.device == "cpu" else {}
+    environment = []
+    for rank, place in enumerate(local):
+        task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}}
+        own = gpus.only(place) if case.device == "cuda" else {}
+        environment.append(shared | {"TF_CONFIG": json.dumps(task)} | own)
+    return LaunchPlan(len(workers), environment)
 
 
 def _free_ports(count: int) -> list[int]:

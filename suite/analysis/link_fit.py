@@ -24,7 +24,8 @@ from suite.contract.sweep import COLLECTIVES
 
 Sample = dict[str, Any]
 IDENTITY = ("framework", "engine", "collective", "backend", "transport", "devices")
-SAMPLE_COLUMNS = [*IDENTITY, "bytes", "repetition", "rank", "start_s", "end_s", "call", "load_s"]
+SAMPLE_COLUMNS = [*IDENTITY, "bytes", "repetition", "rank", "start_s", "end_s", "call", "load_s",
+                  "hosts"]
 RESAMPLES, LEVEL = 1000, 95.0
 # Two lines are kept if their held-out error is below this share of one line's.
 BREAK_GAIN = 0.75
@@ -62,6 +63,7 @@ class LinkFit:
         status: ok, failed, timeout, oom or unsupported.
         reason: Why the status is not ok.
         load_s: How long each rank computed before each call; 0 on the idle link.
+        hosts: On how many hosts the devices were.
     """
 
     framework: str
@@ -88,6 +90,7 @@ class LinkFit:
     status: str = "ok"
     reason: str = ""
     load_s: float = 0.0
+    hosts: int = 1
 
     @property
     def idle(self) -> bool:
@@ -120,7 +123,7 @@ def fit_links(samples: Iterable[Sample]) -> list[LinkFit]:
     """
     groups: dict[tuple[Any, ...], list[Sample]] = {}
     for sample in samples:
-        key = *(sample[name] for name in IDENTITY), load_of(sample)
+        key = *(sample[name] for name in IDENTITY), load_of(sample), hosts_of(sample)
         groups.setdefault(key, []).append(sample)
     ordered = sorted(groups.values(), key=lambda group: COLLECTIVES.index(group[0]["collective"]))
     return [fit_link(group) for group in ordered]
@@ -132,7 +135,7 @@ def fit_link(samples: Sequence[Sample]) -> LinkFit:
     Args:
         samples: Rows of ``link.csv`` that differ in call and rank alone.
     """
-    identity = {name: samples[0][name] for name in IDENTITY}
+    identity = {name: samples[0][name] for name in IDENTITY} | {"hosts": hosts_of(samples[0])}
     sizes, seconds = call_seconds(samples)
     if len(sizes) <= FEWEST_SIZES:
         reason = f"{len(sizes)} sizes are too few to fit and check a line: widen the range"
@@ -183,6 +186,11 @@ def bus_factor(collective: str, devices: int) -> float:
     return {"all_reduce": 2 * share, "all_gather": share, "reduce_scatter": share}.get(
         collective, 1.0
     )
+
+
+def hosts_of(sample: Sample) -> int:
+    """On how many hosts the devices were; 1 in files of older releases."""
+    return int(sample.get("hosts") or 1)
 
 
 def load_of(sample: Sample) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 
 from suite.analysis.comm_model import model_columns, usable_links
 from suite.analysis.doubts import Conditions, find_warnings
+from suite.analysis.host_places import links_between, topology
 from suite.analysis.in_run import in_run_columns
 from suite.analysis.launch_figures import (
     launch_samples,
@@ -21,6 +22,7 @@ from suite.analysis.launch_figures import (
 from suite.analysis.ledger import build_ledger, shown_speeds
 from suite.analysis.memory_frontier import frontier_columns
 from suite.analysis.parity import Verdict
+from suite.analysis.share_course import share_course
 from suite.analysis.statistics import coefficient_of_variation, median_interval
 from suite.analysis.traced import ProbedLaunch, reduce_launch, slowest_rank, traced_columns
 from suite.analysis.verdict import NOT_COMPARABLE, compare_cases
@@ -35,7 +37,7 @@ from suite.contract.warnings import Warning, warn
 # memory limit of a launch has the name of a column that means something else.
 CASE_COLUMNS = (
     "framework", "engine", "strategy", "variant", "workload", "size", "data", "device", "devices",
-    "dtype", "mode", "steps", "mesh", "accumulate",
+    "dtype", "mode", "steps", "mesh", "accumulate", "recompute", "hosts",
 )
 
 
@@ -137,7 +139,8 @@ def build_rows(
 
 def _base_key(row: Row) -> tuple[Any, ...]:
     """Returns what a row has in common with the single device that its speedup is relative to."""
-    return (row.framework, row.engine, row.workload, row.size, row.mode, row.dtype, row.accumulate)
+    return (row.framework, row.engine, row.workload, row.size, row.mode, row.dtype, row.accumulate,
+            row.recompute)
 
 
 def step_seconds(records: Launch) -> np.ndarray:
@@ -151,6 +154,7 @@ def _row_of(run_id: str, result: CaseResult) -> Row:
     row = Row(
         run_id=run_id, case_id=case.case_id, status=result.status, reason=result.reason,
         global_batch=case.spec.global_batch, device_speeds=shown_speeds(case),
+        balance=case.balance if case.balances else "",
         repeats=len(result.good), stopped=result.stopped,
         parity=result.parity.status if result.parity else "skipped",
         parity_error=result.parity.error if result.parity else None,
@@ -163,6 +167,8 @@ def _row_of(run_id: str, result: CaseResult) -> Row:
         row.put(_probed(result) | frontier_columns(result.probes))
         row.launch_samples |= probe_samples(result.launches, result.reduced)
         row.ledger = build_ledger(case, result.good)
+        row.topology = topology(result.good[-1])
+        row.share_course = share_course(result.good)
     return row
 
 
@@ -282,7 +288,8 @@ def _modelled(result: CaseResult, row: Row, conditions: Conditions) -> dict[str,
         return verdict | in_run_columns(row, transfers, {})
     whose = case.framework, case.engine, case.devices
     payloads = probed[0].payloads
-    links = usable_links(conditions.fits, *whose, payloads)
-    return model_columns(*whose, payloads, row.t_comm_transfer_s, conditions.fits) | (
+    fits = links_between(case, result.good[-1], conditions.fits)
+    links = usable_links(fits, *whose, payloads)
+    return model_columns(*whose, payloads, row.t_comm_transfer_s, fits) | (
         in_run_columns(row, transfers, links)
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from suite.analysis.ledger import differences, obstacle
+from suite.analysis.ledger import obstacle
 from suite.analysis.statistics import (
     LEVEL,
     Spread,
@@ -36,7 +36,6 @@ class Comparison:
         verdict: faster, slower, tie, ``not comparable``, or empty if there is no interval.
         reason: Why there is no verdict.
         pairs: Number of blocks in which both rows ran.
-        differences: Entries of the fairness ledger that differ by nature.
         level: Level of the interval.
         prior_degrees: Degrees of freedom that the run's other cases add to the pairs' own.
     """
@@ -47,7 +46,6 @@ class Comparison:
     verdict: str
     reason: str = ""
     pairs: int = 0
-    differences: tuple[str, ...] = ()
     level: float = LEVEL
     prior_degrees: float = 0.0
 
@@ -97,11 +95,8 @@ def compare_cases(
     ratio = ratio_interval(theirs, ours, level, spread)
     verdict = verdict_of(ratio.low, ratio.high)
     reason = "" if verdict else "one launch has no interval"
-    different = tuple(differences(a.ledger, b.ledger))
     prior = spread.degrees if spread else 0.0
-    return Comparison(
-        *ratio, verdict, reason, len(pairs), different, level=level, prior_degrees=prior
-    )
+    return Comparison(*ratio, verdict, reason, len(pairs), level=level, prior_degrees=prior)
 
 
 def verdict_of(low: float, high: float) -> str:

@@ -15,18 +15,26 @@ from typer.core import TyperGroup
 
 from suite.cli.completion import complete_runs, completer
 from suite.cli.parameters import (
+    FaultColumns,
+    FaultKinds,
+    FaultPhases,
     File,
     Json,
     Out,
+    PlantFaults,
     PrintJson,
     ProfileHarness,
     Quiet,
     Run,
+    SoakMinutes,
+    SoakSeed,
+    WholeMatrix,
     given_options,
     shape_of,
     split,
     with_options,
 )
+from suite.config.foresight import ForesightConfig
 from suite.config.model import AbConfig, LinkConfig, RunConfig
 from suite.contract.errors import UsageError
 
@@ -198,6 +206,15 @@ def link(out: Out = Path("results"), **options: Any) -> None:
     raise typer.Exit(sweep_links(given_options(LinkConfig, options), out))
 
 
+@app.command()
+@with_options(ForesightConfig)
+def predict(json: PrintJson = False, **options: Any) -> None:
+    """Predict steps, T_comm, balance and memory of ways of splitting, without running them."""
+    from suite.cli.predict import predict_ways
+
+    raise typer.Exit(predict_ways(given_options(ForesightConfig, options), json))
+
+
 @app.command("list")
 def list_() -> None:
     """List frameworks, strategies, workloads and presets, and say what is missing here."""
@@ -212,6 +229,19 @@ def doctor(json: PrintJson = False) -> None:
     from suite.cli.doctor import diagnose
 
     raise typer.Exit(diagnose(json))
+
+
+@app.command()
+def selftest(
+    faults: PlantFaults = False, all_: WholeMatrix = False, framework: FaultColumns = None,
+    fault: FaultKinds = None, phase: FaultPhases = None, soak: SoakMinutes = 0.0,
+    seed: SoakSeed = 0, json: PrintJson = False,
+) -> None:
+    """Plant faults here and see that nothing hangs, survives or is lost."""
+    from suite.cli.selftest import Wanted, plant_faults, soak_runs
+
+    wanted = Wanted(split(framework), split(fault), split(phase), all_)
+    raise typer.Exit(soak_runs(wanted, soak, seed) if soak else plant_faults(faults, wanted, json))
 
 
 @app.callback()

@@ -12,12 +12,14 @@ from typing import Any
 from rich.console import Console
 
 from suite.analysis.link_fit import LinkFit
+from suite.cli.cluster import follow, hosts_of, joins_another, launching
 from suite.cli.console import live, printer
-from suite.config.matrix import choose_device, known
+from suite.config.matrix import choose_device, known, spread
 from suite.config.model import LinkConfig
 from suite.config.validation import from_environment, validate
 from suite.contract.case import SCHEMA_VERSION
 from suite.contract.errors import UsageError
+from suite.contract.hosts import crowding
 from suite.contract.registry import engines, traits_of
 from suite.contract.sweep import COLLECTIVES, LARGEST_BYTES, Sweep, payload_sizes
 from suite.machine import description, devices
@@ -48,7 +50,10 @@ def sweep_links(options: dict[str, Any], out: Path) -> int:
         UsageError: If an option is wrong.
     """
     config = validate(LinkConfig, from_environment(LinkConfig) | options)
-    plans, refused = build_plans(config, devices.gpu_count())
+    if joins_another(config.launcher):
+        return follow()
+    hosts = hosts_of(config)
+    plans, refused = build_plans(config, devices.gpu_count(), [host.devices for host in hosts])
     folder = files.create_run_folder(out, new_run_id())
     run = {
         "run_id": folder.name, "schema_version": SCHEMA_VERSION,
@@ -57,11 +62,12 @@ def sweep_links(options: dict[str, Any], out: Path) -> int:
     }
     files.write_json(folder / "run.json", run)
     results = LinkResults(folder)
-    with live(Console(stderr=True)) as show:
+    with (live(Console(stderr=True)) as show,
+          launching(config.launcher, hosts, folder) as launcher):
         try:
             measure_all(
                 plans, results, config.python, config.timeout,
-                lambda text, done, total: show(Progress(text, done, total, None)),
+                lambda text, done, total: show(Progress(text, done, total, None)), launcher,
             )
             run["state"] = "complete"
         except KeyboardInterrupt:
@@ -87,12 +93,15 @@ def _exit_code(interrupted: bool, fits: Sequence[LinkFit]) -> int:
     return 0 if all(fit.status in ("ok", "unsupported") for fit in fits) else 1
 
 
-def build_plans(config: LinkConfig, gpus: int) -> tuple[list[Plan], list[LinkFit]]:
+def build_plans(
+    config: LinkConfig, gpus: int, slots: Sequence[int] = ()
+) -> tuple[list[Plan], list[LinkFit]]:
     """Plans the sweeps that the user asked for.
 
     Args:
         config: The options of the command.
         gpus: How many GPUs this process may use.
+        slots: Devices of each host that may take part; empty for this host alone.
 
     Returns:
         The sweeps to make, and a row for each collective that a framework does not offer.
@@ -100,13 +109,16 @@ def build_plans(config: LinkConfig, gpus: int) -> tuple[list[Plan], list[LinkFit
     known("framework", config.framework, engines())
     known("collective", config.collective, COLLECTIVES)
     known("python", list(config.python), engines())
-    device = choose_device(config.device, config.devices, gpus)
+    hosts = spread([config.devices], slots)[config.devices]
+    device = choose_device(config.device, crowding(config.devices, hosts, slots), gpus)
     low, high = _range(config, device)
     plans, refused = [], []
     for framework in dict.fromkeys(config.framework):
         unswept = traits_of(framework).unswept
         for engine in engines()[framework]:
-            case = link_case(framework, engine, device, config.devices, config.interface)
+            case = link_case(
+                framework, engine, device, config.devices, config.interface, hosts
+            )
             names = [name for name in config.collective if name not in unswept]
             sizes = {name: payload_sizes(name, config.devices, low, high) for name in names}
             if sizes:

@@ -23,6 +23,31 @@ ProfileHarness = Annotated[
     bool, typer.Option("--profile-harness", help="print where launches and harness spend time")
 ]
 Command = Callable[..., None]
+# Of `selftest`.
+PlantFaults = Annotated[
+    bool, typer.Option("--faults", help="plant faults and show what becomes of each")
+]
+WholeMatrix = Annotated[
+    bool, typer.Option("--all", help="every fault in every phase, about an hour")
+]
+FaultColumns = Annotated[
+    list[str] | None,
+    typer.Option("--framework", autocompletion=completer("framework"),
+                 help="only in ranks of these; harness: in the command itself"),
+]
+FaultKinds = Annotated[
+    list[str] | None,
+    typer.Option("--fault", help="only these, such as kill, hang, memory or interrupt, full-disk"),
+]
+FaultPhases = Annotated[
+    list[str] | None,
+    typer.Option("--phase", help="only in these: import, rendezvous, warm-up, measured, "
+                                 "collective, teardown, record"),
+]
+SoakMinutes = Annotated[
+    float, typer.Option("--soak", min=0.0, help="minutes of the smoke preset with random faults")
+]
+SoakSeed = Annotated[int, typer.Option("--seed", min=0, help="of the soak's cases and faults")]
 
 
 def _folder(text: str | Path) -> Path:

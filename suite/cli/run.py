@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from suite.analysis.link_fit import LinkFit
+from suite.cli.cluster import follow, hosts_of, joins_another, launching
 from suite.cli.console import Shape, live, print_profile, print_rows
 from suite.config.matrix import build_matrix, choose_device
 from suite.config.model import RunConfig
@@ -18,7 +20,9 @@ from suite.config.resolution import resolve
 from suite.config.values import MEASURED
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
+from suite.contract.hosts import Host
 from suite.launch.inputs import load_data
+from suite.launch.signals import undisturbed
 from suite.machine import devices
 from suite.machine.calibration import measure_cores, relative_speeds
 from suite.machine.topology import physical_first
@@ -54,15 +58,21 @@ def run_matrix(
         UsageError: If an option is wrong, or no case of the matrix can ever run.
     """
     config = with_measured_speeds(resolve(preset, file, options))
-    cases = build_matrix(config, devices.gpu_count())
+    if joins_another(config.launcher):
+        return follow()
+    hosts = hosts_of(config)
+    cases = build_matrix(config, devices.gpu_count(), [host.devices for host in hosts])
     check_data(config, cases)
     if dry:
         from suite.cli.dry_run import show_plan
 
         return show_plan(config, cases, out)
     folder = files.create_run_folder(out, new_run_id())
-    with files.locked(folder):
-        return _execute(folder, shape, lambda show: Runner(config, cases, folder, show), profile)
+    with files.locked(folder), launching(config.launcher, hosts, folder) as launcher:
+        return _execute(
+            folder, shape, hosts, lambda show: Runner(config, cases, folder, show, launcher),
+            profile,
+        )
 
 
 def with_measured_speeds(config: RunConfig) -> RunConfig:
@@ -108,14 +118,17 @@ def resume_matrix(
         raise UsageError("--resume", str(folder), "a run folder", "name one under results/")
     with files.locked(folder):
         config, earlier = reopen(folder, options)
-        return _execute(
-            folder, shape, lambda show: Runner(config, [], folder, show, earlier=earlier), profile
-        )
+        hosts = hosts_of(config)
+        with launching(config.launcher, hosts, folder) as launcher:
+            return _execute(
+                folder, shape, hosts,
+                lambda show: Runner(config, [], folder, show, launcher, earlier=earlier), profile,
+            )
 
 
 def _execute(
-    folder: Path, shape: Shape, make: Callable[[Callable[[Progress], None]], Runner],
-    profile: bool,
+    folder: Path, shape: Shape, hosts: Sequence[Host],
+    make: Callable[[Callable[[Progress], None]], Runner], profile: bool,
 ) -> int:
     interrupted = False
     with live(Console(stderr=True, quiet=shape == "quiet")) as show:
@@ -124,13 +137,14 @@ def _execute(
         try:
             if runner.config.link and not runner.run.get("links_measured"):
                 with runner.own.of(LINKS):
-                    runner.keep_links(sweep_for_run(runner, show))
+                    runner.keep_links(sweep_for_run(runner, hosts, show))
             runner.execute()
             if runner.config.find_max_batch:
                 find_frontiers(runner)
         except KeyboardInterrupt:
             interrupted = True
-        rows = runner.finish("interrupted" if interrupted else "complete")
+        with suppress(KeyboardInterrupt), undisturbed():  # the command is over in a moment
+            rows = runner.finish("interrupted" if interrupted else "complete")
     print_rows(rows, folder, shape)
     if profile:
         print_profile(runner.results, runner.run)
@@ -148,7 +162,9 @@ def _tell_dropped(names: list[str]) -> None:
               "them on)", file=sys.stderr)
 
 
-def sweep_for_run(runner: Runner, show: Callable[[Progress], None]) -> list[LinkFit]:
+def sweep_for_run(
+    runner: Runner, hosts: Sequence[Host], show: Callable[[Progress], None]
+) -> list[LinkFit]:
     """Measures the links that the cases of a run use, in a short sweep.
 
     Each launch is limited to the same time as a launch of a case.
@@ -163,8 +179,9 @@ def sweep_for_run(runner: Runner, show: Callable[[Progress], None]) -> list[Link
     results = LinkResults(runner.folder)
     cases = [result.case for result in runner.results]
     measure_all(
-        plans_for_run(cases), results, runner.config.python, runner.config.timeout,
-        lambda text, done, total: show(Progress(text, done, total, None)),
+        plans_for_run(cases, [host.devices for host in hosts]), results, runner.config.python,
+        runner.config.timeout, lambda text, done, total: show(Progress(text, done, total, None)),
+        runner.starter.launcher,
     )
     return results.fits
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
 from suite.config.model import MeasureConfig
-from suite.contract.case import Case
+from suite.contract.case import STATIC, Case
 from suite.contract.errors import UsageError
+from suite.contract.hosts import crowding, hosts_needed
 from suite.contract.registry import adapters
 from suite.contract.splits.division import check_divides, division_problem
 from suite.contract.splits.mesh import balances, mesh_of, mesh_text, parse_mesh, parts_of
@@ -18,19 +20,24 @@ from suite.contract.workloads import DEFAULT_SIZES, find_workload, sized_workloa
 DEFAULT = "default"
 
 
-def build_matrix(config: MeasureConfig, gpus: int) -> list[Case]:
+def build_matrix(
+    config: MeasureConfig, gpus: int, slots: Sequence[int] = ()
+) -> list[Case]:
     """Builds every case of the matrix.
 
     Args:
-        config: What the user asked for.
-        gpus: How many GPUs this process may use.
+        config: What was asked for.
+        gpus: GPUs of this host that may be used; other hosts are taken to have as many.
+        slots: Devices of each host that the run may use; empty for this host alone.
 
     Raises:
-        UsageError: If a name is unknown, or what the user asked for can never run.
+        UsageError: Something that can never run was asked for.
     """
-    # All numbers of devices use one kind of device, because they share their single-device bases.
-    device = choose_device(config.device, max(config.devices), gpus, config.oversubscribe)
-    # A user may ask for an adapter that cannot be loaded; its rows then say why.
+    hosts = spread(config.devices, slots)
+    crowd = {count: crowding(count, number, slots) for count, number in hosts.items()}
+    # One kind for all numbers of devices: they share their bases.
+    device = choose_device(config.device, max(crowd.values()), gpus, config.oversubscribe)
+    # An adapter that cannot be loaded may be asked for: its rows say why it cannot.
     offered = {name: adapter.traits.engines for name, adapter in adapters().items()}
     known("framework", config.framework, offered)
     known("strategy", config.strategy, [*STRATEGIES, *COMBINED])
@@ -54,14 +61,27 @@ def build_matrix(config: MeasureConfig, gpus: int) -> list[Case]:
                 dtype=dtype, mode=mode, steps=config.steps, seed=config.seed,
                 probe_steps=config.probe_steps, warmup_limit=config.warmup,
                 mesh=mesh, global_batch=config.batch or 0, device_speeds=_unequal(speeds, count),
-                oversubscribe=device == "cuda" and count > gpus, accumulate=accumulate,
+                oversubscribe=device == "cuda" and crowd.get(count, count) > gpus,
+                accumulate=accumulate, hosts=hosts.get(count, 1),
+                recompute=recompute, balance=balance,
             )
             for framework in config.framework for engine in offered[framework]
             for strategy, variant, count, mesh in ways
             for dtype in config.dtype for mode in config.mode for accumulate in config.accumulate
+            for recompute in config.recompute
+            # A single device has nothing to share.
+            for balance in (config.balance if strategy != "single" else [STATIC])
         ]
     _check_splits(cases)
     return cases
+
+
+def spread(counts: Sequence[int], slots: Sequence[int]) -> dict[int, int]:
+    """How many hosts each number of devices needs."""
+    if max(counts) > sum(slots) > 0:
+        raise UsageError("--devices", max(counts), f"at most {sum(slots)}, the slots of --hosts",
+                         "ask for fewer, or name more hosts or slots")
+    return {count: hosts_needed(count, slots) if slots else 1 for count in counts}
 
 
 def _devices(strategy: str, config: MeasureConfig) -> list[tuple[int, str]]:

@@ -58,8 +58,8 @@ class CaseConfig:
     ] = field(default_factory=lambda: ["single", "data", "intra_layer", "inter_layer"])
     variant: Annotated[
         list[str],
-        Option("of data: default, fsdp, fp16, bf16, multi_worker; of inter_layer: gpipe, 1f1b, "
-               "naive, interleaved", names="variant"),
+        Option("of data: default, zero1, zero2, fsdp, fp16, bf16, multi_worker; of inter_layer: "
+               "gpipe, 1f1b, naive, interleaved", names="variant"),
     ] = field(default_factory=list)
     workload: Annotated[
         list[str], MinLen(1),
@@ -106,6 +106,16 @@ class CaseConfig:
         list[Annotated[int, Ge(1)]], MinLen(1),
         Option("how many micro-batches' gradients a device adds up before it updates"),
     ] = field(default_factory=lambda: [1])
+    recompute: Annotated[
+        list[Literal["none", "blocks"]], MinLen(1),
+        Option("what the backward pass computes again instead of keeping it: none, blocks",
+               names="recompute"),
+    ] = field(default_factory=lambda: ["none"])
+    balance: Annotated[
+        list[Literal["static", "dynamic"]], MinLen(1),
+        Option("shares of the batch as planned, or following busy times: static, dynamic",
+               names="balance"),
+    ] = field(default_factory=lambda: ["static"])
     device_speeds: Annotated[
         Literal["measured"] | list[float],
         Option("relative speeds of the devices, by which work is divided: 1,0.5 or measured",
@@ -167,7 +177,24 @@ class MeasureConfig(CaseConfig):
 
 
 @dataclass(frozen=True)
-class RunConfig(MeasureConfig):
+class ClusterConfig:
+    """The hosts that devices are on, and what starts processes there."""
+
+    launcher: Annotated[
+        Literal["local", "mpirun", "slurm", "horovodrun", "torchrun"],
+        Option("what starts processes on other hosts: mpirun, slurm, horovodrun, or torchrun, "
+               "which has started this command on each host; local uses this machine alone",
+               heading="Several hosts"),
+    ] = "local"
+    hosts: Annotated[
+        list[str],
+        Option("hosts with their devices: node1:4,node2:4, or a host file; of slurm and torchrun "
+               "the allocation's own without it"),
+    ] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class RunConfig(ClusterConfig, MeasureConfig):
     """The options of ``run``: its matrix, and how it is measured."""
 
     leader_repeats: Annotated[
@@ -223,8 +250,8 @@ class AbConfig(MeasureConfig, SideConfig):
 
 
 @dataclass(frozen=True)
-class LinkConfig:
-    """The options of ``link``: what it sweeps."""
+class SweepConfig:
+    """What ``link`` sweeps, and between how many devices."""
 
     framework: Annotated[
         list[str], MinLen(1),
@@ -252,4 +279,6 @@ class LinkConfig:
     interface: Annotated[str, Option("network interface of gloo")] = "lo"
 
 
-MODELS = (RunConfig, AbConfig, LinkConfig)
+@dataclass(frozen=True)
+class LinkConfig(ClusterConfig, SweepConfig):
+    """What ``link`` sweeps, and on which hosts."""

@@ -47,6 +47,9 @@ def resolve(preset: str, file: Path | None, options: dict[str, Any]) -> RunConfi
         expected = "--find-max-batch beside it, the search that it limits"
         fix = "add --find-max-batch, or drop it"
         raise UsageError("--memory-limit", config.memory_limit, expected, fix)
+    if config.find_max_batch and config.launcher != "local":
+        raise UsageError("--find-max-batch", config.launcher, "--launcher local: it searches on "
+                         "one host", "search without --launcher, then train with that --batch")
     return config
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-from suite.config.model import MODELS
+from suite.config.models import MODELS
 from suite.config.option import Setting, settings_of
 from suite.contract.errors import UsageError
 from suite.contract.registry import engines
@@ -18,7 +18,7 @@ from suite.machine import software
 Model = TypeVar("Model")
 # Variables that begin with SUITE_ and are not options of a model.
 OTHERS = {"SUITE_PASS_ENV", "SUITE_PRESET", "SUITE_CONFIG", "SUITE_OUT", "SUITE_LAUNCH",
-          "SUITE_INIT_METHOD", SETTING}
+          "SUITE_INIT_METHOD", "SUITE_JOIN_KEY", "SUITE_JOIN_PORT", SETTING}
 
 
 def validate(model: type[Model], values: Mapping[str, Any]) -> Model:

@@ -200,6 +200,26 @@ class OpenSession(Protocol):
 
 
 @runtime_checkable
+class TakesShares(Protocol):
+    """A session of data parallel whose replicas' shares of the batch may change between steps."""
+
+    def share_out(self, on: bool) -> None:
+        """From now on steps tell what their devices were busy for, or no longer do."""
+
+    def busy_seconds(self) -> Sequence[float]:
+        """Seconds that each replica was busy with its share in the step before the last.
+
+        From the start of a step until the replica's own gradients are there: what it computes, and
+        what it waits for a core, but not what it waits for others. All figures travel while the
+        next step computes, and nothing waits for them. Called after a step; the same on every
+        rank; empty while there is nothing to tell.
+        """
+
+    def take_shares(self, shares: Sequence[int]) -> None:
+        """Trains on these from the next step on: samples of each replica, side by side."""
+
+
+@runtime_checkable
 class ReportsFigures(Protocol):
     """A session that measures more than the harness asks every session for."""
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from suite.contract.registry import label, traits_of
-from suite.contract.splits.batches import statistics_groups
+from suite.contract.splits.batches import planned_shares, statistics_groups
 from suite.contract.splits.mesh import Mesh, mesh_of, mesh_shape, mesh_text
 from suite.contract.splits.schedule import micro_batches
 from suite.contract.splits.stages import stage_count
@@ -21,6 +22,10 @@ SCHEMA_VERSION = 2
 # So many first steps of every launch are compared with the reference.
 PARITY_STEPS = 10
 DTYPES, MODES = ("float32", "tf32", "bf16"), ("eager", "compiled")
+# What of the forward pass is computed again in the backward pass instead of being kept.
+RECOMPUTES = (NO_RECOMPUTE, BLOCKS) = ("none", "blocks")
+# Whether the replicas' shares of a batch stay as planned or follow what the devices show.
+BALANCES = (STATIC, DYNAMIC) = ("static", "dynamic")
 
 
 @dataclass(frozen=True)
@@ -56,9 +61,13 @@ class Case:
         device_speeds: Relative speed of each device, where shares or stages are planned by speed.
         accumulate: Number of micro-batches whose gradients a device adds up, one after another,
             before the one update of a step. A pipeline's micro-batches are multiplied by it.
+        hosts: How many hosts the devices are on.
         depth: Number of units of the shallower model that proves a large one; 0 for the whole
             model.
         proof_arrays: Whether the first steps leave gradients and parameters, and not only losses.
+        recompute: With ``blocks`` a device keeps only what enters each unit of the model, and
+            computes the inside again in the backward pass.
+        balance: With ``dynamic`` the replicas' shares begin as planned and follow busy times.
     """
 
     framework: str
@@ -85,13 +94,16 @@ class Case:
     oversubscribe: bool = False
     device_speeds: tuple[float, ...] = ()
     accumulate: int = 1
+    hosts: int = 1
     depth: int = 0
     proof_arrays: bool = True
+    recompute: str = NO_RECOMPUTE
+    balance: str = STATIC
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device_speeds", tuple(self.device_speeds))  # JSON has lists
 
-    @property
+    @cached_property
     def case_id(self) -> str:
         """A name of the case that is unique in a run and fit for a folder."""
         name = label(self.framework, self.engine).replace("/", "-")
@@ -105,7 +117,28 @@ class Case:
         kind = "".join(f".{part}" for part in parts if part in (*DTYPES[1:], *MODES[1:]))
         if self.accumulate > 1:
             kind += f".accumulate{self.accumulate}"
+        if self.hosts > 1:
+            kind += f".hosts{self.hosts}"
+        if self.recomputes:
+            kind += f".recompute-{self.recompute}"
+        if self.balances:
+            kind += f".balance-{self.balance}"
         return f"{name}.{strategy}.{self.workload_id}.{self.device}{count}{speeds}{kind}"
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether the backward pass computes units of the model again."""
+        return self.recompute != NO_RECOMPUTE
+
+    @property
+    def balances(self) -> bool:
+        """Whether the shares of the batch change during training."""
+        return self.balance != STATIC
+
+    @property
+    def planned_shares(self) -> tuple[int, ...]:
+        """Samples of the global batch that each replica has at the beginning of a training."""
+        return planned_shares(self.spec.global_batch, self.axes.size("data"), self.device_speeds)
 
     @property
     def placed(self) -> bool:

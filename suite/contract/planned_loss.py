@@ -36,7 +36,7 @@ def share_weighted(loss: Loss, devices: int, global_batch: int) -> Loss:
 
 
 def planned_loss(loss: Loss, case: Case) -> Loss:
-    """Returns ``loss``, weighted if the case gives replicas shares by their speed."""
-    if case.strategy == "data" and case.device_speeds:
+    """Returns ``loss``, weighted if replicas may have unequal shares: by speed, or as balanced."""
+    if case.strategy == "data" and (case.device_speeds or case.balances):
         return share_weighted(loss, case.devices, case.pass_batch)
     return loss

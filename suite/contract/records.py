@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from suite.contract.case import SCHEMA_VERSION
+
 
 @dataclass(frozen=True)
 class CommEvent:
@@ -100,7 +102,12 @@ class RankRecord:
         affinity: Cores that the process may run on.
         ledger: This rank's entries of the fairness ledger.
         figures: Further figures by the name of their column, such as what the session reports.
+        host: Name of the host that the rank ran on.
         phases: Seconds that the process spent in each phase, from the first that it entered.
+        shares: Only of rank 0 and of balanced shares: each device's samples in every step from the
+            first of the proof to the last clean one.
+        share_busy_seconds: Likewise the seconds that each device was busy with its share; of a step
+            or two less, since they are told afterwards.
     """
 
     rank: int
@@ -120,7 +127,10 @@ class RankRecord:
     affinity: list[int] = field(default_factory=list)
     ledger: dict[str, str] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
+    host: str = ""
     phases: dict[str, float] = field(default_factory=dict)
+    shares: list[list[int]] = field(default_factory=list)
+    share_busy_seconds: list[list[float]] = field(default_factory=list)
 
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> RankRecord:
@@ -174,7 +184,11 @@ def read_records(written: Sequence[Mapping[str, Any]]) -> list[RankRecord]:
 
 def record_paths(folder: Path) -> list[Path]:
     """Returns a launch's ``rank-N.json`` files in the order of the ranks: 2 before 10."""
-    return sorted(folder.glob("rank-*.json"), key=lambda path: int(path.stem.partition("-")[2]))
+    return sorted(folder.glob("rank-*.json"), key=_rank_of)
+
+
+def _rank_of(path: Path) -> int:
+    return int(path.stem.partition("-")[2])
 
 
 def clean_path(folder: Path, rank: int) -> Path:
@@ -196,7 +210,8 @@ def read_launch(folder: Path) -> list[dict[str, Any]]:
     """Reads what every rank of a launch wrote, as JSON objects in the order of the ranks.
 
     Raises:
-        ValueError: A record is truncated, or is no JSON object.
+        ValueError: A record is truncated, is no JSON object, or is that of another rank or of
+            another version.
     """
     return [_read_record(path) for path in record_paths(folder)]
 
@@ -208,4 +223,10 @@ def _read_record(path: Path) -> dict[str, Any]:
         raise ValueError(f"the record {path.name} is no whole JSON ({error})") from error
     if not isinstance(written, dict):
         raise ValueError(f"the record {path.name} is no JSON object")
+    version = written.get("schema_version", SCHEMA_VERSION)
+    if version != SCHEMA_VERSION:
+        raise ValueError(f"the record {path.name} is of version {version!r}, this suite writes and "
+                         f"reads {SCHEMA_VERSION}: are two releases installed?")
+    if written.get("rank") != _rank_of(path):
+        raise ValueError(f"the record {path.name} says that it is of rank {written.get('rank')!r}")
     return written

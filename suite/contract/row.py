@@ -18,6 +18,21 @@ from suite.contract.records import FrontierProbe
 Samples = dict[str, list[float | None]]
 
 
+@dataclass(frozen=True)
+class ShareCourse:
+    """Shares of a batch in some steps of a launch.
+
+    Attributes:
+        steps: Numbers of the steps.
+        samples: Each device's samples in these steps.
+        busy_seconds: Seconds that each device was busy with them.
+    """
+
+    steps: list[int]
+    samples: list[list[int]]
+    busy_seconds: list[list[float]]
+
+
 @dataclass(slots=True, kw_only=True)
 class Row(CoreColumns):
     """A case of a run with all its figures, in seconds and bytes; None where a figure is missing.
@@ -30,6 +45,7 @@ class Row(CoreColumns):
         device_compute_s: Busy compute time T_i of each device.
         clocked_step_s: Length of the step in which T_i was measured.
         frontier: The probes of ``--find-max-batch``.
+        share_course: The shares that ``--balance dynamic`` chose, in one launch.
     """
 
     t_comm_all_reduce_s: float | None = seconds(
@@ -210,10 +226,42 @@ class Row(CoreColumns):
         "Python, autograd, bookkeeping of split tensors. Mean over CPU devices; empty where T_i "
         "itself is measured by the operations."
     )
+    hosts: int = text("hosts", "Number of hosts that the devices are on.", 1)
+    topology: str = text(
+        "devices by host",
+        "The hosts that the ranks ran on and how many ranks each had, in the order of the ranks."
+    )
+    clock_uncertainty_s: float | None = figure(
+        "s", "clock uncertainty", "lower", "seconds",
+        "How far the clocks of two hosts may have been apart after their offset was subtracted; "
+        "waiting and transfer can be told apart no better. Empty on one host.",
+        from_ranks="largest"
+    )
     launch_s: float | None = seconds(
         "whole launch",
         "From the start of a launch's first process to the end of its last: median over launches.",
         ""
+    )
+    recompute: str = text(
+        "recomputed",
+        "blocks if the backward pass computes the inside of each unit of the model again instead "
+        "of keeping it, else none. FLOPs stay those of the model.", default="none"
+    )
+    balance: str = text(
+        "balance",
+        "dynamic if the replicas' shares of the batch follow busy times (--balance dynamic); "
+        "empty if they stay as planned."
+    )
+    share_changes: float | None = figure(
+        "", "changes of shares", "", "ratio",
+        "How often the shares of a launch changed from its first step to its last clean one, "
+        "median over launches; empty if they never did.", from_ranks="median"
+    )
+    load_balance_shares: float | None = figure(
+        "", "L of shares", "lower", "ratio",
+        "max over mean of the seconds that replicas were busy with their shares, waits for a core "
+        "included: median of a launch's last ten clean steps, median over launches. Only with "
+        "dynamic balance.", from_ranks="median"
     )
     proof: str = text(
         "proven by",
@@ -228,6 +276,7 @@ class Row(CoreColumns):
     device_compute_s: list[float] = field(default_factory=list)
     clocked_step_s: float | None = None
     frontier: list[FrontierProbe] = field(default_factory=list)
+    share_course: ShareCourse | None = None
 
     @property
     def timed(self) -> bool:

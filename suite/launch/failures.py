@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 MOST_WORDS = 200
+# Said of a rank that had done its work when time ran out for another.
+DONE = ", done"
+# A call in what faulthandler writes.
+FRAME = re.compile(r'File "(.+)", line (\d+) in (\S+)')
 OUT_OF_MEMORY = (
     "out of memory", "Out of memory", "OutOfMemoryError", "MemoryError", "RESOURCE_EXHAUSTED",
     "ResourceExhaustedError", "Dst tensor is not initialized", "OOM when allocating",
@@ -41,26 +46,55 @@ def first_failure(codes: Sequence[int | None], folder: Path) -> str:
     if not raised:
         words = _last_error(log_of(folder))
     said = f": {words[:MOST_WORDS]}" if words else ""
-    return f"{_where(rank, folder)} {_ended(codes[rank])}{said}"
+    return f"{where(rank, folder)} {_ended(codes[rank])}{said}"
 
 
 def left_without_record(rank: int, folder: Path) -> str:
     """Describes a rank that ended with exit code 0 but left no record."""
-    return f"{_where(rank, folder)} ended with code 0 and left no record"
+    return f"{where(rank, folder)} ended with code 0 and left no record"
 
 
-def still_busy(ranks: int, folder: Path) -> str:
-    """Says where each rank was at the timeout: ``rank 0 in warm-up, rank 1 in rendezvous``."""
-    return ", ".join(_where(rank, folder) for rank in range(ranks))
+def still_busy(places: Sequence[str], folder: Path) -> str:
+    """Says where each rank was at the timeout: ``rank 0 in warm-up (wait, group.py:80), …``.
+
+    Args:
+        places: Each rank and its phase.
+        folder: Folder of the launch, with the ``stack-N.txt`` that the ranks wrote.
+    """
+    lines = [_innermost(_stack(rank, folder)) for rank in range(len(places))]
+    return ", ".join(f"{place} ({line})" if line else place
+                     for place, line in zip(places, lines, strict=True))
 
 
-def keep_stacks(ranks: int, folder: Path) -> None:
+def keep_stacks(places: Sequence[str], folder: Path) -> None:
     """Appends the Python stacks that the ranks wrote at the timeout to the log."""
     with (folder / "worker.log").open("a", encoding="utf-8") as log:
-        for rank in range(ranks):
-            path = folder / f"stack-{rank}.txt"
-            stack = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-            log.write(f"\nPython stack of {_where(rank, folder)}:\n{stack or 'not told'}\n")
+        for rank, place in enumerate(places):
+            stack = _stack(rank, folder) or (
+                "none, the process was over" if place.endswith(DONE) else "not told")
+            log.write(f"\nPython stack of {place}:\n{stack}\n")
+
+
+def _stack(rank: int, folder: Path) -> str:
+    """Returns what a rank wrote of its threads when it was asked; empty if it could not."""
+    try:
+        return (folder / f"stack-{rank}.txt").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _innermost(stacks: str) -> str:
+    """Says where the main thread was: ``step, single.py:120``.
+
+    faulthandler writes the threads one after another, the innermost call first; the main thread's
+    outermost call is the interpreter's own.
+    """
+    for thread in stacks.split("\n\n"):
+        calls = FRAME.findall(thread)
+        if calls and calls[-1][2].startswith("_run_module"):
+            path, line, name = calls[0]
+            return f"{name}, {Path(path).name}:{line}"
+    return ""
 
 
 def out_of_memory(log: str) -> bool:
@@ -76,7 +110,8 @@ def log_of(folder: Path) -> str:
         return ""
 
 
-def _where(rank: int, folder: Path) -> str:
+def where(rank: int, folder: Path) -> str:
+    """A rank, and the phase that it has entered last."""
     try:
         phase = (folder / f"phase-{rank}").read_text(encoding="utf-8").strip()
     except OSError:

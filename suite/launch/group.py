@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,12 +21,12 @@ from suite.contract.records import read_clean, read_launch
 from suite.contract.registry import traits_of
 from suite.launch import failures
 from suite.launch.environment import ROOT, worker_environment
-from suite.launch.processes import POLL_SECONDS, ProcessGroup
+from suite.launch.processes import POLL_SECONDS, ProcessGroup, busiest_writer, stopped
+from suite.launch.signals import undisturbed
+from suite.launch.temporary import temporary_folder
+from suite.launch.waiting import Ending, flooded, wait
 
-# How long ranks that have lost another rank may take to end by themselves.
-SETTLE_SECONDS, HELPER_SECONDS = 0.5, 30.0
-# The size of the log is limited, because a worker that writes without end would fill the disk.
-LOG_LIMIT_BYTES = 64 << 20
+HELPER_SECONDS = 30.0
 TRAIN = "suite.ranks.train"
 Guard = Callable[[Sequence[int]], str]
 
@@ -37,17 +36,20 @@ class Outcome:
     """How a launch ended.
 
     Attributes:
-        Status: ``ok``, ``failed``, ``timeout`` or ``oom``.
+        status: ``ok``, ``failed``, ``timeout`` or ``oom``.
         reason: Why, in words; empty if the status is ``ok``.
         seconds: From the start of the first process to the end of the last.
         records: The records of the ranks in the order of ranks; if the launch failed, those records
             that were written before.
+        noticed_at_s: ``time.monotonic`` when the harness knew how the launch ends, before it ended
+            the processes; 0 if none could be started.
     """
 
     status: str
     reason: str
     seconds: float
     records: list[dict[str, Any]]
+    noticed_at_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -112,28 +114,38 @@ class LaunchError(Exception):
 
 
 def launch(request: LaunchRequest) -> Outcome:
-    """Runs a group of workers until it ends.
+    """Runs a group on this host to its end; what goes wrong around it is its outcome."""
+    return bounded(request, _run_here)
 
-    Whatever goes wrong, such as an interpreter that cannot be executed or a record that is missing
-    or truncated, becomes the outcome of this launch. So a run continues with its other cases.
+
+def bounded(
+    request: LaunchRequest, run: Callable[[LaunchRequest, float], Ending]
+) -> Outcome:
+    """Runs a group by ``run`` and reads what its ranks left.
+
+    Whatever goes wrong around a launch is this launch's outcome, so that a run goes on with its
+    other cases: an interpreter that cannot be executed, a record that is missing or truncated.
+
+    Args:
+        request: What to launch.
+        run: Starts the group and waits for its end; it gets the request and the time
+            (``time.monotonic``) at which the launch began.
     """
-    began = time.monotonic()
+    began, ended = time.monotonic(), Ending("failed", "", 0.0)
+    records: list[dict[str, Any]] = []
     try:
         _clear(request)
-        plan = manifest(request.case.framework).launch_plan(
-            request.case, request.folder, request.python
-        )
-        _refuse_wiring(request, plan)
-        status, reason = _run(request, plan, began)
+        ended = run(request, began)
         records = read_launch(request.folder)
     except (LaunchError, OSError, UsageError, ValueError) as error:
         words = str(error) if isinstance(error, LaunchError) else f"{type(error).__name__}: {error}"
-        status, reason, records = "failed", words, []
+        ended = Ending("failed", words, ended.noticed_at_s)
+    status, reason, noticed = ended
     if status == "failed" and failures.out_of_memory(failures.log_of(request.folder)):
         status = "oom"
     if status == "oom" and (clean := _clean_records(request)):
         status, reason, records = "ok", "", clean
-    return Outcome(status, reason, time.monotonic() - began, records)
+    return Outcome(status, reason, time.monotonic() - began, records, noticed)
 
 
 def _clean_records(request: LaunchRequest) -> list[dict[str, Any]]:
@@ -145,7 +157,7 @@ def _clean_records(request: LaunchRequest) -> list[dict[str, Any]]:
         return []
 
 
-def _refuse_wiring(request: LaunchRequest, plan: LaunchPlan) -> None:
+def refuse_wiring(request: LaunchRequest, plan: LaunchPlan) -> None:
     """Refuses a setting that the plan would override, because it would silently have no effect."""
     given = {name for each in plan.environment for name in each}
     if taken := sorted(given & request.settings.keys()):
@@ -164,28 +176,51 @@ def _clear(request: LaunchRequest) -> None:
             leftover.unlink()
 
 
-def _run(request: LaunchRequest, plan: LaunchPlan, began: float) -> tuple[str, str]:
-    """Runs the group, which has ended when this returns; returns status and reason."""
-    temporary = Path(tempfile.mkdtemp(prefix="suite-"))
-    environment = worker_environment(traits_of(request.case.framework), temporary)
-    environment |= request.settings
+def _run_here(request: LaunchRequest, began: float) -> Ending:
+    """Runs the group, which has ended when this returns; returns how it ended."""
+    plan = manifest(request.case.framework).launch_plan(
+        request.case, request.folder, request.python
+    )
+    refuse_wiring(request, plan)
+    survivors: list[int] = []
     _take(request.kept, plan.scratch)
-    with (request.folder / "worker.log").open("ab") as log:
+    with temporary_folder() as temporary, (request.folder / "worker.log").open("ab") as log:
+        environment = worker_environment(traits_of(request.case.framework), temporary)
+        environment |= request.settings
         group = ProcessGroup(log, environment, ROOT)
         try:
             workers = _start(request, plan, group)
-            status, reason = _wait(request, workers, began + request.timeout_seconds)
+            status, reason, noticed = wait(
+                workers, request.folder, request.timeout_seconds, began=began,
+                expects_records=request.expects_records,
+                watch=lambda: _exceeded(request, workers),
+            )
             if status == "timeout":
-                group.ask_for_stacks(workers)
-                failures.keep_stacks(len(workers), request.folder)
+                reason += f": {_post_mortem(request, workers, group)}"
         finally:
-            survivors = group.end()
-            _take(plan.scratch, request.kept)
-            for folder in filter(None, (plan.scratch, temporary)):
-                shutil.rmtree(folder, ignore_errors=True)
+            with undisturbed():
+                survivors = group.end()
+                _take(plan.scratch, request.kept)
+                if plan.scratch:
+                    shutil.rmtree(plan.scratch, ignore_errors=True)
     if survivors:
-        return "failed", f"{reason}; processes that SIGKILL did not end: {survivors}".lstrip("; ")
-    return status, reason
+        reason = f"{reason}; processes that SIGKILL did not end: {survivors}".lstrip("; ")
+        return Ending("failed", reason, noticed)
+    return Ending(status, reason, noticed)
+
+
+def _post_mortem(
+    request: LaunchRequest, workers: Sequence[psutil.Popen], group: ProcessGroup
+) -> str:
+    """Keeps every rank's Python stack in the log; returns where each was."""
+    places = [failures.where(rank, request.folder) for rank in range(len(workers))]
+    for rank in stopped(workers):
+        places[rank] += ", stopped by a signal"
+    for rank in (r for r, worker in enumerate(workers) if worker.poll() is not None):
+        places[rank] += failures.DONE
+    group.ask_for_stacks(workers)  # a rank that was stopped goes on for that moment
+    failures.keep_stacks(places, request.folder)
+    return failures.still_busy(places, request.folder)
 
 
 def _take(source: Path | None, target: Path | None) -> None:
@@ -197,19 +232,23 @@ def _take(source: Path | None, target: Path | None) -> None:
 def _start(
     request: LaunchRequest, plan: LaunchPlan, group: ProcessGroup
 ) -> list[psutil.Popen]:
-    extra = _start_helper(request, plan, group)
+    extra = start_helper(request, plan, group)
+    shares = [request.cores_of(rank, plan.processes) for rank in range(plan.processes)]
     return [
-        group.start(_command(request, rank, plan), plan.environment[rank] | extra)
-        for rank in range(plan.processes)
+        group.start(worker_command(request, rank, plan, cores), plan.environment[rank] | extra)
+        for rank, cores in enumerate(shares)
     ]
 
 
-def _command(request: LaunchRequest, rank: int, plan: LaunchPlan) -> list[str]:
+def worker_command(
+    request: LaunchRequest, rank: int, plan: LaunchPlan, cores: Sequence[int]
+) -> list[str]:
+    """The command line of a rank that is pinned to ``cores``."""
     paths = (request.case_path, request.inputs_path, request.folder)
     return [
         *request.prefix(rank), request.python, "-m", request.worker,
         *(str(path.resolve()) for path in paths), str(rank), str(plan.processes),
-        ",".join(map(str, request.cores_of(rank, plan.processes))),
+        ",".join(map(str, cores)),
     ]
 
 
@@ -225,7 +264,7 @@ def share_of_cores(cores: Sequence[int], rank: int, processes: int) -> list[int]
     return list(cores[rank * share : (rank + 1) * share]) or [cores[rank % len(cores)]]
 
 
-def _start_helper(
+def start_helper(
     request: LaunchRequest, plan: LaunchPlan, group: ProcessGroup
 ) -> dict[str, str]:
     """Starts the helper and waits until it is ready.
@@ -245,50 +284,10 @@ def _start_helper(
     return dict(json.loads(plan.helper_output.read_text(encoding="utf-8")))
 
 
-def _wait(
-    request: LaunchRequest, workers: Sequence[psutil.Popen], deadline: float
-) -> tuple[str, str]:
-    """Waits for all ranks.
-
-    A rank that dies ends the group, because the others would wait for it.
-    """
-    while True:
-        codes = [worker.poll() for worker in workers]
-        if any(codes):
-            return "failed", failures.first_failure(_settled(workers), request.folder)
-        if (rank := _empty_handed(request, codes)) is not None:
-            return "failed", failures.left_without_record(rank, request.folder)
-        if all(code == 0 for code in codes):
-            return "ok", ""
-        if time.monotonic() > deadline:
-            busy = failures.still_busy(len(workers), request.folder)
-            return "timeout", f"not finished after {request.timeout_seconds:g} s: {busy}"
-        if said := _exceeded(request, workers):
-            return said
-        time.sleep(POLL_SECONDS)
-
-
-def _settled(workers: Sequence[psutil.Popen]) -> list[int | None]:
-    """Returns the exit codes once the ranks that a lost rank takes with it have ended too."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while any(worker.poll() is None for worker in workers) and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-    return [worker.poll() for worker in workers]
-
-
-def _empty_handed(request: LaunchRequest, codes: Sequence[int | None]) -> int | None:
-    """Returns the first rank that ended with code 0 without having written its record."""
-    if not request.expects_records:
-        return None
-    ended = [rank for rank, code in enumerate(codes) if code == 0]
-    return next((r for r in ended if not (request.folder / f"rank-{r}.json").exists()), None)
-
-
-def _exceeded(
-    request: LaunchRequest, workers: Sequence[psutil.Popen]
-) -> tuple[str, str] | None:
+def _exceeded(request: LaunchRequest, workers: Sequence[psutil.Popen]) -> Ending | None:
     """Says which limit the group has exceeded: that of memory or that of its log."""
-    if (request.folder / "worker.log").stat().st_size > LOG_LIMIT_BYTES:
-        return "failed", f"the ranks wrote more than {LOG_LIMIT_BYTES >> 20} MiB to their log"
+    if much := flooded(request.folder):
+        who = failures.where(busiest_writer(workers), request.folder)
+        return Ending.now("failed", f"{who} wrote most of {much}")
     said = request.guard([worker.pid for worker in workers]) if request.guard else ""
-    return ("oom", said) if said else None
+    return Ending.now("oom", said) if said else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -124,7 +125,7 @@ def _file(workload: Workload, path: Path) -> Arrays:
     try:
         with np.load(path) as arrays:
             features, targets = arrays["features"], arrays["targets"]
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
         raise UsageError("--data", str(path), "arrays features and targets", FIX) from error
     return _checked("--data", workload, features, targets)
 

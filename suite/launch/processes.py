@@ -14,6 +14,8 @@ from typing import IO
 
 import psutil
 
+from suite.ranks.entry import HARNESS
+
 POLL_SECONDS = 0.02
 # The time from SIGTERM to SIGKILL, and from there until a process the kernel holds is given up.
 GRACE_SECONDS, KILLED_SECONDS = 3.0, 1.5
@@ -29,7 +31,7 @@ class ProcessGroup:
     def __init__(self, log: IO[bytes], environment: dict[str, str], folder: Path) -> None:
         self.log, self.folder = log, folder
         self.mark = uuid.uuid4().hex
-        self.environment = environment | {MARK: self.mark}
+        self.environment = environment | {MARK: self.mark, HARNESS: str(os.getpid())}
         self.leaders: list[psutil.Popen] = []
 
     def start(self, command: Sequence[str], extra: dict[str, str]) -> psutil.Popen:
@@ -50,13 +52,16 @@ class ProcessGroup:
         return process
 
     def ask_for_stacks(self, workers: Sequence[psutil.Popen]) -> None:
-        """Makes each rank write the Python stacks of its threads to the log (faulthandler,
+        """Makes each rank write the Python stacks of its threads to a file (faulthandler,
         SIGUSR1).
+
+        A rank that is stopped has to continue for that moment, because it could not write.
         """
         running = [worker for worker in workers if worker.poll() is None]
         for worker in running:
             with contextlib.suppress(psutil.Error, ProcessLookupError):
                 worker.send_signal(signal.SIGUSR1)
+                worker.send_signal(signal.SIGCONT)
         if running:
             time.sleep(STACK_SECONDS)
 
@@ -68,6 +73,7 @@ class ProcessGroup:
             them.
         """
         self._signal(signal.SIGTERM)
+        self._signal(signal.SIGCONT)  # a stopped process would not see it
         psutil.wait_procs(self._alive(), timeout=GRACE_SECONDS)
         survivors = self._alive()
         if survivors:
@@ -90,6 +96,25 @@ class ProcessGroup:
         leaders = [leader for leader in self.leaders if leader.poll() is None]
         own = {leader.pid for leader in self.leaders}
         return leaders + [process for process in marked(self.mark) if process.pid not in own]
+
+
+def stopped(workers: Sequence[psutil.Popen]) -> set[int]:
+    """Returns the ranks that a signal has stopped."""
+    found = set()
+    for rank, worker in enumerate(workers):
+        with contextlib.suppress(psutil.Error):
+            if worker.status() == psutil.STATUS_STOPPED:
+                found.add(rank)
+    return found
+
+
+def busiest_writer(workers: Sequence[psutil.Popen]) -> int:
+    """Returns the rank that has written most to files; the first if the system does not tell."""
+    written = [0] * len(workers)
+    for rank, worker in enumerate(workers):
+        with contextlib.suppress(psutil.Error, AttributeError):  # not offered on every system
+            written[rank] = worker.io_counters().write_chars
+    return written.index(max(written))
 
 
 def marked(mark: str) -> list[psutil.Process]:

@@ -111,6 +111,8 @@ class Starter:
         the same rank. If the plan was made for the speeds of certain cores, they stay where they
         are.
         """
+        if case.hosts > 1:  # every host deals out its own cores
+            return []
         if case.device == "cuda":  # one host thread drives the device, others compile and copy
             dealt = cores_of_devices(case, self.cores)
             return [core for own in dealt for core in own] or self.cores
@@ -125,7 +127,7 @@ class Starter:
 
 def cores_of_devices(case: Case, cores: Sequence[int]) -> list[list[int]]:
     """The cores beside each GPU of a case; empty for CPU devices, which are cores themselves."""
-    if case.device != "cuda":
+    if case.device != "cuda" or case.hosts > 1:
         return []
     seen = gpus.usable_gpus()
     return cores_beside([seen[rank % len(seen)] for rank in range(case.devices)] if seen else [],

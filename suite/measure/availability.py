@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from suite.contract.case import Case
+from suite.contract.hosts import SpansHosts
 from suite.contract.manifests import manifest
 from suite.contract.registry import load, traits_of
+from suite.contract.splits.balancing import unbalanceable
 from suite.contract.splits.division import division_problem
+from suite.contract.splits.recompute import unrecomputable
 from suite.contract.splits.shares import unplannable
 from suite.contract.splits.strategies import VARIANTS
 from suite.machine import software
@@ -38,7 +41,12 @@ def adapter_problem(case: Case, python: Mapping[str, str]) -> str:
         problem = adapter.installation_problem(case)
         if problem:
             return problem
+    if case.hosts > 1 and not isinstance(adapter, SpansHosts):
+        return f"the adapter {case.framework} does not start processes on several hosts"
     refused = unplannable(case.spec, case.strategy) if case.device_speeds else ""
+    refused = refused or (unrecomputable(case.spec) if case.recomputes else "")
+    if case.balances:
+        refused = refused or unbalanceable(case.spec, case.strategy, case.device, case.mode)
     return (refused or _no_such_format(case) or adapter.unsupported_reason(case)
             or _no_such_variant(case))
 

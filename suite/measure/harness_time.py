@@ -23,6 +23,18 @@ class HarnessTime:
         self, seconds: dict[str, float], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.seconds, self.clock = seconds, clock
+        self.began, self.before = clock(), dict(seconds)
+
+    def affordable(self, name: str, free_s: float, share: float) -> bool:
+        """Tells whether ``name`` has taken little so far, in this sitting.
+
+        Args:
+            name: What it is.
+            free_s: Seconds that it may take in any case.
+            share: Of the sitting, what it may take beyond that.
+        """
+        taken = self.seconds.get(name, 0.0) - self.before.get(name, 0.0)
+        return taken <= free_s + share * (self.clock() - self.began)
 
     @contextmanager
     def of(self, name: str) -> Iterator[None]:

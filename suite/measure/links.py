@@ -10,6 +10,7 @@ from typing import Any
 
 from suite.analysis.link_fit import FIT_COLUMNS, SAMPLE_COLUMNS, LinkFit, fit_links
 from suite.contract.case import Case
+from suite.contract.hosts import dealt, spans
 from suite.contract.registry import label, traits_of
 from suite.contract.sweep import Sweep, payload_sizes
 from suite.contract.workloads import parameter_count
@@ -27,7 +28,8 @@ RUN_AT_LEAST_BYTES, RUN_AT_MOST_BYTES = 1 << 20, 64 << 20
 
 
 def link_case(
-    framework: str, engine: str, device: str, devices: int, interface: str = "lo"
+    framework: str, engine: str, device: str, devices: int, interface: str = "lo",
+    hosts: int = 1,
 ) -> Case:
     """Returns a case for a sweep of links, which trains nothing; its workload is only a
     placeholder.
@@ -38,11 +40,12 @@ def link_case(
         device: ``cpu`` or ``cuda``.
         devices: How many devices take part.
         interface: The network interface.
+        hosts: On how many hosts the devices are.
     """
     return Case(
         framework=framework, engine=engine, strategy="data", variant="", workload="mlp",
         size="tiny", data="synthetic", device=device, devices=devices,
-        interface=interface,
+        interface=interface, hosts=hosts,
     )
 
 
@@ -59,7 +62,8 @@ class Plan:
         case = self.case
         whose = label(case.framework, case.engine).replace("/", "-")
         beside = ".loaded" if self.sweep.load_s else ""
-        return f"link.{whose}.{case.device}{case.devices}{beside}"
+        across = f".hosts{case.hosts}" if case.hosts > 1 else ""
+        return f"link.{whose}.{case.device}{case.devices}{across}{beside}"
 
 
 @dataclass
@@ -145,7 +149,7 @@ def measure(
 def _rows(case: Case, record: dict[str, Any]) -> list[dict[str, Any]]:
     whose = {
         "framework": case.framework, "engine": case.engine,
-        "backend": record["backend"], "transport": record["transport"],
+        "backend": record["backend"], "transport": record["transport"], "hosts": case.hosts,
     }
     return [
         whose | {"devices": record["participants"][sample["collective"]]} | sample
@@ -157,27 +161,43 @@ def _without(plan: Plan, status: str, reason: str) -> list[LinkFit]:
     case = plan.case
     return [
         LinkFit(case.framework, case.engine, name, "", "", case.devices,
-                status=status, reason=reason, load_s=plan.sweep.load_s)
+                status=status, reason=reason, load_s=plan.sweep.load_s, hosts=case.hosts)
         for name in plan.sweep.sizes
     ]
 
 
-def plans_for_run(cases: Sequence[Case]) -> list[Plan]:
+def plans_for_run(cases: Sequence[Case], slots: Sequence[int] = ()) -> list[Plan]:
     """Plans short sweeps of what the parallel strategies of these cases call.
 
-    There is a sweep for each framework, engine and number of devices. Its largest message has the
-    bytes of all parameters, because no gradient is larger. The devices of a mesh communicate in the
-    groups of one axis, so their number is that of the axis; the stages of a pipeline communicate in
-    pairs.
+    Sizes reach the parameters' bytes, which no gradient exceeds. The devices are those of an axis
+    of a mesh: its groups are who communicates. A pipeline's stages do so two by two. Groups that
+    lie on several hosts are swept across hosts; where some of an axis's groups do and others do
+    not, no one link is theirs and none is swept.
+
+    Args:
+        cases: The cases of the run.
+        slots: Devices of each host that the run may use; empty for this host alone.
     """
-    columns: dict[tuple[str, str, str, int], list[tuple[Case, str]]] = {}
+    columns: dict[tuple[str, str, str, int, int], list[tuple[Case, str]]] = {}
     for case in cases:
+        across = spans(case, _host_of_rank(case, slots))
         for axis, size in case.axes.axes:
             among = 2 if axis == "inter_layer" else size
-            key = case.framework, case.engine, case.device, among
-            if size > 1 and not case.oversubscribe and _collectives(case, axis):
+            key = case.framework, case.engine, case.device, among, across[among]
+            if size > 1 and across[among] and not case.oversubscribe and _collectives(case, axis):
                 columns.setdefault(key, []).append((case, axis))
-    return [Plan(link_case(*key), _run_sweep(mine, key[-1])) for key, mine in columns.items()]
+    return [
+        Plan(link_case(*key[:-1], hosts=key[-1]), _run_sweep(mine, key[-2]))
+        for key, mine in columns.items()
+    ]
+
+
+def _host_of_rank(case: Case, slots: Sequence[int]) -> list[int]:
+    """The number of the host of each device."""
+    if case.hosts == 1:
+        return [0] * case.devices
+    shares = dealt(case.devices, slots[: case.hosts])
+    return [number for number, share in enumerate(shares) for _ in range(share)]
 
 
 def _collectives(case: Case, axis: str) -> Sequence[str]:

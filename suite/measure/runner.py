@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 import sys
@@ -41,6 +42,9 @@ from suite.runfolder.samples import SampleStore, StoredLaunch, compact
 
 # What a case compiles, while its launches are being made.
 COMPILED = "compiled"
+# Tables and page are written after each launch while that takes at most 10 s and a twentieth of the
+# run: of thousands of cases it takes seconds each time. The launches themselves are always stored.
+SAVING_AT_MOST = 10.0, 0.05
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,8 @@ class Runner:
         for place, result in enumerate(order):
             self._show(f"block {number + 1}: {result.case.case_id}", len(order) - place)
             self._launch(result, number)
-            self.save()
+            if self.own.affordable(SAVING, *SAVING_AT_MOST):
+                self.save()
         self.calibrate.end(block)
         self.save()
 
@@ -237,6 +242,7 @@ class Runner:
         self.rows = build_rows(self.folder.name, self.results, conditions)
         measured = [row for block in self.blocks for row in block.rows()]
         files.write_table(self.folder / "calibration.csv", calibration.COLUMNS, measured)
+        files.write_balance(self.folder, self.results)
         files.write_report(self.folder, self.run, self.rows, self.losses)
         return self.rows
 
@@ -253,7 +259,8 @@ class Runner:
             if reason:
                 result.status, result.reason = "unsupported", reason
             result.oversubscribed = result.case.oversubscribe or (
-                result.case.device == "cpu" and result.case.devices > self.starter.usable_cores
+                result.case.device == "cpu" and
+                math.ceil(result.case.devices / result.case.hosts) > self.starter.usable_cores
             )
 
     def _show(self, text: str, certain: int) -> None:

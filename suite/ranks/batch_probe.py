@@ -8,7 +8,6 @@ It proves nothing: the cell was proven at its default batch.
 from __future__ import annotations
 
 import importlib
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -18,10 +17,9 @@ import numpy as np
 
 from suite.contract.adapter import Inputs, OpenSession, RankRecord, Session
 from suite.contract.case import Case, Rank
-from suite.contract.files import write_atomically
 from suite.contract.plugins import adapter_package
 from suite.contract.workloads import initial_weights
-from suite.ranks.entry import arrive, last_words, leave, swift_start
+from suite.ranks.entry import arrive, last_words, leave, leave_record, swift_start
 
 # The first step builds and allocates, and the optimiser's moments appear at its end, so the peak is
 # reached in the second step.
@@ -83,7 +81,7 @@ def probe_rank(
     record.step_seconds = record.step_seconds[FIRST_STEPS:]
     record.peak_memory_bytes = session.peak_memory_bytes()
     session.close()
-    write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps(asdict(record)))
+    leave_record(rank, asdict(record))
     return session
 
 

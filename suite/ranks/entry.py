@@ -11,11 +11,12 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from suite.contract.case import Case, Rank
+from suite.contract.case import SCHEMA_VERSION, Case, Rank
 from suite.contract.files import write_atomically
 
 IMPORT, INPUTS, RENDEZVOUS = "import", "inputs", "rendezvous"
@@ -24,6 +25,10 @@ CLEAN, TIMED, TRACED, SILENT = "clean steps", "timed steps", "traced steps", "si
 PRODUCTS, TEARDOWN, RECORD = "matrix products", "teardown", "record"
 # Phases that this process has entered, with the time of each (``time.monotonic``).
 ENTERED: list[tuple[str, float]] = []
+# Called at the begin of each phase; ``suite.ranks.faulty`` plants its faults here.
+on_entering: list[Callable[[Rank, str], None]] = []
+# Process id of the harness that started this rank (suite.launch.processes).
+HARNESS = "SUITE_HARNESS"
 
 
 def arrive() -> tuple[Case, Path, Rank]:
@@ -40,11 +45,11 @@ def arrive() -> tuple[Case, Path, Rank]:
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
     rank = Rank(int(index), int(processes), Path(folder))
-    enter(rank, IMPORT)
     # Each rank has a file of its own, since stacks of several ranks would mix in one log. It stays
-    # open until the process ends.
+    # open until the process ends. A rank that hangs in its first phase has it already.
     stacks = (rank.folder / f"stack-{rank.index}.txt").open("w", encoding="utf-8")
     faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)
+    enter(rank, IMPORT)
     return Case.read(Path(case_path)), Path(inputs_path), rank
 
 
@@ -59,6 +64,8 @@ def enter(rank: Rank, phase: str) -> None:
     """
     (rank.folder / f"phase-{rank.index}").write_text(phase, encoding="utf-8")
     ENTERED.append((phase, time.monotonic()))
+    for call in on_entering:
+        call(rank, phase)
 
 
 def phases() -> dict[str, float]:
@@ -68,6 +75,12 @@ def phases() -> dict[str, float]:
     for (name, began), ended in zip(ENTERED, ends, strict=True):
         found[name] = found.get(name, 0.0) + ended - began
     return found
+
+
+def leave_record(rank: Rank, content: Mapping[str, Any]) -> None:
+    """Writes ``rank-N.json`` with the version of its layout, whole or not at all."""
+    record = {"schema_version": SCHEMA_VERSION, **content}
+    write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps(record))
 
 
 @contextmanager
@@ -129,3 +142,17 @@ def _die_with_parent() -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        _end_if_orphaned()
+
+
+def _end_if_orphaned() -> None:
+    """Ends this process if the harness died before the kernel was asked for a signal."""
+    harness = int(os.environ.get(HARNESS, "0"))
+    if not harness or os.getppid() == harness:
+        return
+    try:
+        os.kill(harness, 0)
+    except ProcessLookupError:
+        os._exit(1)
+    except PermissionError:
+        return

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from suite.contract.case import Rank
-from suite.contract.files import write_atomically
 from suite.contract.plugins import adapter_package
 from suite.contract.sweep import LinkSession, Sweep
-from suite.ranks.entry import arrive, last_words, leave, swift_start
+from suite.ranks.entry import arrive, last_words, leave, leave_record, swift_start
 
 # Multiplying this matrix takes well under a millisecond, so a load ends on time.
 OPERAND = np.full((128, 128), 0.5, np.float32)
@@ -46,19 +44,30 @@ def run_sweep(
         rank: Which of the processes this is.
         clock: Returns seconds; tests replace it.
     """
-    samples = _repeat(session, sweep, rank, clock)
+    samples = sweep_samples(session, sweep, rank, clock)
     record = {
         "rank": rank.index, "backend": session.backend, "transport": session.transport,
         "participants": {kind: session.participants(kind) for kind in sweep.sizes},
         "samples": samples,
     }
     session.close()
-    write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps(record))
+    leave_record(rank, record)
 
 
-def _repeat(
+def sweep_samples(
     session: LinkSession, sweep: Sweep, rank: Rank, clock: Callable[[], float]
 ) -> list[dict[str, Any]]:
+    """Makes all calls of a sweep and returns a sample for each call and device.
+
+    Args:
+        session: The open transport.
+        sweep: What is called.
+        rank: Which rank this is.
+        clock: Seconds; tests replace it.
+
+    Returns:
+        Samples with collective, bytes, repetition, call, rank, start, end and load.
+    """
     calls = {(kind, size): session.prepare(kind, size) for kind, size in sweep.order(0)}
     for key in sweep.order(0):
         session.barrier()

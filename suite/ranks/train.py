@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
+import socket
 import statistics
 import time
 from collections.abc import Callable
@@ -23,14 +25,17 @@ from suite.contract.case import PARITY_STEPS, Case, Rank
 from suite.contract.files import write_atomically
 from suite.contract.plugins import adapter_package
 from suite.contract.records import UNPROBED, clean_path
-from suite.contract.workloads import Weights, initial_weights
+from suite.contract.workloads import Weights, initial_weights, parameter_count
 from suite.ranks import entry
-from suite.ranks.entry import arrive, enter, last_words, leave, swift_start
+from suite.ranks.balance import Shares
+from suite.ranks.entry import arrive, enter, last_words, leave, leave_record, swift_start
 
 # The warm-up ends when the medians of two successive windows of steps differ by less than this.
 WARMUP_WINDOW, WARMUP_TOLERANCE = 10, 0.02
 # The median of three steps is not moved by a single disturbed one.
 TRACED_STEPS = 3
+# Parameters of up to so many bytes are gathered once more after the measured steps.
+CHECKED_BYTES = 64 << 20
 Clock = Callable[[], float]
 
 
@@ -80,7 +85,7 @@ def run_rank(
     session.close()
     enter(rank, entry.RECORD)
     record.phases = entry.phases()
-    write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps(asdict(record)))
+    leave_record(rank, asdict(record))
     return session
 
 
@@ -89,8 +94,9 @@ class MeasuredTraining:
 
     def __init__(self, session: Session, case: Case, rank: Rank, clock: Clock) -> None:
         self.session, self.case, self.rank, self.clock = session, case, rank, clock
-        self.record = RankRecord(rank.index)
+        self.record = RankRecord(rank.index, host=socket.gethostname())
         self.index = 0  # number of the next step
+        self.shares = Shares(session, case, self.record)
 
     def measure(self) -> RankRecord:
         """Proves the case, warms it up, measures clean steps, then the passes with probes if any.
@@ -99,12 +105,15 @@ class MeasuredTraining:
             The complete record of this rank.
         """
         record, session = self.record, self.session
+        self.shares.turn(on=True)
         self._prove()
         session.reset_peak_memory()
         self._warm_up()
         self._measure_clean()
+        self.shares.turn(on=False)
         record.peak_memory_bytes = session.peak_memory_bytes()
         record.device_memory_bytes = session.device_memory_bytes()
+        self._refuse_broken_training()
         if self.case.probe_steps:
             self._keep_clean()
             self._measure_timed()
@@ -116,6 +125,7 @@ class MeasuredTraining:
         record.ledger = session.describe()
         if isinstance(session, ReportsFigures):
             record.figures = session.figures()
+        record.figures |= self.shares.figures(self.case.steps)
         record.affinity = _affinity()
         return record
 
@@ -133,6 +143,7 @@ class MeasuredTraining:
         began = self.clock()
         step(self.index)
         self.session.synchronize()
+        self.shares.after_step()
         seconds = self.clock() - began
         self.index += 1
         return seconds
@@ -175,6 +186,26 @@ class MeasuredTraining:
         self._enter(entry.CLEAN)
         for _ in range(self.case.steps):
             self.record.step_seconds.append(self._timed(self.session.step))
+
+    def _refuse_broken_training(self) -> None:
+        """Ends the rank if the measured steps trained on NaN; the proof only saw the first steps.
+
+        One more step is made and its loss read, because nothing is held or read while steps are
+        timed. A relu may turn NaN into zero (TensorFlow's does on a CPU), which hides it from the
+        loss but not from the parameters, so those are looked at where they are not too large.
+
+        Raises:
+            ArithmeticError: If the loss or a parameter is not finite.
+        """
+        loss = self.session.loss(self.session.step(self.index))
+        self.index += 1
+        if not math.isfinite(loss):
+            raise ArithmeticError(f"the loss after {self.index} steps is {loss}")
+        if 4 * parameter_count(self.case.spec) > CHECKED_BYTES:
+            return
+        for name, array in self.session.parameters().items():
+            if not np.isfinite(array).all():
+                raise ArithmeticError(f"parameter {name} is not finite after {self.index} steps")
 
     def _measure_timed(self) -> None:
         self._enter(entry.TIMED)

@@ -24,10 +24,11 @@ AXES: dict[str, Callable[[Any], str]] = {
     "dtype": str,
     "mode": str,
     "accumulate": lambda parts: f"{parts} micro-batches accumulated" if parts > 1 else "",
+    "recompute": lambda what: f"{what} recomputed" if what != "none" else "",
     "devices": lambda count: f"{count} device{'s' if count != 1 else ''}",
 }
 # These distinguish the columns of one matrix; its lines are framework and engine.
-COLUMNS = ("strategy", "mesh", "variant")
+COLUMNS = ("strategy", "mesh", "variant", "balance")
 # The title of a matrix names these, even if the run has no other value.
 ALWAYS = ("workload", "size", "global_batch", "devices", "device")
 
@@ -53,14 +54,19 @@ def part(rows: Sequence[Row]) -> list[list[Row]]:
 def families(rows: Sequence[Row]) -> list[list[Row]]:
     """Divides rows into groups that are equal in every axis but the number of devices."""
     alike: dict[tuple[Any, ...], list[Row]] = {}
+    value = _family()
     for row in rows:
-        alike.setdefault(family(row), []).append(row)
+        alike.setdefault(value(row), []).append(row)
     return list(alike.values())
 
 
 def family(row: Row) -> tuple[Any, ...]:
     """Returns a row's values on all axes but the number of devices."""
-    return tuple(row.value(name) for name in AXES if name != "devices")
+    return _family()(row)
+
+
+def _family() -> Callable[[Row], tuple[Any, ...]]:
+    return attrgetter(*(name for name in AXES if name != "devices"))
 
 
 def differing(rows: Sequence[Row]) -> list[str]:
@@ -72,6 +78,8 @@ def differing(rows: Sequence[Row]) -> list[str]:
     names: list[str] = []
     groups: list[Sequence[Row]] = [rows]
     for name in AXES:
+        if name != "devices" and len(set(map(attrgetter(name), rows))) < 2:
+            continue  # of thousands of rows, most axes have one value
         split = [_by(name, group) for group in groups]
         if any(len(parts) > 1 for parts in split):
             names.append(name)

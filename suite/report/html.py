@@ -32,6 +32,8 @@ from suite.report.scaling import build_answers, build_scalings
 # Number of colours from the base's time to a linear speedup.
 TINTS = 5
 # Grids that the page draws at once; the others are drawn when a reader asks for them.
+# Rows of a matrix in the plain table that stands where no script runs; results.csv has the rest.
+FALLBACK_ROWS = 500
 GRIDS_AT_ONCE = 12
 # So many answers stand with their reasons; those of further workloads are folded.
 SPOKEN = 4
@@ -95,6 +97,7 @@ def _template() -> Template:
     }
     scripts = [*map(asset, LIBRARIES), "\n".join([format_table(), *map(asset, SCRIPTS)])]
     environment.globals |= {
+        "fallback_rows": FALLBACK_ROWS,
         "styles": Markup("\n".join(map(asset, STYLES))),
         "scripts": list(map(Markup, scripts)), "policy": policy(scripts),
     }

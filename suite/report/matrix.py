@@ -14,6 +14,9 @@ from suite.report import axes
 from suite.report.headline import Headline, headline, speedup_text
 from suite.report.names import framework_name
 
+# Lines of a matrix in the page. Nobody reads more, and a browser lays out each of their cells.
+LINES_AT_ONCE = 100
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -66,6 +69,12 @@ class Grid:
     def verdict(self) -> str:
         """The answer in words, as one text."""
         return str(self.headline)
+
+    @property
+    def first_lines(self) -> list[tuple[str, list[Cell | None]]]:
+        """The lines that the page shows: of very many the first, and the one with the best case."""
+        first, rest = self.lines[:LINES_AT_ONCE], self.lines[LINES_AT_ONCE:]
+        return first + [line for line in rest if any(cell and cell.best for cell in line[1])]
 
     @cached_property
     def slowest_s(self) -> float:

@@ -19,7 +19,7 @@ from suite.contract.files import TableRow
 from suite.contract.formats import kept
 from suite.contract.metrics import METRICS
 from suite.contract.registry import label
-from suite.contract.row import Row
+from suite.contract.row import Row, ShareCourse
 from suite.report.axes import differing, family
 from suite.report.breakdown import breakdown
 from suite.report.matrix import Grid
@@ -69,6 +69,7 @@ def build_payload(
         "launches": [_numbers(row.launch_step_s) for row in rows],
         "steps": _steps(rows),
         "devices": _devices(rows),
+        "shares": [_shares(row.share_course) for row in rows],
         "parts": [_parts(row) for row in rows],
         "frontier": [frontier_series(row) for row in rows],
         "warnings": [[warnings.add((w.code, w.message, w.hint)) for w in row.warnings]
@@ -184,6 +185,15 @@ def _devices(rows: Sequence[Row]) -> list[list[float | None]]:
     each = _share(DEVICES_AT_MOST, DEVICES_A_CASE, len(rows))
     by_row = (row.device_compute_s or [] for row in rows)
     return [_numbers(busy) if len(busy) <= each else _thin(sorted(busy), each) for busy in by_row]
+
+
+def _shares(course: ShareCourse | None) -> dict[str, list[Any]] | None:
+    """Shares step by step, of as many devices as a page can hold."""
+    if course is None:
+        return None
+    most = DEVICES_A_CASE[1]
+    return {"steps": course.steps, "samples": [samples[:most] for samples in course.samples],
+            "busy": [_numbers(busy[:most]) for busy in course.busy_seconds]}
 
 
 def _share(total: int, bounds: tuple[int, int], rows: int) -> int:

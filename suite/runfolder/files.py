@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timezone
 from itertools import count
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from suite.analysis.link_fit import LinkFit
 from suite.analysis.rows import CaseResult
+from suite.analysis.share_course import BALANCE_COLUMNS, balance_rows
 from suite.contract.errors import UsageError
 from suite.contract.files import TableRow, write_atomically
 from suite.contract.metrics import COLUMNS
@@ -110,12 +111,15 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_rows(folder: Path, rows: list[Row]) -> None:
     """Writes ``results.csv``; a cell is empty if its figure does not exist."""
-    flat = [
-        row.as_dict() | {"warnings": flatten(row.warnings),
-                         "ledger": json.dumps(row.ledger) if row.ledger else None}
-        for row in rows
-    ]
-    write_table(folder / "results.csv", list(COLUMNS), flat)
+    columns = list(COLUMNS)
+    values, warnings, ledger = attrgetter(*columns), *map(columns.index, ("warnings", "ledger"))
+    lines = []
+    for row in rows:
+        line = list(values(row))
+        line[warnings] = flatten(row.warnings)
+        line[ledger] = json.dumps(row.ledger) if row.ledger else None
+        lines.append(line)
+    _write_lines(folder / "results.csv", columns, lines)
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Sequence[TableRow]) -> None:
@@ -126,15 +130,18 @@ def write_table(path: Path, columns: Sequence[str], rows: Sequence[TableRow]) ->
         columns: The names of the columns, in their order.
         rows: For each row, its values by column; other values are left out.
     """
+    _write_lines(path, columns, ([row.get(name) for name in columns] for row in rows))
+
+
+def _write_lines(
+    path: Path, columns: Sequence[str], lines: Iterable[Sequence[Any]]
+) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
+    # What is not equal to itself is NaN, which stands for a figure that does not exist.
+    writer.writerows([value if value == value else None for value in line] for line in lines)
     write_atomically(path, text.getvalue())
-
-
-def _cell(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def append_steps(path: Path, rows: Iterable[StepRow]) -> int:
@@ -185,6 +192,14 @@ def mend_steps(folder: Path, store: SampleStore) -> None:
     size = append_steps(part, store.steps())
     part.replace(path)
     store.set_steps_bytes(size)
+
+
+def write_balance(folder: Path, results: Sequence[CaseResult]) -> None:
+    """``balance.csv``: shares step by step; no file where no case balances."""
+    rows = [row for one in results if one.case.balances
+            for row in balance_rows(one.case.case_id, one.launches)]
+    if rows:
+        write_table(folder / "balance.csv", BALANCE_COLUMNS, rows)
 
 
 def write_report(

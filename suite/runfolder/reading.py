@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from suite.contract.files import TableRow
 from suite.contract.records import read_records, record_paths
 from suite.contract.row import Row
 from suite.runfolder.files import LOSS_COLUMNS, PROOF, read_fits, read_probes
+from suite.runfolder.run_file import check_run, results_of
 from suite.runfolder.samples import SampleStore, StoredLaunch, compact
 from suite.runfolder.upgrade import check_version, unknown_columns, upgrade
 from suite.runfolder.validated import read_json, read_table
@@ -66,6 +67,7 @@ def read_run(folder: Path, from_records: bool = False) -> StoredRun:
         fix = f"name a side: {folder / 'a'} or {folder / 'b'}"
         raise UsageError("RUN", str(folder), "a run, not an A/B run of two", fix)
     version = check_version(run.get("schema_version"), f"{folder}: schema version")
+    check_run(folder / "run.json", run)
     run = {"run_id": folder.name, "state": "unknown", "command_line": []} | run
     run["environment"] = UNKNOWN_MACHINE | run.get("environment", {})
     run["configuration"] = {"seed": "unknown", "data": "unknown"} | run.get("configuration", {})
@@ -140,11 +142,7 @@ def _results(folder: Path, run: dict[str, Any]) -> list[CaseResult]:
     Version 1 is read from its table, and from the folders of the cases that the table lacks.
     """
     if "cases" in run:
-        known = {one.name for one in fields(CaseResult)} - {"case"}
-        return [
-            CaseResult(Case.stored(entry["case"]), **{k: v for k, v in entry.items() if k in known})
-            for entry in run["cases"]
-        ]
+        return results_of(folder / "run.json", run)
     cores = run["environment"].get("cores", 0)
     found = [CaseResult(case) for case in _cases_on_disk(folder)]
     for result in found:

@@ -16,6 +16,7 @@ from suite.contract.errors import UsageError
 LARGEST_BYTES = 256 << 20
 RESTORE = "restore the file, or run it again"
 Model = TypeVar("Model")
+CHECKERS: dict[Any, TypeAdapter[Any]] = {}
 
 
 def checked(path: Path, where: str, model: type[Model], content: Any, fix: str = RESTORE) -> Model:
@@ -35,12 +36,20 @@ def checked(path: Path, where: str, model: type[Model], content: Any, fix: str =
         UsageError: For the first field that is wrong.
     """
     try:
-        return TypeAdapter(model).validate_python(content)
+        found: Model = _checker(model).validate_python(content)
+        return found
     except ValidationError as error:
         first = error.errors()[0]
         place = where + ".".join(str(part) for part in first["loc"])
         got = textwrap.shorten(repr(first["input"]), 60)
         raise UsageError(f"{path}: {place}", got, first["msg"], fix) from None
+
+
+def _checker(model: Any) -> TypeAdapter[Any]:
+    """Builds the check of a type once, which takes milliseconds; a run has many cases."""
+    if model not in CHECKERS:
+        CHECKERS[model] = TypeAdapter(model)
+    return CHECKERS[model]
 
 
 def read_text(path: Path, what: str, fix: str = RESTORE) -> str:
@@ -102,6 +111,8 @@ def read_table(path: Path, needed: Sequence[str] = ()) -> list[dict[str, str]]:
         rows = list(reader)
     except csv.Error as error:
         raise UsageError("table", str(path), f"CSV ({error})", RESTORE) from None
+    if not reader.fieldnames and not needed:
+        raise UsageError("table", str(path), "CSV with a line of names, not an empty file", RESTORE)
     missing = [name for name in needed if name not in (reader.fieldnames or ())]
     if missing:
         raise UsageError("table", str(path), f"the columns {', '.join(missing)}", RESTORE)

@@ -5,6 +5,8 @@
     python -m tests.accuracy launches [COUNT]    one case entered twice, and one 5 % slower
     python -m tests.accuracy real FILE [DRAWS]   recorded launches against themselves
     python -m tests.accuracy record FILE [N]     adds N launches of three small cases to FILE
+    python -m tests.accuracy balancing [RUNS]    learners of shares on planted devices
+    python -m tests.accuracy slowed [COLUMN ...] shares of real trainings that lose half a core
 
 ``launches`` runs real processes under the standard precision and budget, and exits with 1 where
 over a tenth of the equal pairs are called different, or under nine tenths of the others are not.
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.accuracy import launches, sequential, simulation
+from tests.accuracy import balancing, launches, sequential, simulation, slowed
 
 
 def main() -> None:
@@ -29,6 +31,10 @@ def main() -> None:
         launches.resample(rest[0], *map(int, rest[1:]))
     elif command == "record":
         launches.record(rest[0], *map(int, rest[1:]))
+    elif command == "balancing":
+        balancing.report(*map(int, rest))
+    elif command == "slowed":
+        slowed.report(*rest)
     else:
         sys.exit(__doc__)
 

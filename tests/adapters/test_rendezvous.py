@@ -17,8 +17,8 @@ from adapters.horovod.training.timeline import JOINS, SPARE_PORTS
 def test_it_listens_on_loopback_alone(tmp_path: Path) -> None:
     pytest.importorskip("horovod")
     written = tmp_path / "where.json"
-    command = [sys.executable, "-m", "adapters.horovod.training.rendezvous", "2", str(written),
-               "lo"]
+    command = [sys.executable, "-m", "adapters.horovod.training.rendezvous", "localhost:2",
+               str(written), "lo"]
     process = subprocess.Popen(command)
     try:
         ends = time.monotonic() + 60

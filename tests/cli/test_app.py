@@ -23,10 +23,10 @@ from tests.command import suite_command
 from tests.planted_run import small_run
 
 OPTIONS = {
-    "--leader-repeats", "--profile-harness",
+    "--leader-repeats", "--profile-harness", "--launcher", "--hosts",
     "--preset", "--config", "--framework", "--strategy", "--variant", "--workload", "--size",
     "--data", "--devices", "--device", "--dtype", "--mode", "--steps", "--repeats", "--seed",
-    "--accumulate", "--timeout", "--python", "--link", "--out",
+    "--accumulate", "--recompute", "--balance", "--timeout", "--python", "--link", "--out",
     "--warmup", "--precision", "--budget", "--probes",
     "--probe-steps", "--timeline", "--resume", "--dry-run",
     "--quiet", "--json", "--mesh", "--device-speeds", "--batch", "--find-max-batch",

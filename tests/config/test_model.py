@@ -10,7 +10,9 @@ import typer
 
 from scripts.refresh_docs import EXAMPLE, OPTIONS, example_file, options_page
 from suite.cli.app import app
-from suite.config.model import MODELS, AbConfig, LinkConfig, RunConfig
+from suite.config.foresight import ForesightConfig
+from suite.config.model import AbConfig, LinkConfig, RunConfig
+from suite.config.models import MODELS
 from suite.config.option import settings_of
 from suite.config.resolution import resolve
 from suite.config.validation import from_environment, validate
@@ -22,11 +24,13 @@ DEFAULTS = {
     "strategy": ["single", "data", "intra_layer", "inter_layer"], "variant": [],
     "workload": ["mlp"], "size": "", "data": "real", "mesh": [], "batch": None, "devices": [2],
     "device": "auto", "dtype": ["float32"], "mode": ["eager"], "oversubscribe": False,
-    "accumulate": [1], "device_speeds": [], "steps": 20, "warmup": 50, "repeats": 3,
+    "accumulate": [1], "recompute": ["none"], "balance": ["static"], "device_speeds": [],
+    "steps": 20, "warmup": 50, "repeats": 3,
     "precision": None, "budget": None, "timeout": 120.0, "proof_timeout": 600.0,
     "proof_memory": None, "probes": 2, "probe_steps": 5,
     "timeline": False, "link": True, "find_max_batch": False, "memory_limit": None,
     "batch_resolution": 0.05, "leader_repeats": 0, "seed": 0, "python": {},
+    "launcher": "local", "hosts": [],
 }
 
 
@@ -35,15 +39,21 @@ def test_options_and_defaults_are_frozen() -> None:
     changed = {s.name: s.default for s in settings_of(AbConfig).values()
                if DEFAULTS.get(s.name, "none") != s.default}
     assert changed == {"engine": "", "repeats": 12, "precision": 0.01, "probes": 6}
-    assert not {"link", "find_max_batch", "memory_limit"} & settings_of(AbConfig).keys()
+    assert not {"link", "find_max_batch", "memory_limit", "hosts"} & settings_of(AbConfig).keys()
     assert list(settings_of(LinkConfig)) == [
         "framework", "collective", "devices", "device", "bytes_min", "bytes_max", "repetitions",
-        "loaded", "timeout", "python", "interface",
+        "loaded", "timeout", "python", "interface", "launcher", "hosts",
+    ]
+    assert list(settings_of(ForesightConfig)) == [
+        "workload", "size", "machine", "framework", "mode", "dtype", "devices", "node_devices",
+        "batch", "strategy", "schedule", "micro_batches", "recompute", "sharding", "interconnect",
+        "python",
     ]
 
 
 @pytest.mark.parametrize(("command", "model"), [
     ("run", RunConfig), ("ab", AbConfig), ("link", LinkConfig),
+    ("predict", ForesightConfig),
 ])
 def test_every_option_is_on_the_command_line(command: str, model: type[Any]) -> None:
     params = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]

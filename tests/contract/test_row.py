@@ -17,7 +17,7 @@ from suite.runfolder.files import write_rows
 
 # What rides along for the page, comparisons and JSON, and is no column.
 BESIDE = {"launch_step_s", "launch_samples", "step_quantiles_s", "step_sample_s",
-          "device_compute_s", "clocked_step_s", "frontier"}
+          "device_compute_s", "clocked_step_s", "frontier", "share_course"}
 NUMBERS = (int, float, int | None, float | None)
 
 
@@ -39,7 +39,8 @@ def test_a_column_holds_what_its_format_can_write(metric: object) -> None:
 def test_figures_of_the_ranks_are_the_ones_that_say_so() -> None:
     assert {metric.name: metric.from_ranks for metric in FROM_RANKS} == {
         "peak_memory_bytes": "largest", "device_memory_bytes": "largest",
-        "matmul_flops_s": "median",
+        "matmul_flops_s": "median", "clock_uncertainty_s": "largest",
+        "share_changes": "median", "load_balance_shares": "median",
     }
 
 

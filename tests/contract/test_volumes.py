@@ -143,3 +143,22 @@ def test_bfloat16_halves_what_ranks_exchange_but_not_gradients() -> None:
 def test_compressed_gradients_have_half_the_bytes(variant: str) -> None:
     whole, half = (_found("data", "gpt", "tiny", variant=v) for v in ("", variant))
     assert half == [(kind, size // 2) for kind, size in whole]
+
+
+def test_zero_sends_what_its_stage_splits() -> None:
+    plain, one, two, three = (_found("data", "gpt", "tiny", variant=v)
+                              for v in ("", "zero1", "zero2", "fsdp"))
+    parameters = sum(size for _, size in plain)
+    assert one == plain + [("broadcast", size) for _, size in plain]
+    gathered = [sum(size for kind, size in found if kind == "all_gather") for found in (two, three)]
+    # A unit that stays whole is gathered once; embeddings and the last norm are outside of units.
+    assert gathered[0] == parameters < gathered[1] < 2 * parameters
+    assert {kind for kind, _ in two} == {"all_gather", "reduce_scatter"}
+
+
+def test_a_recomputed_pass_repeats_its_forward_sums() -> None:
+    again = logical_communications(Case(
+        "pytorch", "torch", "intra_layer", "", "gpt", "tiny", "real", "cpu", 2, recompute="blocks"
+    ))
+    once = _found("intra_layer", "gpt", "tiny")
+    assert again == once[:1] * (len(once) * 3 // 2)

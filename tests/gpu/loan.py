@@ -2,8 +2,8 @@
 
     python3 -m tests.gpu.loan [--device cpu] [--only PART,...] [--seconds 480] [--out FOLDER]
 
-Each part is a process of its own with a bound of its own, writes what it found as it goes, and is not
-made again once it has ended; so the next call goes on where time ran out. ``--only`` makes the
+Each part is a process of its own with a bound of its own, writes what it found as it goes, and is
+not made again once it has ended; so the next call goes on where time ran out. ``--only`` makes the
 named parts, again if need be. ``--device cpu`` is the short form: tiny models, to try this program.
 
 It needs Python and, for what it measures, torch. Pure Python and small packages that the machine
@@ -266,7 +266,8 @@ def _lines(part: Part, folder: Path, outcome: dict[str, Any]) -> Iterator[str]:
         yield f"{part.name:16}{part.title:52}{outcome['status']:9}  {said}"
     for row in rows:
         figures = [
-            _figure(row["parity_error"], "{:.2g}", 7), _figure(row["step_time_s"], "{:.2f}", 10, 1e3),
+            _figure(row["parity_error"], "{:.2g}", 7),
+            _figure(row["step_time_s"], "{:.2f}", 10, 1e3),
             _figure(row["throughput_tokens_s"], "{:.0f}", 10), _figure(row["mfu"], "{:.0%}", 7),
             _figure(row["mfu_datasheet"], "{:.0%}", 7),
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ import pytest
 
 from suite.contract.case import Case
 from suite.contract.records import read_launch, read_records
-from suite.launch import group
+from suite.launch import group, waiting
 from suite.launch.failures import first_failure, out_of_memory
 from suite.launch.group import LaunchRequest, launch, share_of_cores
 from tests.conftest import EXTRA, HERE, Launch, written
@@ -23,12 +24,18 @@ from tests.conftest import EXTRA, HERE, Launch, written
 
 def _left(folder: Path) -> list[str]:
     """Processes of this launch, or the child a hanging rank starts."""
+    return [" ".join(process.cmdline()) for process in _processes(folder)]
+
+
+def _processes(folder: Path) -> list[psutil.Process]:
+    """Other tests, beside this one, start the same: a child is known by what it inherited."""
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        line = " ".join(process.info["cmdline"] or [])
-        child = "sleep 1234.5" in line or "time.sleep(1234.5)" in line
-        if child or (str(folder) in line and "suite.ranks.train" in line):
-            found.append(line)
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            line, own = " ".join(process.cmdline()), process.environ().get("FAKE_OWNER")
+            child = "1234.5" in line and own == os.environ["FAKE_OWNER"]
+            if child or (str(folder) in line and "suite.ranks.train" in line):
+                found.append(process)
     return found
 
 
@@ -119,8 +126,9 @@ def test_the_first_failure_is_the_reason(
     ("fault", "words"),
     [
         ("leave", "rank 1 in proof ended with code 0 and left no record"),
-        ("flood", "more than 1 MiB to their log"),
+        ("flood", "rank 1 in proof wrote most of more than 1 MiB of log"),
         ("truncated", "rank-1.json is no whole JSON"),
+        ("version", "rank-1.json is of version 999"),
         ("grandchild", "planted: with a grandchild"),
     ],
 )
@@ -129,7 +137,7 @@ def test_what_a_rank_leaves_undone_is_its_launchs_failure(
 ) -> None:
     """A grandchild in a session of its own that ignores SIGTERM is ended too."""
     monkeypatch.setenv("FAKE_FAULT", fault)
-    monkeypatch.setattr(group, "LOG_LIMIT_BYTES", 1 << 20)
+    monkeypatch.setattr(waiting, "LOG_LIMIT_BYTES", 1 << 20)
     began = time.monotonic()
     outcome, folder = start(fake)
     assert (outcome.status, words in outcome.reason) == ("failed", True), outcome.reason
@@ -142,7 +150,10 @@ def test_a_stopped_rank_is_named_with_the_phase_it_was_in(
     monkeypatch.setenv("FAKE_FAULT", "stop")
     began = time.monotonic()
     outcome, folder = start(fake, 3.0)
-    assert outcome.status == "timeout" and "rank 1 in proof" in outcome.reason
+    assert outcome.status == "timeout", outcome.reason
+    # It could say where only once it went on again, so that may be a line further.
+    assert "rank 1 in proof, stopped by a signal (" in outcome.reason
+    assert "train.py" in (folder / "worker.log").read_text().rpartition("rank 1 in proof")[2]
     assert time.monotonic() - began < 3.0 + 5.0 and not _left(folder)
 
 
@@ -150,7 +161,9 @@ def test_a_hang_leaves_each_ranks_stack_in_the_log(
     fake: Case, start: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_FAULT", "hang")
-    _, folder = start(fake, 3.0)
+    outcome, folder = start(fake, 3.0)
+    assert "rank 0 in proof (synchronize, session.py:" in outcome.reason
+    assert "rank 1 in proof (_fail, session.py:" in outcome.reason
     log = (folder / "worker.log").read_text()
     waiting, failing = log.partition("Python stack of rank 1 in proof:")[::2]
     assert "Python stack of rank 0 in proof:" in waiting and "in synchronize" in waiting
@@ -204,7 +217,8 @@ def test_a_hang_ends_at_the_timeout_with_its_children(
 def test_a_killed_harness_leaves_no_worker(fake: Case, tmp_path: Path) -> None:
     script = (
         "from pathlib import Path; from tests.conftest import launch_case;"
-        "from suite.contract.case import Case;"
+        "from suite.contract.case import Case; import os;"
+        f"os.environ['FAKE_OWNER'] = {os.environ['FAKE_OWNER']!r};"
         f"launch_case(Case({fake.framework!r}, 'numpy', 'data', '', 'mlp', 'tiny', 'synthetic',"
         f" 'cpu', 2), Path({str(tmp_path / 'x')!r}))"
     )
@@ -216,7 +230,8 @@ def test_a_killed_harness_leaves_no_worker(fake: Case, tmp_path: Path) -> None:
     harness.send_signal(signal.SIGKILL)
     harness.wait()
     _until(lambda: not any("suite.ranks.train" in line for line in _left(tmp_path / "x")))
-    subprocess.run(["pkill", "-f", "sleep 1234.5"], check=False)
+    for child in _processes(tmp_path / "x"):  # of a rank, which nobody is left to end
+        child.kill()
 
 
 def _until(true: object, seconds: float = 20.0) -> None:
@@ -255,3 +270,13 @@ def test_what_a_case_compiles_waits_for_its_next_launch(
         assert not (folder / "compiled").exists()
     # Every rank finds its own again; a launch that is given no such place finds nothing.
     assert found == [["new"] * 2, ["kept"] * 2, ["new"] * 2]
+
+
+def test_a_rank_that_left_early_is_named_before_those_that_lost_it(
+    fake: Case, start: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have ended when the harness looks; only one of them has an error to show."""
+    monkeypatch.setenv("FAKE_FAULT", "leave and lose")
+    monkeypatch.setattr(group, "POLL_SECONDS", 3.0)
+    outcome, _ = start(fake)
+    assert outcome.reason == "rank 1 in proof ended with code 0 and left no record"

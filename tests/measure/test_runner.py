@@ -547,3 +547,24 @@ def test_no_leader_is_launched_past_the_budget(
     runner = _runner(tmp_path, launcher, repeats=3, leader_repeats=20, budget=budget)
     runner.execute()
     assert len(runner.blocks) in blocks
+
+
+def test_a_run_of_very_many_cases_writes_its_tables_at_the_end_of_a_block(
+    tmp_path: Path, launcher: FakeLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once writing takes too much of the run; what was launched is stored all the same."""
+    monkeypatch.setattr("suite.measure.runner.SAVING_AT_MOST", (0.0, 0.0))
+    runner = _runner(tmp_path, launcher, repeats=2)
+    saved: list[int] = []
+    original = runner._save
+
+    def counted() -> Any:
+        saved.append(len(launcher.started))
+        return original()
+
+    runner._save = counted  # type: ignore[method-assign]
+    runner.execute()
+    assert len(runner.finish("complete")) == 3
+    # Before the reference, after each block of three, when it stops, and at the end.
+    assert saved == [0, 4, 7, 7, 7]
+    assert read_run(tmp_path).rows()[0].repeats == 2

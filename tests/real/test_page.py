@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -264,4 +265,25 @@ def test_thousands_of_cases_stay_quick(browser: Any, tmp_path: Path) -> None:
     assert took < 2000
     page.select_option("#pick select", index=30)
     assert page.locator(".grid:visible").count() == 1
+    watched.close(path)
+
+
+def test_shares_of_a_balanced_case_are_drawn(browser: Any, tmp_path: Path) -> None:
+    run = small_run()
+    result = next(one for one in run.results if one.case.case_id == "pytorch.data.mlp-wide.cpu2")
+    record = result.good[0][0]
+    record.shares = [[64, 64]] * 30 + [[86, 42]] * 40
+    record.share_busy_seconds = [[0.02, 0.04]] * 30 + [[0.027, 0.026]] * 40
+    record.figures["share_changes"] = 1.0
+    result.case = replace(result.case, balance="dynamic")
+    path = tmp_path / "balanced.html"
+    path.write_text(render(run.run, run.rows(), run.losses, run.links, run.fits))
+    watched = Watched(browser, path, 1440)
+    watched.page.evaluate(
+        "openCase(DATA.shares.findIndex(one => one))"
+    )
+    dialog = watched.page.locator("dialog[open]")
+    assert "began at 64 and 64 samples and ended at 86 and 42" in dialog.inner_text()
+    watched.page.wait_for_selector("dialog[open] svg[aria-label='samples of each device by step']")
+    watched.page.screenshot(path=str(tmp_path / "shares.png"))
     watched.close(path)

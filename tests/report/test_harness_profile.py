@@ -55,10 +55,21 @@ def test_a_real_launch_accounts_for_all_its_seconds(fake: Case, start: Launch) -
 
 
 def test_the_harness_adds_up_its_own_seconds(tmp_path: Path) -> None:
-    now = iter([1.0, 3.0, 10.0, 10.5])
+    now = iter([0.0, 1.0, 3.0, 10.0, 10.5])
     own = HarnessTime({"saving": 1.0}, lambda: next(now))
     with own.of("saving"):
         pass
     with pytest.raises(ValueError, match="planted"), own.of("judging"):
         raise ValueError("planted")
     assert own.seconds == {"saving": 3.0, "judging": 0.5}
+
+
+def test_what_may_take_a_share_of_the_sitting() -> None:
+    """Ten seconds are free, then a twentieth; what an earlier sitting took does not count."""
+    now = 0.0
+    own = HarnessTime({"saving": 500.0}, lambda: now)
+    assert own.affordable("saving", 10.0, 0.05)
+    own.seconds["saving"] += 10.5
+    assert not own.affordable("saving", 10.0, 0.05)
+    now = 10.0
+    assert own.affordable("saving", 10.0, 0.05)

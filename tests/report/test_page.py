@@ -28,12 +28,13 @@ from suite.contract.row import Row
 from suite.contract.warnings import warn
 from suite.measure.runner import Progress
 from suite.report import html, payload
+from suite.report.axes import column
 from suite.report.compared import markdown
 from suite.report.doubts import grouped_warnings, proven
 from suite.report.headline import headline
 from suite.report.html import LIBRARIES, asset, ledger_table, render, tint
-from suite.report.matrix import build_grids
-from suite.report.payload import embed
+from suite.report.matrix import LINES_AT_ONCE, build_grids
+from suite.report.payload import build_payload, embed
 from suite.report.reproduce import OWN, shared_options
 from suite.report.terminal import comparison, machine_rows, verdicts
 from tests.planted_run import large_run, small_run
@@ -97,6 +98,18 @@ def test_clear_lead_is_faster() -> None:
         "pytorch data is fastest: 1 s [0.9, 1.1] a step, faster than every other case. "
         "Next: pytorch single takes 2.00× [2.00, 2.00] as long."
     )
+
+
+def test_of_very_many_lines_the_page_shows_the_first_and_the_best() -> None:
+    rows = [_row("data", 2.0 - (number == 250), 1, 3, framework=f"f{number}", case_id=f"c{number}")
+            for number in range(300)]
+    (grid,) = build_grids(rows)
+    shown = [name for name, _ in grid.first_lines]
+    assert len(grid.lines) == 300 and shown == [
+        *(f"f{number}/torch" for number in range(LINES_AT_ONCE)), "f250/torch"]
+    page = render(RUN, rows, [])
+    assert page.count('<th scope="row">f') == len(shown)
+    assert '199 more lines: in <a href="#figures">' in page
 
 
 def test_libraries_that_differ_are_named() -> None:
@@ -246,6 +259,21 @@ def test_ten_thousand_cases_fit_fifteen_megabytes(monkeypatch: pytest.MonkeyPatc
     whole = sizes[0] + 9_500 * each + payload.LOSSES_AT_MOST * 30
     print(f"{each:.0f} bytes a case, {whole / 1e6:.1f} MB")
     assert whole < 15e6
+
+
+def test_shares_over_time_are_in_the_page_and_bounded() -> None:
+    run = small_run()
+    record = run.results[1].good[0][0]
+    record.shares = [[64, 64]] * 600 + [[86, 42]] * 400
+    record.share_busy_seconds = [[0.1, 0.2]] * 600 + [[0.12, 0.13]] * 399
+    run.results[1].case = replace(run.results[1].case, balance="dynamic")
+    rows = run.rows()
+    found = build_payload(run.run, rows, [], [], [], [])["shares"]
+    (one,) = [shares for shares in found if shares]
+    assert len(one["steps"]) == 400 and one["steps"][-1] == 998
+    assert one["samples"][0] == [64, 64] and one["samples"][-1] == [86, 42]
+    assert one["busy"][0] == [0.1, 0.2]
+    assert found.index(one) == 1 and column(rows[1]).endswith("dynamic")
 
 
 def test_the_command_of_a_case_is_one_the_suite_takes() -> None:

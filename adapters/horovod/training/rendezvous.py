@@ -1,11 +1,12 @@
 """Runs Horovod's own rendezvous servers for one launch.
 
-    python -m adapters.horovod.training.rendezvous PROCESSES OUTPUT_JSON INTERFACE
+    python -m adapters.horovod.training.rendezvous HOSTS OUTPUT_JSON INTERFACE
 
-It writes the variables that tell the ranks where the servers are, and serves until it is ended. The
-servers listen only on the address of ``INTERFACE``, which all ranks can reach; on a single machine
-nobody else can join or listen in. A server remembers what the ranks said when they joined, so there
-is a server for each time that they join.
+``HOSTS`` is ``name:ranks,…`` as ``horovodrun -H`` takes it. This process writes the variables that
+tell the ranks where the servers are, then serves until it is ended. The servers listen on the
+address of ``INTERFACE`` alone, which all ranks can reach: on one machine nobody else can join or
+listen in. A server keeps what the ranks said when they joined, so each time they join again there
+is another.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from adapters.horovod.training.timeline import JOINS, SPARE_PORTS
 def main() -> None:
     """Serves for the ranks of one launch until the harness ends this process."""
     parent = os.getppid()
-    processes, output = int(sys.argv[1]), Path(sys.argv[2])
+    among, output = sys.argv[1], Path(sys.argv[2])
     address = address_of(sys.argv[3])
-    first, *spare = [str(_serve(processes, address)) for _ in range(JOINS)]
+    first, *spare = [str(_serve(among, address)) for _ in range(JOINS)]
     where = {
         "HOROVOD_GLOO_RENDEZVOUS_ADDR": address,
         "HOROVOD_GLOO_RENDEZVOUS_PORT": first,
@@ -57,11 +58,12 @@ class BoundServer(RendezvousServer):
         return int(self._httpd.server_address[1])
 
 
-def _serve(processes: int, address: str) -> int:
-    """Starts a new server and returns its port."""
+def _serve(among: str, address: str) -> int:
+    """Starts a new server for the ranks on the hosts ``among`` and returns its port."""
+    hosts = parse_hosts(among)
     server = BoundServer(0)
     port = server.start_at(address)
-    server.init(get_host_assignments(parse_hosts(f"localhost:{processes}"), processes))
+    server.init(get_host_assignments(hosts, sum(host.slots for host in hosts)))
     return port
 
 

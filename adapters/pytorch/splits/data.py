@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 import torch.distributed as dist
+from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.nn.parallel import DistributedDataParallel
 
@@ -35,8 +36,12 @@ class DataSession(DataParallelSession):
 
     def build(self, weights: Weights) -> DistributedDataParallel:
         """Builds the model and wraps it, so that its gradients are averaged."""
-        self.inner = super().build(weights)
+        self.inner = self.bare(weights)
         return self._wrap()
+
+    def bare(self, weights: Weights) -> nn.Module:
+        """Builds the model that the wrapper holds."""
+        return super().build(weights)
 
     def _wrap(self, probed: bool = False) -> DistributedDataParallel:
         ids = [self.device.index] if self.device.type == "cuda" else None

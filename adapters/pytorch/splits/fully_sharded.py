@@ -1,4 +1,7 @@
-"""Fully sharded data parallel: ``fully_shard`` around each unit and around the whole model."""
+"""Fully sharded data parallel: ``fully_shard`` around each unit and around the whole model.
+
+ZeRO stage 3 (``fsdp``) and stage 2 (``zero2``), in which a unit stays whole between its two passes.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ if TYPE_CHECKING:
 
 
 class FullyShardedSession(DataParallelSession):
-    """Parameters, gradients and moments are split; a unit is whole only while it computes."""
+    """Parameters, gradients and moments are split; a unit is whole only while it computes.
+
+    With ``zero2`` it is whole from its forward pass to the end of its backward pass.
+    """
 
     @property
     def built_on(self) -> torch.device:
@@ -37,9 +43,11 @@ class FullyShardedSession(DataParallelSession):
         # In bf16, parameters are gathered and computed with in bfloat16, and gradients are summed
         # in float32.
         policy = MixedPrecisionPolicy(LOW, torch.float32) if self.low else MixedPrecisionPolicy()
+        # None leaves it to FSDP, which shards units again after the forward pass, and not the rest.
+        again = None if self.case.variant == "fsdp" else False
         for part in [*cast(nn.ModuleDict, model.units).values(), model]:
             sharded: FSDPModule = fully_shard(
-                part, mesh=self.mesh["data"], mp_policy=policy
+                part, mesh=self.mesh["data"], mp_policy=policy, reshard_after_forward=again
             )
             sharded.set_custom_all_gather(_Gather(self))
             sharded.set_custom_reduce_scatter(_Scatter(self))

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
+from adapters.pytorch.training.balanced import BalancedShares
 from adapters.pytorch.training.single import Training
 from suite.contract.adapter import Inputs
 from suite.contract.case import Case, Rank
-from suite.contract.splits.batches import batch_slice
 from suite.contract.workloads import Weights
 
 
@@ -101,25 +100,29 @@ class GroupSession(Training):
         dist.destroy_process_group()
 
 
-class DataParallelSession(GroupSession):
+class DataParallelSession(BalancedShares, GroupSession):
     """Trains on contiguous shards of the global batch.
 
     With equal shards the mean of the ranks' means is the mean of the batch. With shards by the
-    devices' speeds the loss is weighted instead.
+    devices' speeds, or balanced ones, the loss is weighted instead.
     """
 
-    def local_batch(self, features: Any, targets: Any) -> tuple[Any, Any]:
-        """Returns this rank's samples of a global batch.
+    @property
+    def replica(self) -> int:
+        """Which replica this rank belongs to."""
+        return self.position("data")
 
-        Args:
-            features: (samples, …) of the global batch.
-            targets: (samples, …) of the global batch.
-        """
-        share = batch_slice(
-            len(features), self.case.axes.size("data"), self.position("data"),
-            self.case.device_speeds,
-        )
-        return features[share], targets[share]
+    def send_busy(self, seconds: float) -> Callable[[], list[float]]:
+        """Begins to gather every rank's busy seconds; returns what waits for all of them."""
+        mine = torch.tensor([seconds], dtype=torch.float64)
+        everyone = torch.empty(self.case.devices, dtype=torch.float64)
+        work = dist.all_gather_into_tensor(everyone, mine, self.group("data"), async_op=True)
+
+        def wait() -> list[float]:
+            work.wait()
+            return everyone.tolist()
+
+        return wait
 
     def loss(self, handle: torch.Tensor) -> float:
         """Returns the mean loss of the global batch, the same value on every rank."""

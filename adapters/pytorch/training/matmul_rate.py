@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch.utils.benchmark import Timer
 
 from adapters.pytorch.training.number_format import LOW
 
@@ -23,6 +22,9 @@ def matmul_flops_s(device: torch.device, dtype: str) -> float:
     Returns:
         FLOP/s, from the median time of a product.
     """
+    # It imports setuptools, a fifth of a launch's imports, and only launches with probes come here.
+    from torch.utils.benchmark import Timer
+
     size = MATRIX[device.type]
     kind = LOW if dtype == "bf16" else torch.float32
     a, b = (torch.randn(size, size, device=device, dtype=kind) for _ in range(2))

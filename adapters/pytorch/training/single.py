@@ -5,6 +5,7 @@ Every other strategy derives from it and overrides what it does differently.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -20,6 +21,7 @@ from adapters.pytorch.training.number_format import (
     parameter_type,
     set_products,
 )
+from adapters.pytorch.training.recompute import recompute_units
 from suite.contract.adapter import Inputs
 from suite.contract.case import Case, Rank
 from suite.contract.planned_loss import planned_loss
@@ -46,7 +48,8 @@ def open_device(case: Case, rank: Rank) -> torch.device:
     if not torch.cuda.is_available():
         why = "CUDA does not load" if torch.version.cuda else "built without CUDA"
         raise RuntimeError(f"torch sees no GPU: {why}")
-    device = torch.device("cuda", rank.index % torch.cuda.device_count())
+    local = int(os.environ.get("LOCAL_RANK", rank.index))
+    device = torch.device("cuda", local % torch.cuda.device_count())
     torch.cuda.set_device(device)
     if case.memory_limit_bytes:
         whole = torch.cuda.get_device_properties(device).total_memory
@@ -82,12 +85,13 @@ class Training(Measured):
             # The cast to float32, the softmax and the sum become one pass over the logits.
             self.loss_function = torch.compile(self.loss_function)
         self.dtype = parameter_type(case.dtype)
-        self.batches = [
-            tuple(self._tensor(part) for part in self.local_batch(*inputs.at(index)))
-            for index in range(inputs.count)
-        ]
+        self.batches = [self.local(*inputs.at(index)) for index in range(inputs.count)]
         self.model = self.build(weights)
         self.optimizer: Any = self.make_optimizer()
+
+    def local(self, features: Any, targets: Any) -> tuple[torch.Tensor, ...]:
+        """Returns this rank's part of a global batch, on its device."""
+        return tuple(self._tensor(part) for part in self.local_batch(features, targets))
 
     def _tensor(self, array: Any) -> torch.Tensor:
         """Copies an array to the device; whole numbers become int64."""
@@ -101,6 +105,8 @@ class Training(Measured):
     def build(self, weights: Weights) -> nn.Module:
         """Builds the model, in the number format and mode (eager or compiled) of the case."""
         model = build_model(self.spec, weights, self.units).to(self.built_on, self.dtype)
+        if self.case.recomputes:
+            recompute_units(model)
         if self.low:
             autocast(model, self.device.type, self.leaves)
         if self.case.mode == "compiled":

@@ -3,7 +3,8 @@
 The module of a workload has two functions. ``forward(spec, weights, x, units, apply)`` computes the
 logits, or what leaves the contiguous ``units`` of a pipeline stage; between stages tensors are
 ``(batch, *spec.boundary(unit))``. ``loss(spec)`` returns a function of logits and targets that
-computes the mean loss. A side input is passed among the weights, under ``SIDE_INPUT``. A model
+computes the mean loss. Each unit passes through ``units.unit``, which may have its inside computed
+again in the backward pass. A side input is passed among the weights, under ``SIDE_INPUT``. A model
 calls ``apply`` on each of its branches; a strategy that shards branches passes another ``apply``,
 so the models know nothing of devices.
 """
@@ -17,6 +18,8 @@ import tensorflow as tf
 
 from adapters.tensorflow.models.branch import Apply, Tensors, held, whole
 from adapters.tensorflow.models.losses import Loss
+from adapters.tensorflow.models.units import recomputing
+from suite.contract.errors import UsageError
 from suite.contract.workloads import Workload
 
 
@@ -27,6 +30,7 @@ def forward(
     units: range | None = None,
     apply: Apply | None = None,
     features: tf.Tensor | None = None,
+    recompute: bool = False,
 ) -> tf.Tensor:
     """Computes the forward pass of a model, or of a pipeline stage.
 
@@ -37,14 +41,27 @@ def forward(
         units: Contiguous units of the stage; None computes the whole model.
         apply: Computes a branch; None computes it on the given weights, unsharded.
         features: The features of the batch for a later stage, if the workload has a side input.
+        recompute: Whether units keep their input alone for the backward pass.
 
     Returns:
         Logits; for a stage that is not the last, its activations.
+
+    Raises:
+        UsageError: ``recompute`` is set and the model passes no unit through ``units.unit``.
     """
     chosen = range(len(spec.units())) if units is None else units
     weights = held(spec, weights, x if features is None else features)
     module = import_module(spec.tensorflow_module)
-    return module.forward(spec, weights, x, chosen, apply or whole(weights))
+    compute = apply or whole(weights)
+    if not recompute:
+        return module.forward(spec, weights, x, chosen, compute)
+    with recomputing() as recomputed:
+        found = module.forward(spec, weights, x, chosen, compute)
+    if len(recomputed) != len(chosen):
+        raise UsageError(f"units of {spec.tensorflow_module} through models.units.unit",
+                         len(recomputed), f"{len(chosen)}, so that they can be recomputed",
+                         "compute each unit with unit(), or drop --recompute")
+    return found
 
 
 def loss_function(spec: Workload) -> Loss:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import tensorflow as tf
 
 from adapters.tensorflow.models.branch import Apply, Tensors, linear
 from adapters.tensorflow.models.losses import Loss, predicted_cross_entropy
 from adapters.tensorflow.models.transformer import attention, feed_forward, layer_norm
+from adapters.tensorflow.models.units import unit
 from suite.contract.workloads.bert import LAYER_NORM_EPSILON, BertSpec
 
 
@@ -21,7 +24,8 @@ def forward(
         x = _embed(weights, x)
     x = tf.reshape(x, (-1, spec.width))
     for index in units:
-        x = _block(spec, weights, f"block{index}", x, apply)
+        block = partial(_block, spec, weights, f"block{index}", apply)
+        x = unit(block, x)
     if spec.blocks - 1 not in units:
         return tf.reshape(x, (-1, spec.sequence, spec.width))
     return _head(weights, x)
@@ -39,7 +43,7 @@ def _embed(weights: Tensors, tokens: tf.Tensor) -> tf.Tensor:
     return layer_norm(weights, "embed.norm", x, LAYER_NORM_EPSILON)
 
 
-def _block(spec: BertSpec, weights: Tensors, name: str, x: tf.Tensor, apply: Apply) -> tf.Tensor:
+def _block(spec: BertSpec, weights: Tensors, name: str, apply: Apply, x: tf.Tensor) -> tf.Tensor:
     """Computes norm(x + attention(x)), then norm(x + mlp(x)) of x (batch · sequence, width)."""
     heads = attention(f"{name}.attention", spec.sequence, spec.width // spec.heads, causal=False)
     x = layer_norm(weights, f"{name}.norm1", x + apply(heads, x), LAYER_NORM_EPSILON)

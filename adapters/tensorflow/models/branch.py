@@ -32,6 +32,19 @@ Branch = Callable[[Tensors, tf.Tensor], Generator[Partial, tf.Tensor, None]]
 Apply = Callable[[Branch, tf.Tensor], tf.Tensor]
 
 
+def named_variable(name: str, value: tf.Tensor) -> tf.Variable:
+    """Makes a variable that TensorFlow knows by the parameter's canonical name.
+
+    A recomputed unit sorts its variables by their names. If all of them were called "Variable",
+    ranks would disagree on the order, and on which gradient Horovod sums under which name.
+
+    Args:
+        name: The parameter's canonical name.
+        value: Its initial value.
+    """
+    return tf.Variable(value, name=name)
+
+
 class Share:
     """A branch that is being computed on a device.
 

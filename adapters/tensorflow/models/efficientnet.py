@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 
 import tensorflow as tf
 
 from adapters.tensorflow.models.branch import Apply, Branch, Partial, Tensors, linear, whole
 from adapters.tensorflow.models.images import batch_norm, convolution, normalised, pixel_mean
 from adapters.tensorflow.models.losses import Loss, cross_entropy
+from adapters.tensorflow.models.units import unit
 from suite.contract.workloads.efficientnet import (
     BATCH_NORM_EPSILON,
     EfficientNetSpec,
@@ -31,8 +33,7 @@ def forward(
         facts = blocks[index]
         # Only blocks that widen are branches of the plan; every device computes the others whole.
         compute = apply if facts.expand else whole(weights)
-        inside = compute(_branch(f"block{index}", facts), x)
-        x = x + inside if facts.residual else inside
+        x = unit(partial(_block, f"block{index}", facts, compute), x)
     if len(blocks) - 1 not in units:
         return x
     x = _activated(weights, "head.conv", "head.norm", spec.head(), x)
@@ -42,6 +43,12 @@ def forward(
 def loss(spec: EfficientNetSpec) -> Loss:
     """Returns the cross-entropy over the classes."""
     return cross_entropy
+
+
+def _block(name: str, facts: InvertedBottleneck, apply: Apply, x: tf.Tensor) -> tf.Tensor:
+    """Computes the block, and adds its input to it where the shapes are the same."""
+    inside = apply(_branch(name, facts), x)
+    return x + inside if facts.residual else inside
 
 
 def _branch(name: str, facts: InvertedBottleneck) -> Branch:

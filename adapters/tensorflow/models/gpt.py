@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import tensorflow as tf
 
 from adapters.tensorflow.models.branch import Apply, Tensors
 from adapters.tensorflow.models.losses import Loss, cross_entropy
 from adapters.tensorflow.models.transformer import attention, feed_forward, layer_norm
+from adapters.tensorflow.models.units import unit
 from suite.contract.workloads.gpt import LAYER_NORM_EPSILON, GptSpec
 
 
@@ -21,7 +24,8 @@ def forward(
         x = tf.gather(weights["embed.token.table"], x) + weights["embed.position.table"]
     x = tf.reshape(x, (-1, spec.width))
     for index in units:
-        x = _block(spec, weights, f"block{index}", x, apply)
+        block = partial(_block, spec, weights, f"block{index}", apply)
+        x = unit(block, x)
     if spec.blocks - 1 not in units:
         return tf.reshape(x, (-1, spec.sequence, spec.width))
     normed = layer_norm(weights, "norm", x, LAYER_NORM_EPSILON)
@@ -33,7 +37,7 @@ def loss(spec: GptSpec) -> Loss:
     return cross_entropy
 
 
-def _block(spec: GptSpec, weights: Tensors, name: str, x: tf.Tensor, apply: Apply) -> tf.Tensor:
+def _block(spec: GptSpec, weights: Tensors, name: str, apply: Apply, x: tf.Tensor) -> tf.Tensor:
     """Computes x + attention(norm(x)), then x + mlp(norm(x)) of x (batch · sequence, width)."""
     heads = attention(f"{name}.attention", spec.sequence, spec.width // spec.heads, causal=True)
     x = x + apply(heads, layer_norm(weights, f"{name}.norm1", x, LAYER_NORM_EPSILON))

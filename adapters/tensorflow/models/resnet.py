@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 
 import tensorflow as tf
 
@@ -15,6 +16,7 @@ from adapters.tensorflow.models.images import (
     pixel_mean,
 )
 from adapters.tensorflow.models.losses import Loss, cross_entropy
+from adapters.tensorflow.models.units import unit
 from suite.contract.workloads.images import Convolution
 from suite.contract.workloads.resnet import BATCH_NORM_EPSILON, POOL_KERNEL, POOL_STRIDE, ResNetSpec
 
@@ -33,7 +35,8 @@ def forward(
         x = tf.nn.relu(_normed(weights, "stem.", "conv", spec.stem(), x))
         x = tf.nn.max_pool2d(x, POOL_KERNEL, POOL_STRIDE, padding(POOL_KERNEL // 2))
     for index in units:
-        x = _block(weights, f"block{index}.", blocks[index], x, apply)
+        block = partial(_block, weights, f"block{index}.", blocks[index], apply)
+        x = unit(block, x)
     if len(blocks) - 1 not in units:
         return x
     return linear(weights, "classifier", pixel_mean(x))
@@ -44,7 +47,7 @@ def loss(spec: ResNetSpec) -> Loss:
     return cross_entropy
 
 
-def _block(weights: Tensors, name: str, layers: Layers, x: tf.Tensor, apply: Apply) -> tf.Tensor:
+def _block(weights: Tensors, name: str, layers: Layers, apply: Apply, x: tf.Tensor) -> tf.Tensor:
     """Computes relu(x + convolutions(x)); x is projected if the block changes the shape."""
     shortcut = x
     if "downsample.conv" in layers:

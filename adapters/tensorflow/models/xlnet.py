@@ -7,7 +7,7 @@ every product with weights is a plain matrix product.
 from __future__ import annotations
 
 from collections.abc import Generator
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import tensorflow as tf
@@ -20,6 +20,7 @@ from adapters.tensorflow.models.transformer import (
     merge_heads,
     split_heads,
 )
+from adapters.tensorflow.models.units import unit
 from suite.contract.workloads.xlnet import LAYER_NORM_EPSILON, SEGMENTS, STREAMS, XLNetSpec
 
 
@@ -34,7 +35,8 @@ def forward(
         x = _embed(weights, x[:, 0])
     x = tf.reshape(x, (-1, spec.width))
     for index in units:
-        x = _block(spec, weights, f"block{index}", x, apply)
+        block = partial(_block, spec, weights, f"block{index}", apply)
+        x = unit(block, x)
     if spec.blocks - 1 not in units:
         return tf.reshape(x, (-1, *spec.boundary(units.stop)))
     query = _stream(spec, x, STREAMS - 1)
@@ -60,7 +62,7 @@ def _stream(spec: XLNetSpec, x: tf.Tensor, number: int) -> tf.Tensor:
     return tf.reshape(streams[:, number], (-1, spec.width))
 
 
-def _block(spec: XLNetSpec, weights: Tensors, name: str, x: tf.Tensor, apply: Apply) -> tf.Tensor:
+def _block(spec: XLNetSpec, weights: Tensors, name: str, apply: Apply, x: tf.Tensor) -> tf.Tensor:
     """Computes norm(x + attention(x)), then norm(x + mlp(x)), for both streams."""
     mixed = apply(_attention(spec, f"{name}.attention"), x)
     x = layer_norm(weights, f"{name}.norm1", x + mixed, LAYER_NORM_EPSILON)

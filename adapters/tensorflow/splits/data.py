@@ -9,12 +9,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from adapters.tensorflow.models.branch import Tensors
+from adapters.tensorflow.models.branch import Tensors, named_variable
 from adapters.tensorflow.training.optimizer import Adam
 from adapters.tensorflow.training.single import Training
 from adapters.tensorflow.training.stamps import Stamps, size_bytes
 from adapters.tensorflow.training.xplane import REDUCTION_SCOPE
-from suite.contract.splits.batches import batch_slice
+from suite.contract.splits.batches import dealt
 from suite.contract.workloads import Weights
 
 
@@ -29,6 +29,7 @@ class DataSession(Training):
 
     def __init__(self, *arguments: Any) -> None:
         self.case = arguments[0]
+        self.shares = self.case.planned_shares
         self.strategy = self.make_strategy(arguments[-1])
         super().__init__(*arguments)
         if self.reduction:
@@ -73,12 +74,9 @@ class DataSession(Training):
             features: (samples, …) of the global batch.
             targets: (samples, …) of the global batch.
         """
-        count, speeds = self.case.devices, self.case.device_speeds
 
         def shard(context: tf.distribute.ValueContext) -> tuple[tf.Tensor, tf.Tensor]:
-            share = batch_slice(
-                len(features), count, context.replica_id_in_sync_group, speeds
-            )
+            share = dealt(self.shares, context.replica_id_in_sync_group)
             # The strategy sets a replica's device in steps, but not where values are made.
             with tf.device(self.devices[context.replica_id_in_sync_group % len(self.devices)]):
                 return self.tensor(features[share]), self.tensor(targets[share])
@@ -88,7 +86,8 @@ class DataSession(Training):
     def build(self, weights: Weights) -> Tensors:
         """Makes the variables, one copy on each device."""
         with self.strategy.scope():
-            return {name: tf.Variable(self.tensor(array)) for name, array in weights.items()}
+            return {name: named_variable(name, self.tensor(array))
+                    for name, array in weights.items()}
 
     def make_optimizer(self) -> Adam:
         """Makes the optimiser under the strategy."""
@@ -109,9 +108,14 @@ class DataSession(Training):
             targets: The replica's targets.
         """
         loss, local = self.local_gradients(features, targets)
+        local = self.own_gradients(local)
         if self.silent:
             return loss, local
         return loss, self.all_reduced(local)
+
+    def own_gradients(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Returns, in a replica, its own gradients before those of others are waited for."""
+        return gradients
 
     def all_reduced(self, local: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Returns, in a replica, the mean of all replicas' gradients.

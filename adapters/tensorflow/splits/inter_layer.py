@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from adapters.tensorflow.models import dense_gradients, forward
-from adapters.tensorflow.models.branch import Tensors
+from adapters.tensorflow.models.branch import Tensors, named_variable
 from adapters.tensorflow.splits.placement import PlacedSession
 from suite.contract.splits.schedule import pipeline_schedule
 from suite.contract.splits.stages import stages_of_weights, tied_weights, unit_ranges
@@ -28,7 +28,7 @@ class InterLayerSession(PlacedSession):
         self.stages: list[dict[str, tf.Variable]] = [{} for _ in range(stages)]
         for name, array in weights.items():
             with tf.device(self.device_of(owner[name])):
-                self.stages[owner[name]][name] = tf.Variable(self.tensor(array))
+                self.stages[owner[name]][name] = named_variable(name, self.tensor(array))
         return {name: self.stages[owner[name]][name] for name in weights}
 
     def all_there(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -109,7 +109,8 @@ class _Flight:
                 tape.watch([self.weights[stage][name] for name in session.tied])
             side = self.features[self._place(stage)][part] if session.spec.side_input else None
             y = forward(
-                session.spec, self.weights[stage], x, session.units[stage], features=side
+                session.spec, self.weights[stage], x, session.units[stage], features=side,
+                recompute=session.case.recomputes,
             )
             if stage == self.last:
                 y = session.loss_function(y, self.targets[part]) / session.parts

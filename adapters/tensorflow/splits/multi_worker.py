@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from adapters.tensorflow.splits.data import DataSession
+from adapters.tensorflow.training.balanced import BalancedShares
 from adapters.tensorflow.training.single import Clocks, Graph
 from adapters.tensorflow.training.stamps import size_bytes
 
@@ -16,7 +17,7 @@ NO_CLOCK = ("T_i: a worker's collectives run on the threads that compute, and on
             "them apart")
 
 
-class MultiWorkerSession(DataSession):
+class MultiWorkerSession(BalancedShares, DataSession):
     """A rank is a worker with one replica; TF_CONFIG, from the launch plan, names the others.
 
     Gradients travel by ring all-reduces over gRPC between CPUs, and by NCCL between GPUs, which
@@ -50,6 +51,16 @@ class MultiWorkerSession(DataSession):
 
         return tf.function(lambda value: self.local(self.strategy.run(mean, (value,))),
                            autograph=False)
+
+    @property
+    def replica(self) -> int:
+        """Which replica this worker has."""
+        return int(self.strategy.cluster_resolver.task_id)
+
+    def summed(self, figures: tf.Tensor) -> tf.Tensor:
+        """In a graph: the sum over all replicas."""
+        context = tf.distribute.get_replica_context()
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, figures)
 
     def local(self, value: Any) -> tf.Tensor:
         """Returns what this worker's replica has of a value."""

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from adapters.tensorflow.models import dense_gradients, forward, loss_function
-from adapters.tensorflow.models.branch import Tensors
+from adapters.tensorflow.models.branch import Tensors, named_variable
 from adapters.tensorflow.training.optimizer import Adam
 from adapters.tensorflow.training.stamps import Stamps
 from suite.contract.adapter import Inputs
@@ -72,7 +72,8 @@ class StepGraph:
     def build(self, weights: Weights) -> Tensors:
         """Makes the variables; returns them under their canonical names."""
         with tf.device(self.devices[0]):
-            return {name: tf.Variable(self.tensor(array)) for name, array in weights.items()}
+            return {name: named_variable(name, self.tensor(array))
+                    for name, array in weights.items()}
 
     def make_optimizer(self) -> Adam:
         """Makes the optimiser of all variables."""
@@ -111,7 +112,9 @@ class StepGraph:
         """
         groups = self.case.statistics_groups
         if groups == 1:
-            return self.loss_function(forward(self.spec, self.variables, features), targets)
+            again = self.case.recomputes
+            logits = forward(self.spec, self.variables, features, recompute=again)
+            return self.loss_function(logits, targets)
         parts = zip(tf.split(features, groups), tf.split(targets, groups), strict=True)
         losses = [self.loss_function(forward(self.spec, self.variables, x), y) for x, y in parts]
         return tf.add_n(losses) / groups

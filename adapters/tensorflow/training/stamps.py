@@ -16,7 +16,7 @@ from suite.contract.adapter import CommEvent
 
 
 @tf.function(autograph=False)
-def _stamp(slot: tf.Variable, device: str) -> None:
+def stamp(slot: tf.Variable, device: str) -> None:
     """Stores the time at which ``device`` runs this operation, in seconds since the epoch."""
     with tf.device(device):
         slot.assign(tf.timestamp())
@@ -78,7 +78,7 @@ class Stamps:
         """
         slot = self._free[device].pop()
         with tf.control_dependencies(tensors):
-            _stamp(slot, self._devices[device])
+            stamp(slot, self._devices[device])
         return slot
 
     def member(

@@ -10,6 +10,25 @@ from suite.contract.splits.shares import proportional_shares
 from suite.contract.workloads.workload import Workload
 
 
+def planned_shares(
+    global_batch: int, devices: int, speeds: Sequence[float] = ()
+) -> tuple[int, ...]:
+    """Says how many samples of a global batch each replica trains on, as ``batch_slice`` deals."""
+    if speeds:
+        return tuple(proportional_shares(global_batch, speeds))
+    return (global_batch // devices,) * devices
+
+
+def dealt(shares: Sequence[int], rank: int) -> slice:
+    """Says which samples are a replica's when shares lie side by side in the batch.
+
+    Args:
+        shares: Samples of every replica.
+        rank: The replica whose samples are asked for, from 0.
+    """
+    return slice(sum(shares[:rank]), sum(shares[: rank + 1]))
+
+
 def batch_slice(
     global_batch: int, devices: int, rank: int, speeds: Sequence[float] = ()
 ) -> slice:
@@ -25,11 +44,7 @@ def batch_slice(
     Returns:
         A contiguous range of sample indices; the ranges of all ranks together cover the batch.
     """
-    if speeds:
-        shares = proportional_shares(global_batch, speeds)
-        return slice(sum(shares[:rank]), sum(shares[: rank + 1]))
-    share = global_batch // devices
-    return slice(rank * share, (rank + 1) * share)
+    return dealt(planned_shares(global_batch, devices, speeds), rank)
 
 
 def statistics_groups(

@@ -7,10 +7,14 @@ STRATEGIES = ("single", "data", "intra_layer", "inter_layer")
 MULTI_WORKER = "multi_worker"
 VARIANTS: dict[str, tuple[str, ...]] = {
     "single": ("",),
-    "data": ("", "fsdp", "fp16", "bf16", MULTI_WORKER),
+    "data": ("", "fsdp", "zero1", "zero2", "fp16", "bf16", MULTI_WORKER),
     "intra_layer": ("",),
     "inter_layer": ("gpipe", "1f1b", "naive", "interleaved"),
 }
+# Variants of data that spread over the devices what the plain one keeps on each: the optimiser's
+# state; gradients and, between steps, parameters with it; parameters within a step too
+# (Rajbhandari et al. 2020, stages 1 to 3).
+ZERO = ("zero1", "zero2", "fsdp")
 # 16-bit formats in which gradients are communicated; they are computed and applied in float32.
 COMPRESSIONS = ("fp16", "bf16")
 # Strategies combined on a mesh, with an axis for each. Users ask for them by name; no default

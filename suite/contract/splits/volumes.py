@@ -24,12 +24,15 @@ def logical_communications(case: Case) -> Communications:
     ``data`` with ``fsdp`` (Rajbhandari et al. 2020, stage 3): an all-gather of each tensor for the
     forward pass, another one for the backward pass if the tensor belongs to a unit (units are
     sharded again in between; what is outside of them stays whole), and a reduce-scatter of its
-    gradient. Tensors are padded to whole rows for each device.
+    gradient. Tensors are padded to whole rows for each device. With ``zero2`` a unit stays whole
+    until its backward pass, which then gathers nothing. With ``zero1`` every device updates some
+    of the tensors, and broadcasts them besides the all-reduces of ``data``.
 
     ``intra_layer`` (Shoeybi et al. 2019, section 3): an all-reduce at the end of each column/row
     pair in the forward pass, and another one at its start in the backward pass, if the input of
-    the pair has a gradient. An adapter that places shards on the devices of one process instead
-    moves the same tensors between the first device and the others.
+    the pair has a gradient. If the forward pass is recomputed, its sums come twice. An adapter
+    that places shards on the devices of one process instead moves the same tensors between the
+    first device and the others.
 
     ``inter_layer``: for each micro-batch and cut, an activation in the forward pass and its
     gradient in the backward pass. The gradient of a parameter that both the first and the last
@@ -50,7 +53,7 @@ def logical_communications(case: Case) -> Communications:
     Returns:
         (kind, payload bytes) of each communication, over all devices.
     """
-    if case.variant == "fsdp":
+    if case.variant in ("fsdp", "zero2"):
         return _sharded(case)
     parts = {"data": _data, "intra_layer": _intra_layer, "inter_layer": _inter_layer}
     return [sent for axis in case.axes.names for sent in parts[axis](case)]
@@ -80,7 +83,10 @@ def _held(case: Case) -> Iterator[tuple[str, int]]:
 
 def _data(case: Case) -> Communications:
     rate = BYTES // LOW_BYTES if case.compression else 1
-    return [("all_reduce", size // rate) for _, size in _held(case)]
+    sent: Communications = [("all_reduce", size // rate) for _, size in _held(case)]
+    if case.variant == "zero1":
+        sent += [("broadcast", size) for _, size in _held(case)]
+    return sent
 
 
 def _sharded(case: Case) -> Communications:
@@ -92,7 +98,8 @@ def _sharded(case: Case) -> Communications:
         first = shape[{"weight": -1, "depthwise": 2}.get(leaf, 0)]
         padded = -(-first // case.devices) * case.devices
         entries = (prod(shape) // first) * padded
-        gathers = case.accumulate * (2 if name.split(".")[0] in units else 1)
+        again = case.variant == "fsdp" and name.split(".")[0] in units
+        gathers = case.accumulate * (1 + again)
         sent += [("all_gather", case.activation_bytes * entries)] * gathers
         sent.append(("reduce_scatter", BYTES * entries))
     return sent
@@ -111,12 +118,14 @@ def _intra_layer(case: Case) -> Communications:
             sent += [("send_recv", entering)] * (hops * (1 + backward))
             sent += [("send_recv", leaving)] * (hops * 2)
         else:
-            sent += [("all_reduce", leaving)] + [("all_reduce", entering)] * backward
+            sent += [("all_reduce", leaving)] * (1 + case.recomputes)
+            sent += [("all_reduce", entering)] * backward
         if branch.middle:
             size = chunk_bytes * branch.middle.elements
             # One process moves the parts to the first device and the sum back, and the same for
             # the gradient.
-            sent += [("send_recv", size)] * (4 * hops) if hops else [("all_reduce", size)] * 2
+            sums = [("all_reduce", size)] * (2 + case.recomputes)
+            sent += [("send_recv", size)] * (4 * hops) if hops else sums
     return sent * chunks
 
 

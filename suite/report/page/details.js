@@ -8,11 +8,14 @@ function openCase(row) {
   const steps = element("figure");
   const parts = [close, ...heading(row), ...commandOf(row)];
   if (DATA.steps[row].length) parts.push(element("h3", { textContent: "Steps in the order they ran" }), steps, rawSteps(row));
+  const shares = element("figure");
+  if (DATA.shares[row]) parts.push(element("h3", { textContent: "Shares of the batch, and what devices were busy for" }), sharesNote(row), shares);
   parts.push(...warningsOf(row), ...ledgerOf(row), allFigures(row));
   dialog.firstElementChild.replaceChildren(...parts);
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
   if (DATA.steps[row].length) plotInto(steps, width => stepsPlot(width, row));
+  if (DATA.shares[row]) plotInto(shares, width => sharesPlot(width, row));
   history.replaceState(null, "", `#case=${encodeURIComponent(value("case_id", row))}`);
 }
 
@@ -72,6 +75,34 @@ function stepsPlot(width, row) {
         title: (one, i) => `${whole ? `launch ${Math.floor(i / each)}, step ${i % each}` : `sample ${i}`}: ${seconds(one)}` }),
     ],
   });
+}
+
+/** Samples and busy seconds of each device over the steps of a launch, above each other. */
+function sharesPlot(width, row) {
+  const { steps, samples, busy } = DATA.shares[row];
+  const lines = (values, what) => steps.flatMap((step, i) => values[i].map((one, device) =>
+    ({ step, value: one, device: `device ${device}`, what })));
+  const panel = (values, label, format) => Plot.plot({
+    width, height: 150, marginLeft: 58, marginBottom: 34, ariaLabel: `${label} of each device by step`,
+    x: { label: "step of the launch, from the proof's first" },
+    y: { label: null, grid: true, tickFormat: format, ticks: 4, nice: true, zero: true },
+    color: { legend: true, domain: samples[0].map((_, device) => `device ${device}`), scheme: "Observable10" },
+    marks: [
+      Plot.line(lines(values, label), { x: "step", y: "value", stroke: "device", strokeWidth: 1.6, curve: "step-after" }),
+      Plot.tip(lines(values, label), Plot.pointerX({ x: "step", y: "value",
+        title: one => `${one.device}, step ${one.step}: ${format(one.value)} ${label}` })),
+    ],
+  });
+  const whole = element("div");
+  whole.append(panel(samples, "samples", d3.format("d")), panel(busy, "busy", seconds));
+  return whole;
+}
+
+function sharesNote(row) {
+  const { samples } = DATA.shares[row], changes = value("share_changes", row) ?? 0;
+  const text = changes ? `Shares began at ${samples[0].join(" and ")} samples and ended at ${samples.at(-1).join(" and ")}.`
+    : `Shares stayed at ${samples[0].join(" and ")} samples: no device was slower for long enough.`;
+  return element("p", { className: "note", textContent: `${text} Above samples, below the seconds that each device was busy with them, waits for a core included. Every step and launch is in balance.csv.` });
 }
 
 function rawSteps(row) {

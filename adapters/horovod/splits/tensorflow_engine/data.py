@@ -9,16 +9,33 @@ import tensorflow as tf
 
 from adapters.horovod.splits.tensorflow_engine.group import HorovodSession
 from adapters.tensorflow.models.branch import Tensors
-from suite.contract.splits.batches import batch_slice
+from adapters.tensorflow.training.balanced import BalancedShares
+from suite.contract.splits.batches import dealt
 from suite.contract.workloads import Weights
 
 
-class DataSession(HorovodSession):
+class DataSession(BalancedShares, HorovodSession):
     """Averages gradients over the ranks, which gives the mean of the global batch if shards are
     equal.
 
-    If the shards follow the devices' speeds, the loss is weighted to give the same mean.
+    If the shards follow the devices' speeds or busy times, the loss is weighted to give the same
+    mean.
     """
+
+    @property
+    def replica(self) -> int:
+        """Which replica this rank belongs to."""
+        return self.position("data")
+
+    def summed(self, figures: tf.Tensor) -> tf.Tensor:
+        """Returns, in a graph, the sum over all replicas."""
+        return hvd.allreduce(figures, op=hvd.Sum, name="busy", ignore_name_scope=True,
+                             process_set=self.process_set("data"))
+
+    @property
+    def reduced_by_tape(self) -> bool:
+        """Whether the tape reduces what it differentiates, as nothing comes in between."""
+        return self.case.accumulate == 1 and not self.telling
 
     @property
     def compression(self) -> Any:
@@ -27,10 +44,7 @@ class DataSession(HorovodSession):
 
     def place(self, features: Any, targets: Any) -> tuple[Any, Any]:
         """Puts this rank's shard of a global batch on its device."""
-        share = batch_slice(
-            len(features), self.case.axes.size("data"), self.position("data"),
-            self.case.device_speeds,
-        )
+        share = dealt(self.shares, self.replica)
         return super().place(features[share], targets[share])
 
     def build(self, weights: Weights) -> Tensors:
@@ -54,14 +68,17 @@ class DataSession(HorovodSession):
         """Returns the loss and the reduced gradients of a batch.
 
         The distributed tape reduces what it differentiates. Sums over several micro-batches are no
-        tape's result, so they are reduced here.
+        tape's result, and a replica that tells when its own gradients are there needs them before
+        they are reduced, so these are reduced here.
         """
         loss, gradients = super().batch_gradients(features, targets)
-        return loss, gradients if self.case.accumulate == 1 else self.reduce_gradients(gradients)
+        if self.reduced_by_tape:
+            return loss, gradients
+        return loss, self.reduce_gradients(self.own_gradients(gradients))
 
     def tape_gradients(self, tape: tf.GradientTape, loss: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns a tape's gradients, reduced unless micro-batches are added up first."""
-        if self.case.accumulate > 1:
+        """Returns a tape's gradients, reduced unless ``batch_gradients`` does that."""
+        if not self.reduced_by_tape:
             return super().tape_gradients(tape, loss)
         if self.stamps.on or self.silent:
             return self.reduce_gradients(super().tape_gradients(tape, loss))

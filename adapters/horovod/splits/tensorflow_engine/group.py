@@ -45,7 +45,8 @@ class HorovodSession(OnMesh, Training):
         if self.case.strategy == "single":
             return super().mean_loss(features, targets)
         apply = self.applied(self.variables, features, self.turn)
-        logits = forward(self.spec, self.variables, features, apply=apply)
+        logits = forward(self.spec, self.variables, features, apply=apply,
+                         recompute=self.case.recomputes)
         return self.loss_function(logits, targets)
 
     def reduce_gradients(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

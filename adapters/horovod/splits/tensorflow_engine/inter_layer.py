@@ -118,7 +118,8 @@ class _Flight:
             side = self.features[part] if session.spec.side_input else None
             weights = self.weights[stage]
             apply = session.applied(weights, self.features[part], part)
-            y = forward(session.spec, weights, x, session.units[stage], apply, side)
+            y = forward(session.spec, weights, x, session.units[stage], apply, side,
+                        recompute=session.case.recomputes)
             if stage == session.last:
                 y = session.loss_function(y, self.targets[part]) / session.parts
         self.tapes[stage, part] = tape, x, y

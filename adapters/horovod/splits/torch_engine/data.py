@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -17,27 +17,31 @@ from torch import nn
 from adapters.horovod.splits.torch_engine.group import HorovodSession, Watch
 from adapters.horovod.training.timeline import fused_operations, join_again, recorded
 from adapters.pytorch.models.images import laid_out
+from adapters.pytorch.training.balanced import BalancedShares
 from suite.contract.adapter import StepTrace
-from suite.contract.splits.batches import batch_slice
 from suite.contract.workloads import Weights
 
 
-class DataSession(HorovodSession):
+class DataSession(BalancedShares, HorovodSession):
     """Averages gradients over the ranks, which gives the mean of the global batch if shards are
     equal.
 
-    If the shards follow the devices' speeds, the loss is weighted to give the same mean.
+    If the shards follow the devices' speeds or busy times, the loss is weighted to give the same
+    mean.
     """
 
     _has_timeline = False
 
-    def local_batch(self, features: Any, targets: Any) -> tuple[Any, Any]:
-        """Returns this rank's samples of a global batch."""
-        share = batch_slice(
-            len(features), self.case.axes.size("data"), self.position("data"),
-            self.case.device_speeds,
-        )
-        return features[share], targets[share]
+    @property
+    def replica(self) -> int:
+        """Which replica this rank belongs to."""
+        return self.position("data")
+
+    def send_busy(self, seconds: float) -> Callable[[], list[float]]:
+        """Begins to gather every rank's busy seconds; returns what waits for all of them."""
+        mine = torch.tensor([seconds], dtype=torch.float64)
+        handle = hvd.allgather_async(mine, name="busy", process_set=self.process_set("data"))
+        return lambda: hvd.synchronize(handle).tolist()
 
     def build(self, weights: Weights) -> nn.Module:
         """Builds the model with contiguous parameters."""

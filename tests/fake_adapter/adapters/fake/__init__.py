@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
+from suite.contract.errors import UsageError
+from suite.contract.hosts import Host
 from suite.contract.traits import Traits
 
 TRAITS = Traits(
@@ -27,6 +30,14 @@ def unsupported_reason(case: Case) -> str:
 
 def installation_problem(case: Case) -> str:
     return ""
+
+
+def launch_plan_on(
+    case: Case, folder: Path, python: str, hosts: Sequence[Host]
+) -> LaunchPlan:
+    if os.environ.get("FAKE_FAULT") == "refuse":
+        raise UsageError("the host name x", "127.0.1.1", "another address", "correct /etc/hosts")
+    return launch_plan(case, folder, python)
 
 
 def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:

@@ -55,7 +55,7 @@ class FakeSession:
             time.sleep(1000)
         if self.fault == "stop":
             os.kill(os.getpid(), signal.SIGSTOP)
-        if self.fault == "leave":
+        if self.fault.startswith("leave"):
             os._exit(0)
         if self.fault == "flood":
             while True:
@@ -67,6 +67,9 @@ class FakeSession:
             raise ValueError("planted: with a grandchild")
 
     def synchronize(self) -> None:
+        if self.fault == "leave and lose" and not self.mine:
+            time.sleep(0.5)
+            raise RuntimeError("planted: connection closed by peer")
         if self.fault in ("hang", "stop", "leave", "flood") and not self.mine:
             time.sleep(1000)
 
@@ -123,4 +126,8 @@ class FakeSession:
         if self.mine and self.fault == "truncated":
             # As a full disk leaves it; the process is gone before it can say more.
             (self.rank.folder / f"rank-{self.rank.index}.json").write_text('{"rank": 1, "step_')
+            os._exit(0)
+        if self.mine and self.fault == "version":
+            record = {"schema_version": 999, "rank": "1"}
+            (self.rank.folder / f"rank-{self.rank.index}.json").write_text(json.dumps(record))
             os._exit(0)

@@ -8,6 +8,8 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from adapters.slowed import Slowed, slow_loss
+
 from suite.contract.adapter import Inputs, Session
 from suite.contract.case import Case, Rank
 from suite.contract.workloads import Weights
@@ -23,6 +25,9 @@ def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Se
         session.timed_step = _counted(session, rank)  # type: ignore[method-assign]
         return session
     kind, _, rest = os.environ.get("PLANT", "").partition(":")
+    if kind == "slow":
+        slow_loss(session, Slowed(rest, rank.index))
+        return session
     number, _, amount = rest.partition(":")
     if kind and int(number) == rank.index:
         planted = {"delay": _delayed, "work": _doubled, "spin": _spun}[kind]

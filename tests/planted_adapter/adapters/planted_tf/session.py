@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
+from adapters.slowed import Slowed, slow_graph
 
 from adapters.tensorflow.training.single import Training
 from suite.contract.adapter import Inputs, Session
@@ -25,6 +26,13 @@ def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Se
     kind, _, rest = os.environ.get("PLANT", "").partition(":")
     number, _, amount = rest.partition(":")
     real = replace(case, framework=case.engine, engine="tensorflow")
+    if kind == "slow":
+        from importlib import import_module
+
+        opened_by = import_module(f"adapters.{case.engine}.session").open_session
+        slowed = opened_by(real, rank, weights, inputs)
+        slow_graph(slowed, Slowed(rest, rank.index))
+        return slowed
     if case.engine == "horovod":
         from adapters.horovod.session import open_session as opened
 

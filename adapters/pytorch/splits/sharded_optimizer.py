@@ -1,0 +1,79 @@
+"""ZeRO stage 1: ``DistributedDataParallel`` with ``ZeroRedundancyOptimizer``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.optim import ZeroRedundancyOptimizer
+
+from adapters.pytorch.models.images import laid_out
+from adapters.pytorch.splits.data import DataSession
+from suite.contract.workloads import Weights
+
+
+class ShardedOptimizerSession(DataSession):
+    """A rank has the moments of some parameters, updates these, and broadcasts them to the others.
+
+    Gradients are all-reduced as in the plain variant.
+    """
+
+    def bare(self, weights: Weights) -> nn.Module:
+        """The model without its wrapper."""
+        # The optimiser's buckets hold parameters in the order of their axes.
+        return laid_out(super().bare(weights), torch.contiguous_format)
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """The optimiser of the parameters that this rank updates; it knows of all of them."""
+        return _ShardedOptimizer(self)
+
+
+class _ShardedOptimizer(ZeroRedundancyOptimizer):
+    """Its broadcasts are marked while a probe is attached and left out of a silent step."""
+
+    def __init__(self, session: ShardedOptimizerSession) -> None:
+        adam = session.spec.optimizer
+        self.session = session
+        super().__init__(
+            session.model.parameters(), torch.optim.Adam, session.group("data"),
+            parameters_as_bucket_view=True,
+            lr=adam.learning_rate, betas=(adam.beta1, adam.beta2), eps=adam.epsilon, fused=True,
+        )
+
+    def _broadcast_params_from_rank(self, rank: int) -> list[Any]:
+        session = self.session
+        if session.silent:
+            return []
+        probe = session.probe
+        start = probe.mark() if probe else None
+        works: list[Any] = super()._broadcast_params_from_rank(rank)  # type: ignore[misc]
+        if probe is None:
+            return works
+        buckets = [of_device[rank] for of_device in self._buckets]
+        return [
+            _MarkedWork(session, work, bucket, start)
+            for work, bucket in zip(works, buckets, strict=True)
+        ]
+
+
+class _MarkedWork:
+    """A broadcast whose end is marked by the thread that completes it."""
+
+    def __init__(
+        self, session: ShardedOptimizerSession, work: dist.Work, bucket: torch.Tensor, start: Any
+    ) -> None:
+        probe = session.probe
+        assert probe is not None
+        key = probe.number(session.key("data", "updated"))
+
+        def finish(future: torch.futures.Future[Any]) -> Any:
+            probe.add("broadcast", bucket, start, probe.mark(), key)
+            return future.value()
+
+        self._finished = work.get_future().then(finish)
+
+    def wait(self) -> None:
+        """Returns once the broadcast has ended and is marked."""
+        self._finished.wait()

@@ -1,0 +1,67 @@
+"""``python -m suite predict``: what ways of splitting would take, without running them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from suite.cli.console import printer
+from suite.config.foresight import ForesightConfig
+from suite.config.validation import from_environment, validate
+from suite.contract.workloads import DEFAULT_SIZES, Workload, sized_workload
+from suite.foresight.fitting import Posterior
+from suite.foresight.hardware import find_device
+from suite.foresight.question import Answer, Wish, answer, asked_plans, named_device
+from suite.report.foresight import predicted_rows, predicted_table
+
+HERE = "here"
+
+
+def predict_ways(options: dict[str, Any], as_json: bool) -> int:
+    """Prints the best way of each kind; returns the exit code."""
+    config = validate(ForesightConfig, from_environment(ForesightConfig) | options)
+    found = asked(config)
+    if as_json:
+        print(json.dumps({"machine": found.posterior.stack.machine.name,
+                          "rows": predicted_rows(found)}, allow_nan=False))
+        return 0
+    console = printer()
+    console.print(predicted_table(found, peak_of(config)))
+    console.print(provenance(config, found))
+    return 0
+
+
+def asked(config: ForesightConfig) -> Answer:
+    """Predicts everything that the options ask for."""
+    workload, posterior = workload_of(config), machine_of(config)
+    plans = asked_plans(workload, Wish(
+        config.devices, strategies=config.strategy, schedules=config.schedule,
+        micro_batches=config.micro_batches, recomputes=config.recompute,
+        shardings=config.sharding,
+    ))
+    return answer(workload, plans, posterior)
+
+
+def workload_of(config: ForesightConfig) -> Workload:
+    """The workload in its size and batch."""
+    size = config.size or DEFAULT_SIZES.get(config.workload, "")
+    return sized_workload(config.workload, size, config.batch or 0)
+
+
+def machine_of(config: ForesightConfig) -> Posterior:
+    """Constants of the machine that was asked for."""
+    return named_device(config.machine, config.dtype, config.node_devices, config.interconnect)
+
+
+def peak_of(config: ForesightConfig) -> float:
+    """Datasheet's peak of a named device."""
+    dtype = "bf16" if config.dtype == "auto" else config.dtype
+    return 0.0 if config.machine == HERE else find_device(config.machine).peak(dtype)
+
+
+def provenance(config: ForesightConfig, found: Answer) -> str:
+    """Where the constants come from, and what that means for the figures."""
+    return (f"{find_device(config.machine).name}: by its datasheet, never measured here; the range "
+            "is what such machines differ by. `python -m suite predict --calibrate` measures this "
+            f"machine. {len(found.plans):,} configurations considered; the best of each kind, and "
+            f"with --json all {len(found.shown)} kinds.")

@@ -1,0 +1,8 @@
+"""The models of all commands: whose variables the environment may hold."""
+
+from __future__ import annotations
+
+from suite.config.foresight import ForesightConfig
+from suite.config.model import AbConfig, LinkConfig, RunConfig
+
+MODELS = (RunConfig, AbConfig, LinkConfig, ForesightConfig)

@@ -1,0 +1,110 @@
+"""What a machine can do: effective rates, delays and links, with the software it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from suite.foresight.units import Numbers
+
+
+@dataclass(frozen=True)
+class Link:
+    """Delay and bandwidth of the way between two devices, for messages in one direction.
+
+    Attributes:
+        latency_s: Seconds of one hop of an empty message.
+        bytes_s: Bytes a second of a long message.
+    """
+
+    latency_s: Numbers
+    bytes_s: Numbers
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Effective constants of one machine; each was measured, or taken from a datasheet.
+
+    Attributes:
+        name: Name for people.
+        product_flops_s: Rate that a large matrix product reaches, e_inf times the peak.
+        ramp_s: Seconds in which the device fills and drains in every operation that it works off.
+        narrow: Length of a matrix dimension at which half of the rate is lost.
+        attention_share: Rate of attention's products over that of others; of a fused kernel that
+            skips what a causal mask hides it may exceed 1, since all scores are counted.
+        stream_bytes_s: Rate of memory-bound operations.
+        launch_s: Seconds in which the host starts one kernel or operation.
+        inside: Link between devices of one node.
+        between: Link of one device to another node: its share of the node's network cards.
+        devices_per_node: Devices that share a node.
+        memory_bytes: Memory of a device; 0 if unknown.
+        contention: Factor by which compute is slower while the device communicates.
+        step_s: Seconds a step that do not depend on the model, such as reading the loss.
+        reserved_bytes: Memory that the framework takes before the model is built.
+        synchronous: Whether the host computes itself, so that starting an operation and working
+            it off follow each other, as on a CPU.
+    """
+
+    name: str
+    product_flops_s: Numbers
+    ramp_s: Numbers
+    narrow: Numbers
+    stream_bytes_s: Numbers
+    launch_s: Numbers
+    inside: Link
+    between: Link
+    devices_per_node: Numbers
+    memory_bytes: Numbers
+    attention_share: Numbers = 1.0
+    contention: Numbers = 1.05
+    step_s: Numbers = 0.0
+    reserved_bytes: Numbers = 0.0
+    synchronous: bool = False
+
+    @property
+    def half_flops(self) -> Numbers:
+        """Work of one product at which half of the best rate is reached, F0 in FLOPs."""
+        return self.product_flops_s * self.ramp_s
+
+
+@dataclass(frozen=True)
+class Software:
+    """What the training program does, as its source or documentation says.
+
+    Attributes:
+        weight_bytes: Bytes of a parameter in the forward pass.
+        gradient_bytes: Bytes of a gradient that is communicated.
+        held_gradient_bytes: Bytes of a gradient that is held until the update.
+        state_bytes: Bytes of a parameter's optimiser state and master copy.
+        activation_bytes: Bytes of an element of an activation.
+        update_bytes: Bytes that the optimiser reads and writes for a parameter.
+        overlaps_gradients: 1 where gradients are reduced while the backward pass goes on.
+        overlaps_hidden_sums: Share of an intra-layer split's sums that is hidden behind products.
+        blocking_hops: 1 where a device sends and receives between its passes and waits for both, as
+            Megatron-LM and the suite's own pipelines do; 0 where hops run beside passes.
+        backward_launches: Launches of a backward pass over those of a forward pass.
+    """
+
+    weight_bytes: Numbers = 2.0
+    gradient_bytes: Numbers = 2.0
+    held_gradient_bytes: Numbers = 4.0
+    state_bytes: Numbers = 12.0
+    activation_bytes: Numbers = 2.0
+    update_bytes: Numbers = 34.0
+    overlaps_gradients: Numbers = 0.0
+    overlaps_hidden_sums: Numbers = 0.0
+    blocking_hops: float = 1.0
+    backward_launches: Numbers = 1.5
+
+
+FLOAT32 = Software(
+    weight_bytes=4.0, gradient_bytes=4.0, held_gradient_bytes=4.0, state_bytes=8.0,
+    activation_bytes=4.0, update_bytes=28.0, overlaps_gradients=1.0,
+)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A machine and the software on it: what constants are calibrated for."""
+
+    machine: Machine
+    software: Software = field(default_factory=Software)

@@ -1,0 +1,181 @@
+"""What published programs do, from their sources: precision, sharding, overlap, attention."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from suite.foresight.fitting import Base
+from suite.foresight.hardware import find_device
+from suite.foresight.machine import Software
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A training program on a device.
+
+    Attributes:
+        name: Program and version, as far as its constants are shared.
+        base: Device, number format and software.
+        fused_attention: 1 where attention is one kernel.
+        sequence_parallel: Whether norms and dropout are split over shards.
+        sharding: ZeRO stage where the row does not say.
+        recompute: ``none``, ``selective`` or ``full`` where the row does not say.
+        micro_batch: Samples of a micro-batch where the row does not say; 0 if unknown.
+    """
+
+    name: str
+    base: Base
+    fused_attention: float = 0.0
+    sequence_parallel: bool = False
+    sharding: float = 0.0
+    recompute: str = "none"
+    micro_batch: float = 0.0
+
+    def stack(self, row: Row) -> str:
+        """Name of what one calibration holds for."""
+        return f"{self.name}, {self.base.device.name}, {self.base.dtype}"
+
+
+# Megatron-LM of 2020 to 2022: 16-bit with float32 master copies, no overlap of its gradients'
+# reduction, attention as separate kernels.
+MEGATRON = Software(gradient_bytes=2.0, held_gradient_bytes=4.0, overlaps_gradients=0.0)
+# FSDP of PyTorch: shards gathered in 16 bit beside compute, gradients reduced in float32.
+FSDP = Software(gradient_bytes=4.0, held_gradient_bytes=4.0, overlaps_gradients=1.0)
+# NeMo and Megatron-Core: distributed optimiser, reduction and part of the sums overlapped.
+NEMO = Software(gradient_bytes=4.0, overlaps_gradients=1.0, overlaps_hidden_sums=0.5)
+JAX = Software(gradient_bytes=2.0, overlaps_gradients=1.0)
+
+# The start of a row's hardware -> row of hardware.csv.
+DEVICES = {
+    "A100-80GB": "A100 SXM 80GB", "A100-40GB": "A100 SXM 40GB", "A100": "A100 SXM 80GB",
+    "V100": "V100 SXM2 32GB", "H100-80GB": "H100 SXM 80GB", "H100": "H100 SXM 80GB",
+    "B200": "B200 SXM", "GB200": "B200 SXM",
+}
+
+
+def _eight_bit(text: str) -> bool:
+    return "fp8" in text.lower() or "float8" in text.lower()
+
+
+def program_of(row: Row) -> Program | None:
+    """The program of a row; None where the row is no step of a transformer that we know."""
+    source = row["source"]
+    for start, make in PROGRAMS.items():
+        if source.startswith(start):
+            return make(row)
+    return None
+
+
+def _base(row: Row, software: Software, dtype: str = "bf16", nodes: float = 8.0) -> Base | None:
+    name = re.split(r"[ (]", row["hardware"])[0]
+    device = DEVICES.get(name)
+    return Base(find_device(device), dtype, nodes, software) if device else None
+
+
+def _megatron(name: str, micro_batch: float = 0.0) -> Callable[[Row], Program | None]:
+    def make(row: Row) -> Program | None:
+        base = _base(row, MEGATRON, "fp16")
+        if base is None:
+            return None
+        whose = "DeepSpeed ZeRO-3" if row["zero"] == "3" else name
+        return Program(whose, base, recompute="full", micro_batch=micro_batch)
+
+    return make
+
+
+def _mpt(row: Row) -> Program | None:
+    base = _base(row, FSDP, "fp8" if _eight_bit(row["dtype"]) else "bf16")
+    return Program("LLM-Foundry", base, 1.0, sharding=3.0) if base else None
+
+
+def _torchtitan(row: Row) -> Program | None:
+    eight = _eight_bit(row["dtype"])
+    hidden = 0.7 if "async TP" in row["note"] and "vanilla" not in row["note"] else 0.0
+    software = replace(FSDP, overlaps_hidden_sums=hidden)
+    base = _base(row, software, "fp8" if eight else "bf16")
+    return Program("torchtitan", base, 1.0, True, 3.0) if base else None
+
+
+def _nemo(row: Row) -> Program | None:
+    table = row["table"].lower()
+    name, software, sharding, recompute = "NeMo", NEMO, 1.0, "none"
+    if "maxtext" in table:
+        name, software, recompute = "MaxText", JAX, "full"
+    elif "paxml" in table:
+        name, software = "Paxml", JAX
+    eight = _eight_bit(row["dtype"] + " " + table)
+    base = _base(row, software, "fp8" if eight else "bf16")
+    bridge = row["source"].startswith("Megatron-Bridge")
+    if bridge and not row["dtype"]:
+        return None  # its rates exceed the peak of 16 bit; the format is not stated
+    if base is None or row["dtype"] in ("MXFP8", "NVFP4") or row["hardware"].startswith("GB300"):
+        return None
+    return Program(name, base, 1.0, name == "NeMo", sharding, recompute)
+
+
+def _nanotron(row: Row) -> Program | None:
+    base = _base(row, replace(MEGATRON, gradient_bytes=4.0), "bf16")
+    return Program("nanotron", base, 1.0, True) if base else None
+
+
+def _alpa(row: Row) -> Program | None:
+    if row["model"] != "GPT" or row["zero"] == "auto":
+        return None
+    base = _base(row, replace(MEGATRON, held_gradient_bytes=2.0), "fp16")
+    share = float(row["global_batch"]) / float(row["gpus"])
+    return Program("Alpa", base, micro_batch=share) if base else None
+
+
+PROGRAMS: dict[str, Callable[[Row], Program | None]] = {
+    "vTrain single": _megatron("Megatron-LM (vTrain)"),
+    "vTrain multi": _megatron("Megatron-LM (vTrain, multi-node)"),
+    "Megatron SC21": _megatron("Megatron-LM 2021"),
+    "Megatron-LM SC21": _megatron("Megatron-LM 2021"),
+    "Megatron-LM README A100": _megatron("Megatron-LM 2021", 1.0),
+    "MT-NLG": _megatron("Megatron-LM 2021", 1.0),
+    "Calculon": _megatron("Megatron-LM 2022"),
+    "LLM-Foundry": _mpt, "torchtitan": _torchtitan, "nanotron": _nanotron,
+    "DGXC": _nemo, "NeMo": _nemo, "Megatron-Bridge": _nemo, "Alpa": _alpa,
+}
+
+# Dimensions that tables leave out, from the models' public configurations (torchtitan's and
+# NeMo's model files; Touvron et al. 2023, Dubey et al. 2024, Parmar et al. 2024). Of Llama-like
+# models the pattern is matched against the name in lower case without signs.
+LLAMA = {"gated": 1.0, "tied": 0.0}
+SHAPES: dict[str, dict[str, float]] = {
+    "gpt3175b|gpt3-175b": {"layers": 96, "hidden": 12288, "heads": 96},
+    "gpt320b": {"layers": 44, "hidden": 6144, "heads": 48},
+    "gpt35b": {"layers": 24, "hidden": 4096, "heads": 32},
+    "nemotron8b": {"layers": 32, "hidden": 4096, "heads": 32, "vocabulary": 256000, "tied": 0},
+    "nemotron22b": {"layers": 40, "hidden": 6144, "heads": 48, "vocabulary": 256000, "tied": 0},
+    "nemotron4?340b": {"layers": 96, "hidden": 18432, "heads": 96, "vocabulary": 256000,
+                       "key_value_heads": 8, "tied": 0},
+    "nemotron4?15b": {"key_value_heads": 8, "vocabulary": 256000, "tied": 0},
+    "llama27b": LLAMA | {"feed_forward": 11008, "vocabulary": 32000},
+    "llama213b": LLAMA | {"feed_forward": 13824, "vocabulary": 32000},
+    "llama270b": LLAMA | {"feed_forward": 28672, "vocabulary": 32000, "key_value_heads": 8},
+    "llama3(.1)?8b": LLAMA | {"feed_forward": 14336, "vocabulary": 128256, "key_value_heads": 8},
+    "llama3(.1)?70b": LLAMA | {"feed_forward": 28672, "vocabulary": 128256, "key_value_heads": 8},
+    "llama3(.1)?405b": LLAMA | {"feed_forward": 53248, "vocabulary": 128256,
+                                "key_value_heads": 8},
+}
+# nanotron's scaling models, by width: feed-forward width, heads of keys and values, tied table;
+# they follow from the published numbers of parameters.
+NANOTRON = {2048: (8192, 32, 1), 3072: (8192, 32, 1), 4096: (16384, 8, 0), 8192: (28672, 64, 0)}
+
+
+def known_shape(row: Row) -> dict[str, float]:
+    """Dimensions that the row does not state and its model's configuration does."""
+    if row["model"] == "Llama-like":
+        wide, shared, tied = NANOTRON.get(int(row["hidden"]), (4 * int(row["hidden"]), 32, 0))
+        return {"gated": 1.0, "feed_forward": wide, "key_value_heads": shared, "tied": tied}
+    name = re.sub(r"\(.*?\)|[^a-z0-9.]", "", row["model"].lower())
+    found: dict[str, float] = {}
+    for pattern, shape in SHAPES.items():
+        if re.fullmatch(pattern, name):
+            found = dict(shape)
+    return found

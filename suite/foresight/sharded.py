@@ -1,0 +1,75 @@
+"""Communication of data parallelism: gradients once a step, or shards gathered for every unit."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+
+from suite.foresight.collectives import all_gather_seconds, all_reduce_seconds
+from suite.foresight.machine import Link, Software
+from suite.foresight.plans import Plans
+from suite.foresight.units import Array, Numbers
+
+# Buckets into which gradients are cut so that they can be reduced while others are computed.
+BUCKETS = 8.0
+
+
+def gradient_seconds(held: Numbers, plans: Plans, link: Link, software: Software) -> Array:
+    """Seconds of reducing the gradients of ``held`` parameters over the replicas.
+
+    An all-reduce, or with sharded states a reduce-scatter of gradients and an all-gather of the
+    new parameters, which moves the same bytes (Rajbhandari et al. 2020, section 7).
+    """
+    size = plans.replicas * plans.context
+    reduced = all_reduce_seconds(held * software.gradient_bytes, size, link)
+    scattered = all_gather_seconds(held * software.gradient_bytes, size, link)
+    gathered = all_gather_seconds(held * software.weight_bytes, size, link)
+    sharded = (plans.sharding > 0) & (plans.sharding < 3)
+    return cast(Array, np.where(plans.sharding == 3, 0.0,
+                                np.where(sharded, scattered + gathered, reduced)))
+
+
+def exposed_gradient_seconds(seconds: Array, backward_s: Array, overlaps: Numbers) -> Array:
+    """The part of the reduction that no backward pass hides.
+
+    With overlap the buckets are reduced during the last micro-batch's backward pass; the last
+    bucket is always exposed (Li et al. 2020, section 3.2.3).
+    """
+    hidden = np.minimum(seconds * (1.0 - 1.0 / BUCKETS), backward_s)
+    return seconds - overlaps * hidden
+
+
+def gather_seconds(
+    unit_parameters: Numbers, plans: Plans, link: Link, software: Software
+) -> tuple[Array, Array]:
+    """Seconds of communication of one fully sharded unit: (forward pass, backward pass).
+
+    Its parameters are gathered before either pass and its gradients scattered after the backward
+    pass, for every micro-batch (Zhao et al. 2023, section 3). Nothing where parameters are whole.
+    """
+    gathered = all_gather_seconds(unit_parameters * software.weight_bytes, plans.replicas, link)
+    scattered = all_gather_seconds(unit_parameters * software.gradient_bytes, plans.replicas, link)
+    full = plans.sharding == 3
+    return (cast(Array, np.where(full, gathered, 0.0)),
+            cast(Array, np.where(full, gathered + scattered, 0.0)))
+
+
+def beside(compute_s: Array, communication_s: Array, contention: Numbers) -> tuple[Array, Array]:
+    """Seconds of a unit whose communication runs beside its compute, and the exposed part.
+
+    Compute is slower by ``contention`` while both run, since they share memory bandwidth and
+    processors; what of the communication outlasts the compute is exposed.
+
+    Args:
+        compute_s: Seconds of compute alone.
+        communication_s: Seconds of communication alone.
+        contention: Factor on the compute that runs beside communication.
+
+    Returns:
+        Seconds of both together, and the exposed seconds among them.
+    """
+    shared = np.minimum(communication_s, compute_s)
+    slowed = compute_s + shared * (contention - 1.0)
+    exposed = np.maximum(communication_s - slowed, 0.0)
+    return slowed + exposed, exposed

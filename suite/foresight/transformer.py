@@ -1,0 +1,114 @@
+"""A transformer as units: the sizes of its products and what its other operations stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from suite.foresight.units import Model, Numbers, Product, Unit
+
+# Elements of (tokens, width) that a block's element-wise operations read and write forward: two
+# norms (2 each) and two additions of bias, dropout and residual (3 each).
+STREAMED_WHOLE = 10.0
+# Passes over the attention scores where attention is not one kernel: product out, softmax in and
+# out, dropout in and out with its mask of a byte, product in.
+STREAMED_SCORES = 5.5
+# Kernels of a block forward: eight products, norms, transposes, bias, activation, softmax,
+# dropout, residual additions.
+LAUNCHES = 30.0
+# Passes over the logits in float32, in elements of 2 bytes: cast, maximum, exponential, sum.
+STREAMED_LOGITS = 8.0
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """Dimensions of a decoder or encoder; each is a number or one for each configuration.
+
+    Attributes:
+        layers: Number of blocks.
+        hidden: Width.
+        heads: Attention heads.
+        sequence: Tokens a sample.
+        vocabulary: Rows of the token table.
+        feed_forward: Width between the two products of the feed-forward part.
+        key_value_heads: Heads of keys and values; fewer than ``heads`` if they are shared.
+        gated: 1 where the feed-forward part has a third, gating product.
+        fused_attention: 1 where attention never writes its scores to memory (Dao et al. 2022).
+        tied: 1 where the token table is the output matrix too.
+    """
+
+    layers: Numbers
+    hidden: Numbers
+    heads: Numbers
+    sequence: Numbers
+    vocabulary: Numbers
+    feed_forward: Numbers
+    key_value_heads: Numbers
+    gated: Numbers = 0.0
+    fused_attention: Numbers = 0.0
+    tied: Numbers = 1.0
+
+
+def block(shape: Transformer) -> Unit:
+    """One block: attention and feed-forward part, split over shards as Megatron-LM does.
+
+    Products are those of Narayanan et al. 2021, appendix: 24 s h² + 4 s² h FLOPs forward for a
+    feed-forward width of 4 h. What is kept is s h (34 + 5 a s / h) bytes of 16-bit activations,
+    10 of the 34 on every shard (Korthikanti et al. 2022, section 4).
+    """
+    tokens, width, wide = shape.sequence, shape.hidden, shape.feed_forward
+    head = width / shape.heads
+    shared = 2.0 * shape.key_value_heads * head
+    scores = shape.heads * tokens * tokens * (1.0 - shape.fused_attention)
+    ways = 1.0 + shape.gated
+    kept_split = tokens * (4.0 * width + ways * 2.0 * wide) + 2.5 * scores
+    outputs = tokens * (2.0 * width + shared + ways * wide)
+    fused = shape.fused_attention
+    weights = width * (width + shared) + width * width + width * wide * (1.0 + ways)
+    return Unit(
+        "block", shape.layers,
+        products=(
+            Product(tokens, width, width + shared, split="outer"),
+            Product(tokens, head, tokens, shape.heads, "count", True,
+                    fused=shape.fused_attention),
+            Product(tokens, tokens, head, shape.heads, "count", True,
+                    fused=shape.fused_attention),
+            Product(tokens, width, width, split="inner"),
+            Product(tokens, width, wide * ways, split="outer"),
+            Product(tokens, wide, width, split="inner"),
+        ),
+        streamed=STREAMED_WHOLE * tokens * width,
+        streamed_split=tokens * (5.0 * width + (1.0 + ways) * wide) + STREAMED_SCORES * scores,
+        launches=LAUNCHES, parameters=4.0 * width, parameters_split=weights,
+        kept=5.0 * tokens * width, kept_split=kept_split,
+        dropped=fused * 3.0 * tokens * width,
+        dropped_split=fused * (kept_split - outputs) + 2.5 * scores,
+        leaving=tokens * width, sums=2.0,
+    )
+
+
+def embedding(shape: Transformer) -> Unit:
+    """Token table: a look-up forward, an addition of rows backward, a sum over the shards."""
+    elements = shape.sequence * shape.hidden
+    return Unit(
+        "embedding", 1.0, streamed=4.0 * elements, launches=6.0,
+        parameters_split=shape.vocabulary * shape.hidden, kept=elements, leaving=elements,
+        sums=1.0, place="first",
+    )
+
+
+def head(shape: Transformer) -> Unit:
+    """Final norm, logits and loss: a product as wide as the vocabulary, streamed in float32."""
+    logits = shape.sequence * shape.vocabulary
+    own = (1.0 - shape.tied) * shape.vocabulary * shape.hidden
+    elements = shape.sequence * shape.hidden
+    return Unit(
+        "head", 1.0,
+        products=(Product(shape.sequence, shape.hidden, shape.vocabulary, split="outer"),),
+        streamed=2.0 * elements, streamed_split=STREAMED_LOGITS * logits, launches=15.0,
+        parameters_split=own, kept=2.0 * elements, kept_split=3.0 * logits, place="last",
+    )
+
+
+def transformer(shape: Transformer) -> Model:
+    """The whole model in forward order."""
+    return embedding(shape), block(shape), head(shape)

@@ -1,0 +1,61 @@
+"""Which hosts a run may use: those that the user names, or those that the scheduler gave."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from suite.config.hosts import parse_hosts
+from suite.contract.errors import UsageError
+from suite.contract.hosts import Host
+from suite.launch.across.engines import LOCAL, TORCHRUN, Started, check_installed
+
+SCONTROL_SECONDS = 20.0
+
+
+def hosts_of(
+    launcher: str, given: Sequence[str], slots: int, environment: Mapping[str, str] = os.environ
+) -> tuple[Host, ...]:
+    """The hosts of a run with the devices of each; empty for a run on this machine alone.
+
+    Args:
+        launcher: Name of the engine.
+        given: Hosts that the user names, or a host file.
+        slots: Devices of a host that says nothing of them: as many as this host has.
+        environment: Where a scheduler says what it gave.
+
+    Raises:
+        UsageError: The engine or its hosts cannot be used.
+    """
+    if launcher == LOCAL:
+        if given:
+            raise UsageError("--hosts", ",".join(given), "an engine that starts processes there",
+                             "add --launcher mpirun, slurm, horovodrun or torchrun")
+        return ()
+    check_installed(launcher)
+    if given:
+        return parse_hosts(given, slots)
+    if launcher == TORCHRUN:
+        return (Host("", slots),) * Started.read(environment).count
+    if launcher == "slurm":
+        return tuple(Host(name, slots) for name in _allocated(environment))
+    expected = f"the hosts that {launcher} is to use"
+    raise UsageError("--hosts", "", expected, "name them: node1,node2")
+
+
+def _allocated(environment: Mapping[str, str]) -> list[str]:
+    """The names of the nodes of Slurm's allocation, in Slurm's order."""
+    nodes = environment.get("SLURM_JOB_NODELIST", "")
+    if not nodes:
+        raise UsageError("--launcher", "slurm", "a Slurm job around the command",
+                         "run it inside salloc or sbatch, or name --hosts")
+    try:
+        told = subprocess.run(
+            ["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True,
+            timeout=SCONTROL_SECONDS,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UsageError("--launcher", "slurm", f"the names of the nodes {nodes}",
+                         f"see whether scontrol works here ({error})") from error
+    return told.stdout.split()

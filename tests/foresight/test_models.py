@@ -1,0 +1,77 @@
+"""Models as units: counts and bytes that are published elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from suite.contract.workloads import WORKLOADS, Workload, parameter_count
+from suite.foresight.machine import Software
+from suite.foresight.memory import activation_bytes, held_parameters, in_flight, state_bytes
+from suite.foresight.plans import FULL, Plan, plans_of
+from suite.foresight.transformer import Transformer, transformer
+from suite.foresight.units import parameters, training_flops
+from suite.foresight.workloads import model_of_workload
+
+SPECS = [spec for sizes in WORKLOADS.values() for spec in sizes.values()]
+GPT3 = Transformer(96, 12288, 96, 2048, 51200, 4 * 12288, 96)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.name}-{spec.size}")
+def test_units_count_what_the_workload_counts(spec: Workload) -> None:
+    model = model_of_workload(spec)
+    # A transformer's final norm, positions and biases are left out of the description.
+    assert parameters(model) == pytest.approx(parameter_count(spec), rel=0.12)
+    assert training_flops(model) == pytest.approx(spec.flops_per_sample(), rel=0.12)
+
+
+def test_gpt3_has_its_published_parameters_and_flops() -> None:
+    model = transformer(GPT3)
+    assert parameters(model) == pytest.approx(175e9, rel=0.01)
+    # Narayanan et al. 2021, equation 3, with recomputation left out: three of its four passes.
+    hidden, tokens, layers = 12288, 2048, 96
+    flops = 72 * tokens * layers * hidden**2 * (
+        1 + tokens / (6 * hidden) + 51200 / (16 * layers * hidden) * 4 / 3)
+    assert training_flops(model) == pytest.approx(flops, rel=0.01)
+
+
+def test_activations_of_a_block_follow_the_published_formula() -> None:
+    """s b h (34 + 5 a s / h) bytes a layer (Korthikanti et al. 2022, equation 1)."""
+    one = Transformer(1, 6144, 64, 2048, 0.0, 4 * 6144, 64)
+    block = (transformer(one)[1],)
+    found = activation_bytes(block, plans_of([Plan(micro_batch=4)]), Software())
+    formula = 2048 * 4 * 6144 * (34 + 5 * 64 * 2048 / 6144)
+    assert found[0] == pytest.approx(formula, rel=0.06)
+
+
+def test_full_recompute_keeps_the_input_of_each_block() -> None:
+    shape = Transformer(48, 6144, 64, 2048, 0.0, 4 * 6144, 64)
+    block = (transformer(shape)[1],)
+    kept, full = (activation_bytes(block, plans_of([Plan(recompute=level)]), Software())[0]
+                  for level in (0.0, FULL))
+    inputs = 48 * 2 * 2048 * 6144
+    assert full == pytest.approx(inputs + kept / 48)
+
+
+def test_zero_divides_what_it_shards() -> None:
+    """16 bytes a parameter of mixed precision; the table of Rajbhandari et al. 2020, figure 1."""
+    plans = plans_of([Plan(replicas=64, sharding=stage) for stage in (0, 1, 2, 3)])
+    software = Software(held_gradient_bytes=2.0)
+    found = state_bytes(np.full(4, 7.5e9), plans, software) / 1e9
+    np.testing.assert_allclose(found, [120, 31.4, 16.6, 1.9], atol=0.05)
+
+
+def test_the_first_stage_holds_as_many_micro_batches_as_the_schedule_says() -> None:
+    plans = plans_of([
+        Plan(stages=4, micro_batches=16, schedule=name, chunks=2)
+        for name in ("gpipe", "1f1b", "interleaved")
+    ])
+    np.testing.assert_allclose(in_flight(plans), [16, 4, 4 * (1 + 3 / 8)])
+
+
+def test_parameters_of_a_stage_and_shard() -> None:
+    model = transformer(GPT3)
+    plans = plans_of([Plan(), Plan(shards=8, stages=8)])
+    whole, part = held_parameters(model, plans, "first")
+    assert whole == pytest.approx(parameters(model))
+    assert part == pytest.approx(174e9 / 64, rel=0.05)

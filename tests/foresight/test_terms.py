@@ -1,0 +1,145 @@
+"""Each term against a truth that is known without it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from suite.contract.splits.schedule import ideal_bubble
+from suite.foresight.collectives import (
+    all_gather_seconds,
+    all_reduce_seconds,
+    all_reduce_wire_bytes,
+    group_link,
+)
+from suite.foresight.compute import efficiency, host_and_device, product_seconds
+from suite.foresight.machine import Link, Machine
+from suite.foresight.pipeline import chunked_seconds, pipeline_seconds, simulate
+from suite.foresight.sharded import beside, exposed_gradient_seconds
+from suite.foresight.units import Product
+
+MACHINE = Machine(
+    "test", product_flops_s=1e12, ramp_s=1e-6, narrow=0.0, stream_bytes_s=1e11, launch_s=1e-6,
+    inside=Link(1e-6, 1e11), between=Link(1e-5, 1e10), devices_per_node=8, memory_bytes=1e10,
+)
+NO_HOP = np.zeros(1)
+
+
+def _even(stages: int) -> np.ndarray:
+    return np.ones((1, stages))
+
+
+def test_half_the_rate_is_reached_at_the_half_work() -> None:
+    assert efficiency(5.0, 5.0) == 0.5
+    product = Product(1000.0, 1000.0, 1000.0)
+    assert product_seconds(product, 1.0, 1.0, MACHINE, 2.0) == pytest.approx(2e9 / 1e12 + 1e-6)
+
+
+def test_a_thin_product_is_bound_by_memory() -> None:
+    thin = Product(1.0, 10_000.0, 10_000.0)  # 2e8 FLOPs over 2e8 bytes of weights
+    assert product_seconds(thin, 1.0, 1.0, MACHINE, 2.0) == pytest.approx(2e-3, rel=0.01)
+
+
+def test_shards_divide_the_length_that_they_split() -> None:
+    whole = Product(1024.0, 1024.0, 4096.0, split="outer")
+    quarter = Product(1024.0, 1024.0, 1024.0)
+    assert product_seconds(whole, 2.0, 4.0, MACHINE, 2.0) == product_seconds(
+        quarter, 2.0, 1.0, MACHINE, 2.0)
+
+
+def test_the_host_is_the_bottleneck_of_small_work_and_only_there() -> None:
+    slow, fast = np.array([1.0]), np.array([0.01])
+    assert host_and_device(fast, slow) == pytest.approx(1.0, rel=1e-3)
+    assert host_and_device(slow, fast) == pytest.approx(1.0, rel=1e-3)
+    assert host_and_device(slow, slow) == pytest.approx(2.0 ** (1 / 6))
+
+
+def test_a_ring_moves_twice_all_but_one_share() -> None:
+    assert all_reduce_wire_bytes(100.0, 4.0) == 150.0
+    no_delay = Link(0.0, 1.0)
+    assert all_reduce_seconds(100.0, 4.0, no_delay) == 150.0
+    assert all_gather_seconds(100.0, 4.0, no_delay) == 75.0
+    assert all_reduce_seconds(100.0, 1.0, no_delay) == 0.0
+
+
+def test_small_messages_take_the_tree() -> None:
+    delay = Link(1.0, 1e9)
+    assert all_reduce_seconds(1.0, 1024.0, delay) == pytest.approx(20.0)
+
+
+def test_the_link_is_chosen_by_whether_the_group_leaves_the_node() -> None:
+    inside = group_link(MACHINE, np.array([8.0]), np.array([1.0]), np.array([16.0]))
+    assert inside.bytes_s == 1e11 and inside.latency_s == 1e-6
+    alone = group_link(MACHINE, np.array([16.0]), np.array([1.0]), np.array([16.0]))
+    assert alone.bytes_s == 8e10 and alone.latency_s == 1e-5
+    # Eight groups pass through every node, so each has one device's share of its network cards.
+    shared = group_link(MACHINE, np.array([2.0]), np.array([8.0]), np.array([16.0]))
+    assert shared.bytes_s == 1e10
+
+
+@pytest.mark.parametrize("stages", [2, 3, 4, 8])
+@pytest.mark.parametrize("parts", [4, 8, 24])
+@pytest.mark.parametrize("variant", ["gpipe", "1f1b"])
+def test_the_bubble_of_even_stages_is_the_ideal_one(
+    variant: str, stages: int, parts: int
+) -> None:
+    step = simulate(variant, _even(stages), 2.0 * _even(stages), NO_HOP, parts)[0]
+    assert 1.0 - 3.0 * parts / step == pytest.approx(ideal_bubble(variant, stages, parts))
+
+
+def test_a_planted_slow_stage_paces_the_pipeline() -> None:
+    forward = np.array([[1.0, 1.0, 2.0, 1.0]])
+    few = simulate("gpipe", forward, 2.0 * forward, NO_HOP, 8)[0]
+    # A flow shop of equal jobs: all stages once, and the slowest once more for each other job.
+    assert few == 3.0 * (5.0 + 7 * 2.0)
+
+
+@pytest.mark.parametrize("variant", ["gpipe", "1f1b", "interleaved"])
+def test_many_micro_batches_continue_at_the_steady_pace(variant: str) -> None:
+    stages = 4
+    width = stages * (2 if variant == "interleaved" else 1)
+    rng = np.random.default_rng(1)
+    forward = rng.uniform(0.8, 1.2, (3, width))
+    hop = np.full(3, 0.05)
+    whole = simulate(variant, forward, 2.0 * forward, hop, 64)
+    np.testing.assert_allclose(
+        pipeline_seconds(variant, forward, 2.0 * forward, hop, 64), whole, rtol=0.01)
+
+
+def test_arrays_and_single_numbers_replay_alike() -> None:
+    forward = np.random.default_rng(2).uniform(0.5, 1.5, (20, 3))
+    hop = np.full(20, 0.1)
+    together = simulate("1f1b", forward, 2.0 * forward, hop, 6)
+    alone = [simulate("1f1b", forward[i : i + 1], 2.0 * forward[i : i + 1], hop[:1], 6)[0]
+             for i in range(20)]
+    np.testing.assert_allclose(together, alone)
+
+
+def test_chunks_divide_the_bubble() -> None:
+    one = chunked_seconds(_even(4), 2.0 * _even(4), NO_HOP, 8, np.ones(1))[0]
+    two = chunked_seconds(_even(4), 2.0 * _even(4), NO_HOP, 8, np.full(1, 2.0))[0]
+    assert one - 24.0 == pytest.approx(9.0) and two - 24.0 == pytest.approx(4.5)
+
+
+def test_only_what_outlasts_the_compute_is_exposed() -> None:
+    compute, communication = np.array([10.0, 1.0]), np.array([4.0, 5.0])
+    total, exposed = beside(compute, communication, 1.0)
+    np.testing.assert_allclose(total, [10.0, 5.0])
+    np.testing.assert_allclose(exposed, [0.0, 4.0])
+    slowed, _ = beside(compute, communication, 1.5)
+    assert slowed[0] == 12.0
+
+
+def test_the_last_bucket_is_never_hidden() -> None:
+    exposed = exposed_gradient_seconds(np.array([8.0]), np.array([100.0]), 1.0)
+    assert exposed == pytest.approx(1.0)
+    assert exposed_gradient_seconds(np.array([8.0]), np.array([100.0]), 0.0) == 8.0
+
+
+def test_a_faster_link_never_makes_a_group_slower() -> None:
+    faster = replace(MACHINE, between=Link(1e-5, 2e10))
+    size, stride, devices = np.array([16.0]), np.array([2.0]), np.array([32.0])
+    slow = all_reduce_seconds(1e9, size, group_link(MACHINE, size, stride, devices))
+    assert all_reduce_seconds(1e9, size, group_link(faster, size, stride, devices)) < slow

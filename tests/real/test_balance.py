@@ -1,0 +1,53 @@
+"""Shares that follow a device which becomes slow in the middle of a real training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from suite.analysis.parity import Evidence, Verdict
+from suite.contract.case import PARITY_STEPS, Case
+from suite.contract.splits.strategies import MULTI_WORKER
+from tests.real.cells import evidence_of
+from tests.real.conftest import launch_planted
+
+pytestmark = pytest.mark.alone
+COLUMNS = {
+    "pytorch": ("planted", "torch", ""), "pytorch fsdp": ("planted", "torch", "fsdp"),
+    "horovod/torch": ("planted", "horovod", ""),
+    "horovod/tensorflow": ("planted_tf", "horovod", ""),
+    "tensorflow": ("planted_tf", "tensorflow", MULTI_WORKER),
+}
+SLOW_FROM, WITHIN, SAMPLE_S = 2, 10, 1e-3
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_device_that_becomes_slow_gets_fewer_samples(
+    name: str, truth: Callable[..., None], tmp_path: Path,
+    hold: Callable[[Case, Evidence], Verdict],
+) -> None:
+    """It begins within the proof, whose last steps so have unequal shares too."""
+    adapter, engine, variant = COLUMNS[name]
+    case = Case(adapter, engine, "data", variant, "mlp", "tiny", "real", "cpu", 2, steps=20,
+                warmup_limit=PARITY_STEPS, probe_steps=1, balance="dynamic")
+    records = launch_planted(case, f"slow:1:{SLOW_FROM}:{SAMPLE_S}", tmp_path / "slow")
+    shares, busy = records[0].shares, np.array(records[0].share_busy_seconds)
+    imbalance = busy.max(1) / busy.mean(1)
+    moves = [step for step, pair in enumerate(pairwise(shares), 1) if pair[0] != pair[1]]
+    print(name, [(step, *shares[step]) for step in moves], imbalance.round(2).tolist())
+    assert SLOW_FROM < moves[0] < PARITY_STEPS
+    assert all(sum(each) == sum(shares[0]) for each in shares)
+    before = float(np.median(imbalance[SLOW_FROM + 1:moves[0]]))
+    after = float(np.median(imbalance[SLOW_FROM + WITHIN:]))
+    truth(f"{name}: L as it becomes slow", "1.5", before, 1.25, 1.6)
+    truth(f"{name}: L from ten steps later on", "1.0", after, 1.0, 1.1)
+    truth(f"{name}: samples of the slow device", "16 of 64", shares[-1][1], 12, 20)
+    verdict = hold(case, evidence_of(tmp_path / "slow"))
+    assert verdict.status == "ok", verdict.reason
+    # Under probes shares stay, and each record has the figures of a row.
+    assert records[0].figures["share_changes"] >= 1.0
+    assert records[0].figures["load_balance_shares"] == pytest.approx(after, abs=0.15)

@@ -1,0 +1,144 @@
+"""Two hosts for real on one machine: namespaces joined by a link of known rate, Open MPI between.
+
+The second host's clock is 1000 s ahead, so whatever compares times of both has to bring them
+together first.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from suite.contract.registry import traits_of
+from suite.machine.software import installed_version
+from tests.cluster import AHEAD_SECONDS, NAMES, Cluster, cluster, why_no_cluster
+
+UNAVAILABLE = why_no_cluster()
+pytestmark = pytest.mark.skipif(bool(UNAVAILABLE), reason=UNAVAILABLE)
+HOSTS = ("--launcher", "mpirun", "--hosts", ",".join(f"{name}:1" for name in NAMES))
+RATE_MBIT = 400
+PHASE = "*/cases/pytorch.data*/launch-0/phase-1"
+
+
+def _suite(hosts: Cluster, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*hosts.prefixes[0], sys.executable, "-m", "suite", *arguments],
+        env=hosts.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )
+
+
+def _finished(process: subprocess.Popen[str]) -> str:
+    said, _ = process.communicate(timeout=280)
+    return said
+
+
+def _rows(out: Path) -> dict[str, dict[str, str]]:
+    (table,) = out.glob("*/results.csv")
+    with table.open(encoding="utf-8") as file:
+        return {row["case_id"]: row for row in csv.DictReader(file)}
+
+
+def _needs(*frameworks: str) -> None:
+    for name in frameworks:
+        if not installed_version(traits_of(name).distributions):
+            pytest.skip(f"{name} is not installed")
+
+
+@pytest.mark.alone
+def test_every_framework_trains_across_two_hosts(tmp_path: Path) -> None:
+    """Every row is proven, its ranks on both hosts; TensorFlow spans them by multi_worker."""
+    _needs("pytorch", "tensorflow", "horovod")
+    with cluster(RATE_MBIT, tmp_path) as hosts:
+        said = _finished(_suite(
+            hosts, "run", *HOSTS, "--preset", "smoke", "--variant", "default,multi_worker,gpipe",
+            "--strategy", "single,data,inter_layer", "--no-link", "--out", str(tmp_path / "out"),
+        ))
+    rows = _rows(tmp_path / "out")
+    trained = {name for name, row in rows.items() if row["status"] == "ok"}
+    assert {name.split(".")[1] for name in trained if "hosts2" in name} == {
+        "data", "data-multi_worker", "inter_layer-gpipe"}, said
+    assert all(row["status"] in ("ok", "unsupported") for row in rows.values()), said
+    for name in trained:
+        row = rows[name]
+        assert row["parity"] == "ok"
+        two = "hosts2" in name
+        assert row["topology"] == ("host-a: 1, host-b: 1" if two else "host-a: 1")
+        # Ranks wait for each other for less than the step; 1000 s would be the other clock's.
+        if two and row["t_comm_wait_s"]:
+            assert 0 <= float(row["t_comm_wait_s"]) <= 1.5 * float(row["t_comm_s"]) < 30
+            assert 0 < float(row["clock_uncertainty_s"]) < 0.05
+
+
+@pytest.mark.alone
+def test_alpha_across_hosts_is_the_links_rate(
+    truth: Callable[..., None], tmp_path: Path
+) -> None:
+    """Two ranks' all-reduce of B sends B/2 to reduce and B/2 to gather, each way by itself."""
+    _needs("pytorch")
+    with cluster(RATE_MBIT, tmp_path) as hosts:
+        said = _finished(_suite(
+            hosts, "link", *HOSTS, "--framework", "pytorch", "--collective", "all_reduce",
+            "--bytes-min", "1MiB", "--bytes-max", "16MiB", "--out", str(tmp_path / "out"),
+        ))
+        shaped_ns = 1e9 * hosts.link.seconds_per_byte()
+    (table,) = (tmp_path / "out").glob("*/link_fit.csv")
+    with table.open(encoding="utf-8") as file:
+        (fit,) = csv.DictReader(file)
+    assert fit["status"] == "ok" and fit["hosts"] == "2", said
+    truth("pytorch across two hosts at 400 Mbit/s: alpha, ns/B", f"{shaped_ns:.3f} ns/B",
+          1e9 * float(fit["alpha_s_per_byte"]), 0.95 * shaped_ns, 1.05 * shaped_ns)
+    (clocks,) = (tmp_path / "out").glob("*/cases/*/launch-0/clock.json")
+    offsets = json.loads(clocks.read_text())
+    assert abs(offsets["1"]["seconds"] - AHEAD_SECONDS[1]) < offsets["1"]["uncertainty_s"] + 1e-3
+    assert abs(offsets["1"]["date_seconds"]) < offsets["1"]["uncertainty_s"] + 1e-3
+
+
+@pytest.mark.alone
+def test_a_host_that_is_cut_off_ends_its_case_and_the_run_can_be_resumed(tmp_path: Path) -> None:
+    """The cable is pulled in mid-run: nothing answers, and nothing says goodbye."""
+    _needs("pytorch")
+    out = tmp_path / "out"
+    with cluster(RATE_MBIT, tmp_path) as hosts:
+        run = _suite(
+            hosts, "run", *HOSTS, "--preset", "smoke", "--framework", "pytorch", "--strategy",
+            "single,data", "--no-link", "--steps", "3000", "--timeout", "200", "--out", str(out),
+        )
+        _when(lambda: next(out.glob(PHASE)).read_text() == "clean steps", run)
+        hosts.cut(True)
+        _when(lambda: not _ranks(), run, 30)
+        said = _finished(run)
+        assert run.returncode == 1 and "host-b" in said, said
+        assert _rows(out)["pytorch.data.mlp-tiny.cpu2.hosts2"]["status"] == "failed"
+        assert _rows(out)["pytorch.single.mlp-tiny.cpu1"]["status"] == "ok"
+        hosts.cut(False)
+        (folder,) = out.glob("*")
+        resumed = _suite(hosts, "run", "--resume", str(folder))
+        said = _finished(resumed)
+        assert resumed.returncode == 0, said
+    assert all(row["parity"] == "ok" for row in _rows(out).values())
+
+
+def _when(happened: Callable[[], bool], run: subprocess.Popen[str], seconds: float = 120) -> None:
+    """Returns as soon as it has happened; the run is interrupted where it does not."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with suppress(StopIteration, OSError):
+            if happened():
+                return
+        time.sleep(0.1)
+    run.send_signal(signal.SIGINT)
+    raise AssertionError(_finished(run))
+
+
+def _ranks() -> list[str]:
+    listed = subprocess.run(["pgrep", "-af", "suite.ranks.train"], capture_output=True, text=True)
+    return [line for line in listed.stdout.splitlines() if "suite-launch-" in line]
