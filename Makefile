@@ -18,8 +18,8 @@ MINUTES ?= 60
 # How long `make fuzz` runs.
 SECONDS ?= 300
 
-.PHONY: run test lint setup tensorflow-gpu docs architecture accuracy foresight soak fuzz test-gpu gpu-loan gpu-packages \
-	container-test cluster-test
+.PHONY: run test lint setup tensorflow-gpu docs architecture accuracy foresight soak fuzz test-gpu \
+	gpu-loan gpu-packages installs container-test cluster-test
 run: setup
 	$(BIN)/python -m suite run
 
@@ -99,6 +99,12 @@ gpu-packages: setup
 	$(BIN)/python -m pip download -q -d .gpu-packages --no-deps --no-binary=:all: \
 	  --no-build-isolation horovod==0.28.1
 	du -sh .gpu-packages
+
+# The suite with some of the frameworks, in environments of their own: the table of
+# docs/installing.md. Needs a package index, and minutes for each row.
+PYTHONS ?= $(BIN)/python
+installs: setup
+	$(BIN)/python scripts/install_matrix.py --python $(PYTHONS) --write
 
 # Not part of the tests: needs root, buildah and debootstrap.
 container-test:
