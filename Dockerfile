@@ -2,11 +2,13 @@
 # NCCL's headers: docker build --build-arg BASE=nvidia/cuda:13.0.1-cudnn-devel-ubuntu24.04 .
 ARG BASE=debian:bookworm-slim
 FROM ${BASE}
+# For several hosts by Open MPI: --build-arg PACKAGES="openmpi-bin openssh-server openssh-client"
+ARG PACKAGES=""
 
 # Ubuntu's images come with a user of the number 1000.
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-      build-essential ca-certificates make python3 python3-dev python3-venv \
+      build-essential ca-certificates make python3 python3-dev python3-venv ${PACKAGES} \
  && rm -rf /var/lib/apt/lists/* \
  && (userdel --remove ubuntu 2>/dev/null || true) \
  && useradd --create-home --uid 1000 suite \

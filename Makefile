@@ -7,6 +7,9 @@ READY := $(VENV)/.ready
 TENSORFLOW := $(VENV)-tensorflow/.ready
 # Where Horovod's wheel is kept; without a folder in the user's cache.
 HOROVOD_WHEELS ?=
+# Programs that look after requirements.lock, and whom the audit asks: pypi or osv.
+TOOLS := $(VENV)-tools/.ready
+SERVICE ?= pypi
 # What the programs of the set-up say, and what runs each of them.
 LOG := $(VENV)/setup.log
 STEP := $(BIN)/python scripts/step.py
@@ -18,7 +21,7 @@ MINUTES ?= 60
 # How long `make fuzz` runs.
 SECONDS ?= 300
 
-.PHONY: run test lint setup tensorflow-gpu docs architecture accuracy foresight soak fuzz test-gpu \
+.PHONY: run test lint setup lock audit tensorflow-gpu docs architecture accuracy foresight soak fuzz test-gpu \
 	gpu-loan gpu-packages installs container-test cluster-test
 run: setup
 	$(BIN)/python -m suite run
@@ -35,13 +38,29 @@ lint: setup
 setup: $(READY) $(if $(GPU),$(TENSORFLOW))
 
 # Each step is a line with its seconds; what the programs say is in $(LOG) and shown where one fails.
-$(READY): pyproject.toml requirements.txt scripts/build_horovod.py
+# First what has one right file for everybody, each checked by its hash; then torch, whose wheel
+# depends on the machine, and what it brings.
+$(READY): pyproject.toml requirements.txt requirements.lock scripts/build_horovod.py
 	@rm -f $(LOG)
 	@$(PYTHON) scripts/step.py "Python environment in $(VENV)" $(LOG) $(PYTHON) -m venv $(VENV)
-	@$(STEP) "Frameworks and packages (about a gigabyte)" $(LOG) $(BIN)/python -m pip install -r requirements.txt
+	@$(STEP) "TensorFlow and packages, checked by their hashes (half a gigabyte)" $(LOG) $(BIN)/python -m pip install --require-hashes --no-deps -r requirements.lock
+	@$(STEP) "PyTorch (half a gigabyte)" $(LOG) $(BIN)/python -m pip install -r requirements.txt
 	@$(STEP) "This suite" $(LOG) $(BIN)/python -m pip install --no-deps --no-build-isolation -e .
 	-@$(STEP) "Horovod, built for these frameworks once (up to five minutes)" $(LOG) $(BIN)/python scripts/build_horovod.py $(HOROVOD_WHEELS)
 	@touch $(READY)
+
+# requirements.lock from requirements.txt.
+lock: $(TOOLS)
+	$(VENV)-tools/bin/python scripts/lock_requirements.py $(VENV)-tools/bin/uv
+
+# Known vulnerabilities of what is locked: 0 none, 1 some, 2 where the advisories did not answer.
+audit: $(TOOLS)
+	$(VENV)-tools/bin/python scripts/audit.py $(VENV)-tools/bin/pip-audit --vulnerability-service $(SERVICE)
+
+$(TOOLS): requirements-tools.txt
+	$(PYTHON) -m venv $(VENV)-tools
+	$(VENV)-tools/bin/python -m pip install -q -r requirements-tools.txt
+	touch $(TOOLS)
 
 tensorflow-gpu: $(TENSORFLOW)
 

@@ -104,7 +104,7 @@ def options_page() -> str:
     """Returns docs/options.md, which lists every option of a command."""
     parts = [OPTIONS_HEAD]
     commands = (("run", RunConfig), ("ab", AbConfig), ("link", LinkConfig),
-                ("predict", ForesightConfig))
+                ("predict", ForesightConfig), ("advise", ForesightConfig))
     for command, model in commands:
         lines = [f"\n## python -m suite {command}\n",
                  "| command line | file | environment | default | means |", "|---|---|---|---|---|"]

@@ -25,9 +25,9 @@ with atheris.instrument_imports(include=["suite.runfolder", "suite.config", "sui
     from suite.contract.errors import UsageError
     from suite.contract.workloads import find_workload
     from suite.launch.inputs import load_data
-    from suite.runfolder.files import read_fits, read_probes
     from suite.runfolder.pytest_benchmark import import_rows
     from suite.runfolder.run_file import check_run
+    from suite.runfolder.tables import read_fits, read_probes
     from suite.runfolder.validated import read_json
 
 from hypothesis import given, settings

@@ -27,10 +27,11 @@ from suite.launch.inputs import load_data
 from suite.machine import devices
 from suite.measure.ab import SIDES, AbRun
 from suite.measure.ending import new_run_id
+from suite.measure.room import check_room, free_room
 from suite.report import ab as report
 from suite.runfolder import files
 from suite.runfolder.reading import read_run
-from suite.runfolder.validated import read_json
+from suite.runfolder.run_file import read_ab
 
 INTERRUPTED = 130
 
@@ -60,6 +61,8 @@ def compare_sides(
     limits = [_limit(text) for text in fail_on]
     sides = [parse_side(f"--{name}", text) for name, text in zip(SIDES, texts, strict=True)]
     config, a, b = resolve_sides(options, sides[0], sides[1], devices.gpu_count())
+    for side in (a, b):
+        check_room([side.case], free_room())
     _check_data(a)
     folder = files.create_run_folder(out, new_run_id(), [f"{name}/cases" for name in SIDES])
     with _locked(folder), live(Console(stderr=True)) as show:
@@ -125,7 +128,7 @@ def report_again(folder: Path, as_json: bool) -> int:
     Returns:
         The exit code, always 0.
     """
-    run = read_json(folder / "run.json", "RUN")
+    run = read_ab(folder)
     sides = [next(iter(read_run(folder / name).rows()), None) for name in SIDES]
     timed = [row for row in sides if row and row.timed]
     show_comparison(run, compare_rows(*timed) if len(timed) == 2 else [], folder, as_json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from suite.cli import streams
 from suite.cli.completion import complete_runs, completer
 from suite.cli.parameters import (
     FaultColumns,
@@ -208,11 +208,41 @@ def link(out: Out = Path("results"), **options: Any) -> None:
 
 @app.command()
 @with_options(ForesightConfig)
-def predict(json: PrintJson = False, **options: Any) -> None:
+def predict(
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="measure this machine's constants first, a minute")
+    ] = False,
+    json: PrintJson = False,
+    **options: Any,
+) -> None:
     """Predict steps, T_comm, balance and memory of ways of splitting, without running them."""
+    given = given_options(ForesightConfig, options)
+    if calibrate:
+        from suite.cli.calibrate import calibrate as measure
+
+        raise typer.Exit(measure(given, [given["framework"]] if "framework" in given else []))
     from suite.cli.predict import predict_ways
 
-    raise typer.Exit(predict_ways(given_options(ForesightConfig, options), json))
+    raise typer.Exit(predict_ways(given, json))
+
+
+@app.command()
+@with_options(ForesightConfig)
+def advise(
+    results: Annotated[
+        Path, typer.Option(help="folder of run folders, whose rows count as evidence")
+    ] = Path("results"),
+    page: Annotated[
+        Path | None, typer.Option(help="write the advice and its maps to this page",
+                                  dir_okay=False)
+    ] = None,
+    json: PrintJson = False,
+    **options: Any,
+) -> None:
+    """Say which way of splitting to choose, why, and what would change it."""
+    from suite.cli.advise import advise_ways
+
+    raise typer.Exit(advise_ways(given_options(ForesightConfig, options), results, page, json))
 
 
 @app.command("list")
@@ -259,12 +289,14 @@ def main() -> None:
     usage, 3 for a regression, 4 for a failed parity check, 130 after an interruption, and 141 if
     the reader of the output has closed it.
     """
-    _bend_output()
+    streams.open_closed()
+    streams.bend_output()
     # A batch system ends a job with SIGTERM, and a closing terminal sends SIGHUP. Both are handled
     # like Ctrl-C, so that the run folder is finished and the workers are stopped.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
+        _check_folder()
         app(prog_name=_program())
     except UsageError as error:
         _end(f"error: {error}", 2)
@@ -274,11 +306,13 @@ def main() -> None:
         _end(f"error: {type(error).__name__}: {error} (--debug shows where)", 1)
 
 
-def _bend_output() -> None:
-    """Makes a terminal that lacks a character show a replacement instead of raising an error."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+def _check_folder() -> None:
+    """Refuses a current folder that somebody has removed: no path would mean anything in it."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError("current folder", "one that is gone", "one that exists",
+                         f"cd to it ({error.strerror})") from None
 
 
 def _program() -> str | None:

@@ -16,7 +16,7 @@ from rich.progress import Progress as Bar
 from suite.analysis.rows import CaseResult
 from suite.contract.formats import duration
 from suite.contract.row import Row
-from suite.measure.runner import Progress
+from suite.measure.progress import Progress
 from suite.report.terminal import comparison, machine_rows, verdicts
 
 Shape = Literal["table", "quiet", "json"]

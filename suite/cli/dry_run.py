@@ -16,6 +16,7 @@ from suite.config.model import RunConfig
 from suite.contract.case import Case
 from suite.contract.formats import duration
 from suite.measure.availability import unsupported_reason
+from suite.measure.room import free_room, shortage
 from suite.runfolder.files import check_out
 from suite.runfolder.samples import FILE, SampleStore, open_read_only
 
@@ -38,15 +39,17 @@ def show_plan(config: RunConfig, cases: list[Case], out: Path) -> int:
     check_out(out)
     known = earlier_seconds(cases, out)
     table = Table("case", "launches", "seconds a launch", "as in", "why not")
-    for case in cases:
-        reason = unsupported_reason(case, config.python)
+    room = free_room()
+    reasons = {case: unsupported_reason(case, config.python) or shortage(case, room)
+               for case in cases}
+    for case, reason in reasons.items():
         seconds, run = known.get(case.case_id, (None, ""))
         shown = "" if reason else "unknown" if seconds is None else f"{seconds:.1f}"
         launches = "0" if reason else _launches(config)
         table.add_row(case.case_id, launches, shown, "" if reason else run, reason)
     console = printer()
     console.print(table)
-    runs = [case for case in cases if not unsupported_reason(case, config.python)]
+    runs = [case for case, reason in reasons.items() if not reason]
     console.print(estimate(config, [known.get(case.case_id, (None, ""))[0] for case in runs]))
     return 0
 

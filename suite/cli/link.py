@@ -21,11 +21,12 @@ from suite.contract.case import SCHEMA_VERSION
 from suite.contract.errors import UsageError
 from suite.contract.hosts import crowding
 from suite.contract.registry import engines, traits_of
+from suite.contract.secrets import masked
 from suite.contract.sweep import COLLECTIVES, LARGEST_BYTES, Sweep, payload_sizes
 from suite.machine import description, devices
 from suite.measure.ending import new_run_id
 from suite.measure.links import LinkResults, Plan, link_case, measure_all
-from suite.measure.runner import Progress
+from suite.measure.progress import Progress
 from suite.report.link_tables import link_tables
 from suite.runfolder import files
 
@@ -58,7 +59,8 @@ def sweep_links(options: dict[str, Any], out: Path) -> int:
     run = {
         "run_id": folder.name, "schema_version": SCHEMA_VERSION,
         "environment": description.describe(), "configuration": asdict(config),
-        "command_line": ["suite", *sys.argv[1:]], "state": "running",
+        "command_line": masked(["suite", *sys.argv[1:]]), "started": files.utc_now(),
+        "state": "running",
     }
     files.write_json(folder / "run.json", run)
     results = LinkResults(folder)

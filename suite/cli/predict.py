@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from suite.cli.console import printer
+from suite.cli.stored import machine_here
 from suite.config.foresight import ForesightConfig
 from suite.config.validation import from_environment, validate
 from suite.contract.workloads import DEFAULT_SIZES, Workload, sized_workload
@@ -34,12 +35,16 @@ def predict_ways(options: dict[str, Any], as_json: bool) -> int:
 def asked(config: ForesightConfig) -> Answer:
     """Predicts everything that the options ask for."""
     workload, posterior = workload_of(config), machine_of(config)
-    plans = asked_plans(workload, Wish(
+    return answer(workload, asked_plans(workload, wish_of(config)), posterior)
+
+
+def wish_of(config: ForesightConfig) -> Wish:
+    """Which plans the options ask for."""
+    return Wish(
         config.devices, strategies=config.strategy, schedules=config.schedule,
         micro_batches=config.micro_batches, recomputes=config.recompute,
         shardings=config.sharding,
-    ))
-    return answer(workload, plans, posterior)
+    )
 
 
 def workload_of(config: ForesightConfig) -> Workload:
@@ -50,6 +55,8 @@ def workload_of(config: ForesightConfig) -> Workload:
 
 def machine_of(config: ForesightConfig) -> Posterior:
     """Constants of the machine that was asked for."""
+    if config.machine == HERE:
+        return machine_here(config.framework, config.mode)[1]
     return named_device(config.machine, config.dtype, config.node_devices, config.interconnect)
 
 
@@ -61,6 +68,10 @@ def peak_of(config: ForesightConfig) -> float:
 
 def provenance(config: ForesightConfig, found: Answer) -> str:
     """Where the constants come from, and what that means for the figures."""
+    if config.machine == HERE:
+        known = machine_here(config.framework, config.mode)[0]
+        return (f"{known.name}: constants measured here on {known.measured_at} "
+                f"({len(found.plans):,} configurations considered).")
     return (f"{find_device(config.machine).name}: by its datasheet, never measured here; the range "
             "is what such machines differ by. `python -m suite predict --calibrate` measures this "
             f"machine. {len(found.plans):,} configurations considered; the best of each kind, and "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -30,8 +31,12 @@ from suite.measure.ending import exit_code, new_run_id
 from suite.measure.harness_time import LINKS
 from suite.measure.links import LinkResults, measure_all, plans_for_run
 from suite.measure.memory_frontier import find_frontiers
-from suite.measure.runner import Progress, Runner
+from suite.measure.progress import Progress
+from suite.measure.room import check_room, free_room
+from suite.measure.runner import Runner
 from suite.runfolder import files
+
+INTERRUPTED = 130
 
 
 def run_matrix(
@@ -62,6 +67,7 @@ def run_matrix(
         return follow()
     hosts = hosts_of(config)
     cases = build_matrix(config, devices.gpu_count(), [host.devices for host in hosts])
+    check_room(cases, free_room())
     check_data(config, cases)
     if dry:
         from suite.cli.dry_run import show_plan
@@ -130,7 +136,7 @@ def _execute(
     folder: Path, shape: Shape, hosts: Sequence[Host],
     make: Callable[[Callable[[Progress], None]], Runner], profile: bool,
 ) -> int:
-    interrupted = False
+    state, broken = "complete", None
     with live(Console(stderr=True, quiet=shape == "quiet")) as show:
         runner = make(show)
         _tell_dropped(runner.run.get("dropped_environment", []))
@@ -142,17 +148,22 @@ def _execute(
             if runner.config.find_max_batch:
                 find_frontiers(runner)
         except KeyboardInterrupt:
-            interrupted = True
+            state = "interrupted"
+        except Exception as error:  # told at the end: what had finished is shown first
+            state, broken = "failed", error
         with suppress(KeyboardInterrupt), undisturbed():  # the command is over in a moment
-            rows = runner.finish("interrupted" if interrupted else "complete")
+            rows = runner.finish(state)
     print_rows(rows, folder, shape)
     if profile:
         print_profile(runner.results, runner.run)
-    if interrupted:
-        again = f"go on with: python -m suite run --resume {folder}"
-        print(f"interrupted: what had finished is in {folder}; {again}", file=sys.stderr)
-        return 130
-    return exit_code(rows)
+    if runner.unwritten:
+        print(f"not everything is in {folder}: {runner.unwritten}", file=sys.stderr)
+    if state != "complete":
+        again = f"go on with: python -m suite run --resume {shlex.quote(str(folder))}"
+        print(f"{state}: what had finished is in {folder}; {again}", file=sys.stderr)
+    if broken:
+        raise broken
+    return INTERRUPTED if state == "interrupted" else exit_code(rows) or bool(runner.unwritten)
 
 
 def _tell_dropped(names: list[str]) -> None:

@@ -18,7 +18,7 @@ from suite.machine import software
 Model = TypeVar("Model")
 # Variables that begin with SUITE_ and are not options of a model.
 OTHERS = {"SUITE_PASS_ENV", "SUITE_PRESET", "SUITE_CONFIG", "SUITE_OUT", "SUITE_LAUNCH",
-          "SUITE_INIT_METHOD", "SUITE_JOIN_KEY", "SUITE_JOIN_PORT", SETTING}
+          "SUITE_INIT_METHOD", "SUITE_WORKING_FOLDER", "SUITE_JOIN_KEY", "SUITE_JOIN_PORT", SETTING}
 
 
 def validate(model: type[Model], values: Mapping[str, Any]) -> Model:

@@ -17,3 +17,11 @@ class UsageError(Exception):
 
 class Unsupported(Exception):
     """The framework or the machine cannot run a case by design; the text is the reason."""
+
+
+def worded(error: BaseException) -> str:
+    """An error in a line, as a reason of a row: its type, its words, and where a file is meant."""
+    if isinstance(error, OSError) and error.strerror:
+        place = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror}{place}"
+    return f"{type(error).__name__}: {error}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -14,6 +15,8 @@ from typing import Any
 from suite.contract.errors import UsageError
 
 ADAPTERS = "suite.adapters"
+# Tells a worker, which starts elsewhere, in which folder the user is.
+WORKING_FOLDER = "SUITE_WORKING_FOLDER"
 
 
 @cache
@@ -44,8 +47,9 @@ def load_named(group: str, name: str, what: str) -> Any:
     where = named(group).get(name, name)
     module, _, attribute = where.partition(":")
     # A script that Python starts can import from the working directory, so users expect it here.
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
+    folder = os.environ.get(WORKING_FOLDER) or str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.append(folder)
     try:
         return getattr(importlib.import_module(module), attribute)
     except Exception as error:

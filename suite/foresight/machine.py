@@ -42,6 +42,7 @@ class Machine:
         reserved_bytes: Memory that the framework takes before the model is built.
         synchronous: Whether the host computes itself, so that starting an operation and working
             it off follow each other, as on a CPU.
+        hop: Link of a message between two devices, where it was measured by itself.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Machine:
     step_s: Numbers = 0.0
     reserved_bytes: Numbers = 0.0
     synchronous: bool = False
+    hop: Link | None = None
 
     @property
     def half_flops(self) -> Numbers:

@@ -223,7 +223,8 @@ def _one_group(
 def hop_times(model: Model, plans: Plans, stack: Stack) -> Array:
     """Seconds in which a micro-batch's activations pass from one stage to the next."""
     stride = plans.shards * plans.context * plans.replicas
-    link = group_link(stack.machine, plans.stages, stride, plans.devices)
+    link = stack.machine.hop or group_link(
+        stack.machine, plans.stages, stride, plans.devices)
     body = next(unit for unit in model if unit.place == "body")
     samples = plans.micro_batch / plans.context
     payload = samples * body.leaving * stack.software.activation_bytes / plans.shards
@@ -266,7 +267,8 @@ def predict(model: Model, plans: Plans, stack: Stack) -> Prediction:
     exposed = exposed_gradient_seconds(
         reduced, found["backward"], stack.software.overlaps_gradients)
     update = update_seconds(held, plans, stack)
-    step = found["piped"] + exposed + update + stack.machine.step_s
+    slowed = (reduced - exposed) * (stack.machine.contention - 1.0)
+    step = found["piped"] + exposed + slowed + update + stack.machine.step_s
     samples_s = plans.global_batch / step
     return Prediction(
         step, found["compute"], found["communication"] + reduced, found["exposed"] + exposed,

@@ -19,6 +19,7 @@ from suite.foresight.workloads import model_of_workload
 
 RECOMPUTE = {"none": NO_RECOMPUTE, "full": FULL}
 SHARDING = {"none": 0.0, "states": 1.0, "all": 3.0}
+SHARDED = {1.0: "states sharded", 2.0: "gradients sharded", 3.0: "fully sharded"}
 AXES = (("data", "replicas"), ("intra_layer", "shards"), ("inter_layer", "stages"))
 # A device of which nobody measured anything: modern frameworks overlap the gradients' reduction.
 MIXED = Software(overlaps_gradients=1.0)
@@ -56,6 +57,18 @@ def strategy_of(plan: Plan) -> str:
     """Name of a plan's strategy, as on the command line: ``data+intra_layer``."""
     used = [name for name, field in AXES if getattr(plan, field) > 1]
     return "+".join(used) or "single"
+
+
+def way(plan: Plan) -> str:
+    """A plan in words: ``data+inter_layer, 1f1b, 8 micro-batches, recompute``."""
+    parts = [strategy_of(plan)]
+    if plan.stages > 1:
+        parts.append(plan.schedule)
+    if plan.micro_batches > 1:
+        parts.append(f"{plan.micro_batches:.0f} micro-batches")
+    parts += [SHARDED[plan.sharding]] if plan.sharding else []
+    parts += ["recompute"] if plan.recompute else []
+    return ", ".join(parts)
 
 
 def named_device(machine: str, dtype: str, node_devices: int, interconnect: float | None

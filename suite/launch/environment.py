@@ -9,10 +9,12 @@ what the user passes on by name in ``SUITE_PASS_ENV``.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from suite.contract.plugins import WORKING_FOLDER
 from suite.contract.traits import Traits
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +23,9 @@ PASS = "SUITE_PASS_ENV"
 ALLOWED = (
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*", "TZ", "TERM",
     "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV", "CONDA_*", "XDG_*", "CC", "CXX",
-    "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "CUDA_PATH", "CUDA_CACHE_*", "NVIDIA_*",
+    "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "CUDA_PATH", "CUDA_CACHE_*",
+    # What a container shows; NVIDIA_TF32_OVERRIDE would change what is computed.
+    "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "NVIDIA_REQUIRE_*",
     # Chooses the kernels of OpenBLAS, whose own choice computes wrong results on some processors.
     "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE",
     "PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONUTF8",
@@ -32,8 +36,12 @@ ALLOWED = (
 TUNING = (
     "NCCL_*", "GLOO_*", "TF_*", "XLA_*", "TORCH*", "PYTORCH_*", "HOROVOD_*", "OMP_*", "MKL_*",
     "KMP_*", "GOMP_*", "DNNL_*", "ONEDNN_*", "OPENBLAS_*", "PYTHON*", "*_proxy", "*_PROXY",
-    "MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK",
+    "NVIDIA_TF32_OVERRIDE", "CUBLAS_*", "CUDNN_*", "CUDA_LAUNCH_BLOCKING", "MALLOC_*",
+    "GLIBC_TUNABLES", "MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK",
 )
+# Terraform's, which begin like TensorFlow's.
+NOT_TUNING = ("TF_CLI_*", "TF_VAR_*", "TF_LOG*", "TF_DATA_DIR", "TF_WORKSPACE", "TF_INPUT")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # The harness itself sets these for every worker.
 REPLACED = ("PYTHONPATH", "PYTHONUNBUFFERED")
 
@@ -51,12 +59,26 @@ def worker_environment(
     """
     passed = (*ALLOWED, *traits.passed, *_asked(outer))
     inherited = {name: value for name, value in outer.items() if _matches(name, passed)}
-    # The working directory is on the path, because a user may name a workload that lies there.
-    paths = filter(None, (str(ROOT), outer.get("PYTHONPATH"), str(Path.cwd())))
+    paths = filter(None, (str(ROOT), outer.get("PYTHONPATH")))
     own = {
         "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary),
+        # A user may name a workload that lies here. On PYTHONPATH a file there that is called like
+        # a module of Python or of a framework would hide it from every worker.
+        WORKING_FOLDER: str(Path.cwd()),
     }
-    return inherited | own | dict(traits.environment)
+    return inherited | own | _without_proxy(inherited) | dict(traits.environment)
+
+
+def _without_proxy(passed: Mapping[str, str]) -> dict[str, str]:
+    """Keeps what a job says to itself away from a proxy that a user passes on.
+
+    gRPC asks the proxy for every address that ``no_proxy`` does not name, its own host's too.
+    """
+    if not any(_matches(name, ("*_proxy", "*_PROXY")) for name in passed):
+        return {}
+    known = (passed.get("no_proxy") or passed.get("NO_PROXY") or "").split(",")
+    hosts = ",".join(dict.fromkeys(filter(None, (*known, *LOOPBACK, socket.gethostname()))))
+    return {"no_proxy": hosts, "NO_PROXY": hosts, "no_grpc_proxy": hosts}
 
 
 def dropped_variables(
@@ -69,7 +91,7 @@ def dropped_variables(
         outer: The environment of the harness.
     """
     passed = {name for one in traits for name in one.passed}
-    kept = (*ALLOWED, *REPLACED, *passed, *_asked(outer))
+    kept = (*ALLOWED, *REPLACED, *NOT_TUNING, *passed, *_asked(outer))
     return sorted(name for name in outer if _matches(name, TUNING) and not _matches(name, kept))
 
 

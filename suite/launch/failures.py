@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-MOST_WORDS = 200
+MOST_WORDS = 400
 # Said of a rank that had done its work when time ran out for another.
 DONE = ", done"
 # A call in what faulthandler writes.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sysconfig
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
-from suite.contract.errors import UsageError
+from suite.contract.errors import UsageError, worded
+from suite.contract.formats import size_bytes
 from suite.contract.workloads import Workload
 from suite.contract.workloads.workload import Arrays, Field
+from suite.machine.memory import available_bytes
 
 CORPUS_BYTES, MAXIMUM_BATCHES = 4_000_000, 16
 SYNTHETIC_BATCHES = IMAGE_BATCHES = 4
@@ -37,6 +39,13 @@ def load_data(workload: Workload, source: str, seed: int) -> Arrays:
         features, targets = (np.concatenate([part] * repeats) for part in (features, targets))
     order = generator.permutation(len(features))[: MAXIMUM_BATCHES * workload.global_batch]
     return np.ascontiguousarray(features[order]), np.ascontiguousarray(targets[order])
+
+
+def batches_of(workload: Workload, source: str) -> int:
+    """Returns how many global batches :func:`load_data` makes at least, whatever their size."""
+    if source == "synthetic":
+        return SYNTHETIC_BATCHES
+    return IMAGE_BATCHES if (source, workload.dataset) == ("real", "photographs") else 1
 
 
 def _source(workload: Workload, source: str, generator: np.random.Generator) -> Arrays:
@@ -122,18 +131,40 @@ def _random(field: Field, samples: int, generator: np.random.Generator) -> np.nd
 def _file(workload: Workload, path: Path) -> Arrays:
     if not path.is_file():
         raise UsageError("--data", str(path), "real, synthetic or an existing .npz file", FIX)
+    _refuse_huge(path)
     try:
         with np.load(path) as arrays:
             features, targets = arrays["features"], arrays["targets"]
-    except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
-        raise UsageError("--data", str(path), "arrays features and targets", FIX) from error
+    # NumPy, zipfile and the parser of its headers raise a dozen types, none of which says more.
+    except Exception as error:
+        expected = f"arrays features and targets ({worded(error)})"
+        raise UsageError("--data", str(path), expected, FIX) from error
     return _checked("--data", workload, features, targets)
+
+
+def _refuse_huge(path: Path) -> None:
+    """A small archive may hold arrays of any size; they are read whole, so their sizes are asked.
+
+    Raises:
+        UsageError: Together they do not fit in the memory that is free.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            held = sum(member.file_size for member in archive.infolist())
+    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile):
+        return  # what reads it next says what is wrong
+    if held > (free := available_bytes()):
+        expected = f"arrays of at most {size_bytes(free)}, which is the free memory"
+        got = f"{path} with {size_bytes(held)}"
+        raise UsageError("--data", got, expected, "take fewer samples")
 
 
 def _checked(
     origin: str, workload: Workload, features: np.ndarray, targets: np.ndarray
 ) -> Arrays:
     """Returns both arrays in the types of the workload; raises an error if they do not fit it."""
+    if not features.ndim or not targets.ndim:
+        raise UsageError(origin, "a single number", "samples along the first axis", FIX)
     if not len(features) or len(features) != len(targets):
         got = f"{len(features)} features, {len(targets)} targets"
         raise UsageError(origin, got, "as many targets as features, at least one", FIX)
@@ -147,9 +178,13 @@ def _fitting(what: str, values: np.ndarray, field: Field) -> np.ndarray:
     if values.shape[1:] != field.shape:
         shape = f"(samples, {', '.join(map(str, field.shape))})" if field.shape else "(samples,)"
         raise UsageError(what, values.shape, shape, FIX)
+    if values.dtype.kind not in "biuf":
+        raise UsageError(what, f"the type {values.dtype}", "numbers", FIX)
     if not np.isfinite(values).all():
         raise UsageError(what, "NaN or infinity", "finite numbers", "clean them")
     low, high = values.min(), values.max()
+    if values.dtype.kind == "f" and max(abs(low), abs(high)) > np.finfo(np.float32).max:
+        raise UsageError(what, f"values from {low} to {high}", "numbers that float32 holds", FIX)
     outside = low < field.lowest or high >= field.classes
     if field.classes and (outside or not np.equal(np.mod(values, 1), 0).all()):
         expected = f"whole numbers from {field.lowest} to {field.classes - 1}"

@@ -5,17 +5,22 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from suite.config.model import RunConfig
 from suite.contract.case import Case
+from suite.contract.errors import worded
+from suite.contract.secrets import masked
 from suite.launch.bounds import Bounds
 from suite.launch.group import TRAIN, Guard, Launcher, LaunchRequest, Outcome, launch
 from suite.launch.inputs import load_data
-from suite.machine import devices, gpus, limits
+from suite.machine import devices, gpus, limits, memory
 from suite.machine.topology import cores_beside, physical_cores, physical_first
+
+BY_KERNEL = ": the kernel ended it, since the machine or its container had no memory left"
 
 
 class Starter:
@@ -66,15 +71,23 @@ class Starter:
             inputs = self._prepared(case)
             folder.mkdir(parents=True, exist_ok=True)
             case.write(folder / "case.json")
+        except MemoryError as error:
+            return Outcome("oom", f"the batches do not fit in memory: {error}", 0.0, [])
         except OSError as error:  # such as a full disk, or a folder that was removed
-            return Outcome("failed", f"{type(error).__name__}: {error}", 0.0, [])
-        return self.launcher(LaunchRequest(
+            return Outcome("failed", worded(error), 0.0, [])
+        killed = memory.kernel_kills()
+        outcome = self.launcher(LaunchRequest(
             case, folder / "case.json", inputs, folder, self.cores_of(case, block),
             seconds or self.bounds.launch_seconds(case),
             python=self.config.python.get(case.framework, sys.executable),
             worker=worker, guard=guard, settings=self.settings,
             dealt=cores_of_devices(case, self.cores), kept=kept,
         ))
+        outcome = replace(outcome, reason=masked(outcome.reason))
+        if outcome.status == "failed" and "SIGKILL" in outcome.reason \
+                and memory.kernel_kills() > killed:
+            return replace(outcome, status="oom", reason=outcome.reason + BY_KERNEL)
+        return outcome
 
     def probe(self, case: Case, of: Case, folder: Path, guard: Guard) -> Outcome:
         """Launches a probe of memory, which proves nothing.

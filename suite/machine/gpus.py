@@ -46,6 +46,7 @@ class Gpu:
     multiprocessors: int | None = None
     cuda: str = ""
     pci: str = ""
+    free_bytes: int | None = None
 
     @property
     def throttle(self) -> str:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from suite.machine.devices import allowed_cores
+from suite.machine.probe import known
 
 OWN, MOUNTED = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
@@ -35,14 +36,22 @@ def cpu_quota(own: Path = OWN, mounted: Path = MOUNTED) -> float | None:
     return min(_quotas(own, mounted), default=None)
 
 
+def control_groups(own: Path) -> list[tuple[list[str], str]]:
+    """Returns the controllers and the path of each group that ``/proc/self/cgroup`` lists.
+
+    Version 2 has a single group without named controllers. Lines of another form are left out.
+    """
+    text = known(lambda: own.read_text(encoding="utf-8", errors="replace"), "")
+    parts = (line.split(":", 2) for line in text.splitlines())
+    return [(list(filter(None, each[1].split(","))), each[2]) for each in parts if len(each) == 3]
+
+
 def _quotas(own: Path, mounted: Path) -> Iterator[float]:
-    with suppress(OSError, ValueError):
-        for line in own.read_text(encoding="utf-8").splitlines():
-            _, controllers, path = line.split(":", 2)
-            if not controllers:
-                yield from _along(mounted, path, _version_2)
-            elif "cpu" in controllers.split(","):
-                yield from _along(mounted / "cpu", path, _version_1)
+    for controllers, path in control_groups(own):
+        if not controllers:
+            yield from _along(mounted, path, _version_2)
+        elif "cpu" in controllers:
+            yield from _along(mounted / "cpu", path, _version_1)
 
 
 def _along(
@@ -50,9 +59,9 @@ def _along(
 ) -> Iterator[float]:
     place = root / path.lstrip("/")
     for folder in (place, *place.parents):
-        with suppress(OSError, ValueError, ZeroDivisionError):
+        with suppress(OSError, ValueError, ArithmeticError):
             limit = read(folder)
-            if limit is not None:
+            if limit is not None and limit > 0:
                 yield limit
         if folder == root:
             break
@@ -66,4 +75,4 @@ def _version_2(folder: Path) -> float | None:
 def _version_1(folder: Path) -> float | None:
     quota = int((folder / "cpu.cfs_quota_us").read_text(encoding="utf-8"))
     period = int((folder / "cpu.cfs_period_us").read_text(encoding="utf-8"))
-    return None if quota <= 0 else quota / period
+    return quota / period

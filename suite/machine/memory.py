@@ -10,10 +10,14 @@ from pathlib import Path
 import psutil
 
 from suite.contract.formats import size_bytes
+from suite.machine.limits import control_groups
+from suite.machine.probe import known
 
 # The share of memory that is always left to the rest of the machine.
 MARGIN_SHARE, LEAST_MARGIN = 0.1, 512 << 20
 CGROUPS = Path("/sys/fs/cgroup")
+# What counts as free where the system does not tell: nothing is refused for it.
+UNKNOWN_BYTES = 1 << 62
 
 
 def margin_bytes() -> int:
@@ -23,7 +27,7 @@ def margin_bytes() -> int:
 
 def available_bytes() -> int:
     """Returns how much memory this machine, or this container, can give without swapping."""
-    free = int(psutil.virtual_memory().available)
+    free = known(lambda: int(psutil.virtual_memory().available), UNKNOWN_BYTES)
     return min([free, *_rooms(Path("/proc/self/cgroup"), CGROUPS)])
 
 
@@ -33,29 +37,43 @@ def _rooms(own: Path, mounted: Path) -> Iterator[int]:
     Inside a container the mount shows the container's own group as the root. Cached files that the
     kernel can drop at once do not count as used.
     """
-    for line in own.read_text(encoding="utf-8").splitlines() if own.exists() else ():
-        _, controllers, path = line.split(":", 2)
+    for controllers, path in control_groups(own):
         names = ("memory.max", "memory.current", "inactive_file")
         root = mounted
         if controllers:
             names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
             root = mounted / "memory"
-        if controllers and "memory" not in controllers.split(","):
+        if controllers and "memory" not in controllers:
             continue
         place = root / path.lstrip("/")
         for folder in (place, *place.parents):
             with suppress(OSError, ValueError):
                 limit, used = (int((folder / name).read_text("utf-8")) for name in names[:2])
-                yield limit - used + _dropped(folder, names[2])
+                if limit > 0:
+                    yield max(0, limit - used + _dropped(folder, names[2]))
             if folder == root:
                 break
 
 
 def _dropped(folder: Path, name: str) -> int:
-    for line in (folder / "memory.stat").read_text(encoding="utf-8").splitlines():
-        if line.startswith(f"{name} "):
-            return int(line.split()[1])
-    return 0
+    """Returns the bytes of cached files; 0 if the group does not tell."""
+    def told() -> int:
+        lines = (folder / "memory.stat").read_text(encoding="utf-8").splitlines()
+        return next((int(line.split()[1]) for line in lines if line.startswith(f"{name} ")), 0)
+
+    return known(told, 0)
+
+
+def kernel_kills(counters: Path = Path("/proc/vmstat")) -> int:
+    """Returns how many processes the kernel has ended for lack of memory since it started.
+
+    Those of containers count too (mm/oom_kill.c); 0 where the kernel does not tell.
+    """
+    def told() -> int:
+        lines = counters.read_text(encoding="utf-8").splitlines()
+        return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+    return known(told, 0)
 
 
 @dataclass(frozen=True)

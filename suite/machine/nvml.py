@@ -52,6 +52,7 @@ def facts(nvml: Any, index: int, handle: Any) -> dict[str, Any]:
         "memory_bytes": told(lambda: int(nvml.nvmlDeviceGetMemoryInfo(handle).total)),
         "slices": known(lambda: slices(nvml, handle), list[dict[str, Any]]()),
         "sm_clock_mhz": told(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
+        "free_bytes": told(lambda: int(nvml.nvmlDeviceGetMemoryInfo(handle).free)),
         "power_limit_w": told(lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000),
         "reasons": active_reasons(nvml, handle),
         "slowed_ns": slowed_ns(nvml, handle),

@@ -27,10 +27,13 @@ from suite.config.model import LEAST_BLOCKS, AbConfig
 from suite.config.sides import SidePlan
 from suite.contract.case import SCHEMA_VERSION
 from suite.contract.row import Row
+from suite.contract.secrets import masked
 from suite.launch.group import Launcher, launch
 from suite.machine import description
 from suite.machine.calibration import Block, Calibration
-from suite.measure.runner import Progress, Runner
+from suite.measure.progress import Progress
+from suite.measure.proving import prepare_proofs
+from suite.measure.runner import Runner
 from suite.measure.stopping import StoppingRule
 from suite.report.ab import CSV_COLUMNS, csv_rows
 from suite.runfolder import files
@@ -56,7 +59,7 @@ class Side(Runner):
         super().__init__(plan.config, [plan.case], folder, show, launcher)
         self.plan, self.failures = plan, list[dict[str, Any]]()
         self.starter.settings = plan.settings
-        self.run |= {"side": plan.name, "settings": dict(plan.settings)}
+        self.run |= masked({"side": plan.name, "settings": dict(plan.settings)})
 
     @property
     def result(self) -> CaseResult:
@@ -86,7 +89,7 @@ class Side(Runner):
         """
         self._mark_unsupported()
         self.save()
-        self._prepare_proofs()
+        prepare_proofs(self.proofs, self.results, self.run, self._save_run)
         if self.result.status == "ok":
             self._prove_itself()
         self.save()
@@ -126,11 +129,12 @@ class Side(Runner):
 
     def described(self) -> dict[str, Any]:
         """Returns the description of the side for the ``run.json`` of the whole run."""
-        return {
+        found: dict[str, Any] = masked({
             "folder": self.plan.name, "settings": dict(self.plan.settings),
             "case": asdict(self.plan.case), "python": self.config.python,
             "status": self.result.status, "problem": self.problem, "failed": self.failures,
-        }
+        })
+        return found
 
 
 class AbRun:
@@ -151,12 +155,12 @@ class AbRun:
         self.blocks: list[Block] = []
         self.seconds: list[float] = []
         self.rows: list[RowComparison] = []
-        self.run: dict[str, Any] = {
+        self.run: dict[str, Any] = masked({
             "run_id": folder.name, "schema_version": SCHEMA_VERSION, "kind": AB,
             "environment": description.describe(), "configuration": asdict(config),
             "command_line": list(command_line), "started": files.utc_now(), "state": "running",
             "same": plans[0].same_as(plans[1]), "orders": [], "stopped": "",
-        }
+        })
         self.save()
 
     @property
@@ -244,7 +248,7 @@ class AbRun:
     def _differences(self, timed: Sequence[Row]) -> list[str]:
         a, b = self.a.plan, self.b.plan
         return [
-            *setting_differences(a.settings, b.settings),
+            *setting_differences(masked(a.settings), masked(b.settings)),
             *option_differences(a.described(), b.described()),
             *(ledger_differences(timed[0], timed[1], a.described()) if len(timed) == 2 else []),
         ]

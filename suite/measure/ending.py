@@ -18,5 +18,5 @@ def exit_code(rows: list[Row]) -> int:
 
 
 def new_run_id(now: float | None = None) -> str:
-    """Returns the name of a run, made from the local time at which it starts."""
-    return time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+    """Returns the name of a run, made from the time at which it starts, in UTC."""
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))

@@ -8,20 +8,19 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from itertools import count
 from pathlib import Path
 
 from suite.analysis.memory_frontier import COLUMNS, FAILED, OK, OOM
 from suite.analysis.rows import CaseResult, step_seconds
 from suite.contract.case import Case
-from suite.contract.errors import UsageError
 from suite.contract.formats import size_bytes
 from suite.contract.manifests import manifest
 from suite.contract.records import FrontierProbe, read_records
-from suite.contract.splits.division import check_divides
+from suite.contract.splits.division import batch_unit
 from suite.launch.group import Outcome
 from suite.machine.memory import Guard, available_bytes, margin_bytes
-from suite.measure.runner import Progress, Runner
+from suite.measure.progress import Progress
+from suite.measure.runner import Runner
 from suite.runfolder import files
 
 LARGEST = 1 << 24  # samples: a search that no lack of memory ends stops here
@@ -61,29 +60,6 @@ class Search:
         if gap <= max(self.unit, self.resolution * self.fits):
             return 0
         return self.fits + max(self.unit, gap // 2 // self.unit * self.unit)
-
-
-def batch_unit(case: Case) -> int:
-    """Finds the smallest global batch that the case's strategy can divide.
-
-    Args:
-        Case: The case to search; its own global batch is known to divide.
-
-    Returns:
-        Samples; every global batch of the search is a multiple of it.
-
-    Raises:
-        UsageError: The case does not divide for a reason other than its batch.
-    """
-    for batch in count(1):
-        try:
-            check_divides(replace(case, global_batch=batch))
-        except UsageError:
-            if batch >= case.spec.global_batch:  # not because of the batch
-                raise
-        else:
-            return batch
-    raise AssertionError
 
 
 def find_frontiers(runner: Runner) -> None:

@@ -5,27 +5,30 @@ from __future__ import annotations
 import math
 import random
 import shutil
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from suite.analysis.doubts import Conditions, common_peaks
-from suite.analysis.judging import apply_proofs, judge, loss_rows
+from suite.analysis.judging import judge, loss_rows
 from suite.analysis.link_fit import LinkFit
 from suite.analysis.parity import Evidence, Verdict
 from suite.analysis.rows import CaseResult, build_rows
 from suite.analysis.traced import reduce_launch
 from suite.config.model import RunConfig
 from suite.contract.case import SCHEMA_VERSION, Case
+from suite.contract.errors import worded
 from suite.contract.files import TableRow
 from suite.contract.records import read_records
 from suite.contract.registry import traits_of
 from suite.contract.row import Row
+from suite.contract.secrets import masked
 from suite.launch.environment import dropped_variables
 from suite.launch.group import Launcher, launch
 from suite.launch.starter import Starter
@@ -34,7 +37,10 @@ from suite.machine.calibration import Block, Calibration
 from suite.measure.availability import unsupported_reason
 from suite.measure.ending import exit_code
 from suite.measure.harness_time import CALIBRATION, JUDGING, REFERENCES, SAVING, HarnessTime
+from suite.measure.progress import Progress
 from suite.measure.proofs import Proofs, load_evidence
+from suite.measure.proving import prepare_proofs
+from suite.measure.room import free_room, shortage
 from suite.measure.stopping import StoppingRule
 from suite.runfolder import files
 from suite.runfolder.reading import StoredRun
@@ -45,16 +51,6 @@ COMPILED = "compiled"
 # Tables and page are written after each launch while that takes at most 10 s and a twentieth of the
 # run: of thousands of cases it takes seconds each time. The launches themselves are always stored.
 SAVING_AT_MOST = 10.0, 0.05
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What has just happened; the seconds left are an estimate, and None before there is any."""
-
-    text: str
-    done: int
-    total: int
-    left_s: float | None
 
 
 class Runner:
@@ -83,23 +79,23 @@ class Runner:
                                  config.leader_repeats)
         self.blocks: list[Block] = []
         self.rows: list[Row] = []
+        self.unwritten = ""
         self.began: float | None = None
         self.results = [CaseResult(case) for case in cases]
         self.losses: list[TableRow] = []
         self.proven: set[str] = set()
         self.seconds: list[float] = []
         self.fits: list[LinkFit] = []
-        self.run: dict[str, Any] = {
+        self.run: dict[str, Any] = masked({
             "run_id": folder.name,
             "schema_version": SCHEMA_VERSION,
             "environment": description.describe(),
             "configuration": asdict(config),
             "command_line": ["suite", *(command_line or sys.argv[1:])],
-            "started": files.utc_now(),
-            "state": "running",
+            "started": files.utc_now(), "state": "running",
             "plan": [],
             "dropped_environment": dropped_variables(map(traits_of, config.framework)),
-        }
+        })
         if earlier:
             self._restore(earlier)
         self.own = HarnessTime(self.run.setdefault("harness_s", {}))
@@ -122,7 +118,7 @@ class Runner:
         self.save()
         if any(map(self._missing, range(len(self.blocks)))) or self._chosen():
             with self.own.of(REFERENCES):
-                self._prepare_proofs()
+                prepare_proofs(self.proofs, self.results, self.run, self._save_run)
         self.began = self.clock() - self.run.get("spent_s", 0.0)
         # A resumed run first makes up for the launches that its earlier blocks lack.
         for number in range(len(self.blocks)):
@@ -131,26 +127,6 @@ class Runner:
             self._block(chosen)
         self._mark_stopped(self.rule.wanted(self.rows))
         self._show("done", 0)
-
-    def _prepare_proofs(self) -> None:
-        """Computes the references, and proves in float32 what is timed in another format.
-
-        Such a proof is made once for a case, however many formats it is timed in. A model that is
-        too large for a reference is proven by its first units, in the case's own format too.
-        """
-        alike: dict[str, list[Case]] = {}
-        for case in (result.case for result in self._open()):
-            alike.setdefault(case.reference_id, []).append(case)
-        for cases in alike.values():
-            self.proofs.refer(*cases)
-        kept = self.run.setdefault("proofs", {})
-        wanted = [one for r in self._open() for one in (r.case.strict, r.case)
-                  if one != r.case or self.proofs.shallow(one)]
-        for case in {case.case_id: case for case in wanted}.values():
-            if kept.get(case.case_id, {}).get("status") != "ok":
-                kept[case.case_id] = self.proofs.prove_strictly(case)
-                self._save_run()
-        apply_proofs(self.run, self.results)
 
     def _chosen(self) -> list[CaseResult]:
         """Returns the cases of the next block; none if no further block may start."""
@@ -212,17 +188,23 @@ class Runner:
         self.save()
 
     def finish(self, state: str) -> list[Row]:
-        """Stores how the run ended, and returns its rows."""
+        """Stores how the run ended, and returns its rows.
+
+        Rows are returned even where nothing can be written any more; ``unwritten`` then says why.
+        """
         self.run["state"] = state
-        rows = self.save()
-        files.mend_steps(self.folder, self.store)
+        try:
+            self.save()
+            files.mend_steps(self.folder, self.store)
+        except (OSError, sqlite3.Error) as error:
+            self.unwritten = worded(error)
         self.store.close()
         for compiled in (self.folder / "cases").glob(f"*/{COMPILED}"):
             shutil.rmtree(compiled, ignore_errors=True)
-        if state == "complete" and exit_code(rows) == 0:
+        if state == "complete" and not self.unwritten and exit_code(self.rows) == 0:
             for path in (self.folder / "cases").glob("reference.*/*/parity.npz"):
                 path.unlink()
-        return rows
+        return self.rows
 
     def _save_run(self) -> None:
         self.run["blocks"] = [asdict(block) for block in self.blocks]
@@ -236,10 +218,11 @@ class Runner:
             return self._save()
 
     def _save(self) -> list[Row]:
-        self._save_run()
         peaks = common_peaks(self.run["environment"])
-        conditions = Conditions(self.run["blocks"], self.config.precision, self.fits, peaks)
+        blocks = [asdict(block) for block in self.blocks]
+        conditions = Conditions(blocks, self.config.precision, self.fits, peaks)
         self.rows = build_rows(self.folder.name, self.results, conditions)
+        self._save_run()
         measured = [row for block in self.blocks for row in block.rows()]
         files.write_table(self.folder / "calibration.csv", calibration.COLUMNS, measured)
         files.write_balance(self.folder, self.results)
@@ -254,10 +237,12 @@ class Runner:
         return [result for result in self.results if result.status == "ok"]
 
     def _mark_unsupported(self) -> None:
+        room = free_room()
         for result in self.results:
-            reason = unsupported_reason(result.case, self.config.python)
-            if reason:
+            if reason := unsupported_reason(result.case, self.config.python):
                 result.status, result.reason = "unsupported", reason
+            elif not result.launches and (reason := shortage(result.case, room)):
+                result.status, result.reason = "refused", reason
             result.oversubscribed = result.case.oversubscribe or (
                 result.case.device == "cpu" and
                 math.ceil(result.case.devices / result.case.hosts) > self.starter.usable_cores
@@ -282,6 +267,14 @@ class Runner:
         )
 
     def _launch(self, result: CaseResult, block: int) -> None:
+        """Launches a case; whatever is raised around its launch is this case's failure alone."""
+        try:
+            self._launch_and_keep(result, block)
+        except Exception as error:  # the other cases run, and the reason is in the row
+            result.put(block, None, [], None)
+            result.status, result.reason = "failed", f"around launch {block}: {worded(error)}"
+
+    def _launch_and_keep(self, result: CaseResult, block: int) -> None:
         folder = self.folder / "cases" / result.case.case_id / f"launch-{block}"
         case, cores = self._launched(result.case, block), self.starter.cores_of(result.case, block)
         outcome = self.starter.start(case, folder, block, kept=folder.parent / COMPILED)

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from suite.contract.adapter import Inputs, OpenSession, RankRecord, ReportsFigures, Session
+from suite.contract.asked import check_found
 from suite.contract.case import PARITY_STEPS, Case, Rank
 from suite.contract.files import write_atomically
 from suite.contract.plugins import adapter_package
@@ -107,6 +108,8 @@ class MeasuredTraining:
         record, session = self.record, self.session
         self.shares.turn(on=True)
         self._prove()
+        # Nothing is measured of a session that does not compute as its case says.
+        check_found(self.case, session.describe())
         session.reset_peak_memory()
         self._warm_up()
         self._measure_clean()
@@ -123,6 +126,7 @@ class MeasuredTraining:
             self._enter(entry.PRODUCTS)
             record.matmul_flops_s = session.matmul_flops_s()
         record.ledger = session.describe()
+        check_found(self.case, record.ledger)
         if isinstance(session, ReportsFigures):
             record.figures = session.figures()
         record.figures |= self.shares.figures(self.case.steps)

@@ -11,10 +11,9 @@ from rich.table import Table
 from suite.contract.formats import seconds, size_bytes
 from suite.foresight.figures import Verdict
 from suite.foresight.plans import Plan
-from suite.foresight.question import Answer, strategy_of
+from suite.foresight.question import Answer, way
 
 HEADINGS = ("source", "quantity", "judged", "simplest rule", "model", "goal", "rank", "in 90 %")
-SHARDED = {0.0: "", 1.0: "states sharded", 2.0: "gradients sharded", 3.0: "fully sharded"}
 # Kinds of plans that a table shows; JSON has all.
 MOST_SHOWN = 16
 PREDICTED = ("way", "mesh", "step", "90 %", "samples/s", "T_comm", "exposed", "L", "bubble",
@@ -49,18 +48,6 @@ def left_out_lines(reasons: Mapping[str, int]) -> Iterator[str]:
     yield "Not among the step times:"
     for reason, count in sorted(reasons.items()):
         yield f"  {count:4d}  {reason}"
-
-
-def way(plan: Plan) -> str:
-    """A plan in words: ``data+inter_layer, 1f1b, 8 micro-batches, recompute``."""
-    parts = [strategy_of(plan)]
-    if plan.stages > 1:
-        parts.append(plan.schedule)
-    if plan.micro_batches > 1:
-        parts.append(f"{plan.micro_batches:.0f} micro-batches")
-    parts += [SHARDED[plan.sharding]] if plan.sharding else []
-    parts += ["recompute"] if plan.recompute else []
-    return ", ".join(parts)
 
 
 def mesh(plan: Plan) -> str:

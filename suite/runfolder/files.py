@@ -17,17 +17,16 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from suite.analysis.link_fit import LinkFit
 from suite.analysis.rows import CaseResult
 from suite.analysis.share_course import BALANCE_COLUMNS, balance_rows
 from suite.contract.errors import UsageError
 from suite.contract.files import TableRow, write_atomically
 from suite.contract.metrics import COLUMNS
-from suite.contract.records import FrontierProbe, Launch
+from suite.contract.records import Launch
 from suite.contract.row import Row
 from suite.contract.warnings import flatten
 from suite.runfolder.samples import SampleStore, StepRow, StoredLaunch, step_rows
-from suite.runfolder.validated import checked, read_table
+from suite.runfolder.tables import read_links
 
 
 def check_out(out: Path) -> None:
@@ -246,42 +245,6 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def read_links(folder: Path) -> tuple[list[TableRow], list[LinkFit]]:
-    """Reads ``link.csv`` and ``link_fit.csv``; both are empty if the run measured no links."""
-    samples = [{name: _figure(text) for name, text in row.items()}
-               for row in read_table(folder / "link.csv")]
-    return samples, read_fits(folder)
-
-
-def _figure(text: str) -> Any:
-    """Returns a cell as the number that was written, or as text if it is none."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def read_fits(folder: Path) -> list[LinkFit]:
-    """Reads ``link_fit.csv``; returns nothing if the run measured no links."""
-    path = folder / "link_fit.csv"
-    rows = read_table(path, ["framework", "engine", "collective", "backend", "transport"])
-    return checked(path, "row ", list[LinkFit], [
-        {name: value for name, value in row.items() if value != ""}
-        | {"backend": row["backend"], "transport": row["transport"]} for row in rows
-    ])
-
-
-def read_probes(folder: Path) -> list[FrontierProbe]:
-    """Reads ``frontier.csv``; returns nothing if the run searched no largest batch."""
-    path = folder / "frontier.csv"
-    return checked(path, "row ", list[FrontierProbe], [
-        {name: value or None for name, value in row.items()} | {"reason": row["reason"]}
-        for row in read_table(path, ["case_id", "batch", "status", "reason"])
-    ])
-
-
 def case_entries(results: list[CaseResult]) -> list[dict[str, Any]]:
     """Returns the entries of ``run.json`` for the cases, in the order of the matrix.
 
@@ -291,7 +254,7 @@ def case_entries(results: list[CaseResult]) -> list[dict[str, Any]]:
         {"case": asdict(result.case), "oversubscribed": result.oversubscribed,
          "stopped": result.stopped}
         | ({"status": result.status, "reason": result.reason}
-           if result.status == "unsupported" else {})
+           if result.status != "ok" else {})
         for result in results
     ]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,11 @@ from suite.contract.errors import UsageError
 from suite.contract.files import TableRow
 from suite.contract.records import read_records, record_paths
 from suite.contract.row import Row
-from suite.runfolder.files import LOSS_COLUMNS, PROOF, read_fits, read_probes
+from suite.runfolder.files import LOSS_COLUMNS, PROOF
 from suite.runfolder.run_file import check_run, results_of
-from suite.runfolder.samples import SampleStore, StoredLaunch, compact
+from suite.runfolder.samples import FILE, SampleStore, StoredLaunch, compact
+from suite.runfolder.schema import RecordFile, checked_part
+from suite.runfolder.tables import read_fits, read_probes
 from suite.runfolder.upgrade import check_version, unknown_columns, upgrade
 from suite.runfolder.validated import read_json, read_table
 
@@ -67,7 +71,7 @@ def read_run(folder: Path, from_records: bool = False) -> StoredRun:
         fix = f"name a side: {folder / 'a'} or {folder / 'b'}"
         raise UsageError("RUN", str(folder), "a run, not an A/B run of two", fix)
     version = check_version(run.get("schema_version"), f"{folder}: schema version")
-    check_run(folder / "run.json", run)
+    run = check_run(folder / "run.json", run)
     run = {"run_id": folder.name, "state": "unknown", "command_line": []} | run
     run["environment"] = UNKNOWN_MACHINE | run.get("environment", {})
     run["configuration"] = {"seed": "unknown", "data": "unknown"} | run.get("configuration", {})
@@ -78,9 +82,10 @@ def read_run(folder: Path, from_records: bool = False) -> StoredRun:
         path = str(folder / "run.json")
         raise UsageError("RUN", path, "the cases that a run writes there", fix) from error
     stored = not from_records and SampleStore.readable(folder)
-    for launch in _from_store(folder) if stored else _from_records(folder, results, version):
-        if launch.case_id in results:
-            restore(results[launch.case_id], launch)
+    with _launches_of(folder / FILE if stored else folder / "cases"):
+        for launch in _from_store(folder) if stored else _from_records(folder, results, version):
+            if launch.case_id in results:
+                restore(results[launch.case_id], launch)
     if "side" in run:
         _forgive(list(results.values()))
     apply_proofs(run, list(results.values()))
@@ -95,6 +100,16 @@ def read_run(folder: Path, from_records: bool = False) -> StoredRun:
         _verdicts_of_table(folder, results)
     found.losses = _losses(folder, found.results)
     return found
+
+
+@contextmanager
+def _launches_of(path: Path) -> Iterator[None]:
+    """Refuses launches that no run wrote so, or that were cut off or damaged."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, sqlite3.DatabaseError) as error:
+        fix = f"restore the folder, or run it again ({type(error).__name__}: {error})"
+        raise UsageError("RUN", str(path), "launches as a run writes them", fix) from error
 
 
 def is_ab(run: Mapping[str, Any]) -> bool:
@@ -186,7 +201,8 @@ def _from_records(
 
 def _ranks(folder: Path) -> list[dict[str, Any]]:
     """Returns the records that the ranks of a launch wrote, in the order of ranks."""
-    return [read_json(path, "record") for path in record_paths(folder)]
+    return [checked_part(path, RecordFile, read_json(path, "record"))
+            for path in record_paths(folder)]
 
 
 def _outcome(folder: Path, whole: bool) -> dict[str, Any] | None:

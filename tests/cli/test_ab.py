@@ -129,6 +129,36 @@ def test_the_answer_the_table_and_the_exit_code(tmp_path: Path, planted: TwoSide
     assert refused.returncode == 2 and "one side of an A/B run" in refused.stderr
 
 
+@pytest.mark.parametrize(("path", "value"), [
+    (("sides",), None), (("sides", "a", "settings"), []), (("sides", "b", "case"), {}),
+    (("sides", "a", "failed"), "x"), (("differences",), float("nan")), (("run_id",), 1e308),
+    (("sides", "a", "case", "devices"), 10**400), (("same",), "perhaps"),
+])
+def test_a_file_that_no_run_wrote_so_is_refused(
+    tmp_path: Path, planted: TwoSided, path: tuple[str, ...], value: Any
+) -> None:
+    _typed(tmp_path)
+    (folder,) = tmp_path.iterdir()
+    content = place = json.loads((folder / "run.json").read_text())
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = value
+    (folder / "run.json").write_text(json.dumps(content))
+    done = suite_command("report", str(folder))
+    if done.returncode:
+        assert done.returncode == 2 and ".".join(path) in done.stderr, done.stderr
+    else:
+        assert path == ("run_id",)  # a number can be shown as a name
+
+
+def test_a_side_keeps_no_secret(tmp_path: Path, planted: TwoSided) -> None:
+    done = suite_command("ab", *TYPED, "--a", "", "--b", "HF_TOKEN=s3cr3t-Value9",
+                         "--out", str(tmp_path))
+    assert done.returncode == 0 and "HF_TOKEN: not set against ***" in done.stdout, done.stderr
+    for file in (path for path in tmp_path.rglob("*") if path.is_file()):
+        assert b"s3cr3t-Value9" not in file.read_bytes(), file
+
+
 def test_json_and_a_limit(tmp_path: Path, planted: TwoSided) -> None:
     done = _typed(tmp_path, "--json", "--fail-on", "step_time:5%")
     assert done.returncode == 3 and "Regression: step_time +" in done.stderr

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from suite.cli.app import app
 from suite.cli.console import live, print_rows
-from suite.measure.runner import Progress
+from suite.measure.progress import Progress
 from tests.command import suite_command
 from tests.planted_run import small_run
 

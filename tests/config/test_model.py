@@ -53,7 +53,7 @@ def test_options_and_defaults_are_frozen() -> None:
 
 @pytest.mark.parametrize(("command", "model"), [
     ("run", RunConfig), ("ab", AbConfig), ("link", LinkConfig),
-    ("predict", ForesightConfig),
+    ("predict", ForesightConfig), ("advise", ForesightConfig),
 ])
 def test_every_option_is_on_the_command_line(command: str, model: type[Any]) -> None:
     params = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]

@@ -131,3 +131,11 @@ def test_a_build_says_what_is_missing(
     assert build.main() == 3
     said = capsys.readouterr().err
     assert "cmake is not found" in said and "no horovod-0.28.1.tar.gz" in said
+
+
+def test_what_is_carried_has_the_versions_of_the_set_up() -> None:
+    carried, pinned = (
+        {line.partition("#")[0].strip() for line in (loan.ROOT / name).read_text().splitlines()}
+        for name in ("requirements-gpu-loan.txt", "requirements.txt")
+    )
+    assert carried - {""} <= pinned

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,33 @@ def test_foreign_variables_reach_no_worker(tmp_path: Path) -> None:
 def test_what_was_dropped_is_told_by_name() -> None:
     outer = FOREIGN | {"PATH": "/bin", "EDITOR": "vi", "NCCL_DEBUG": "INFO", "PYTHONPATH": "/x"}
     assert dropped_variables([traits_of("pytorch")], outer) == sorted(FOREIGN)
+
+
+def test_what_computes_otherwise_is_dropped_and_told() -> None:
+    outer = {"NVIDIA_TF32_OVERRIDE": "1", "CUBLAS_WORKSPACE_CONFIG": ":16:8", "MALLOC_CHECK_": "3",
+             "NVIDIA_VISIBLE_DEVICES": "all", "TF_VAR_region": "x", "TF_CLI_CONFIG_FILE": "y"}
+    told = ["CUBLAS_WORKSPACE_CONFIG", "MALLOC_CHECK_", "NVIDIA_TF32_OVERRIDE"]
+    assert dropped_variables([traits_of("pytorch")], outer) == told
+    inner = worker_environment(traits_of("pytorch"), Path("/t"), outer)
+    assert not inner.keys() & set(told) and inner["NVIDIA_VISIBLE_DEVICES"] == "all"
+
+
+def test_the_current_folder_hides_no_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    inner = worker_environment(traits_of("pytorch"), tmp_path, {"PYTHONPATH": "/mine"})
+    assert str(tmp_path) not in inner["PYTHONPATH"].split(":") and "/mine" in inner["PYTHONPATH"]
+    assert inner["SUITE_WORKING_FOLDER"] == str(tmp_path)
+
+
+def test_a_proxy_that_is_passed_on_is_not_asked_for_the_job_itself(tmp_path: Path) -> None:
+    outer = {"http_proxy": "http://127.0.0.1:9", "no_proxy": "intern", "SUITE_PASS_ENV": "*_proxy"}
+    inner = worker_environment(traits_of("tensorflow"), tmp_path, outer)
+    hosts = ["intern", "localhost", "127.0.0.1", "::1", socket.gethostname()]
+    assert inner["http_proxy"] and inner["no_proxy"].split(",") == hosts
+    assert inner["NO_PROXY"] == inner["no_grpc_proxy"] == inner["no_proxy"]
+    assert "no_proxy" not in worker_environment(traits_of("tensorflow"), tmp_path, {"PATH": "/"})
 
 
 def test_a_user_passes_variables_on_by_name(tmp_path: Path) -> None:

@@ -55,6 +55,8 @@ def test_records_of_every_rank(fake: Case, start: Launch) -> None:
         ("memory", "oom", "planted"),
         ("kill", "failed", "rank 1 in proof ended with signal SIGKILL"),
         ("helper", "failed", "helper ended with code 3"),
+        ("threads", "failed", "in proof ended with code 1: suite.contract.asked.NotAsAsked: "
+         "threads_per_device asked 1, found 2. Likely cause: a plugin or site hook"),
     ],
 )
 def test_a_dead_rank_ends_the_group_at_once(

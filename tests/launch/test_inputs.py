@@ -116,6 +116,11 @@ def test_a_file_may_leave_positions_out(tmp_path: Path) -> None:
         ({"features": np.ones((0, 30)), "targets": np.ones(0)}, "at least one"),
         ({"features": np.ones((4, 30)), "targets": np.full(4, 5)}, "whole numbers from 0 to 1"),
         ({"features": np.full((4, 30), np.nan), "targets": np.ones(4)}, "finite"),
+        ({"features": np.full((4, 30), "x"), "targets": np.ones(4)}, "expected numbers"),
+        ({"features": np.full((4, 30), None), "targets": np.ones(4)}, "allow_pickle"),
+        ({"features": np.ones((4, 30), complex), "targets": np.ones(4)}, "expected numbers"),
+        ({"features": np.full((4, 30), 1e308), "targets": np.ones(4)}, "float32"),
+        ({"features": np.float64(3), "targets": np.ones(4)}, "samples along"),
     ],
 )
 def test_a_file_that_does_not_fit(tmp_path: Path, arrays: dict, words: str) -> None:
@@ -124,6 +129,38 @@ def test_a_file_that_does_not_fit(tmp_path: Path, arrays: dict, words: str) -> N
     with pytest.raises(UsageError) as caught:
         load_data(find_workload("mlp", "tiny"), str(path), 0)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [
+    b"", b"PK\x03\x04", b"no archive", b"\x93NUMPY" + bytes(100),
+])
+def test_a_file_that_is_no_archive(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "mine.npz"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match="arrays features and targets"):
+        load_data(find_workload("mlp", "tiny"), str(path), 0)
+
+
+def test_a_file_that_was_cut_off_or_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "mine.npz"
+    np.savez_compressed(path, features=np.random.default_rng(0).random((64, 30)),
+                        targets=np.ones(64))
+    whole = path.read_bytes()
+    for broken in (whole[: len(whole) // 2], whole[:200] + bytes(300) + whole[500:]):
+        path.write_bytes(broken)
+        with pytest.raises(UsageError, match="arrays features and targets"):
+            load_data(find_workload("mlp", "tiny"), str(path), 0)
+
+
+def test_an_archive_that_grows_beyond_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.npz"
+    np.savez_compressed(path, features=np.zeros((10_000, 30)), targets=np.ones(10_000))
+    monkeypatch.setattr("suite.launch.inputs.available_bytes", lambda: 1_000_000)
+    assert path.stat().st_size < 100_000
+    with pytest.raises(UsageError, match="2.48 MB.*at most 1 MB, which is the free memory"):
+        load_data(find_workload("mlp", "tiny"), str(path), 0)
 
 
 def test_a_small_file_is_repeated_to_a_batch(tmp_path: Path) -> None:

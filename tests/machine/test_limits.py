@@ -32,6 +32,15 @@ def _plant(tmp_path: Path, own: str, **files: str) -> tuple[Path, Path]:
     ("4:cpu,cpuacct:/x\n", {"cpu__x__cfs_quota_us": "-1\n",
                             "cpu__x__cfs_period_us": "100000\n"}, None),
     ("0::/\n", {}, None), ("garbage", {}, None),
+    # What a broken mount or an emulation may show; lines and files of another form are passed over.
+    ("garbage\n0::/\n", {"cpu_max": "200000 100000\n"}, 2.0),
+    ("0::/a\n", {"a__cpu_max": "many\n", "cpu_max": "100000 100000\n"}, 1.0),
+    ("0::/\n", {"cpu_max": ""}, None), ("0::/\n", {"cpu_max": "100000\n"}, None),
+    ("0::/\n", {"cpu_max": "100000 0\n"}, None), ("0::/\n", {"cpu_max": "-5 100000\n"}, None),
+    ("0::/\n", {"cpu_max": "9" * 400 + " 100000\n"}, None),
+    ("0::/\n", {"cpu_max": "nan 100000\n"}, None), ("0::/\n", {"cpu_max": "\0\0"}, None),
+    ("4:cpu:/x\n", {"cpu__x__cfs_quota_us": "100000\n"}, None),
+    ("0::/" + "a/" * 300 + "\n", {"cpu_max": "200000 100000\n"}, 2.0),
 ])
 def test_planted_quotas(
     tmp_path: Path, own: str, files: dict[str, str], quota: float | None

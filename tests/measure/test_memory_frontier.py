@@ -259,6 +259,22 @@ def test_a_container_has_less_room(tmp_path: Path, version: str, files: tuple[st
     assert list(memory._rooms(own, tmp_path)) == [550]
 
 
+@pytest.mark.parametrize(("own", "limit", "used", "stat", "rooms"), [
+    ("0::/", "1000", "600", "", [400]), ("garbage\n0::/", "1000", "600", "", [400]),
+    ("0::/", "much", "600", "", []), ("0::/", "1000", "", "", []), ("0::/", "-1", "600", "", []),
+    ("0::/", "1000", "600", "inactive_file\n", [400]), ("0::/", "1000", "1600", "", [0]),
+    ("\0", "1000", "600", "", []), ("", "1000", "600", "", []),
+])
+def test_memory_limits_of_any_form(
+    tmp_path: Path, own: str, limit: str, used: str, stat: str, rooms: list[int]
+) -> None:
+    for name, text in (("cgroup", own), ("memory.max", limit), ("memory.current", used),
+                       ("memory.stat", stat)):
+        (tmp_path / name).write_text(text)
+    assert list(memory._rooms(tmp_path / "cgroup", tmp_path)) == rooms
+    assert list(memory._rooms(tmp_path / "nothing", tmp_path)) == []
+
+
 def test_a_peak_is_of_this_program_alone() -> None:
     """``ru_maxrss`` of a child would be that of the fat parent."""
     code = "from suite.contract.resident_memory import peak_resident_bytes as peak; print(peak())"

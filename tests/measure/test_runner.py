@@ -22,7 +22,8 @@ from suite.launch.group import LaunchRequest, Outcome
 from suite.machine import software
 from suite.machine.calibration import Block, CoreRate
 from suite.measure.ending import exit_code
-from suite.measure.runner import Progress, Runner
+from suite.measure.progress import Progress
+from suite.measure.runner import Runner
 from suite.runfolder.reading import read_run
 
 

@@ -26,7 +26,7 @@ from suite.cli.console import live, print_rows
 from suite.contract.metrics import BY_NAME, COLUMNS
 from suite.contract.row import Row
 from suite.contract.warnings import warn
-from suite.measure.runner import Progress
+from suite.measure.progress import Progress
 from suite.report import html, payload
 from suite.report.axes import column
 from suite.report.compared import markdown

@@ -19,9 +19,9 @@ from suite.config.validation import validate
 from suite.contract.errors import UsageError
 from suite.contract.workloads import find_workload
 from suite.launch.inputs import load_data
-from suite.runfolder.files import read_fits, read_probes
 from suite.runfolder.pytest_benchmark import import_rows
 from suite.runfolder.reading import read_run
+from suite.runfolder.tables import read_fits, read_probes
 from tests.synthetic import make_run
 
 # `make fuzz` draws anew and more; the tests draw the same each time, since one that fails on

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from suite.contract.errors import UsageError
-from suite.runfolder.files import read_fits, read_links, read_probes
 from suite.runfolder.reading import read_run
+from suite.runfolder.tables import read_fits, read_links, read_probes
 from suite.runfolder.validated import read_json, read_table
 
 SAMPLE = Path(__file__).parents[2] / "results" / "sample"
@@ -46,9 +46,19 @@ def test_a_fit_that_is_none(tmp_path: Path, row: str, words: str) -> None:
         read_fits(tmp_path)
 
 
-def test_samples_of_a_link_that_are_none(tmp_path: Path) -> None:
-    (tmp_path / "link.csv").write_text("")
-    with pytest.raises(UsageError, match="CSV"):
+SAMPLES = "framework,engine,collective,bytes,repetition,rank,start_s,end_s\n"
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("", "the columns framework"), ("a,b\n1,2\n", "the columns framework"),
+    (SAMPLES + "p,t,all_reduce,many,0,0,1,2\n", "bytes: got 'many'"),
+    (SAMPLES + "p,t,all_reduce,4,0,0,nan,2\n", "start_s: got 'nan'"),
+    (SAMPLES + "p,t,all_reduce,4,0,0,1,1e308\n", "end_s: got '1e308'"),
+    (SAMPLES + "p,t,all_reduce,4,0,0,1\n", "as many cells as columns"),
+])
+def test_samples_of_a_link_that_are_none(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "link.csv").write_text(text)
+    with pytest.raises(UsageError, match=words):
         read_links(tmp_path)
 
 

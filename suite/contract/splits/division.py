@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.splits.schedule import micro_batches
@@ -133,3 +136,26 @@ def _shares(case: Case) -> list[tuple[int, str]]:
 
 def _refuse(label: str, devices: int, expected: str, fix: str = OR_MESH) -> None:
     raise UsageError(f"devices for {label}", devices, expected, fix)
+
+
+def batch_unit(case: Case) -> int:
+    """Finds the smallest global batch that the case's strategy can divide.
+
+    Args:
+        case: The case to search; its own global batch is known to divide.
+
+    Returns:
+        Samples; every global batch of the search is a multiple of it.
+
+    Raises:
+        UsageError: The case does not divide for a reason other than its batch.
+    """
+    for batch in itertools.count(1):
+        try:
+            check_divides(replace(case, global_batch=batch))
+        except UsageError:
+            if batch >= case.spec.global_batch:  # not because of the batch
+                raise
+        else:
+            return batch
+    raise AssertionError

@@ -202,7 +202,9 @@ class Fleet:
         """The address and port at which the harness waits for the followers; 0 is any port."""
         if self.launcher == TORCHRUN:
             started = Started.read()
-            return started.address, started.port
+            # An operator may tell the first of its pods that this is "localhost".
+            own = address_toward(socket.gethostname())
+            return own if started.address == "localhost" else started.address, started.port
         return address_toward(self.hosts[-1].name or socket.gethostname()), 0
 
     def _engine(self, address: Sequence[object], key: str) -> ProcessGroup:

@@ -118,9 +118,9 @@ class FakeSession:
         return 0.0
 
     def describe(self) -> dict[str, str]:
-        return {"fake": "yes"} | (
-            {"compiled": self.compiled} if self.fault == "compiles" else {}
-        )
+        threads = {"threads_per_device": "2"} if self.fault == "threads" else {}
+        compiled = {"compiled": self.compiled} if self.fault == "compiles" else {}
+        return {"fake": "yes"} | threads | compiled
 
     def close(self) -> Any:
         if self.mine and self.fault == "truncated":

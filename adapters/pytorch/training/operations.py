@@ -1,0 +1,67 @@
+"""Single operations in PyTorch, as a training step makes them: what constants are measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from suite.contract.operations import Lengths
+
+
+class TorchOperations:
+    """Operations on one device; implements ``suite.contract.operations.Operations``.
+
+    Args:
+        device: The device.
+        compiled: Whether layers are compiled, as models of compiled cases are.
+    """
+
+    def __init__(self, device: torch.device, compiled: bool) -> None:
+        self.device, self.compiled = device, compiled
+
+    def product(self, lengths: Lengths) -> Callable[[], object]:
+        """Multiplies two matrices into a third that exists."""
+        rows, inner, outer = lengths
+        a = torch.randn(rows, inner, device=self.device)
+        b = torch.randn(outer, inner, device=self.device).t()  # as a layer's weight is stored
+        into = torch.empty(rows, outer, device=self.device)
+        return self._finished(lambda: torch.mm(a, b, out=into))
+
+    def stream(self, elements: int) -> Callable[[], object]:
+        """Adds two arrays into a third."""
+        a, b = (torch.ones(elements, device=self.device) for _ in range(2))
+        into = torch.empty_like(a)
+        return self._finished(lambda: torch.add(a, b, out=into))
+
+    def layers(self, width: int, number: int) -> Callable[[], object]:
+        """Dense layers with activations, forward and backward."""
+        parts = [part for _ in range(number) for part in (nn.Linear(width, width), nn.GELU())]
+        model = nn.Sequential(*parts).to(self.device)
+        if self.compiled:
+            model.compile()
+        sample = torch.randn(1, width, device=self.device)
+
+        def run() -> None:
+            model(sample).sum().backward()
+            model.zero_grad(set_to_none=True)
+
+        return self._finished(run)
+
+    def update(self, parameters: int) -> Callable[[], object]:
+        """A step of the optimiser that training uses."""
+        weights = nn.Parameter(torch.zeros(parameters, device=self.device))
+        weights.grad = torch.ones_like(weights)
+        optimizer = torch.optim.Adam([weights], fused=True)
+        return self._finished(optimizer.step)
+
+    def _finished(self, operation: Callable[[], object]) -> Callable[[], object]:
+        if self.device.type != "cuda":
+            return operation
+
+        def run() -> None:
+            operation()
+            torch.cuda.synchronize(self.device)
+
+        return run

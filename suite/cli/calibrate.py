@@ -1,0 +1,69 @@
+"""``python -m suite predict --calibrate``: measures this machine's constants and keeps them."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from suite.cli.console import live, printer
+from suite.cli.predict import workload_of
+from suite.cli.stored import calibration_path
+from suite.config.foresight import ForesightConfig
+from suite.config.matrix import choose_device
+from suite.config.validation import from_environment, validate
+from suite.contract.formats import rate, seconds
+from suite.contract.registry import engines
+from suite.foresight.measured import Constants, read_constants, write_constants
+from suite.machine import devices
+from suite.measure.constants import cases_to_calibrate, measure_constants, plan_for
+from suite.measure.progress import Progress
+
+HEADINGS = ("measured of", "product", "ramp", "stream", "launch", "all-reduce", "bandwidth",
+            "contention", "update", "products' error")
+
+
+def calibrate(options: dict[str, Any], frameworks: list[str]) -> int:
+    """Measures, prints and stores; returns 1 if nothing could be measured."""
+    config = validate(ForesightConfig, from_environment(ForesightConfig) | options)
+    device = choose_device("auto", max(2, config.devices), devices.gpu_count())
+    count = min(max(2, config.devices), len(devices.allowed_cores()) if device == "cpu" else 64)
+    names = frameworks or list(engines())
+    cases = cases_to_calibrate(engines(), names, [config.mode], device, count)
+    plan = plan_for([workload_of(config)], device)
+    with tempfile.TemporaryDirectory() as folder, live(Console(stderr=True)) as show:
+        found, missing = measure_constants(
+            cases, plan, Path(folder), config.python,
+            lambda text, done, total: show(Progress(text, done, total, None)),
+        )
+    path = calibration_path()
+    kept = [old for old in read_constants(path) if _key(old) not in {_key(new) for new in found}]
+    write_constants(path, [*kept, *found])
+    console = printer()
+    console.print(constants_table(found))
+    for name, reason in missing.items():
+        console.print(f"{name}: {reason}")
+    console.print(str(path), soft_wrap=True)
+    return 0 if found else 1
+
+
+def _key(one: Constants) -> tuple[str, str, str, str]:
+    return one.framework, one.engine, one.mode, one.device
+
+
+def constants_table(found: list[Constants]) -> Table:
+    """What was measured, a line for each framework, engine and mode."""
+    table = Table(*HEADINGS, title="This machine's constants")
+    for one in found:
+        v = one.values
+        cells = (
+            one.name, f"{rate(v['product_flops_s'])}FLOP/s", seconds(v["ramp_s"]),
+            f"{rate(v['stream_bytes_s'])}B/s", seconds(v["launch_s"]),
+            seconds(v["all_reduce_s"]), f"{rate(v['all_reduce_bytes_s'])}B/s",
+            f"{v['contention']:.2f}", f"{v['update_bytes']:.0f} B", f"{one.errors['products']:.0%}",
+        )
+        table.add_row(*cells)
+    return table

@@ -1,0 +1,45 @@
+"""The calibration that this user keeps of this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psutil
+
+from suite.contract.errors import UsageError
+from suite.foresight.fitting import Posterior
+from suite.foresight.measured import Constants, posterior_of, read_constants
+
+# Steps measured on the machine that it was calibrated on differed from predictions by this share.
+LOCAL_ERROR = 0.15
+
+
+def calibration_path() -> Path:
+    """Where this user's calibration of this machine is kept."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "training-split-suite" / "calibration.json"
+
+
+def machine_here(framework: str, mode: str) -> tuple[Constants, Posterior]:
+    """The stored constants of a framework on this machine.
+
+    Args:
+        framework: Name, with ``/engine`` where it has several.
+        mode: ``eager`` or ``compiled``.
+
+    Raises:
+        UsageError: They were not measured yet.
+    """
+    name, _, engine = framework.partition("/")
+    stored = read_constants(calibration_path())
+    mine = [one for one in stored
+            if one.framework == name and one.mode == mode and engine in ("", one.engine)]
+    if not mine:
+        known = ", ".join(one.name for one in stored) or "nothing"
+        raise UsageError(
+            "--machine here", f"{framework}, {mode}", f"what was measured here: {known}",
+            f"measure it: python -m suite predict --calibrate --framework {framework} "
+            f"--mode {mode}, or name a device: --machine 'A100 SXM 80GB'")
+    room = psutil.virtual_memory().total / mine[0].devices if mine[0].device == "cpu" else 0.0
+    return mine[0], posterior_of(mine[0], float(room), LOCAL_ERROR)

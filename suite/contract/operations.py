@@ -1,0 +1,87 @@
+"""The contract of calibration: single operations that an adapter runs, and how they are asked for.
+
+Constants of the machine are measured on operations as a training step makes them, in the framework
+that makes them: a product of matrices, a sum that streams memory, small layers that are all
+overhead, an update of parameters.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from suite.contract.case import Case, Rank
+
+# Returns when the operation's result is there.
+Operation = Callable[[], object]
+# Matrices of (rows, inner) by (inner, outer).
+Lengths = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class OperationPlan:
+    """What a rank of a calibration runs, the same on every rank.
+
+    Attributes:
+        products: Lengths of the products.
+        stream_elements: Elements of the arrays that are added; beyond every cache.
+        layers: (width, number) of the small layers.
+        updates: Numbers of parameters that an optimiser's step updates.
+        link_bytes: Payloads of the collectives that are called beside computing.
+        load_s: Seconds that a rank computes before each such call.
+        seconds: How long each operation is repeated.
+    """
+
+    products: tuple[Lengths, ...]
+    stream_elements: int
+    layers: tuple[int, int]
+    updates: tuple[int, ...]
+    link_bytes: tuple[int, ...]
+    load_s: float
+    seconds: float
+
+    def write(self, path: Path) -> None:
+        """Writes the plan as JSON, for the ranks."""
+        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> OperationPlan:
+        """The plan that ``write`` left in a file."""
+        held = json.loads(path.read_text(encoding="utf-8"))
+        held["products"] = tuple(tuple(lengths) for lengths in held["products"])
+        for name in ("layers", "updates", "link_bytes"):
+            held[name] = tuple(held[name])
+        return cls(**held)
+
+
+class Operations(Protocol):
+    """Operations of one framework and engine on this rank's device, in float32."""
+
+    def product(self, lengths: Lengths) -> Operation:
+        """A product of two matrices of these lengths."""
+
+    def stream(self, elements: int) -> Operation:
+        """The sum of two arrays into a third: 12 bytes an element."""
+
+    def layers(self, width: int, number: int) -> Operation:
+        """Forward and backward pass of that many dense layers with activations, one sample."""
+
+    def update(self, parameters: int) -> Operation:
+        """One step of Adam over that many parameters."""
+
+
+class OpenOperations(Protocol):
+    """Signature of ``open_operations`` in an adapter's ``operations.py``.
+
+    The adapter's link session is open when it is called, so devices are prepared.
+    """
+
+    def __call__(self, case: Case, rank: Rank) -> Operations: ...
+
+
+def collectives_of_calibration(offered: Sequence[str]) -> list[str]:
+    """The collectives whose constants predictions need, of those that an adapter offers."""
+    return [name for name in ("all_reduce", "all_gather", "send_recv") if name in offered]

@@ -1,0 +1,149 @@
+"""One rank of a calibration: single operations and collectives, timed as a step makes them.
+
+    python -m suite.ranks.operations CASE_JSON PLAN_JSON FOLDER RANK PROCESSES CORES
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import psutil
+
+from suite.contract.case import Rank
+from suite.contract.files import write_atomically
+from suite.contract.operations import (
+    Operation,
+    OperationPlan,
+    Operations,
+    collectives_of_calibration,
+)
+from suite.contract.plugins import adapter_package
+from suite.contract.registry import traits_of
+from suite.contract.sweep import COLLECTIVES, LinkSession, Sweep
+from suite.ranks.entry import arrive, last_words, leave, swift_start
+from suite.ranks.sweep import sweep_samples
+
+WARM_UP, FEWEST, MOST = 2, 3, 200
+REPETITIONS = 12
+Clock = Callable[[], float]
+
+
+def main() -> None:
+    """Entry point of the process."""
+    case, plan_path, rank = arrive()
+    with last_words(rank):
+        package = adapter_package(case.framework)
+        with swift_start():
+            link: LinkSession = importlib.import_module(f"{package}.link").open_link(case, rank)
+            module = importlib.import_module(f"{package}.operations")
+        operations: Operations = module.open_operations(case, rank)
+        unswept = traits_of(case.framework).unswept
+        offered = [name for name in COLLECTIVES if name not in unswept]
+        record = calibrate(link, operations, OperationPlan.read(plan_path), offered, rank)
+        link.close()
+        write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps(record))
+    leave()
+
+
+def calibrate(
+    link: LinkSession, operations: Operations, plan: OperationPlan, offered: list[str],
+    rank: Rank, clock: Clock = time.perf_counter,
+) -> dict[str, Any]:
+    """Runs everything of the plan, all ranks at the same time.
+
+    Args:
+        link: Session of the transport.
+        operations: Operations of the framework.
+        plan: What to run.
+        offered: Collectives that the transport has.
+        rank: Which rank this is.
+        clock: Seconds; tests replace it.
+
+    Returns:
+        The record of this rank: seconds of each operation, and samples of the collectives.
+    """
+    names = collectives_of_calibration(offered)
+    record: dict[str, Any] = {
+        "rank": rank.index, "resident_bytes": psutil.Process(os.getpid()).memory_info().rss,
+        "backend": link.backend, "transport": link.transport,
+        "participants": {name: link.participants(name) for name in names},
+    }
+    record["operations"] = [
+        {"kind": kind, "size": size, "seconds": timed(operation, link, plan.seconds, clock)}
+        for kind, size, operation in listed(operations, plan)
+    ]
+    sizes = {name: list(plan.link_bytes) for name in names}
+    sweep = Sweep(sizes, REPETITIONS, plan.seconds * 8 * len(names), load_s=plan.load_s)
+    record["samples"] = sweep_samples(link, sweep, rank, clock)
+    record["contention"] = contention(link, operations, plan, clock)
+    return record
+
+
+def listed(
+    operations: Operations, plan: OperationPlan
+) -> Iterator[tuple[str, list[int], Operation]]:
+    """(kind, size, operation) of everything that is timed."""
+    for lengths in plan.products:
+        yield "product", list(lengths), operations.product(lengths)
+    yield "stream", [plan.stream_elements], operations.stream(plan.stream_elements)
+    yield "layers", list(plan.layers), operations.layers(*plan.layers)
+    for parameters in plan.updates:
+        yield "update", [parameters], operations.update(parameters)
+
+
+def timed(operation: Operation, link: LinkSession, seconds: float, clock: Clock) -> float:
+    """Seconds of an operation; all ranks begin together and repeat equally long.
+
+    The lower quartile: what disturbs an operation only adds to it, and the fastest call may have
+    found everything in caches.
+    """
+    for _ in range(WARM_UP):
+        operation()
+    link.barrier()
+    found: list[float] = []
+    began = clock()
+    while len(found) < FEWEST or (len(found) < MOST and clock() - began < seconds):
+        start = clock()
+        operation()
+        found.append(clock() - start)
+    return float(np.quantile(found, 0.25))
+
+
+def contention(
+    link: LinkSession, operations: Operations, plan: OperationPlan, clock: Clock
+) -> float:
+    """By what factor products are slower while a second thread calls all-reduces.
+
+    The calls' number is fixed, so that every rank makes as many; products that run after the last
+    one do not count.
+    """
+    call = link.prepare("all_reduce", max(plan.link_bytes))
+    operation = operations.product(plan.products[0])
+    alone = timed(operation, link, plan.seconds, clock)
+    ended: list[float] = []
+
+    def communicate() -> None:
+        for _ in range(REPETITIONS):
+            call()
+        ended.append(clock())
+
+    link.barrier()
+    thread = threading.Thread(target=communicate)
+    thread.start()
+    began, count = clock(), 0
+    while thread.is_alive():
+        operation()
+        count += 1
+    thread.join()
+    return max(1.0, (ended[0] - began) / max(count, 1) / alone) if count else 1.0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""The operations of each engine take time that grows as the work does."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import pytest
+
+from suite.contract.operations import Operations
+
+
+def _torch() -> Operations:
+    torch = pytest.importorskip("torch")
+    from adapters.pytorch.training.operations import TorchOperations
+
+    torch.set_num_threads(1)
+    return TorchOperations(torch.device("cpu"), compiled=False)
+
+
+def _tensorflow() -> Operations:
+    pytest.importorskip("tensorflow")
+    from adapters.tensorflow.training.operations import TensorFlowOperations
+
+    return TensorFlowOperations("/CPU:0", compiled=False)
+
+
+def _seconds(operation: Callable[[], object]) -> float:
+    operation()
+    found = []
+    for _ in range(7):
+        start = time.perf_counter()
+        operation()
+        found.append(time.perf_counter() - start)
+    return statistics.median(found)
+
+
+@pytest.mark.parametrize("make", [_torch, _tensorflow])
+def test_more_work_takes_longer(make: Callable[[], Operations]) -> None:
+    ours = make()
+    assert _seconds(ours.product((512, 512, 512))) > 4 * _seconds(ours.product((64, 64, 512)))
+    assert _seconds(ours.stream(4 << 20)) > 4 * _seconds(ours.stream(1 << 16))
+    assert _seconds(ours.layers(8, 24)) > 1.5 * _seconds(ours.layers(8, 4))
+    assert _seconds(ours.update(2 << 20)) > 4 * _seconds(ours.update(1024))

@@ -1,0 +1,99 @@
+"""A calibration's rank, on operations that take planted times."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from suite.contract.case import Rank
+from suite.contract.operations import Lengths, Operation, OperationPlan
+from suite.contract.sweep import Call
+from suite.ranks.operations import calibrate, timed
+
+PLAN = OperationPlan(((4, 4, 4), (8, 8, 8)), 100, (2, 3), (10, 1000), (64, 256), 0.0, 0.01)
+
+
+class PlantedLink:
+    """One rank; an all-reduce sleeps."""
+
+    backend, transport = "planted", "wire"
+    seconds = 0.0005
+
+    def participants(self, kind: str) -> int:
+        return 2
+
+    def barrier(self) -> None:
+        pass
+
+    def agree(self, ready: bool) -> bool:
+        return ready
+
+    def prepare(self, kind: str, payload_bytes: int) -> Call:
+        def call() -> list[tuple[int, float, float]]:
+            start = time.perf_counter()
+            time.sleep(self.seconds)
+            return [(0, start, time.perf_counter())]
+
+        return call
+
+    def close(self) -> None:
+        pass
+
+
+class PlantedOperations:
+    """Operations that only sleep, but products, which compute."""
+
+    def product(self, lengths: Lengths) -> Operation:
+        return lambda: sum(range(20_000))
+
+    def stream(self, elements: int) -> Operation:
+        return lambda: time.sleep(elements * 1e-5)
+
+    def layers(self, width: int, number: int) -> Operation:
+        return lambda: time.sleep(number * 1e-3)
+
+    def update(self, parameters: int) -> Operation:
+        return lambda: time.sleep(parameters * 1e-6)
+
+
+def test_a_rank_records_everything_of_the_plan(tmp_path: Path) -> None:
+    record = calibrate(PlantedLink(), PlantedOperations(), PLAN, ["all_reduce", "send_recv"],
+                       Rank(0, 1, tmp_path))
+    kinds = [one["kind"] for one in record["operations"]]
+    assert kinds == ["product", "product", "stream", "layers", "update", "update"]
+    seconds = {(one["kind"], one["size"][0]): one["seconds"] for one in record["operations"]}
+    assert seconds["layers", 2] == pytest.approx(3e-3, rel=0.5)
+    assert seconds["stream", 100] == pytest.approx(1e-3, rel=0.8)
+    assert {one["collective"] for one in record["samples"]} == {"all_reduce", "send_recv"}
+    assert record["resident_bytes"] > 1e6 and record["contention"] >= 1.0
+
+
+def test_a_call_that_takes_the_core_slows_products() -> None:
+    """Two Python threads share one interpreter, so products take about twice as long."""
+    class Busy(PlantedLink):
+        def prepare(self, kind: str, payload_bytes: int) -> Call:
+            def call() -> list[tuple[int, float, float]]:
+                for _ in range(20):
+                    sum(range(20_000))
+                return []
+
+            return call
+
+    from suite.ranks.operations import contention
+
+    plan = OperationPlan(PLAN.products, 1, (1, 1), (1, 2), (64,), 0.0, 0.05)
+    busy = contention(Busy(), PlantedOperations(), plan, time.perf_counter)
+    idle = contention(PlantedLink(), PlantedOperations(), plan, time.perf_counter)
+    assert busy > 1.3 * idle
+
+
+def test_one_late_call_moves_nothing() -> None:
+    now, took = [0.0], iter([1.0, 1.0, 1.0, 1.0, 5.0, 1.0, 1.0])
+
+    def operation() -> None:
+        now[0] += next(took)
+
+    assert timed(operation, PlantedLink(), 8.0, lambda: now[0]) == 1.0
+    assert now[0] == 10.0  # two to warm up, then until eight seconds were over
