@@ -23,6 +23,7 @@ SECONDS ?= 300
 
 .PHONY: run test lint setup lock audit tensorflow-gpu docs architecture accuracy foresight soak fuzz test-gpu \
 	gpu-loan gpu-packages installs container-test cluster-test
+	container-test cluster-test scale mutants
 run: setup
 	$(BIN)/python -m suite run
 
@@ -80,6 +81,7 @@ architecture: setup
 # What the measurements find of planted truths, as tables; about half an hour, on a quiet machine.
 accuracy: setup
 	$(BIN)/python -m pytest -q tests/real/test_planted.py tests/real/test_link.py
+	$(BIN)/python -m tests.accuracy answer
 	$(BIN)/python -m tests.accuracy launches
 	$(BIN)/python -m tests.reference
 
@@ -96,6 +98,15 @@ soak: setup
 fuzz: setup
 	$(BIN)/python -m pip install -q atheris==3.0.0
 	$(BIN)/python -m tests.fuzz -max_total_time=$(SECONDS)
+
+# The suite's own time and memory by number of cases, up to ten thousand; some minutes.
+scale: setup
+	$(BIN)/python -m tests.benchmarks.scale
+
+# How many planted mistakes in suite/analysis the tests notice; half a minute each.
+COUNT ?= 30
+mutants: setup
+	$(BIN)/python -m scripts.mutants $(COUNT)
 
 # What one GPU proves, with the torch of PYTHON if that has CUDA and this set-up's has not.
 test-gpu:

@@ -21,6 +21,12 @@ class Ranking:
     compared: list[tuple[Row, Comparison]]
 
     @property
+    def blocks(self) -> int:
+        """How many blocks there have been, also such that held some of the cases only."""
+        rows = (self.best, *(row for row, _ in self.compared))
+        return max(len(row.launch_step_s) for row in rows)
+
+    @property
     def ranked(self) -> list[tuple[Row, Comparison]]:
         """Those that may be compared with the best, nearest first."""
         return [(row, one) for row, one in self.compared if one.verdict != NOT_COMPARABLE]
@@ -39,8 +45,13 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Deciding:
-    """``repeats`` launches of the best and of ``rows``, ``have`` of them made, would tell them
-    apart; ``seconds`` is how long the missing ones take, None where a launch's length is unknown.
+    """How many blocks would tell the best from its nearest.
+
+    Attributes:
+        rows: The nearest; the missing blocks launch these and the best.
+        have: Blocks that have been made.
+        repeats: Blocks in all that would tell.
+        seconds: How long the missing ones take; None where a launch's length is unknown.
     """
 
     rows: tuple[Row, ...]
@@ -69,9 +80,9 @@ def what_would_tell(ranking: Ranking) -> Deciding | None:
     tellable = [(row, pairs, had) for row, pairs, had in near if pairs is not None]
     if not tellable:
         return None
-    repeats = max(ranking.best.repeats + pairs - had for _, pairs, had in tellable)
-    missing = repeats - ranking.best.repeats
+    missing = max(pairs - had for _, pairs, had in tellable)
     lengths = [row.launch_s for row in (ranking.best, *(row for row, _, _ in tellable))]
     known = [one for one in lengths if one is not None]
     seconds = missing * sum(known) if len(known) == len(lengths) else None
-    return Deciding(tuple(row for row, _, _ in tellable), ranking.best.repeats, repeats, seconds)
+    blocks = ranking.blocks
+    return Deciding(tuple(row for row, _, _ in tellable), blocks, blocks + missing, seconds)

@@ -56,7 +56,8 @@ def shown_speeds(case: Case) -> str:
 
 def _distinct(values: Iterable[str]) -> str:
     """Writes each value once; there are several only if ranks disagree."""
-    return " and ".join(sorted(set(values)))
+    several = set(values)
+    return several.pop() if len(several) == 1 else " and ".join(sorted(several))
 
 
 def obstacle(a: Ledger, b: Ledger) -> str:

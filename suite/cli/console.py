@@ -17,18 +17,22 @@ from suite.analysis.rows import CaseResult
 from suite.contract.formats import duration
 from suite.contract.row import Row
 from suite.measure.progress import Progress
+from suite.report.matrix import Grid
 from suite.report.terminal import comparison, machine_rows, verdicts
 
 Shape = Literal["table", "quiet", "json"]
 
 
-def print_rows(rows: list[Row], folder: Path, shape: Shape = "table") -> None:
+def print_rows(
+    rows: list[Row], folder: Path, shape: Shape = "table", grids: list[Grid] | None = None
+) -> None:
     """Prints rows on standard output, together with the path of their page.
 
     Args:
         rows: The rows of one run.
         folder: Its run folder.
         shape: ``table`` prints everything, ``quiet`` the answers alone, ``json`` one JSON object.
+        grids: What ``build_grids`` made of the rows, if that is known already.
     """
     page = f"{folder}/report.html"
     if shape == "json":
@@ -39,7 +43,7 @@ def print_rows(rows: list[Row], folder: Path, shape: Shape = "table") -> None:
         print(*verdicts(rows), page, sep="\n")
         return
     console = printer()
-    for part in comparison(rows, console.width, str(folder)):
+    for part in comparison(rows, console.width, str(folder), grids):
         console.print(part)
     console.print(page, soft_wrap=True)
 

@@ -11,6 +11,7 @@ from suite.contract.case import SCHEMA_VERSION
 from suite.contract.errors import UsageError
 from suite.contract.row import Row
 from suite.report.link_tables import link_tables
+from suite.report.matrix import Grid, build_grids
 from suite.runfolder import files
 from suite.runfolder.reading import StoredRun, is_ab, read_run
 from suite.runfolder.samples import SampleStore
@@ -47,9 +48,10 @@ def report(
     if stored.fits and not stored.results:
         return _links(stored, shape)
     rows = stored.rows()
+    grids = build_grids(rows)
     try:
         with files.locked(folder):
-            _write(stored, rows)
+            _write(stored, rows, grids)
     except files.InProgress:
         print("a run is in progress here: nothing was written", file=sys.stderr)
     except OSError as error:
@@ -59,7 +61,7 @@ def report(
         from suite.runfolder.pytest_benchmark import export_rows
 
         export_rows(export, stored.run, rows)
-    print_rows(rows, folder, shape)
+    print_rows(rows, folder, shape, grids)
     if profile:
         print_profile(stored.results, stored.run)
     return 0
@@ -86,8 +88,8 @@ def _links(stored: StoredRun, shape: Shape) -> int:
     return 0
 
 
-def _write(stored: StoredRun, rows: list[Row]) -> None:
-    files.write_report(stored.folder, stored.run, rows, stored.losses)
+def _write(stored: StoredRun, rows: list[Row], grids: list[Grid]) -> None:
+    files.write_report(stored.folder, stored.run, rows, stored.losses, grids)
     if stored.run["schema_version"] == SCHEMA_VERSION and SampleStore.readable(stored.folder):
         store = SampleStore(stored.folder)
         files.mend_steps(stored.folder, store)

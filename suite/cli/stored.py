@@ -11,8 +11,9 @@ from suite.contract.errors import UsageError
 from suite.foresight.fitting import Posterior
 from suite.foresight.measured import Constants, posterior_of, read_constants
 
-# Steps measured on the machine that it was calibrated on differed from predictions by this share.
-LOCAL_ERROR = 0.15
+# The mean error of the TensorFlow rows of results/sample, predicted from a calibration of two cores
+# that other programs used as well.
+LOCAL_ERROR = 0.25
 
 
 def calibration_path() -> Path:

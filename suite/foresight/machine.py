@@ -37,7 +37,7 @@ class Machine:
         between: Link of one device to another node: its share of the node's network cards.
         devices_per_node: Devices that share a node.
         memory_bytes: Memory of a device; 0 if unknown.
-        contention: Factor by which compute is slower while the device communicates.
+        contention: One and the share of compute that is lost while the device communicates.
         step_s: Seconds a step that do not depend on the model, such as reading the loss.
         reserved_bytes: Memory that the framework takes before the model is built.
         synchronous: Whether the host computes itself, so that starting an operation and working

@@ -20,6 +20,8 @@ from suite.foresight.units import Array, Product
 from suite.foresight.workloads import LAUNCHES
 
 SCHEMA = 1
+# Seconds a byte of a transfer whose time does not grow with its size.
+FREE = 1e-15
 STREAM_BYTES = 12.0  # two arrays read, one written
 # Launches of a small layer in the convention of ``workloads.py``, forward and backward.
 LAYER_LAUNCHES = (LAUNCHES + 2.0) * (1.0 + float(FLOAT32.backward_launches))
@@ -151,12 +153,17 @@ def _links(
     n = float(whose["devices"])
     # The ring's formula, solved for what it is made of: a call has 2 (n - 1) delays.
     found = {
-        "all_reduce_s": float(reduced.latency_s or 0.0) / (2.0 * (n - 1.0)),
-        "all_reduce_bytes_s": 2.0 * (n - 1.0) / n / float(reduced.alpha_s_per_byte or 1e-9),
-        "hop_s": float(hop.latency_s or 0.0),
-        "hop_bytes_s": 1.0 / float(hop.alpha_s_per_byte or 1e-9),
+        "all_reduce_s": _at_least(reduced.latency_s, 0.0) / (2.0 * (n - 1.0)),
+        "all_reduce_bytes_s": 2.0 * (n - 1.0) / n / _at_least(reduced.alpha_s_per_byte, FREE),
+        "hop_s": _at_least(hop.latency_s, 0.0),
+        "hop_bytes_s": 1.0 / _at_least(hop.alpha_s_per_byte, FREE),
     }
     return found, float(reduced.heldout_error_mean or 0.0)
+
+
+def _at_least(value: float | None, least: float) -> float:
+    """A slope or delay that noise, or a hop that moves only a pointer, made smaller than can be."""
+    return least if value is None else max(float(value), least)
 
 
 def posterior_of(constants: Constants, memory_bytes: float, error: float) -> Posterior:

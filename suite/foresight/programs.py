@@ -70,10 +70,12 @@ def program_of(row: Row) -> Program | None:
     return None
 
 
-def _base(row: Row, software: Software, dtype: str = "bf16", nodes: float = 8.0) -> Base | None:
+def _base(row: Row, software: Software, dtype: str = "bf16") -> Base | None:
     name = re.split(r"[ (]", row["hardware"])[0]
     device = DEVICES.get(name)
-    return Base(find_device(device), dtype, nodes, software) if device else None
+    # A rack of GB200 is one NVLink domain of 72 devices; other machines have eight a node.
+    inside = 72.0 if name.startswith("GB") else 8.0
+    return Base(find_device(device), dtype, inside, software) if device else None
 
 
 def _megatron(name: str, micro_batch: float = 0.0) -> Callable[[Row], Program | None]:
@@ -114,7 +116,8 @@ def _nemo(row: Row) -> Program | None:
         return None  # its rates exceed the peak of 16 bit; the format is not stated
     if base is None or row["dtype"] in ("MXFP8", "NVFP4") or row["hardware"].startswith("GB300"):
         return None
-    return Program(name, base, 1.0, name == "NeMo", sharding, recompute)
+    rack = ", rack" if base.devices_per_node > 8 else ""
+    return Program(name + rack, base, 1.0, name == "NeMo", sharding, recompute)
 
 
 def _nanotron(row: Row) -> Program | None:

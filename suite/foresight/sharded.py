@@ -58,13 +58,13 @@ def gather_seconds(
 def beside(compute_s: Array, communication_s: Array, contention: Numbers) -> tuple[Array, Array]:
     """Seconds of a unit whose communication runs beside its compute, and the exposed part.
 
-    Compute is slower by ``contention`` while both run, since they share memory bandwidth and
+    A share of the compute is lost while both run, since they share memory bandwidth and
     processors; what of the communication outlasts the compute is exposed.
 
     Args:
         compute_s: Seconds of compute alone.
         communication_s: Seconds of communication alone.
-        contention: Factor on the compute that runs beside communication.
+        contention: One and the share of compute that is lost beside communication.
 
     Returns:
         Seconds of both together, and the exposed seconds among them.

@@ -156,6 +156,8 @@ class HarnessBench:
         ran = _end_of(process)
         ran.expect(ran.code == 1, f"exit code {ran.code}, expected 1")
         ran.expect("Traceback" not in ran.said, "a traceback")
+        ordered = "--resume" in ran.said or "not everything is in" in ran.said
+        ran.expect(ordered, "does not say what is there and how to go on")
         ran.expect("No space left" in ran.said or _reasons(kept), "does not name the full disk")
         return ran, 0, True
 

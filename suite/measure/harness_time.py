@@ -9,6 +9,9 @@ from contextlib import contextmanager
 LINKS, REFERENCES = "sweep of the links", "references and proofs of formats"
 CALIBRATION = "calibration of the machine"
 JUDGING, SAVING = "judging a launch", "rows, tables and page"
+# Tables and page are written after each launch while that takes at most 10 s and a twentieth of the
+# run: of thousands of cases it takes seconds each time. The launches themselves are always stored.
+SAVING_AT_MOST = 10.0, 0.05
 
 
 class HarnessTime:

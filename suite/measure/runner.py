@@ -13,8 +13,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from suite.analysis.doubts import Conditions, common_peaks
 from suite.analysis.judging import judge, loss_rows
 from suite.analysis.link_fit import LinkFit
@@ -36,7 +34,14 @@ from suite.machine import calibration, description
 from suite.machine.calibration import Block, Calibration
 from suite.measure.availability import unsupported_reason
 from suite.measure.ending import exit_code
-from suite.measure.harness_time import CALIBRATION, JUDGING, REFERENCES, SAVING, HarnessTime
+from suite.measure.harness_time import (
+    CALIBRATION,
+    JUDGING,
+    REFERENCES,
+    SAVING,
+    SAVING_AT_MOST,
+    HarnessTime,
+)
 from suite.measure.progress import Progress
 from suite.measure.proofs import Proofs, load_evidence
 from suite.measure.proving import prepare_proofs
@@ -48,9 +53,6 @@ from suite.runfolder.samples import SampleStore, StoredLaunch, compact
 
 # What a case compiles, while its launches are being made.
 COMPILED = "compiled"
-# Tables and page are written after each launch while that takes at most 10 s and a twentieth of the
-# run: of thousands of cases it takes seconds each time. The launches themselves are always stored.
-SAVING_AT_MOST = 10.0, 0.05
 
 
 class Runner:
@@ -78,7 +80,7 @@ class Runner:
         self.rule = StoppingRule(config.repeats, config.precision, config.budget,
                                  config.leader_repeats)
         self.blocks: list[Block] = []
-        self.rows: list[Row] = []
+        self.rows, self.rows_left = list[Row](), 0
         self.unwritten = ""
         self.began: float | None = None
         self.results = [CaseResult(case) for case in cases]
@@ -222,6 +224,7 @@ class Runner:
         blocks = [asdict(block) for block in self.blocks]
         conditions = Conditions(blocks, self.config.precision, self.fits, peaks)
         self.rows = build_rows(self.folder.name, self.results, conditions)
+        self.rows_left = self.rule.rows_left(self.rows)
         self._save_run()
         measured = [row for block in self.blocks for row in block.rows()]
         files.write_table(self.folder / "calibration.csv", calibration.COLUMNS, measured)
@@ -251,10 +254,10 @@ class Runner:
     def _show(self, text: str, certain: int) -> None:
         """Tells what starts now; ``certain`` launches of this block are still to come."""
         done = len(self.seconds)
-        mean = float(np.mean(self.seconds)) if self.seconds else None
+        mean = sum(self.seconds) / done if self.seconds else None
         unstarted = sum(not result.launches for result in self._open())
-        spent = self._spent()
-        left = self.rule.left(self.rows, unstarted, certain, mean or 1.0, spent) if certain else 0
+        left = 0 if not certain else self.rule.left(
+            self.rows_left, unstarted, certain, mean or 1.0, self._spent())
         self.show(Progress(text, done, done + left, mean * left if mean else None))
 
     def _launched(self, case: Case, block: int) -> Case:

@@ -58,7 +58,7 @@ class StoppingRule:
         """
         found = set[str]()
         for ranking in filter(None, map(rank, families(rows))):
-            if ranking.best.repeats >= self.leader_repeats:
+            if ranking.blocks >= self.leader_repeats:
                 continue
             near = [row for row, one in ranking.undecided
                     if (one.pairs_to_tell() or math.inf) <= WORTH_TRYING * self.leader_repeats]
@@ -72,22 +72,25 @@ class StoppingRule:
         """
         return self.budget_s is None or spent_s + block_s / 2 <= self.budget_s
 
+    def rows_left(self, rows: Sequence[Row]) -> int:
+        """Estimates how many launches are missing of cases that have been launched."""
+        wanted = self.wanted(rows)
+        return sum(self._row_left(row) for row in rows if row.case_id in wanted)
+
     def left(
-        self, rows: Sequence[Row], unstarted: int, certain: int, launch_s: float, spent_s: float
+        self, rows_left: int, unstarted: int, certain: int, launch_s: float, spent_s: float
     ) -> int:
         """Estimates how many launches the rest of the run has.
 
         Args:
-            rows: The rows of the cases that have been launched.
+            rows_left: What ``rows_left`` says of the cases that have been launched.
             unstarted: How many cases have not been launched.
             certain: How many launches are sure to come; the result is at least that.
             launch_s: The mean time of a launch so far, in seconds.
             spent_s: The time that has been spent, in seconds.
         """
-        wanted = self.wanted(rows)
         each = self.repeats if self.precision is None else min(self.repeats, FEW_LAUNCHES)
-        count = unstarted * each
-        count += sum(self._row_left(row) for row in rows if row.case_id in wanted)
+        count = unstarted * each + rows_left
         if self.budget_s is not None:
             count = min(count, round(max(0.0, self.budget_s - spent_s) / launch_s))
         return max(count, certain)
@@ -99,7 +102,7 @@ class StoppingRule:
         """
         done = int(row.repeats)
         if self.precision is None:
-            return self.repeats - done
+            return max(0, self.repeats - done)
         widths = [half_width(row, name) for name in ("step_time", "speedup")]
         widest = max((width for width in widths if width is not None), default=self.precision)
         needed = max(FEW_LAUNCHES, math.ceil(done * (widest / self.precision) ** 2))

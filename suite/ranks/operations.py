@@ -119,10 +119,11 @@ def timed(operation: Operation, link: LinkSession, seconds: float, clock: Clock)
 def contention(
     link: LinkSession, operations: Operations, plan: OperationPlan, clock: Clock
 ) -> float:
-    """By what factor products are slower while a second thread calls all-reduces.
+    """One and the share of compute that is lost while a second thread calls all-reduces.
 
-    The calls' number is fixed, so that every rank makes as many; products that run after the last
-    one do not count.
+    If products go on at their own pace it is 1, and if they stand still 2: a second of
+    communication then costs a second of compute. The calls' number is fixed, so that every rank
+    makes as many; products that run after the last one do not count.
     """
     call = link.prepare("all_reduce", max(plan.link_bytes))
     operation = operations.product(plan.products[0])
@@ -142,7 +143,8 @@ def contention(
         operation()
         count += 1
     thread.join()
-    return max(1.0, (ended[0] - began) / max(count, 1) / alone) if count else 1.0
+    during = (ended[0] - began) / count if count else float("inf")
+    return 2.0 - min(1.0, alone / during)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class Found(Protocol):
 
 
 WIDTHS = {
-    "where it runs": 24, "fault": 13, "where": 19, "noticed": 8, "ended": 8, "row": 12,
+    "where it runs": 24, "fault": 15, "where": 19, "noticed": 8, "ended": 8, "row": 12,
     "named": 6, "left": 5, "lost": 5, "next": 6, "verdict": 0,
 }
 

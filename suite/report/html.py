@@ -49,6 +49,7 @@ def render(
     losses: Iterable[TableRow],
     links: Iterable[TableRow] = (),
     fits: Sequence[LinkFit] = (),
+    grids: list[Grid] | None = None,
 ) -> str:
     """Writes the page of a run.
 
@@ -61,12 +62,13 @@ def render(
         losses: Rows of ``losses.csv``; may be a stream.
         links: Rows of ``link.csv``; may be a stream.
         fits: The fitted links.
+        grids: What ``build_grids`` made of the rows, if that is known already.
 
     Returns:
         The HTML.
     """
     rows = list(rows)
-    grids = build_grids(rows)
+    grids = build_grids(rows) if grids is None else grids
     scalings = build_scalings(rows)
     payload = build_payload(
         run=run, rows=rows, grids=grids, losses=losses, links=links, fits=fits, scalings=scalings,

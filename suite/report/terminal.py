@@ -36,7 +36,9 @@ NAMED_WIDTH = 140
 STYLES = {ORDER: "red", CERTAINTY: "yellow", TERMS: "", EXPLANATION: ""}
 
 
-def comparison(rows: list[Row], width: int, folder: str) -> Iterator[RenderableType]:
+def comparison(
+    rows: list[Row], width: int, folder: str, grids: list[Grid] | None = None
+) -> Iterator[RenderableType]:
     """Yields what a terminal shows of a run.
 
     For each workload this is the grid and the answer, then what is proven, the details, and every
@@ -46,8 +48,9 @@ def comparison(rows: list[Row], width: int, folder: str) -> Iterator[RenderableT
         rows: Rows of the run.
         width: Width of the terminal in characters.
         folder: The run's folder, for the commands that go on with it.
+        grids: What ``build_grids`` made of the rows, if that is known already.
     """
-    yield from answers(rows, width, folder)
+    yield from answers(rows, width, folder, grids)
     if rows:
         yield Text(f"{proven(rows)} All cases: {', '.join(common(rows))}.\n")
     yield from frontier_table(rows)
@@ -62,7 +65,9 @@ def comparison(rows: list[Row], width: int, folder: str) -> Iterator[RenderableT
     yield from _doubts(rows, width)
 
 
-def answers(rows: list[Row], width: int, folder: str) -> Iterator[RenderableType]:
+def answers(
+    rows: list[Row], width: int, folder: str, grids: list[Grid] | None = None
+) -> Iterator[RenderableType]:
     """Yields whether the machine was noisy; then for each workload how it scales, and its grids.
 
     Each is followed by its answer.
@@ -71,13 +76,14 @@ def answers(rows: list[Row], width: int, folder: str) -> Iterator[RenderableType
         rows: Rows of the run.
         width: Width of the terminal in characters.
         folder: The run's folder, for the commands that go on with it.
+        grids: What ``build_grids`` made of the rows, if that is known already.
     """
     if disturbed := noise(rows):
         yield Text(f"{disturbed}\n", style="yellow")
     for scaling in build_scalings(rows)[:GRIDS_AT_MOST]:
         yield scaling_table(scaling, width)
         yield from _answer(scaling.headline, folder)
-    grids = build_grids(rows)
+    grids = build_grids(rows) if grids is None else grids
     for grid in grids[:GRIDS_AT_MOST]:
         yield _grid_table(grid, width)
         yield from _answer(grid.headline, folder)

@@ -25,6 +25,7 @@ from suite.contract.metrics import COLUMNS
 from suite.contract.records import Launch
 from suite.contract.row import Row
 from suite.contract.warnings import flatten
+from suite.report.matrix import Grid
 from suite.runfolder.samples import SampleStore, StepRow, StoredLaunch, step_rows
 from suite.runfolder.tables import read_links
 
@@ -112,12 +113,10 @@ def write_rows(folder: Path, rows: list[Row]) -> None:
     """Writes ``results.csv``; a cell is empty if its figure does not exist."""
     columns = list(COLUMNS)
     values, warnings, ledger = attrgetter(*columns), *map(columns.index, ("warnings", "ledger"))
-    lines = []
-    for row in rows:
-        line = list(values(row))
+    lines = [list(values(row)) for row in rows]
+    for row, line in zip(rows, lines, strict=True):
         line[warnings] = flatten(row.warnings)
         line[ledger] = json.dumps(row.ledger) if row.ledger else None
-        lines.append(line)
     _write_lines(folder / "results.csv", columns, lines)
 
 
@@ -132,9 +131,7 @@ def write_table(path: Path, columns: Sequence[str], rows: Sequence[TableRow]) ->
     _write_lines(path, columns, ([row.get(name) for name in columns] for row in rows))
 
 
-def _write_lines(
-    path: Path, columns: Sequence[str], lines: Iterable[Sequence[Any]]
-) -> None:
+def _write_lines(path: Path, columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -202,7 +199,8 @@ def write_balance(folder: Path, results: Sequence[CaseResult]) -> None:
 
 
 def write_report(
-    folder: Path, run: dict[str, Any], rows: list[Row], losses: list[TableRow]
+    folder: Path, run: dict[str, Any], rows: list[Row], losses: list[TableRow],
+    grids: list[Grid] | None = None,
 ) -> None:
     """Writes what a reader opens: ``results.csv``, ``losses.csv`` and the page.
 
@@ -211,12 +209,13 @@ def write_report(
         run: The content of ``run.json``.
         rows: One row for each case.
         losses: The rows of ``losses.csv``.
+        grids: What ``build_grids`` made of the rows, if that is known already.
     """
     from suite.report.html import render
 
     write_rows(folder, rows)
     write_table(folder / "losses.csv", LOSS_COLUMNS, losses)
-    write_atomically(folder / "report.html", render(run, rows, losses, *read_links(folder)))
+    write_atomically(folder / "report.html", render(run, rows, losses, *read_links(folder), grids))
 
 
 class InProgress(UsageError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 
@@ -29,17 +28,18 @@ def _tensorflow() -> Operations:
 def _seconds(operation: Callable[[], object]) -> float:
     operation()
     found = []
-    for _ in range(7):
+    for _ in range(15):
         start = time.perf_counter()
         operation()
         found.append(time.perf_counter() - start)
-    return statistics.median(found)
+    return min(found)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("make", [_torch, _tensorflow])
 def test_more_work_takes_longer(make: Callable[[], Operations]) -> None:
     ours = make()
-    assert _seconds(ours.product((512, 512, 512))) > 4 * _seconds(ours.product((64, 64, 512)))
-    assert _seconds(ours.stream(4 << 20)) > 4 * _seconds(ours.stream(1 << 16))
+    assert _seconds(ours.product((512, 512, 512))) > 3 * _seconds(ours.product((64, 64, 512)))
+    assert _seconds(ours.stream(4 << 20)) > 3 * _seconds(ours.stream(1 << 16))
     assert _seconds(ours.layers(8, 24)) > 1.5 * _seconds(ours.layers(8, 4))
-    assert _seconds(ours.update(2 << 20)) > 4 * _seconds(ours.update(1024))
+    assert _seconds(ours.update(2 << 20)) > 3 * _seconds(ours.update(1024))

@@ -58,7 +58,7 @@ def report(folder: Path) -> None:
 def generate(folder: Path, cases: int, steps: int) -> None:
     """One framework's column a size; every tenth case is a base."""
     random = np.random.default_rng(0)
-    made = [_case(number) for number in range(cases)]
+    made = made_cases(cases)
     entries = [{"case": asdict(case), "oversubscribed": False, "stopped": ""} for case in made]
     block = {"block": 0, "rates": [{"device": "cpu0", "matmul_flops_s": 1e9, "copy_bytes_s": 1e9}],
              "seconds": 1.0, "steal_share": 0.0, "load": 0.0, "frequency_mhz": None, "gpus": []}
@@ -86,6 +86,11 @@ def generate(folder: Path, cases: int, steps: int) -> None:
                              reduced if number < PROBED else None), raw, size,
             )
     storage.close()
+
+
+def made_cases(count: int) -> list[Case]:
+    """The cases of a run that is generated; their frameworks have no adapters."""
+    return [_case(number) for number in range(count)]
 
 
 def _case(number: int) -> Case:

@@ -62,6 +62,16 @@ def test_planted_constants_are_found() -> None:
         assert values[name] == pytest.approx(value, rel=0.05), name
 
 
+def test_a_hop_that_only_moves_a_pointer_is_free() -> None:
+    records = [_record(0), _record(1)]
+    for record in records:
+        for one in record["samples"]:
+            if one["collective"] == "send_recv":  # the larger, the sooner: noise alone
+                one["end_s"] = DELAY - 1e-12 * one["bytes"]
+    values = constants_of(records, WHOSE, "now").values
+    assert values["hop_bytes_s"] > 1e12 and values["hop_s"] == pytest.approx(DELAY, rel=0.05)
+
+
 def test_the_slowest_rank_counts() -> None:
     values = constants_of([_record(0), _record(1, slower=2.0)], WHOSE, "now").values
     assert values["product_flops_s"] == pytest.approx(RATE / 2, rel=0.05)

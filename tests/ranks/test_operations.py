@@ -70,8 +70,9 @@ def test_a_rank_records_everything_of_the_plan(tmp_path: Path) -> None:
     assert record["resident_bytes"] > 1e6 and record["contention"] >= 1.0
 
 
+@pytest.mark.alone
 def test_a_call_that_takes_the_core_slows_products() -> None:
-    """Two Python threads share one interpreter, so products take about twice as long."""
+    """Two Python threads share one interpreter, so about half of the compute is lost."""
     class Busy(PlantedLink):
         def prepare(self, kind: str, payload_bytes: int) -> Call:
             def call() -> list[tuple[int, float, float]]:
@@ -83,10 +84,10 @@ def test_a_call_that_takes_the_core_slows_products() -> None:
 
     from suite.ranks.operations import contention
 
-    plan = OperationPlan(PLAN.products, 1, (1, 1), (1, 2), (64,), 0.0, 0.05)
+    plan = OperationPlan(PLAN.products, 1, (1, 1), (1, 2), (64,), 0.0, 0.2)
     busy = contention(Busy(), PlantedOperations(), plan, time.perf_counter)
     idle = contention(PlantedLink(), PlantedOperations(), plan, time.perf_counter)
-    assert busy > 1.3 * idle
+    assert 1.1 < busy <= 2.0 and 1.0 <= idle < busy
 
 
 def test_one_late_call_moves_nothing() -> None:

@@ -116,3 +116,19 @@ def test_parameters_that_are_not_finite_are_no_result(
     monkeypatch.setattr("suite.ranks.train.CHECKED_BYTES", 0)  # too large to be gathered again
     run(tmp_path / "b")
     assert (tmp_path / "b" / "rank-0.json").exists()
+
+
+class Wrong(FakeSession):
+    """NaN from the first step on."""
+
+    def loss(self, handle: int) -> float:
+        return float("nan")
+
+
+def test_training_on_nan_from_the_start_is_left_to_the_proof(tmp_path: Path) -> None:
+    case = Case("fake", "torch", "single", "", "mlp", "tiny", "synthetic", "cpu", 1,
+                steps=3, probe_steps=0, warmup_limit=20)
+    inputs = Inputs(np.zeros((64, 8)), np.zeros(64), 64)
+    run_rank(case, Rank(0, 1, tmp_path), inputs,
+             lambda case, rank, weights, inputs: Wrong(case, rank, weights))
+    assert (tmp_path / "rank-0.json").exists()

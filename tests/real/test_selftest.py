@@ -20,13 +20,9 @@ def test_a_collective_in_flight_and_training_on_nan(tmp_path: Path) -> None:
     with own_temporary_files(tmp_path / "tmp"):
         bench = FaultBench(RunConfig(workload=["mlp"]), tmp_path / "run", f"test-{id(tmp_path)}")
         assert bench.prepare(case) == ""
-        hit = bench.plant("pytorch", case, Fault("kill", "collective", 1))
         stuck = bench.plant("pytorch", case, Fault("deadlock", "collective", 0))
         broken = bench.plant("pytorch", case, Fault("nan", "measured", 0))
-        wrong = bench.plant("pytorch", case, Fault("nan", "warm-up", 0))
-    for found in (hit, stuck, broken, wrong):
+    for found in (stuck, broken):
         assert not found.problems, found
-    assert hit.reason == "rank 1 in clean steps ended with signal SIGKILL"
     assert "rank 0 in clean steps (wait_for_ever, faulty.py:" in stuck.reason
     assert "the loss after 14 steps is nan" in broken.reason and broken.status == "failed"
-    assert "differs from the reference" in wrong.reason and wrong.status == "refused"
