@@ -22,8 +22,7 @@ MINUTES ?= 60
 SECONDS ?= 300
 
 .PHONY: run test lint setup lock audit tensorflow-gpu docs architecture accuracy foresight soak fuzz test-gpu \
-	gpu-loan gpu-packages installs container-test cluster-test
-	container-test cluster-test scale mutants
+	gpu-loan gpu-packages installs container-test cluster-test scale mutants
 run: setup
 	$(BIN)/python -m suite run
 
