@@ -21,7 +21,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ("tests/analysis", "tests/cli/test_compare.py", "tests/measure/test_runner.py",
-         "tests/report/test_page.py", "tests/report/test_scaling.py")
+         "tests/measure/test_links.py", "tests/measure/test_ab.py", "tests/report/test_page.py",
+         "tests/report/test_scaling.py")
 LEFT_OUT = (".venv*", ".git", "results", "__pycache__", ".*_cache")
 COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,

@@ -201,22 +201,31 @@ class OpenSession(Protocol):
 
 @runtime_checkable
 class TakesShares(Protocol):
-    """A session of data parallel whose replicas' shares of the batch may change between steps."""
+    """A data-parallel session whose replicas' shares of the batch may change between steps."""
 
     def share_out(self, on: bool) -> None:
-        """From now on steps tell what their devices were busy for, or no longer do."""
+        """Makes steps exchange their replicas' busy seconds from now on, or no longer.
+
+        Args:
+            on: Whether they do.
+        """
 
     def busy_seconds(self) -> Sequence[float]:
-        """Seconds that each replica was busy with its share in the step before the last.
+        """Returns how long each replica was busy with its share, in the next step not told of yet.
 
-        From the start of a step until the replica's own gradients are there: what it computes, and
-        what it waits for a core, but not what it waits for others. All figures travel while the
-        next step computes, and nothing waits for them. Called after a step; the same on every
-        rank; empty while there is nothing to tell.
+        The seconds count from the start of a step until the replica's own gradients are there:
+        what it computes, and what it waits for a core, but not what it waits for others. The
+        figures travel while something else is done, so no step waits for them. It is called after
+        each step and returns the same on every rank: figures of that step, or, if they travel
+        during the next one, nothing after the first and those of the step before from then on.
         """
 
     def take_shares(self, shares: Sequence[int]) -> None:
-        """Trains on these from the next step on: samples of each replica, side by side."""
+        """Trains on other shares from the next step on.
+
+        Args:
+            shares: Samples of each replica; the shares lie side by side in the global batch.
+        """
 
 
 @runtime_checkable

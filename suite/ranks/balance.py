@@ -39,14 +39,18 @@ class Shares:
         self._untold: list[tuple[int, ...]] = []  # shares of steps that were not told of yet
 
     def turn(self, on: bool) -> None:
-        """Balances from now on, or leaves shares as they are, such as under probes."""
+        """Balances from now on, or leaves shares as they are, such as under probes.
+
+        Args:
+            on: Whether to balance.
+        """
         if self._session is not None and on != self._on:
             self._session.share_out(on)
             # The figures of the last steps are not waited for.
             self._on, self._untold = on, []
 
     def after_step(self) -> None:
-        """To be called after every step, as part of it: what balancing costs is in its time."""
+        """Takes in what a step tells; call it after each step, within the time of that step."""
         if self._session is None or not self._on:
             return
         self._untold.append(self._now)
@@ -57,10 +61,13 @@ class Shares:
             self._observe(busy)
 
     def figures(self, steps: int) -> dict[str, float]:
-        """Changes of shares, and L by the busy seconds of the last steps; empty without balancing.
+        """Returns how often shares changed, and L by the busy seconds of the last steps.
 
         Args:
             steps: Clean steps of the launch, which were the last ones that were balanced.
+
+        Returns:
+            Name of a column to its figure; empty without balancing.
         """
         kept, busy = self._record.shares, self._record.share_busy_seconds
         if not kept or not busy:

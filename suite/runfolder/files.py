@@ -191,7 +191,12 @@ def mend_steps(folder: Path, store: SampleStore) -> None:
 
 
 def write_balance(folder: Path, results: Sequence[CaseResult]) -> None:
-    """``balance.csv``: shares step by step; no file where no case balances."""
+    """Writes ``balance.csv``, the shares of every step; writes no file if no case balances.
+
+    Args:
+        folder: The run folder.
+        results: All cases of the run.
+    """
     rows = [row for one in results if one.case.balances
             for row in balance_rows(one.case.case_id, one.launches)]
     if rows:

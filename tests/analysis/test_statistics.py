@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from suite.analysis.statistics import (
+    Interval,
     exact_from,
     median_interval,
     ratio_interval,
@@ -98,3 +99,8 @@ def test_few_unpaired_launches_have_welchs_interval() -> None:
         found = unpaired_ratio_interval(ours.tolist(), theirs.tolist(), 0.99)
         tested = stats.ttest_ind(np.log(ours), np.log(theirs), equal_var=False)
         assert np.log(found[1:]) == pytest.approx(tuple(tested.confidence_interval(0.99)))
+
+
+def test_a_half_width_is_relative_to_the_estimate() -> None:
+    assert Interval(4.0, 3.0, 7.0).half_width == 0.5
+    assert math.isnan(Interval(4.0, math.nan, math.nan).half_width)

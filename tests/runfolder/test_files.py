@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from suite.analysis.rows import CaseResult
+from suite.contract.case import Case
 from suite.contract.errors import UsageError
-from suite.runfolder.files import create_run_folder, utc_now
+from suite.contract.records import RankRecord
+from suite.runfolder.files import create_run_folder, utc_now, write_balance
 from suite.runfolder.validated import read_json
 from tests.synthetic import make_run
 
@@ -42,3 +46,18 @@ def test_times_are_instants(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, zon
     finally:
         monkeypatch.delenv("TZ")
         time.tzset()
+
+
+def test_shares_are_a_table_of_their_own(tmp_path: Path) -> None:
+    case = Case("fake", "numpy", "data", "", "mlp", "tiny", "real", "cpu", 2, balance="dynamic")
+    record = RankRecord(0, shares=[[32, 32], [43, 21]], share_busy_seconds=[[0.1, 0.2]])
+    balanced = CaseResult(case, [[record, RankRecord(1)], None])
+    static = CaseResult(replace(case, balance="static"), [[RankRecord(0)]])
+    write_balance(tmp_path, [static])
+    assert not (tmp_path / "balance.csv").exists()
+    write_balance(tmp_path, [static, balanced])
+    assert (tmp_path / "balance.csv").read_text().splitlines() == [
+        "case_id,launch,step,device,samples,busy_s",
+        *(f"{case.case_id},0,{rest}"
+          for rest in ("0,0,32,0.1", "0,1,32,0.2", "1,0,43,", "1,1,21,")),
+    ]

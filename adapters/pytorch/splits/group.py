@@ -109,18 +109,25 @@ class DataParallelSession(BalancedShares, GroupSession):
 
     @property
     def replica(self) -> int:
-        """Which replica this rank belongs to."""
+        """The number of the replica that this rank belongs to."""
         return self.position("data")
 
     def send_busy(self, seconds: float) -> Callable[[], list[float]]:
-        """Begins to gather every rank's busy seconds; returns what waits for all of them."""
+        """Begins to gather every rank's busy seconds.
+
+        Args:
+            seconds: Busy seconds of this rank.
+
+        Returns:
+            A function that waits for the figures of all ranks and returns them.
+        """
         mine = torch.tensor([seconds], dtype=torch.float64)
-        everyone = torch.empty(self.case.devices, dtype=torch.float64)
-        work = dist.all_gather_into_tensor(everyone, mine, self.group("data"), async_op=True)
+        everyone = [torch.empty_like(mine) for _ in range(self.case.devices)]
+        work = dist.all_gather(everyone, mine, self.group("data"), async_op=True)
 
         def wait() -> list[float]:
             work.wait()
-            return everyone.tolist()
+            return [float(figure) for figure in everyone]
 
         return wait
 

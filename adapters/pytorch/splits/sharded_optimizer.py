@@ -15,23 +15,28 @@ from suite.contract.workloads import Weights
 
 
 class ShardedOptimizerSession(DataSession):
-    """A rank has the moments of some parameters, updates these, and broadcasts them to the others.
+    """Splits the optimiser's state: a rank has the moments of some of the parameters.
 
-    Gradients are all-reduced as in the plain variant.
+    It updates these and broadcasts them to the others. Gradients are all-reduced as in the plain
+    variant.
     """
 
     def bare(self, weights: Weights) -> nn.Module:
-        """The model without its wrapper."""
+        """Builds the model that the wrapper holds, with contiguous parameters.
+
+        Args:
+            weights: Canonical name to initial parameter.
+        """
         # The optimiser's buckets hold parameters in the order of their axes.
         return laid_out(super().bare(weights), torch.contiguous_format)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        """The optimiser of the parameters that this rank updates; it knows of all of them."""
+        """Makes an optimiser that knows all parameters and updates those of this rank."""
         return _ShardedOptimizer(self)
 
 
 class _ShardedOptimizer(ZeroRedundancyOptimizer):
-    """Its broadcasts are marked while a probe is attached and left out of a silent step."""
+    """Marks its broadcasts while a probe is attached, and leaves them out of a silent step."""
 
     def __init__(self, session: ShardedOptimizerSession) -> None:
         adam = session.spec.optimizer
@@ -59,7 +64,7 @@ class _ShardedOptimizer(ZeroRedundancyOptimizer):
 
 
 class _MarkedWork:
-    """A broadcast whose end is marked by the thread that completes it."""
+    """Stands for a broadcast; the thread that completes it marks its end."""
 
     def __init__(
         self, session: ShardedOptimizerSession, work: dist.Work, bucket: torch.Tensor, start: Any
@@ -75,5 +80,5 @@ class _MarkedWork:
         self._finished = work.get_future().then(finish)
 
     def wait(self) -> None:
-        """Returns once the broadcast has ended and is marked."""
+        """Waits until the broadcast has ended and is marked."""
         self._finished.wait()

@@ -1,4 +1,4 @@
-"""Replicas whose shares of the batch may change between steps, and what they were busy for."""
+"""Replicas whose shares of the batch may change between steps."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from suite.contract.workloads import Weights
 
 
 class BusyClock:
-    """Seconds that the thread which makes it has computed, or was ready to and had no core.
+    """Counts the seconds in which its thread has computed, or was ready to and had no core.
 
-    What waits for other ranks sleeps, so that neither part grows meanwhile.
+    A thread that waits for other ranks sleeps, so neither part grows meanwhile.
 
     Raises:
         RuntimeError: The kernel does not tell how long a thread waits for a core.
@@ -33,14 +33,22 @@ class BusyClock:
                                "none: use --balance static")
 
     def seconds(self) -> float:
-        """So far."""
+        """Returns the seconds so far."""
         return time.thread_time() + self._queue.seconds()
 
 
 class BalancedShares(Training):
-    """Data parallel by shares; implements ``suite.contract.adapter.TakesShares``.
+    """Trains data parallel by shares; implements ``suite.contract.adapter.TakesShares``.
 
-    A step begins to send what the step before it took and computes meanwhile.
+    A step sends its busy seconds once its gradients are reduced, and updates meanwhile. Sent at the
+    start of the next step they would wait in the group's queue beside the first gradients.
+
+    Args:
+        case: What is trained, and how.
+        rank: Which of the case's processes this is.
+        weights: Canonical name to initial parameter.
+        inputs: The global batches.
+        device: The device from ``open_device``.
     """
 
     def __init__(
@@ -48,7 +56,6 @@ class BalancedShares(Training):
     ) -> None:
         self.inputs, self.shares = inputs, case.planned_shares
         self._busy_clock: BusyClock | None = None
-        self._own_s = 0.0  # of the last step; 0.0 before there was one
         self._waiting: list[Callable[[], list[float]]] = []
         super().__init__(case, rank, weights, inputs, device)
 
@@ -58,41 +65,65 @@ class BalancedShares(Training):
         raise NotImplementedError
 
     def send_busy(self, seconds: float) -> Callable[[], list[float]]:
-        """Begins to gather every rank's busy seconds; returns what waits for all of them."""
+        """Begins to gather every rank's busy seconds.
+
+        Args:
+            seconds: Busy seconds of this rank.
+
+        Returns:
+            A function that waits for the figures of all ranks and returns them.
+        """
         raise NotImplementedError
 
     def local_batch(self, features: Any, targets: Any) -> tuple[Any, Any]:
-        """This rank's samples of the global batch."""
+        """Returns this rank's samples of a global batch.
+
+        Args:
+            features: (samples, …) of the global batch.
+            targets: (samples, …) of the global batch.
+        """
         share = dealt(self.shares, self.replica)
         return features[share], targets[share]
 
     def share_out(self, on: bool) -> None:
-        """From now on steps tell what they were busy for, or no longer do."""
+        """Makes steps exchange their busy seconds from now on, or no longer.
+
+        Args:
+            on: Whether they do.
+        """
         for wait in self._waiting:
             wait()
-        self._waiting, self._own_s = [], 0.0
+        self._waiting = []
         self._busy_clock = BusyClock() if on else None
 
     def forward_backward(self, index: int) -> torch.Tensor:
-        """Runs the forward and backward pass; reads the clock around it where shares are balanced.
+        """Runs the forward and backward pass, and reads the clock around it if shares are balanced.
 
         The clock stands still while the backward pass waits for other ranks.
+
+        Args:
+            index: Number of the global batch.
+
+        Returns:
+            The mean loss of this rank's samples, detached.
         """
         clock = self._busy_clock
         if clock is None:
             return super().forward_backward(index)
-        if self._own_s:
-            self._waiting.append(self.send_busy(self._own_s))
         began = clock.seconds()
         loss = super().forward_backward(index)
-        self._own_s = clock.seconds() - began
+        self._waiting.append(self.send_busy(clock.seconds() - began))
         return loss
 
     def busy_seconds(self) -> Sequence[float]:
-        """Seconds that each replica was busy in the step before the last."""
+        """Returns the seconds that each replica was busy in the last step."""
         return self._waiting.pop()() if self._waiting else []
 
     def take_shares(self, shares: Sequence[int]) -> None:
-        """Trains on these samples of each replica from the next step on."""
+        """Trains on other shares from the next step on.
+
+        Args:
+            shares: Samples of each replica.
+        """
         self.shares = tuple(shares)
         self.batches = [self.local(*self.inputs.at(i)) for i in range(self.inputs.count)]

@@ -54,11 +54,15 @@ class MultiWorkerSession(BalancedShares, DataSession):
 
     @property
     def replica(self) -> int:
-        """Which replica this worker has."""
+        """The number of the replica that this worker has."""
         return int(self.strategy.cluster_resolver.task_id)
 
     def summed(self, figures: tf.Tensor) -> tf.Tensor:
-        """In a graph: the sum over all replicas."""
+        """Returns, in a graph, the sum over all replicas.
+
+        Args:
+            figures: A number for each replica, (replicas,).
+        """
         context = tf.distribute.get_replica_context()
         return context.all_reduce(tf.distribute.ReduceOp.SUM, figures)
 

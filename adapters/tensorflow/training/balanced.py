@@ -1,8 +1,8 @@
-"""Replicas whose shares of the batch may change between steps, and what they were busy for.
+"""Replicas whose shares of the batch may change between steps.
 
-What a replica computes has other shapes with other shares, so there is a graph for each plan. In a
-graph a stamp is taken when a replica's own gradients are there, and the figure of the step before
-travels beside the gradients.
+With other shares a replica computes on other shapes, so there is a graph for each plan. In such a
+graph a stamp is taken when the replica's own gradients are there, and the busy seconds of the step
+before are exchanged beside the gradients.
 """
 
 from __future__ import annotations
@@ -21,7 +21,16 @@ from suite.contract.workloads import Weights
 
 
 class BalancedShares(Training):
-    """Data parallel with a process for each replica; a ``suite.contract.adapter.TakesShares``."""
+    """Trains data parallel with a process for each replica, by shares that may change.
+
+    It implements ``suite.contract.adapter.TakesShares``.
+
+    Args:
+        case: What is trained, and how.
+        weights: Canonical name to initial parameter.
+        inputs: The global batches.
+        devices: Names of the devices that this process drives.
+    """
 
     def __init__(self, case: Case, weights: Weights, inputs: Inputs, devices: list[str]) -> None:
         self.inputs, self.shares = inputs, case.planned_shares
@@ -43,11 +52,22 @@ class BalancedShares(Training):
         raise NotImplementedError
 
     def summed(self, figures: tf.Tensor) -> tf.Tensor:
-        """In a graph: the sum over all replicas."""
+        """Returns, in a graph, the sum over all replicas.
+
+        Args:
+            figures: A number for each replica, (replicas,).
+        """
         raise NotImplementedError
 
     def own_gradients(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """In a graph: marks that the replica's own gradients are there; they wait for nothing."""
+        """Adds, to a graph that tells, a stamp of when the replica's own gradients are there.
+
+        Args:
+            gradients: Canonical name to gradient, before replicas reduce them.
+
+        Returns:
+            The same gradients; they do not wait for the stamp.
+        """
         if self.telling and not self.silent and not self.stamps.on:
             figures = tf.one_hot(self.replica, self.case.devices, dtype=tf.float64) * self.mine
             self.everyone.assign(self.summed(figures))
@@ -56,14 +76,22 @@ class BalancedShares(Training):
         return gradients
 
     def share_out(self, on: bool) -> None:
-        """From now on steps tell what they were busy for, or no longer do."""
+        """Makes steps exchange their busy seconds from now on, or no longer.
+
+        Args:
+            on: Whether they do.
+        """
         self.telling, self._own_s, self._told = on, 0.0, 0.0
-        # Graphs that tell are none of those that are measured with probes.
+        # The graphs that tell are not those that are measured with probes.
         self._graphs = {}
         self.train = self._graphs[self.shares] = self.new_graph()
 
     def step(self, index: int) -> tf.Tensor:
-        """Trains on global batch ``index``; tells of the step before where shares are balanced."""
+        """Trains on a global batch; if shares are balanced, it exchanges the last busy seconds.
+
+        Args:
+            index: Number of the global batch.
+        """
         if not self.telling:
             return super().step(index)
         self._told = self._own_s
@@ -74,14 +102,18 @@ class BalancedShares(Training):
         return loss
 
     def busy_seconds(self) -> Sequence[float]:
-        """Seconds that each replica was busy in the step before the last."""
+        """Returns the seconds that each replica was busy in the step before the last."""
         figures: list[float] = self.everyone.numpy().tolist() if self._told else []
         return figures
 
     def take_shares(self, shares: Sequence[int]) -> None:
-        """Trains on these samples of each replica from the next step on.
+        """Trains on other shares from the next step on.
 
-        All replicas trace a plan's graph in the same step: what they exchange is matched by it.
+        All replicas trace the graph of a plan in the same step, since TensorFlow matches what they
+        exchange by the order in which it was traced.
+
+        Args:
+            shares: Samples of each replica.
         """
         self.shares = tuple(shares)
         self.batches = [self.place(*self.inputs.at(i)) for i in range(self.inputs.count)]

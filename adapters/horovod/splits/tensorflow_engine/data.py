@@ -24,11 +24,15 @@ class DataSession(BalancedShares, HorovodSession):
 
     @property
     def replica(self) -> int:
-        """Which replica this rank belongs to."""
+        """The number of the replica that this rank belongs to."""
         return self.position("data")
 
     def summed(self, figures: tf.Tensor) -> tf.Tensor:
-        """Returns, in a graph, the sum over all replicas."""
+        """Returns, in a graph, the sum over all replicas.
+
+        Args:
+            figures: A number for each replica, (replicas,).
+        """
         return hvd.allreduce(figures, op=hvd.Sum, name="busy", ignore_name_scope=True,
                              process_set=self.process_set("data"))
 

@@ -34,11 +34,18 @@ class DataSession(BalancedShares, HorovodSession):
 
     @property
     def replica(self) -> int:
-        """Which replica this rank belongs to."""
+        """The number of the replica that this rank belongs to."""
         return self.position("data")
 
     def send_busy(self, seconds: float) -> Callable[[], list[float]]:
-        """Begins to gather every rank's busy seconds; returns what waits for all of them."""
+        """Begins to gather every rank's busy seconds.
+
+        Args:
+            seconds: Busy seconds of this rank.
+
+        Returns:
+            A function that waits for the figures of all ranks and returns them.
+        """
         mine = torch.tensor([seconds], dtype=torch.float64)
         handle = hvd.allgather_async(mine, name="busy", process_set=self.process_set("data"))
         return lambda: hvd.synchronize(handle).tolist()
