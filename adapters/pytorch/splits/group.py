@@ -38,6 +38,16 @@ def join_group(rank: Rank, device: torch.device, shared: bool = False) -> None:
     dist.init_process_group(backend, method, rank=rank.index, world_size=rank.processes)
 
 
+def collective_algorithm(backend: str) -> str:
+    """What chooses the algorithm of a collective: neither library tells which one it took.
+
+    NCCL takes the one that ``NCCL_ALGO`` names, in the environment of this process.
+    """
+    if backend == "nccl" and os.environ.get("NCCL_ALGO"):
+        return f"NCCL_ALGO={os.environ['NCCL_ALGO']}"
+    return f"{backend}'s own choice"
+
+
 def _mesh(case: Case, device: torch.device) -> DeviceMesh:
     names = case.axes.names
     if case.oversubscribe:
@@ -85,7 +95,9 @@ class GroupSession(Training):
 
     def describe(self) -> dict[str, str]:
         """Returns the session's entries of the ledger, and the backend."""
-        return super().describe() | {"backend": dist.get_backend()}
+        backend = dist.get_backend()
+        chosen = {"collectives": collective_algorithm(backend)}
+        return super().describe() | {"backend": backend} | chosen
 
     def agree(self, ready: bool) -> bool:
         """Returns True if ``ready`` is true on every rank; a collective call."""
