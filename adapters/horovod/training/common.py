@@ -52,6 +52,7 @@ def ledger(case: Case, hvd: Any) -> dict[str, str]:
         "cycle_time_ms": str(CYCLE_MS),
         "fusion_threshold_bytes": str(FUSION_BYTES),
         "autotune": os.environ["HOROVOD_AUTOTUNE"],
+        "controller": "gloo" if hvd.gloo_enabled() else "mpi",
     }
     if case.compression:
         entries["gradient_communication"] = "float16"

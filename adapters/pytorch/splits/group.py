@@ -18,17 +18,34 @@ from suite.contract.case import Case, Rank
 from suite.contract.workloads import Weights
 
 
+def shares_over_nccl() -> bool:
+    """Whether the user lets ranks of one GPU meet in NCCL, which has that from release 2.30 on."""
+    asked = os.environ.get("NCCL_MULTI_RANK_GPU_ENABLE") == "1"
+    return asked and torch.cuda.nccl.version() >= (2, 30)
+
+
 def join_group(rank: Rank, device: torch.device, shared: bool = False) -> None:
     """Joins the process group: NCCL between GPUs, gloo between CPUs.
 
     Args:
         rank: Which of the case's processes this is.
         device: The rank's device.
-        shared: Whether ranks share a GPU, which NCCL refuses; they use gloo.
+        shared: Whether ranks share a GPU, which NCCL refuses unless it is told otherwise; they use
+            gloo.
     """
-    backend = "nccl" if device.type == "cuda" and not shared else "gloo"
+    backend = "nccl" if device.type == "cuda" and (not shared or shares_over_nccl()) else "gloo"
     method = os.environ["SUITE_INIT_METHOD"]
     dist.init_process_group(backend, method, rank=rank.index, world_size=rank.processes)
+
+
+def collective_algorithm(backend: str) -> str:
+    """What chooses the algorithm of a collective: neither library tells which one it took.
+
+    NCCL takes the one that ``NCCL_ALGO`` names, in the environment of this process.
+    """
+    if backend == "nccl" and os.environ.get("NCCL_ALGO"):
+        return f"NCCL_ALGO={os.environ['NCCL_ALGO']}"
+    return f"{backend}'s own choice"
 
 
 def _mesh(case: Case, device: torch.device) -> DeviceMesh:
@@ -78,7 +95,9 @@ class GroupSession(Training):
 
     def describe(self) -> dict[str, str]:
         """Returns the session's entries of the ledger, and the backend."""
-        return super().describe() | {"backend": dist.get_backend()}
+        backend = dist.get_backend()
+        chosen = {"collectives": collective_algorithm(backend)}
+        return super().describe() | {"backend": backend} | chosen
 
     def agree(self, ready: bool) -> bool:
         """Returns True if ``ready`` is true on every rank; a collective call."""

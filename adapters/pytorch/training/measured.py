@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from adapters.pytorch.training import found
 from adapters.pytorch.training.matmul_rate import matmul_flops_s
 from adapters.pytorch.training.number_format import describe as describe_precision
 from adapters.pytorch.training.probe import Probe
@@ -43,6 +45,10 @@ class Measured:
 
     def step(self, index: int) -> Any:
         """Trains on global batch ``index``."""
+        raise NotImplementedError
+
+    def modules(self) -> Sequence[nn.Module]:
+        """Returns the models of this rank; a rank of an interleaved pipeline has several."""
         raise NotImplementedError
 
     def synchronize(self) -> None:
@@ -141,12 +147,10 @@ class Measured:
             "threads_per_device": str(torch.get_num_threads()),
             "onednn": switch(torch.backends.mkldnn.is_available()),
             # A CPU has no TF32, whatever PyTorch's switch says.
-            "tf32": switch(
-                self.device.type == "cuda" and torch.get_float32_matmul_precision() != "highest"
-            ),
+            "tf32": switch(self.device.type == "cuda" and found.tf32_products(self.device)),
             "determinism": switch(torch.are_deterministic_algorithms_enabled()),
-            "dtype": self.case.dtype,
-            "mode": self.case.mode,
+            "dtype": found.number_format(self.case.dtype, self.modules(), self.device),
+            "mode": found.mode(),
         } | describe_precision(self.case.dtype) | (
             {"event_loops": self.event_loops} if self.event_loops else {}
         )

@@ -57,6 +57,7 @@ def autocast(model: nn.Module, device: str, leaves: bool = False) -> None:
             result = forward(*arguments, **named)
         return result.to(LOW) if leaves else result
 
+    lowered.computes_in = LOW  # type: ignore[attr-defined]  # for the ledger
     model.forward = lowered
 
 

@@ -48,8 +48,10 @@ class DataSession(Training):
 
     def describe(self) -> dict[str, str]:
         """Returns the session's entries of the ledger, and which reduction it uses."""
-        named = "ReductionToOneDevice" if self.reduction else "the strategy's default"
-        return super().describe() | {"collectives": named}
+        # The strategy tells what reduces between its devices in no public way.
+        reducing = getattr(self.strategy.extended, "_cross_device_ops", None)
+        kind = (tf.distribute.ReductionToOneDevice if self.reduction else type(reducing)).__name__
+        return super().describe() | {"collectives": kind}
 
     def graph_of(self, function: Callable[..., Any]) -> Any:
         """Makes a graph of a function that spans devices.

@@ -111,9 +111,11 @@ class MultiWorkerSession(BalancedShares, DataSession):
 
     def describe(self) -> dict[str, str]:
         """Returns the session's entries of the ledger, with backend and collectives."""
-        return super().describe() | {
+        found = super().describe()
+        collectives = found["collectives"]
+        return found | {
             "backend": "gRPC ring" if self.case.device == "cpu" else "NCCL",
-            "collectives": self.options.implementation.value,
+            "collectives": f"{collectives}, {self.options.implementation.value}",
         }
 
     def close(self) -> None:

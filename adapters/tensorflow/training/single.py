@@ -14,7 +14,7 @@ from typing import NamedTuple
 import tensorflow as tf
 from tensorflow.python.framework.config import is_op_determinism_enabled
 
-from adapters.tensorflow.training import xplane
+from adapters.tensorflow.training import found, xplane
 from adapters.tensorflow.training.graph import Graph, StepGraph
 from adapters.tensorflow.training.matmul_rate import matmul_flops_s
 from suite.contract.adapter import Busy, Inputs, StepTrace, switch
@@ -23,6 +23,8 @@ from suite.contract.resident_memory import peak_resident_bytes, reset_peak_resid
 from suite.contract.splits.volumes import logical_communications
 from suite.contract.workloads import Weights
 
+# What users set for XLA; a run passes them on only by name (SUITE_PASS_ENV).
+FLAGS = ("XLA_FLAGS", "TF_XLA_FLAGS")
 __all__ = ["Clocks", "Graph", "Training", "open_devices"]
 
 SHARED_THREADS = "T_i: devices of one process share its threads, only a profile tells them apart"
@@ -228,24 +230,24 @@ class Training(StepGraph):
             return 0.0
 
     def describe(self) -> dict[str, str]:
-        """Returns versions and switches for the fairness ledger."""
+        """Returns versions and switches for the fairness ledger, as they are found now."""
+        batch, gpu = self.batches[0], self.case.device == "cuda"
+        compiled = found.xla_compiled(self.train, batch, self.case.device)
+        flags = {name.lower(): os.environ[name] for name in FLAGS if os.environ.get(name)}
         return {
             "tensorflow": tf.__version__,
             "backend": "in-process",
             "threads_per_device": str(tf.config.threading.get_intra_op_parallelism_threads()),
             "inter_op_threads": str(tf.config.threading.get_inter_op_parallelism_threads()),
-            "shared_pool": str(self.case.device == "cpu" and len(self.devices) > 1).lower(),
-            "onednn": switch(os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") == "1"),
+            "shared_pool": str(not gpu and len(self.devices) > 1).lower(),
+            "onednn": switch(found.onednn_is_on()),
             # A CPU has no TF32, whatever TensorFlow's switch says.
-            "tf32": switch(
-                self.case.device == "cuda"
-                and tf.config.experimental.tensor_float_32_execution_enabled()
-            ),
+            "tf32": switch(gpu and found.tf32_products(self.devices[0])),
             "determinism": switch(is_op_determinism_enabled()),
-            "xla": switch(self.case.mode == "compiled"),
-            "dtype": self.dtype.name,
-            "mode": self.case.mode,
-        }
+            "xla": switch(compiled),
+            "dtype": found.number_format(self.variables.values()),
+            "mode": "compiled" if compiled else "eager",
+        } | flags
 
     def close(self) -> None:
         """Does nothing: there is no process group to leave."""
