@@ -22,7 +22,7 @@ MINUTES ?= 60
 SECONDS ?= 300
 
 .PHONY: run test lint setup lock audit tensorflow-gpu docs architecture accuracy foresight soak fuzz test-gpu \
-	container-test cluster-test scale mutants
+	gpu-loan gpu-packages installs container-test cluster-test scale mutants
 run: setup
 	$(BIN)/python -m suite run
 
@@ -110,6 +110,30 @@ mutants: setup
 # What one GPU proves, with the torch of PYTHON if that has CUDA and this set-up's has not.
 test-gpu:
 	$(PYTHON) -m tests.gpu
+
+# All that one GPU has to show, in at most eight minutes a call; a call goes on where the last one
+# ended. LOAN passes options: LOAN="--device cpu", LOAN="--only gpt3-xl".
+LOAN ?=
+gpu-loan:
+	$(PYTHON) -m tests.gpu.loan $(LOAN)
+
+# What that needs on a machine with torch and without a network: at most 64 MiB of wheels.
+GPU_PYTHON ?= 3.12
+gpu-packages: setup
+	rm -rf .gpu-packages
+	$(BIN)/python -m pip download -q -d .gpu-packages -r requirements-gpu-loan.txt \
+	  --only-binary=:all: --python-version $(GPU_PYTHON) --implementation cp \
+	  --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 \
+	  --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64
+	$(BIN)/python -m pip download -q -d .gpu-packages --no-deps --no-binary=:all: \
+	  --no-build-isolation horovod==0.28.1
+	du -sh .gpu-packages
+
+# The suite with some of the frameworks, in environments of their own: the table of
+# docs/installing.md. Needs a package index, and minutes for each row.
+PYTHONS ?= $(BIN)/python
+installs: setup
+	$(BIN)/python scripts/install_matrix.py --python $(PYTHONS) --write
 
 # Not part of the tests: needs root, buildah and debootstrap.
 container-test:

@@ -130,3 +130,24 @@ def test_the_guard_leaves_cpus_as_they_are() -> None:
     weight = torch.ones(3, requires_grad=True)
     (weight * 2).sum().backward()
     assert weight.grad.tolist() == [2.0] * 3 and not torch.cuda._is_compiled()
+
+
+@pytest.mark.parametrize(("device", "shared", "asked", "release", "backend"), [
+    ("cpu", False, "", (2, 30, 1), "gloo"), ("cuda", False, "", (2, 27, 3), "nccl"),
+    ("cuda", True, "", (2, 30, 1), "gloo"), ("cuda", True, "1", (2, 30, 1), "nccl"),
+    ("cuda", True, "1", (2, 27, 3), "gloo"), ("cuda", True, "0", (2, 30, 1), "gloo"),
+])
+def test_ranks_meet_where_their_devices_allow_it(
+    monkeypatch: pytest.MonkeyPatch, device: str, shared: bool, asked: str,
+    release: tuple[int, ...], backend: str,
+) -> None:
+    from adapters.pytorch.splits import group
+
+    joined: list[str] = []
+    monkeypatch.setattr(
+        group.dist, "init_process_group", lambda name, *_, **__: joined.append(name))
+    monkeypatch.setattr(torch.cuda.nccl, "version", lambda: release)
+    monkeypatch.setenv("SUITE_INIT_METHOD", "file:///nowhere")
+    monkeypatch.setenv("NCCL_MULTI_RANK_GPU_ENABLE", asked)
+    group.join_group(Rank(0, 2, Path()), torch.device(device), shared)
+    assert joined == [backend]

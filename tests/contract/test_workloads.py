@@ -23,6 +23,7 @@ LEAVES = {"weight", "depthwise", "table", "scale", "bias"}
 PUBLISHED = {
     ("mlp", "tiny"): 321,
     ("gpt", "gpt2"): 124_439_808,
+    ("gpt", "gpt2-medium"): 354_823_168,
     ("gpt", "gpt3-xl"): 1_315_723_264,
     ("gpt", "gpt3-6.7b"): 6_658_404_352,
     ("bert", "base"): 109_514_298,

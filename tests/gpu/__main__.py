@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -55,14 +56,36 @@ STEPS = 24
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.gpu")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
-    device = parser.parse_args().device
+    parser.add_argument("--pair", help="this pair alone: gpt:gpt3-xl:4")
+    parser.add_argument("--out", type=Path, help="where the pair is written, as JSON and a line")
+    asked = parser.parse_args()
+    device = asked.device
     if device == "cuda" and not gpu_count():
         print("no GPU here: nothing of this can be shown (--device cpu tries the program)",
               file=sys.stderr)
         return 2
+    if asked.pair:
+        return _pair(asked.pair, device, asked.out)
     proven = [_prove(title, options, device) for title, options in RUNS.items()]
     _beside(device)
     return 0 if all(proven) else 1
+
+
+def _pair(named: str, device: str, out: Path | None) -> int:
+    """One model beside its plain loop; returns 0 if both were measured."""
+    workload, size, batch = named.split(":")
+    printed = datasheet_flops(gpu_names()[0]) if device == "cuda" else {}
+    line, ratio = _beside_one(_case(workload, size, int(batch), device), printed.get("bf16"))
+    print(line)
+    if out and ratio:
+        (out / "pair.json").write_text(json.dumps({"ratio": ratio}))
+        (out / "pair.txt").write_text(line)
+    return 0 if ratio else 1
+
+
+def _case(workload: str, size: str, batch: int, device: str) -> Case:
+    return Case("pytorch", "torch", "single", "", workload, size, "synthetic", device, 1,
+                dtype="bf16", mode="compiled", steps=STEPS, global_batch=batch)
 
 
 def _prove(title: str, options: list[str], device: str) -> bool:
@@ -94,28 +117,29 @@ def _beside(device: str) -> None:
     print(f"\nbeside a plain loop, bf16, compiled\n{'model':16}{'samples/s':>11}{'tokens/s':>11}"
           f"{'MFU':>7}{'of datasheet':>14}{'ratio':>8}   low to high")
     for workload, size, batch in PAIRS[device]:
-        case = Case("pytorch", "torch", "single", "", workload, size, "synthetic", device, 1,
-                    dtype="bf16", mode="compiled", steps=STEPS, global_batch=batch)
-        print(_line(case, printed.get("bf16")), flush=True)
+        line, _ = _beside_one(_case(workload, size, batch, device), printed.get("bf16"))
+        print(line, flush=True)
 
 
-def _line(case: Case, printed: float | None) -> str:
+def _beside_one(case: Case, printed: float | None) -> tuple[str, float]:
+    """A line of the table, and the plain loop's step over the adapter's; 0 where it failed."""
     name = f"{case.workload} {case.size}"
     with tempfile.TemporaryDirectory() as folder:
         outcome = launch_case(case, Path(folder) / "pair", 540, worker="tests.gpu.pair")
     if outcome.status != "ok":
-        return f"{name:16}{outcome.status}: {outcome.reason}"
+        return f"{name:16}{outcome.status}: {outcome.reason}", 0.0
     (record,) = outcome.records
     if not record["blocks"]:
-        return f"{name:16}its plain loop needs torchvision, which is not installed"
+        return f"{name:16}its plain loop needs torchvision, which is not installed", 0.0
     found = compare(np.array([record["blocks"]]))
     rate = case.spec.global_batch / found.adapter_s
     flops = case.spec.flops_per_sample() * rate
     shares: list[Any] = [flops / record["matmul_flops_s"], flops / printed if printed else None]
     mfu, sheet = (f"{share:.1%}" if share else "" for share in shares)
     tokens = f"{rate * case.spec.tokens_per_sample:.0f}" if case.spec.tokens_per_sample else ""
-    return (f"{name:16}{rate:11.1f}{tokens:>11}{mfu:>7}{sheet:>14}"
+    line = (f"{name:16}{rate:11.1f}{tokens:>11}{mfu:>7}{sheet:>14}"
             f"{1 / found.ratio:8.3f}   {1 / found.high:.3f} to {1 / found.low:.3f}")
+    return line, 1 / found.ratio
 
 
 if __name__ == "__main__":

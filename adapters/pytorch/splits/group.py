@@ -18,15 +18,22 @@ from suite.contract.case import Case, Rank
 from suite.contract.workloads import Weights
 
 
+def shares_over_nccl() -> bool:
+    """Whether the user lets ranks of one GPU meet in NCCL, which has that from release 2.30 on."""
+    asked = os.environ.get("NCCL_MULTI_RANK_GPU_ENABLE") == "1"
+    return asked and torch.cuda.nccl.version() >= (2, 30)
+
+
 def join_group(rank: Rank, device: torch.device, shared: bool = False) -> None:
     """Joins the process group: NCCL between GPUs, gloo between CPUs.
 
     Args:
         rank: Which of the case's processes this is.
         device: The rank's device.
-        shared: Whether ranks share a GPU, which NCCL refuses; they use gloo.
+        shared: Whether ranks share a GPU, which NCCL refuses unless it is told otherwise; they use
+            gloo.
     """
-    backend = "nccl" if device.type == "cuda" and not shared else "gloo"
+    backend = "nccl" if device.type == "cuda" and (not shared or shares_over_nccl()) else "gloo"
     method = os.environ["SUITE_INIT_METHOD"]
     dist.init_process_group(backend, method, rank=rank.index, world_size=rank.processes)
 

@@ -70,6 +70,8 @@ SIZES = (
     GptSpec("small", vocabulary=256, sequence=128, width=256, heads=8, blocks=4, global_batch=8),
     GptSpec("gpt2", vocabulary=50257, sequence=1024, width=768, heads=12, blocks=12,
             global_batch=8),
+    GptSpec("gpt2-medium", vocabulary=50257, sequence=1024, width=1024, heads=16, blocks=24,
+            global_batch=8),
     GptSpec("gpt3-xl", vocabulary=50257, sequence=2048, width=2048, heads=16, blocks=24,
             global_batch=8),
     GptSpec("gpt3-6.7b", vocabulary=50257, sequence=2048, width=4096, heads=32, blocks=32,

@@ -1,0 +1,132 @@
+"""Sets the suite up with some of the frameworks and runs it: ``make installs``.
+
+    python scripts/install_matrix.py [--only torch,tensorflow,all] [--python python3.12] [--write]
+
+Each row is an environment of its own, made from requirements.txt without what the row leaves out,
+in which the preset ``smoke`` runs. A framework that is missing must be rows ``unsupported`` that
+say how to get it, and nothing else may fail. ``--write`` puts the table into docs/installing.md.
+Exits with 1 where a row is not as it has to be. Environments stay in .venv-installs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "installing.md"
+PLACE = ROOT / ".venv-installs"
+TOOLS = ("pytest", "playwright", "ruff", "mypy", "cmake")
+# Name of an install -> distributions of requirements.txt that it leaves out.
+INSTALLS = {
+    "torch": ("tensorflow-cpu", "keras"), "tensorflow": ("torch",), "all": (),
+}
+HEAD = "| Python | frameworks | exit code | ok | unsupported | failed | what the unsupported say |"
+TABLE = re.compile(rf"{re.escape(HEAD)}\n(?:\|.*\n)*")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one install gave: rows by status, and the reasons of those that are unsupported."""
+
+    python: str
+    name: str
+    code: int
+    statuses: Counter[str]
+    reasons: list[str]
+    log: str
+
+    @property
+    def as_it_should_be(self) -> bool:
+        """Whether something ran, nothing failed, and all that is missing says how to get it."""
+        others = set(self.statuses) - {"ok", "unsupported"}
+        told = all(":" in reason for reason in self.reasons)
+        return self.code == 0 and self.statuses["ok"] > 0 and not others and told
+
+    def line(self) -> str:
+        """A row of the table."""
+        failed = sum(self.statuses.values()) - self.statuses["ok"] - self.statuses["unsupported"]
+        return (f"| {self.python} | {self.name} | {self.code} | {self.statuses['ok']} | "
+                f"{self.statuses['unsupported']} | {failed} | {'; '.join(self.reasons)} |")
+
+
+def main() -> int:
+    """Makes the installs that were asked for; returns 0 if each is as it should be."""
+    parser = argparse.ArgumentParser(prog="python scripts/install_matrix.py")
+    parser.add_argument("--only", default=",".join(INSTALLS))
+    parser.add_argument("--python", default=sys.executable, help="interpreters, comma-separated")
+    parser.add_argument("--write", action="store_true")
+    asked = parser.parse_args()
+    names = asked.only.split(",")
+    if unknown := sorted(set(names) - INSTALLS.keys()):
+        print(f"--only {', '.join(unknown)}: expected {', '.join(INSTALLS)}", file=sys.stderr)
+        return 2
+    print(HEAD, flush=True)
+    found = []
+    for python in asked.python.split(","):
+        for name in names:
+            found.append(one := install(python, name))
+            print(one.line(), flush=True)
+            if not one.as_it_should_be:
+                print(one.log[-3000:], file=sys.stderr)
+    if asked.write:
+        PAGE.write_text(TABLE.sub(lambda _: table(found), PAGE.read_text(encoding="utf-8")))
+    return 0 if all(one.as_it_should_be for one in found) else 1
+
+
+def table(found: list[Found]) -> str:
+    """The table of docs/installing.md."""
+    return "\n".join([HEAD, "|---" * HEAD.count(" |") + "|", *(one.line() for one in found)]) + "\n"
+
+
+def requirements(left_out: tuple[str, ...]) -> list[str]:
+    """The pinned distributions of the set-up without some of them and without its tools."""
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    wanted = [line.partition("#")[0].strip() for line in lines]
+    gone = (*TOOLS, *left_out)
+    return [one for one in wanted if one and not one.startswith(gone)]
+
+
+def install(python: str, name: str) -> Found:
+    """Sets an environment up, unless an earlier call did, and runs the smoke preset in it."""
+    version = subprocess.run([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+                             check=True, capture_output=True, text=True).stdout.strip()
+    place = PLACE / f"{version}-{name}"
+    own, ready = place / "bin" / "python", place / "ready"
+    if not ready.exists():
+        began = time.monotonic()
+        subprocess.run([python, "-m", "venv", "--clear", str(place)], check=True)
+        pip = [str(own), "-m", "pip", "install", "-q"]
+        done = subprocess.run([*pip, *requirements(INSTALLS[name])], check=False,
+                              capture_output=True, text=True)
+        if done.returncode:
+            said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+            return Found(version, name, done.returncode, Counter(), said[:1], done.stderr)
+        ready.write_text(f"{time.monotonic() - began:.0f} s\n")
+    return run(own, version, name)
+
+
+def run(python: Path, version: str, name: str) -> Found:
+    """The smoke preset by the interpreter of an install, from this checkout."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [str(python), "-m", "suite", "run", "--preset", "smoke", "--out", folder, "--quiet"],
+            cwd=ROOT, check=False, capture_output=True, text=True,
+        )
+        tables = list(Path(folder).glob("*/results.csv"))
+        rows = list(csv.DictReader(tables[0].open())) if tables else []
+    reasons = [row["reason"] for row in rows if row["status"] == "unsupported"]
+    return Found(version, name, done.returncode, Counter(row["status"] for row in rows),
+                 list(dict.fromkeys(reasons)), done.stdout + done.stderr)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
