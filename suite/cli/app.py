@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from suite.cli import streams
 from suite.cli.completion import complete_runs, completer
@@ -34,28 +31,10 @@ from suite.cli.parameters import (
     split,
     with_options,
 )
+from suite.cli.program import Commands, check_folder, interrupt, program_name
 from suite.config.foresight import ForesightConfig
 from suite.config.model import AbConfig, LinkConfig, RunConfig
 from suite.contract.errors import UsageError
-
-CLOSED_PIPE = 128 + 13  # the exit code with which a shell reports SIGPIPE
-
-
-class Commands(TyperGroup):
-    """The group of commands.
-
-    It ends quietly when the program that reads its output (``head``) ends.
-    """
-
-    def invoke(self, context: typer.Context) -> Any:  # type: ignore[override]
-        """Runs the command that the user named."""
-        try:
-            return super().invoke(context)
-        except BrokenPipeError:
-            # Python flushes standard output at exit and would fail there a second time.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(CLOSED_PIPE)
-
 
 app = typer.Typer(
     cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False,
@@ -294,43 +273,16 @@ def main() -> None:
     # A batch system ends a job with SIGTERM, and a closing terminal sends SIGHUP. Both are handled
     # like Ctrl-C, so that the run folder is finished and the workers are stopped.
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        signal.signal(number, interrupt)
     try:
-        _check_folder()
-        app(prog_name=_program())
+        check_folder()
+        app(prog_name=program_name())
     except UsageError as error:
         _end(f"error: {error}", 2)
     except KeyboardInterrupt:
         _end("interrupted", 130)
     except Exception as error:
         _end(f"error: {type(error).__name__}: {error} (--debug shows where)", 1)
-
-
-def _check_folder() -> None:
-    """Refuses a current folder that somebody has removed: no path would mean anything in it."""
-    try:
-        Path.cwd()
-    except OSError as error:
-        raise UsageError("current folder", "one that is gone", "one that exists",
-                         f"cd to it ({error.strerror})") from None
-
-
-def _program() -> str | None:
-    """Returns the name under which a shell completes the command.
-
-    Shells complete single words, so completion always belongs to the installed script ``suite``,
-    even if the user asked for it through ``python -m suite``. None leaves the choice to Typer.
-    """
-    asked = sys.argv[1:2] in (["--show-completion"], ["--install-completion"])
-    if asked and sys.argv[2:]:
-        # Typer would guess the shell from the parent process, which in a batch job or a container
-        # is no shell. Here the user named the shell.
-        os.environ["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"
-    return "suite" if asked or "_SUITE_COMPLETE" in os.environ else None
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _end(message: str, code: int) -> None:

@@ -69,7 +69,7 @@ class Printer(Console):
     """
 
     def on_broken_pipe(self) -> None:
-        """Raises the error that makes :class:`suite.cli.app.Commands` end the command quietly."""
+        """Raises the error that makes ``suite.cli.program.Commands`` end the command quietly."""
         raise BrokenPipeError
 
 

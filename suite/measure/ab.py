@@ -31,6 +31,7 @@ from suite.contract.secrets import masked
 from suite.launch.group import Launcher, launch
 from suite.machine import description
 from suite.machine.calibration import Block, Calibration
+from suite.measure.admission import admit
 from suite.measure.progress import Progress
 from suite.measure.proving import prepare_proofs
 from suite.measure.runner import Runner
@@ -87,7 +88,7 @@ class Side(Runner):
         """Proves the side in a launch of its own, so that nothing is timed before both sides are
         proven.
         """
-        self._mark_unsupported()
+        admit(self.results, self.config.python, self.starter.usable_cores)
         self.save()
         prepare_proofs(self.proofs, self.results, self.run, self._save_run)
         if self.result.status == "ok":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,9 @@ from suite.launch.group import Outcome
 from suite.launch.starter import Starter
 from suite.measure.availability import unsupported_reason
 from suite.measure.proof_limits import ProofLimits
+from suite.measure.shallow import Shallow, depths
 from suite.runfolder.files import PROOF
 
-# A proof of fewer layers is tried at so many depths.
-SHALLOW_ATTEMPTS = 3
 # How a launch ends that takes too much; the first was not made.
 HOPELESS = "hopeless"
 TOO_MUCH = (HOPELESS, "oom", "timeout")
@@ -50,46 +49,6 @@ def references(asked: str) -> list[tuple[str, str]]:
     offered = dict(adapters()) | {asked: load(asked)}
     return [(name, engine) for name, adapter in offered.items()
             for engine in adapter.traits.references]
-
-
-@dataclass(frozen=True)
-class Shallow:
-    """How a model is proven that is too large as a whole.
-
-    Attributes:
-        depth: That its cases are launched with.
-        units: How many units that are.
-        of: Units of the whole model.
-        losses: Of the whole model on one device in float32; empty if none could compute them.
-    """
-
-    depth: int
-    units: int
-    of: int
-    losses: Sequence[float]
-
-    @property
-    def text(self) -> str:
-        """What a row is proven by, in words."""
-        rest = "against float32 on one device" if self.losses else "finite, no more is known"
-        return f"float64 of {self.units} of {self.of} units; losses of all {self.of} {rest}"
-
-
-def depths(cases: Sequence[Case]) -> list[int]:
-    """Depths at which a large model may be proven, the preferred one first.
-
-    Every stage of a pipeline has two units or more, so that each passes from unit to unit and from
-    stage to stage; one where there are not so many. Whatever a strategy does to a unit is done.
-    """
-    stages = max(case.stages for case in cases)
-    whole = cases[0].spec
-    found = []
-    for depth in (*range(2 * stages, 4 * stages + 1), *range(2 * stages - 1, stages - 1, -1)):
-        part = whole.shallower(depth)
-        fits = part is not None and len(part.units()) < len(whole.units())
-        if fits and not any(division_problem(replace(case, depth=depth)) for case in cases):
-            found.append(depth)
-    return found[:SHALLOW_ATTEMPTS]
 
 
 class Proofs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import shutil
 import sqlite3
@@ -32,7 +31,7 @@ from suite.launch.group import Launcher, launch
 from suite.launch.starter import Starter
 from suite.machine import calibration, description
 from suite.machine.calibration import Block, Calibration
-from suite.measure.availability import unsupported_reason
+from suite.measure.admission import admit
 from suite.measure.ending import exit_code
 from suite.measure.harness_time import (
     CALIBRATION,
@@ -45,7 +44,6 @@ from suite.measure.harness_time import (
 from suite.measure.progress import Progress
 from suite.measure.proofs import Proofs, load_evidence
 from suite.measure.proving import prepare_proofs
-from suite.measure.room import free_room, shortage
 from suite.measure.stopping import StoppingRule
 from suite.runfolder import files
 from suite.runfolder.reading import StoredRun
@@ -116,7 +114,7 @@ class Runner:
 
     def execute(self) -> None:
         """Makes the proofs, then runs blocks until a rule ends the run; leaves out what failed."""
-        self._mark_unsupported()
+        admit(self.results, self.config.python, self.starter.usable_cores)
         self.save()
         if any(map(self._missing, range(len(self.blocks)))) or self._chosen():
             with self.own.of(REFERENCES):
@@ -238,18 +236,6 @@ class Runner:
 
     def _open(self) -> list[CaseResult]:
         return [result for result in self.results if result.status == "ok"]
-
-    def _mark_unsupported(self) -> None:
-        room = free_room()
-        for result in self.results:
-            if reason := unsupported_reason(result.case, self.config.python):
-                result.status, result.reason = "unsupported", reason
-            elif not result.launches and (reason := shortage(result.case, room)):
-                result.status, result.reason = "refused", reason
-            result.oversubscribed = result.case.oversubscribe or (
-                result.case.device == "cpu" and
-                math.ceil(result.case.devices / result.case.hosts) > self.starter.usable_cores
-            )
 
     def _show(self, text: str, certain: int) -> None:
         """Tells what starts now; ``certain`` launches of this block are still to come."""

@@ -20,7 +20,8 @@ from suite.machine.calibration import CoreRate
 from suite.machine.gpus import Gpu
 from suite.measure import proof_limits
 from suite.measure.proof_limits import ProofLimits
-from suite.measure.proofs import Proofs, depths, references
+from suite.measure.proofs import Proofs, references
+from suite.measure.shallow import depths
 from tests.synthetic import SINGLE
 
 

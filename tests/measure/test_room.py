@@ -11,7 +11,7 @@ from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.least_memory import least_memory
 from suite.launch.inputs import SYNTHETIC_BATCHES
-from suite.measure import room, runner
+from suite.measure import admission, room
 from suite.measure.room import Room, check_room, largest_batch, shortage
 from suite.runfolder.reading import read_run
 from tests.command import suite_command
@@ -69,7 +69,7 @@ def test_only_what_does_not_fit_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     huge = replace(SINGLE, global_batch=2**40)
-    monkeypatch.setattr(runner, "free_room", lambda: Room(GIB))
+    monkeypatch.setattr(admission, "free_room", lambda: Room(GIB))
     launcher = Planted({}, 0)
     run = start_run(tmp_path / "run", launcher, [SINGLE, huge])
     run.execute()
