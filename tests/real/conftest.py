@@ -180,7 +180,7 @@ def late_devices(
         missed = [cell for cell in cells if cell not in found or not found[cell].as_planted]
         if not missed:
             break
-        cases = [Case(adapter, column, *cell, "mlp", "tiny", "real", "cpu", 2, steps=2,
+        cases = [Case(adapter, column, *cell, "mlp", "tiny", "real", "cpu", 2, steps=3,
                       warmup_limit=20, probe_steps=20) for cell in missed]
         records = _launched_late(cases, folder / str(attempt))
         found |= {cell: _lateness(records[case]) for cell, case in zip(missed, cases, strict=True)}
@@ -198,7 +198,7 @@ def _launched_late(cases: Sequence[Case], folder: Path) -> dict[Case, Records]:
 
 
 def _lateness(records: Records) -> Late:
-    # Proof, warm-up and clean steps are even in number: the first timed step is punctual.
+    # Steps up to the check after the clean ones are even in number: the first timed one is punctual.
     punctual, late = _every_second(records, 0), _every_second(records, 1)
     before, after = communication(punctual), communication(late)
     return Late(

@@ -59,7 +59,7 @@ def main() -> None:
         for workload in workloads if workload in NORMALISED
     }
     session.close()
-    record = {"losses": losses, "sizes": sizes}
+    record = {"rank": rank.index, "losses": losses, "sizes": sizes}
     write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps(record))
     leave()
 

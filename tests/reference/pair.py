@@ -35,7 +35,8 @@ def main() -> None:
         blocks = alternate(case, adapter_step(session), plain_step(case), session.agree)
     finally:
         session.close()
-    write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps({"blocks": blocks}))
+    record = {"rank": rank.index, "blocks": blocks}
+    write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps(record))
     leave()
 
 
