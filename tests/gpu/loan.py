@@ -114,7 +114,7 @@ def _doctor() -> Part:
 
 
 def _horovod() -> Part:
-    return Part("horovod", "Horovod from its sdist, built here", ["-m", "tests.gpu.build"], 300)
+    return Part("horovod", "Horovod from its sdist, built here", ["-m", "tests.gpu.build"], 600)
 
 
 def main() -> int:

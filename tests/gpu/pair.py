@@ -22,7 +22,7 @@ def main() -> None:
     inputs = load_inputs(inputs_path, case)
     session = module.open_session(case, rank, initial_weights(case.spec, case.seed), inputs)
     beside = plain.build(case, inputs.at(0), session.device)
-    record = {"blocks": [], "matmul_flops_s": session.matmul_flops_s()}
+    record = {"rank": rank.index, "blocks": [], "matmul_flops_s": session.matmul_flops_s()}
     if beside is not None:
         record["blocks"] = alternate(case, adapter_step(session), beside, session.agree)
     session.close()
