@@ -198,7 +198,7 @@ def _launched_late(cases: Sequence[Case], folder: Path) -> dict[Case, Records]:
 
 
 def _lateness(records: Records) -> Late:
-    # Steps up to the check after the clean ones are even in number: the first timed one is punctual.
+    # Up to the check after the clean steps their number is even: the first timed one is punctual.
     punctual, late = _every_second(records, 0), _every_second(records, 1)
     before, after = communication(punctual), communication(late)
     return Late(
