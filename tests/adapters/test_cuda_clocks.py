@@ -21,7 +21,7 @@ torch = pytest.importorskip("torch")
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from adapters.pytorch import link  # noqa: E402
-from adapters.pytorch.training import measured, probe  # noqa: E402
+from adapters.pytorch.training import found, measured, probe  # noqa: E402
 from adapters.pytorch.training.single import Training  # noqa: E402
 from suite.contract.adapter import Inputs  # noqa: E402
 from suite.contract.case import Case, Rank  # noqa: E402
@@ -96,6 +96,10 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
     monkeypatch.setattr(measured, "matmul_flops_s", lambda device, dtype: 1.0)
     monkeypatch.setattr(measured, "gpu_trace", lambda profiler, began, ended: measured.StepTrace())
     monkeypatch.setattr(measured, "profile", lambda device: _nothing())
+    # It multiplies on the device itself, which is none here.
+    monkeypatch.setattr(found, "tf32_products", lambda *_: False)
+    # This process has not the threads of a rank.
+    monkeypatch.setattr(train, "check_found", lambda *_: None)
     with queue:
         yield queue
 
