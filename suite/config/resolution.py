@@ -42,6 +42,8 @@ def resolve(preset: str, file: Path | None, options: dict[str, Any]) -> RunConfi
         merged["size"] = ""
     if {"precision", "budget"} & merged.keys() and "repeats" not in asked:
         merged["repeats"] = REPEATS_OF_A_RULE
+    if "repeats" in asked and "leader_repeats" not in asked:
+        merged.pop("leader_repeats", None)  # so many launches and no more were asked for
     config = validate(RunConfig, merged)
     if config.memory_limit and not config.find_max_batch:
         expected = "--find-max-batch beside it, the search that it limits"

@@ -15,8 +15,8 @@ from filelock import FileLock, Timeout
 from suite.launch.signals import undisturbed
 
 PREFIX, LOCK = "suite-launch-", ".lock"
-# Between its making and its locking a folder belongs to nobody for a moment.
-YOUNG_SECONDS = 1.0
+# Between the making of the lock's file and its locking a folder belongs to nobody for a moment.
+YOUNG_SECONDS = 0.3
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def _remove_abandoned() -> None:
 def _abandoned(folder: Path) -> bool:
     """Whether no process holds it; another user's folder is not ours to judge."""
     try:
-        if time.time() - folder.stat().st_mtime < YOUNG_SECONDS or not (folder / LOCK).exists():
+        if time.time() - (folder / LOCK).stat().st_mtime < YOUNG_SECONDS:
             return False
         with FileLock(folder / LOCK, timeout=0):
             return True

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from suite.launch import temporary
-from suite.launch.temporary import PREFIX, temporary_folder
+from suite.launch.temporary import LOCK, PREFIX, temporary_folder
 
 HOLD = ("from suite.launch.temporary import temporary_folder\n"
         "import time\n"
@@ -28,7 +28,7 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _old(folder: Path) -> None:
-    os.utime(folder, (time.time() - 100, time.time() - 100))
+    os.utime(folder / LOCK, (time.time() - 100, time.time() - 100))
 
 
 def test_a_launchs_folder_goes_with_it(room: Path) -> None:

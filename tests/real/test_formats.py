@@ -42,7 +42,6 @@ def test_a_cell_in_bf16(case: Case, ran: Find, reference: References) -> None:
 
 @pytest.mark.parametrize(("fault", "caught"), [
     ("none", ""), ("coarse_parameters", "bfloat16 parameters"),
-    ("full_precision", "no bfloat16 rounding"),
 ])
 def test_fault(
     fault: str, caught: str, start: Launch, reference: References,
@@ -55,3 +54,11 @@ def test_fault(
     verdict = _verdict(case, folder, reference)
     assert verdict.status == ("failed" if caught else "ok"), verdict
     assert caught in verdict.reason
+
+
+def test_a_case_that_does_not_compute_in_its_format_is_no_row(
+    start: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAULT", "full_precision")
+    outcome, _ = start(_case("faulty", ("single", ""), "gpt", 1))
+    assert outcome.status == "failed" and "dtype asked bf16" in outcome.reason, outcome.reason
