@@ -50,7 +50,9 @@ def test_hosts_need_an_engine_and_engines_need_hosts(monkeypatch: pytest.MonkeyP
     with pytest.raises(UsageError, match="mpirun in PATH"):
         hosts_of("mpirun", ["a"], 2)
     with pytest.raises(UsageError, match="RANK, WORLD_SIZE and MASTER_ADDR"):
-        hosts_of("torchrun", [], 2, {})
+        hosts_of("torchrun", [], 2, {"SUITE_JOIN_KEY": "shared"})
+    with pytest.raises(UsageError, match="the key that all hosts of the run share"):
+        hosts_of("torchrun", ["a", "b"], 2, {})
 
 
 def test_slurm_s_allocation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

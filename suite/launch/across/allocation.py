@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from suite.config.hosts import parse_hosts
 from suite.contract.errors import UsageError
 from suite.contract.hosts import Host
+from suite.launch.across.channel import join_key
 from suite.launch.across.engines import LOCAL, TORCHRUN, Started, check_installed
 
 SCONTROL_SECONDS = 20.0
@@ -34,6 +35,8 @@ def hosts_of(
                              "add --launcher mpirun, slurm, horovodrun or torchrun")
         return ()
     check_installed(launcher)
+    if launcher == TORCHRUN:
+        join_key(environment)  # without it the other hosts would wait in vain
     if given:
         return parse_hosts(given, slots)
     if launcher == TORCHRUN:

@@ -10,11 +10,14 @@ import json
 import os
 import re
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+from suite.contract.errors import UsageError
 
 # The variable with the shared key, in hexadecimal digits.
 KEY = "SUITE_JOIN_KEY"
@@ -33,6 +36,18 @@ class Message:
     kind: str
     fields: dict[str, Any] = field(default_factory=dict)
     payload: bytes = b""
+
+
+def join_key(environment: Mapping[str, str] = os.environ) -> bytes:
+    """The key that all hosts of a run share.
+
+    Raises:
+        UsageError: There is none in the environment.
+    """
+    if not environment.get(KEY):
+        raise UsageError(f"environment variable {KEY}", "", "the key that all hosts of the run "
+                         "share", f"set it to the same random text on each: export {KEY}=…")
+    return environment[KEY].encode()
 
 
 def send(connection: Connection, kind: str, payload: bytes = b"", **fields: Any) -> None:

@@ -28,9 +28,9 @@ from suite.contract.manifests import manifest
 from suite.contract.registry import traits_of
 from suite.launch.across.channel import (
     BEAT_SECONDS,
-    KEY,
     Message,
     give_up_when_unanswered,
+    join_key,
     own_address,
     receive,
     send,
@@ -244,14 +244,11 @@ def join(address: str, port: int, patience_s: float = 0.0) -> Connection:
         OSError: Nobody listens there.
         UsageError: There is no key in the environment.
     """
-    key = os.environ.get(KEY, "")
-    if not key:
-        raise UsageError(f"environment variable {KEY}", "", "the key that all hosts of the run "
-                         "share", f"set it to the same random text on each: export {KEY}=…")
+    key = join_key()
     deadline = time.monotonic() + patience_s
     while True:
         try:
-            connection = Client((address, port), family="AF_INET", authkey=key.encode())
+            connection = Client((address, port), family="AF_INET", authkey=key)
         except OSError:
             if time.monotonic() > deadline:
                 raise
