@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.analysis.comm_model import idle_seconds, share_of
+from suite.analysis.comm_model import bytes_seconds, idle_seconds, share_of
 from suite.analysis.comm_reasons import Transfer
 from suite.analysis.link_fit import LinkFit
 from suite.analysis.statistics import median
@@ -216,4 +216,6 @@ def transfer_of(
     return Transfer(
         row.t_comm_transfer_s, idle_seconds(links, payloads, row.devices),
         row.t_comm_scheduling_s, row.t_comm_handling_s,
+        bytes_seconds(links, payloads, row.devices),
+        row.t_comm_negotiation_s, row.t_comm_copy_s,
     )

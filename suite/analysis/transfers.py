@@ -14,6 +14,7 @@ from suite.analysis.communication import (
     payloads,
     transfer_intervals,
 )
+from suite.analysis.handling import handling
 from suite.analysis.statistics import median, union, union_length
 from suite.analysis.steps import DeviceStep, Interval, Step, steps_of
 from suite.contract.records import Launch
@@ -110,8 +111,8 @@ def _parts(step: Step) -> Iterator[tuple[str, float]]:
         yield key, float(np.mean(each))
 
 
-def handling_seconds(records: Launch) -> float | None:
-    """Returns the part of T_comm transfer outside the operations on the framework's own timeline.
+def handling_columns(records: Launch) -> dict[str, float]:
+    """Computes how much of T_comm transfer goes into what a library does beside sending.
 
     Such time goes into queueing, negotiation between ranks, copies into and out of a fusion
     buffer, and waking up.
@@ -120,14 +121,23 @@ def handling_seconds(records: Launch) -> float | None:
         records: The ranks' records.
 
     Returns:
-        Seconds; None if no timeline tells of operations.
+        Columns in seconds; empty if no timeline tells of it. Records of early releases have only
+        the operations of fused gradients, and give the whole of the handling alone.
     """
+    steps = steps_of(records, "traces")
+    parts = handling(records)
+    if steps and parts:
+        whole = _whole(steps)
+        return {"t_comm_handling_s": whole * parts.whole,
+                "t_comm_negotiation_s": whole * parts.negotiation,
+                "t_comm_copy_s": whole * parts.copies}
     operations = [
         union_length((e.start_s, e.end_s) for device in step for e in in_flight(device))
         for step in steps_of(records, "profiles") if _fused(records)
     ]
-    steps = steps_of(records, "traces")
-    return max(0.0, _whole(steps) - median(operations)) if operations and steps else None
+    if not operations or not steps:
+        return {}
+    return {"t_comm_handling_s": max(0.0, _whole(steps) - median(operations))}
 
 
 def scheduling_seconds(records: Launch) -> float | None:

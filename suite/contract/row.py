@@ -12,25 +12,10 @@ from dataclasses import dataclass, field, fields
 
 from suite.contract.columns import figure, seconds, text
 from suite.contract.core_columns import CoreColumns
-from suite.contract.records import FrontierProbe
+from suite.contract.records import FrontierProbe, ShareCourse
 
 # Column -> its figure in each block of the run; None where the block's launch has no such figure.
 Samples = dict[str, list[float | None]]
-
-
-@dataclass(frozen=True)
-class ShareCourse:
-    """Shares of a batch in some steps of a launch.
-
-    Attributes:
-        steps: Numbers of the steps.
-        samples: Each device's samples in these steps.
-        busy_seconds: Seconds that each device was busy with them.
-    """
-
-    steps: list[int]
-    samples: list[list[int]]
-    busy_seconds: list[list[float]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -221,10 +206,10 @@ class Row(CoreColumns):
         "inside a step."
     )
     dispatch_s: float | None = seconds(
-        "T_i in dispatch",
-        "The part of T_i outside the framework's own operations, as its profiler sees them: "
-        "Python, autograd, bookkeeping of split tensors. Mean over CPU devices; empty where T_i "
-        "itself is measured by the operations."
+        "dispatch",
+        "Busy time of a step outside the framework's own operations, as its profiler sees them: "
+        "Python, autograd, bookkeeping of split tensors. Mean over CPU devices; empty where the "
+        "operations themselves are the clock. T_i is without it, if there is a busy time."
     )
     hosts: int = text("hosts", "Number of hosts that the devices are on.", 1)
     topology: str = text(
@@ -267,6 +252,22 @@ class Row(CoreColumns):
         "proven by",
         "What parity is held against: float64 on one device; or, where that takes too much, the "
         "same in float64 of the model's first units, and the losses of all of them."
+    )
+    t_comm_negotiation_s: float | None = seconds(
+        "T_comm negotiation",
+        "The part of T_comm handling before the library takes a communication up: the wait for its "
+        "next cycle and for all ranks' answers. T_comm transfer times the share that this has in "
+        "traced steps, by the library's own timeline."
+    )
+    t_comm_copy_s: float | None = seconds(
+        "T_comm copies",
+        "The part of T_comm handling in which the library has a communication in hand but does not "
+        "send: copies into and out of its buffers. A share of the traced steps, as above."
+    )
+    busy_avg_s: float | None = seconds(
+        "busy time",
+        "T_i and dispatch together, mean over devices. Rows of releases that did not write it have "
+        "the dispatch in T_i."
     )
 
     launch_step_s: list[float | None] = field(default_factory=list)

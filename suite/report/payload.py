@@ -18,8 +18,9 @@ from suite.contract.columns import Metric
 from suite.contract.files import TableRow
 from suite.contract.formats import kept
 from suite.contract.metrics import METRICS
+from suite.contract.records import ShareCourse
 from suite.contract.registry import label
-from suite.contract.row import Row, ShareCourse
+from suite.contract.row import Row
 from suite.report.axes import differing, family
 from suite.report.breakdown import breakdown
 from suite.report.matrix import Grid

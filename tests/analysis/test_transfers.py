@@ -6,7 +6,7 @@ import pytest
 
 from suite.analysis.communication import communication
 from suite.analysis.traced import reduce_launch
-from suite.analysis.transfers import handling_seconds, scheduling_seconds, transfers
+from suite.analysis.transfers import handling_columns, scheduling_seconds, transfers
 from suite.contract.case import Case
 from suite.contract.records import CommEvent, RankRecord, StepTrace
 
@@ -68,11 +68,11 @@ def test_fused_operations_share_the_time_of_what_was_asked() -> None:
     events = [_member("a", 100, 0.0, 1.0), _member("b", 200, 1.0, 2.0)]
     records = _records(events, events, profile=True)
     assert transfers(records) == {"all_reduce": [(300, 2.0)]}
-    assert handling_seconds(records) == pytest.approx(1.8)
+    assert handling_columns(records) == {"t_comm_handling_s": pytest.approx(1.8)}
 
 
 def test_no_timeline_no_handling() -> None:
-    assert handling_seconds(_records([_member("a", 1, 0.0, 1.0)])) is None
+    assert handling_columns(_records([_member("a", 1, 0.0, 1.0)])) == {}
 
 
 def test_waiting_for_a_core_counts_within_transfers_alone() -> None:
@@ -92,8 +92,14 @@ def test_dispatch_is_what_a_device_computes_outside_operations() -> None:
     case = Case("pytorch", "torch", "data", "", "mlp", "tiny", "real", "cpu", 2)
     told = reduce_launch(case, [rank(0, 0.5), rank(1, 0.7)])
     assert told is not None and told.columns["dispatch_s"] == pytest.approx(0.2)
+    # Both devices are busy for 0.8 s, and compute for 0.5 and 0.7 s of it.
+    assert told.columns["busy_avg_s"] == pytest.approx(0.8)
+    assert told.columns["compute_avg_s"] == pytest.approx(0.6)
+    assert told.columns["load_balance"] == pytest.approx(0.7 / 0.6)
+    assert told.busy.tolist() == [pytest.approx([0.5, 0.7])]
     untold = reduce_launch(case, [rank(0, 0.5), rank(1, 0.0)])
     assert untold is not None and "dispatch_s" not in untold.columns
+    assert untold.columns["compute_avg_s"] == untold.columns["busy_avg_s"] == pytest.approx(0.8)
 
 
 def test_a_profile_of_the_same_communications_is_no_timeline_of_fusion() -> None:
@@ -101,4 +107,4 @@ def test_a_profile_of_the_same_communications_is_no_timeline_of_fusion() -> None
     records = [RankRecord(rank, traces=[StepTrace(events)], profiles=[StepTrace(events)])
                for rank in range(2)]
     assert transfers(records) == {"all_reduce": [(100, 1.0), (200, 3.0)]}
-    assert handling_seconds(records) is None
+    assert handling_columns(records) == {}

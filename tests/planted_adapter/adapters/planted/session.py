@@ -69,10 +69,15 @@ def _doubled(session: Any, step: Any, amount: str) -> Any:
 
 
 def _spun(session: Any, step: Any, amount: str) -> Any:
+    """Multiplies matrices, since Python alone would be dispatch and no load of the device."""
+    import torch
+
+    operand = torch.full((256, 256), 0.5)
+
     def more(index: int) -> Any:
         end = time.process_time() + float(amount)
         while time.process_time() < end:
-            pass
+            operand @ operand
         return step(index)
 
     return more
