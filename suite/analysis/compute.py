@@ -86,7 +86,7 @@ def dispatch_seconds(records: Launch) -> np.ndarray:
     busy = compute_seconds(records)
     if not busy.size or len(operations) < len(records) or not all(operations):
         return np.empty(0)
-    return np.maximum(0.0, np.median(busy, axis=0) - operations)
+    return np.asarray(np.maximum(0.0, np.median(busy, axis=0) - operations))
 
 
 def compute_seconds(records: Launch) -> np.ndarray:

@@ -143,8 +143,9 @@ def handling_columns(records: Launch) -> dict[str, float]:
 def scheduling_seconds(records: Launch) -> float | None:
     """Returns the part of T_comm transfer in which a thread that carries it had no core.
 
-    Of the processes that take part the one that waited longest counts, because the progress of the
-    others depends on it.
+    In each transfer the process that waited longest counts, because the progress of the others
+    depends on it. Transfers that overlap are one. Where processes wait in turns within one
+    transfer, they wait longer together, so this is a lower bound.
 
     Args:
         records: The ranks' records.
@@ -164,10 +165,11 @@ def _scheduling(step: Step) -> float:
 
 def _longest(step: Step, spans: Sequence[Interval]) -> float:
     edges = np.asarray(spans, float).reshape(-1, 2)
-    whole = float(np.diff(edges, axis=1).sum())
-    return min(whole, max(_queued(device, edges) for device in step))
+    waited = np.max([_queued(device, edges) for device in step], axis=0)
+    return float(np.minimum(np.diff(edges, axis=1).ravel(), waited).sum())
 
 
-def _queued(device: DeviceStep, edges: np.ndarray) -> float:
+def _queued(device: DeviceStep, edges: np.ndarray) -> np.ndarray:
+    """Returns for how long a device's process waited for a core in each interval, (intervals,)."""
     times, seconds = np.asarray(device.queued, float).T
-    return float(np.diff(np.interp(edges, times, seconds), axis=1).sum())
+    return np.asarray(np.diff(np.interp(edges, times, seconds), axis=1).ravel())

@@ -83,6 +83,21 @@ def test_waiting_for_a_core_counts_within_transfers_alone() -> None:
     assert scheduling_seconds(_records(events, events)) is None
 
 
+def test_processes_that_wait_in_different_transfers_wait_for_both() -> None:
+    """Rank 0 waits 0.6 s in the first transfer, rank 1 waits 0.5 s in the second."""
+    events = [_member("a", 100, 0.0, 1.0), _member("b", 100, 2.0, 3.0)]
+    clocks = [((0.0, 0.0), (1.0, 0.6), (3.0, 0.6)), ((0.0, 0.0), (2.0, 0.0), (3.0, 0.5))]
+    records = [RankRecord(rank, traces=[StepTrace(events, queued=clock)])
+               for rank, clock in enumerate(clocks)]
+    assert scheduling_seconds(records) == pytest.approx(1.1)
+
+
+def test_nobody_waits_longer_than_the_transfer_takes() -> None:
+    events = [_member("a", 100, 0.0, 1.0), _member("b", 100, 2.0, 3.0)]
+    records = _records(events, events, queued=((0.0, 0.0), (1.0, 4.0), (3.0, 4.0)))
+    assert scheduling_seconds(records) == pytest.approx(1.0)
+
+
 def test_dispatch_is_what_a_device_computes_outside_operations() -> None:
     def rank(number: int, operations_s: float) -> RankRecord:
         step = StepTrace(busy=[[(0.0, 0.0), (1.0, 0.8)]])

@@ -18,7 +18,7 @@ from suite.contract.case import Case, Rank
 from suite.contract.splits.mesh import Mesh
 from suite.contract.splits.shards import shard_axes
 from suite.contract.splits.stages import tied_weights
-from suite.contract.threads import native_threads
+from suite.contract.threads import ScheduledLoops, native_threads, preferred_event_loops
 from suite.contract.workloads import Weights, Workload
 
 # The defaults of Horovod 0.28, which are recorded with every row, and the variables that would
@@ -235,10 +235,11 @@ class ComputeClock:
         return time.process_time() - sum(self._communicating.values())
 
 
-class HorovodLink:
+class HorovodLink(ScheduledLoops):
     """What the link sessions of both engines share; a hop is a broadcast over ranks 0 and 1."""
 
-    def __init__(self, case: Case, rank: Rank, hvd: Any) -> None:
+    def __init__(self, case: Case, rank: Rank, hvd: Any, started: Collection[int]) -> None:
+        super().__init__(started, preferred_event_loops(case.device))
         self.rank, self.backend = rank, backend(case, hvd)
         self.transport = "cuda" if self.backend == "nccl" else f"tcp:{interface_of_host()}"
 
