@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from suite.contract.case import Case
 from suite.contract.records import Launch
@@ -60,11 +60,17 @@ def _distinct(values: Iterable[str]) -> str:
     return several.pop() if len(several) == 1 else " and ".join(sorted(several))
 
 
-def obstacle(a: Ledger, b: Ledger) -> str:
-    """Returns the first entry that must be equal and is not, with both values; empty if all are."""
+def obstacle(a: Ledger, b: Ledger, free: Collection[str] = ()) -> str:
+    """Returns the first entry that must be equal and is not, with both values; empty if all are.
+
+    Args:
+        a: One ledger.
+        b: The other ledger.
+        free: Entries that may differ here.
+    """
     if [*map(a.get, MUST_EQUAL)] == [*map(b.get, MUST_EQUAL)]:  # of nearly every pair of rows
         return ""
-    for name in MUST_EQUAL:
+    for name in (name for name in MUST_EQUAL if name not in free):
         of_a, of_b = a.get(name, "not recorded"), b.get(name, "not recorded")
         if of_a != of_b:
             return f"{name} is {of_a} against {of_b}"

@@ -26,6 +26,8 @@ DTYPES, MODES = ("float32", "tf32", "bf16"), ("eager", "compiled")
 RECOMPUTES = (NO_RECOMPUTE, BLOCKS) = ("none", "blocks")
 # Whether the replicas' shares of a batch stay as planned or follow what the devices show.
 BALANCES = (STATIC, DYNAMIC) = ("static", "dynamic")
+# Whether a step keeps the global batch as devices are added, or the batch of a device.
+SCALINGS = (STRONG, WEAK) = ("strong", "weak")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Case:
         recompute: With ``blocks`` a device keeps only what enters each unit of the model, and
             computes the inside again in the backward pass.
         balance: With ``dynamic`` the replicas' shares begin as planned and follow busy times.
+        scaling: With ``weak`` the global batch has grown with the number of devices. A single
+            device, on which nothing has grown yet, is ``strong``.
     """
 
     framework: str
@@ -99,6 +103,7 @@ class Case:
     proof_arrays: bool = True
     recompute: str = NO_RECOMPUTE
     balance: str = STATIC
+    scaling: str = STRONG
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device_speeds", tuple(self.device_speeds))  # JSON has lists
@@ -123,6 +128,8 @@ class Case:
             kind += f".recompute-{self.recompute}"
         if self.balances:
             kind += f".balance-{self.balance}"
+        if self.scaling != STRONG:
+            kind += f".{self.scaling}"
         return f"{name}.{strategy}.{self.workload_id}.{self.device}{count}{speeds}{kind}"
 
     @property
