@@ -40,13 +40,17 @@ def build_ledger(case: Case, launches: Sequence[Launch]) -> Ledger:
     records = [record for launch in launches for record in launch]
     if case.device == "cpu":
         asked["cores_per_device"] = _distinct(
-            f"{len({core for record in launch for core in record.affinity}) / case.devices:g}"
-            for launch in launches
+            f"{len(_cores(launch)) / case.devices:g}" for launch in launches
         )
     ledgers = [asked, *(record.ledger for record in records)]
     names = dict.fromkeys(name for ledger in ledgers for name in ledger)
     return {name: _distinct(ledger[name] for ledger in ledgers if name in ledger)
             for name in names}
+
+
+def _cores(launch: Launch) -> set[tuple[str, int]]:
+    """The cores of all ranks; hosts number theirs alike."""
+    return {(record.host, core) for record in launch for core in record.affinity}
 
 
 def shown_speeds(case: Case) -> str:

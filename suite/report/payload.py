@@ -110,12 +110,16 @@ def _metric(metric: Metric) -> dict[str, str]:
 
 
 def _column(metric: Metric, values: list[Any]) -> dict[str, Any]:
-    """Returns numbers as they are, and texts by number, because most texts repeat."""
+    """Returns numbers as they are, and texts by number, because most texts repeat.
+
+    Of a column with one value, as most have that a run does not use, the page holds that value.
+    """
     if metric.kind != "text":
-        return {"numbers": [rounded(value) for value in values]}
+        numbers = [rounded(value) for value in values]
+        return {"same": numbers[0]} if len(set(numbers)) == 1 else {"numbers": numbers}
     texts = _Interned()
-    numbers = [texts.add("" if value is None else value) for value in values]
-    return {"texts": texts.values, "at": numbers}
+    places = [texts.add("" if value is None else value) for value in values]
+    return {"texts": texts.values, "at": places if len(texts.values) > 1 else []}
 
 
 def rounded(value: Any) -> float | None:
