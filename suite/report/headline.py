@@ -222,8 +222,9 @@ def speedup_text(row: Row) -> str:
 
 
 def samples_text(row: Row) -> str:
-    """Writes the throughput, such as ``1.2 k samples/s``."""
-    return "" if row.throughput_samples_s is None else f"{rate(row.throughput_samples_s)}samples/s"
+    """Writes the throughput, such as ``38.9 k samples/s``."""
+    found = row.throughput_samples_s
+    return "" if found is None else f"{rate(found).rstrip()} samples/s"
 
 
 def efficiency_text(row: Row) -> str:

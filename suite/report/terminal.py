@@ -86,6 +86,7 @@ def answers(
         yield from _answer(scaling.headline, folder)
     for over_hosts in build_host_scalings(rows)[:GRIDS_AT_MOST]:
         yield host_table(over_hosts)
+        yield Text("")
     grids = build_grids(rows) if grids is None else grids
     for grid in grids[:GRIDS_AT_MOST]:
         yield _grid_table(grid, width)
