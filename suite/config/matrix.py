@@ -53,7 +53,8 @@ def build_matrix(
     cases = []
     for workload in config.workload:
         size = find_workload(workload, config.size or DEFAULT_SIZES.get(workload, "")).size
-        sized_workload(workload, size, config.batch or 0)
+        for padded in config.padded:
+            sized_workload(workload, size, config.batch or 0, padded=padded)
         cases += [
             Case(
                 framework=framework, engine=engine, strategy=strategy, variant=variant,
@@ -63,12 +64,12 @@ def build_matrix(
                 mesh=mesh, global_batch=config.batch or 0, device_speeds=_unequal(speeds, count),
                 oversubscribe=device == "cuda" and crowd.get(count, count) > gpus,
                 accumulate=accumulate, hosts=hosts.get(count, 1),
-                recompute=recompute, balance=balance,
+                recompute=recompute, balance=balance, padded=padded,
             )
             for framework in config.framework for engine in offered[framework]
             for strategy, variant, count, mesh in ways
             for dtype in config.dtype for mode in config.mode for accumulate in config.accumulate
-            for recompute in config.recompute
+            for recompute in config.recompute for padded in config.padded
             # A single device has nothing to share.
             for balance in (config.balance if strategy != "single" else [STATIC])
         ]
