@@ -1,4 +1,4 @@
-"""Padded vocabularies in the models: losses and gradients are those of the model without padding."""
+"""Padded vocabularies in the models: losses and gradients are those without padding."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def token_logits(spec: Transformer, weights: Tensors, x: tf.Tensor) -> tf.Tensor
     """
     logits = tf.matmul(x, weights["embed.token.table"], transpose_b=True)
     mask = tf.constant(spec.logit_mask(), logits.dtype) if spec.padding else None
-    bias = weights["head.bias"] if "head.bias" in weights else None
+    bias = weights.get("head.bias")
     if bias is not None and mask is not None:
         bias = bias + mask
     elif bias is None:
