@@ -35,6 +35,8 @@ def build_ledger(case: Case, launches: Sequence[Launch]) -> Ledger:
         asked["device_speeds"] = shown_speeds(case)
     if case.recomputes:
         asked["recompute"] = case.recompute
+    if case.padded:
+        asked["padded"] = str(case.padded)
     if case.balances:
         asked["balance"] = case.balance
     records = [record for launch in launches for record in launch]

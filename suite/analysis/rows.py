@@ -37,7 +37,7 @@ from suite.contract.warnings import Warning, warn
 # memory limit of a launch has the name of a column that means something else.
 CASE_COLUMNS = (
     "framework", "engine", "strategy", "variant", "workload", "size", "data", "device", "devices",
-    "dtype", "mode", "steps", "mesh", "accumulate", "recompute", "hosts",
+    "dtype", "mode", "steps", "mesh", "accumulate", "recompute", "hosts", "padded",
 )
 
 
@@ -142,7 +142,7 @@ def build_rows(
 def _base_key(row: Row) -> tuple[Any, ...]:
     """Returns what a row has in common with the single device that its speedup is relative to."""
     return (row.framework, row.engine, row.workload, row.size, row.mode, row.dtype, row.accumulate,
-            row.recompute)
+            row.recompute, row.padded)
 
 
 def step_seconds(records: Launch) -> np.ndarray:

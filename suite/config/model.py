@@ -117,6 +117,11 @@ class CaseConfig:
         Option("what the backward pass computes again instead of keeping it: none, blocks",
                names="recompute"),
     ] = field(default_factory=lambda: ["none"])
+    padded: Annotated[
+        list[Annotated[int, Ge(0)]], MinLen(1),
+        Option("vocabularies padded to a multiple of 64 or 128, the loss unchanged; 0 for as "
+               "they are"),
+    ] = field(default_factory=lambda: [0])
     balance: Annotated[
         list[Literal["static", "dynamic"]], MinLen(1),
         Option("shares of the batch as planned, or following busy times: static, dynamic",

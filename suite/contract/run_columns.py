@@ -235,3 +235,5 @@ class RunColumns(CoreColumns):
         "What parity is held against: float64 on one device; or, where that takes too much, the "
         "same in float64 of the model's first units, and the losses of all of them."
     )
+    padded: int = text("padded to", "What the vocabulary is padded to a multiple of, or 0. The "
+                       "padding counts in B and memory, and neither in the loss nor in FLOPs.", 0)
