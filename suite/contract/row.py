@@ -85,6 +85,7 @@ class Row(RunColumns):
         "Speedup of hosts, divided by how many times as many devices there are. With equally many "
         "devices on each host that is how many times as many hosts."
     )
+
     launch_step_s: list[float | None] = field(default_factory=list)
     launch_samples: Samples = field(default_factory=dict)
     step_quantiles_s: list[float] = field(default_factory=list)

@@ -129,8 +129,10 @@ def build_scaling(rows: Sequence[Row]) -> Scaling | None:
         groups.setdefault((framework_name(row), axes.column(row)), []).append(row)
     series = [_series(*key, group) for key, group in groups.items()]
     fastest, weak = _fastest_count(rows), split[0].scaling == WEAK
-    return Scaling(_title(rows, counts, weak), axes.family(rows), weak, counts, _overall(rows),
-                   fastest, series)
+    return Scaling(
+        title=_title(rows, counts, weak), family=axes.family(rows), weak=weak, counts=counts,
+        headline=_overall(rows), best_devices=fastest, series=series,
+    )
 
 
 def _title(rows: Sequence[Row], counts: Sequence[int], weak: bool) -> str:
