@@ -21,15 +21,21 @@ MINUTES ?= 60
 # How long `make fuzz` runs.
 SECONDS ?= 300
 
-.PHONY: run test lint setup lock audit tensorflow-gpu docs architecture accuracy foresight soak fuzz test-gpu \
+.PHONY: run test test-long lint setup lock audit tensorflow-gpu docs architecture accuracy foresight soak fuzz test-gpu \
 	gpu-loan gpu-packages installs container-test cluster-test scale mutants
 run: setup
 	$(BIN)/python -m suite run
 
-# What times real work first, with nothing beside it; the rest two at a time.
+# What decides: a test of every kind. What times real work first, with nothing beside it; the rest
+# two at a time.
+SLOWEST := --durations=25 --durations-min=5
 test: setup lint
-	$(BIN)/python -m pytest -m alone
-	$(BIN)/python -m pytest -m "not alone" -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "alone and not long" $(SLOWEST)
+	$(BIN)/python -m pytest -m "not alone and not long" -n 2 --dist loadgroup --no-loadscope-reorder $(SLOWEST)
+
+# More of the same kinds, with real frameworks: after changes to adapters, launches or measurement.
+test-long: setup
+	$(BIN)/python -m pytest -m long $(SLOWEST)
 
 lint: setup
 	$(BIN)/ruff check .
