@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from adapters.cycled import lengthen_cycle
 from adapters.slowed import Slowed, slow_loss
 
 from suite.contract.adapter import Inputs, Session
@@ -20,11 +21,14 @@ def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Se
         from adapters.horovod.session import open_session as opened
     else:
         from adapters.pytorch.session import open_session as opened
+    kind, _, rest = os.environ.get("PLANT", "").partition(":")
+    if kind == "cycle":
+        lengthen_cycle(rest)
+        kind = ""
     session = opened(replace(case, engine="torch"), rank, weights, inputs)
     if os.environ.get("PLANT") == "count":
         session.timed_step = _counted(session, rank)  # type: ignore[method-assign]
         return session
-    kind, _, rest = os.environ.get("PLANT", "").partition(":")
     if kind == "slow":
         slow_loss(session, Slowed(rest, rank.index))
         return session
