@@ -22,7 +22,7 @@ class Transfer:
         handling_s: The row's ``t_comm_handling_s``. Threads wait for a core within it too.
         bytes_s: The part alpha·B·N of ``link_s``.
         negotiation_s: The row's ``t_comm_negotiation_s``, a part of ``handling_s``.
-        copies_s: The row's ``t_comm_copy_s``, a part of ``handling_s``.
+        copies_s: The row's ``t_comm_copy_s``; a part of ``handling_s`` where that is known.
     """
 
     whole_s: float
@@ -58,7 +58,7 @@ class Transfer:
         """
         if self.negotiation_s is None:
             return [(LINK, self.link_s), (SCHEDULING, self.scheduling_s),
-                    (HANDLING, self._handling())]
+                    (COPIES, self.copies_s), (HANDLING, self._handling())]
         waiting = min(self.whole_s, self.scheduling_s or 0.0)
         running = 1.0 - waiting / self.whole_s
         copies = self.copies_s or 0.0

@@ -121,8 +121,9 @@ def handling_columns(records: Launch) -> dict[str, float]:
         records: The ranks' records.
 
     Returns:
-        Columns in seconds; empty if no timeline tells of it. Records of early releases have only
-        the operations of fused gradients, and give the whole of the handling alone.
+        Columns in seconds; empty if neither a timeline nor a profiler tells of it. Records of
+        early releases have only the operations of fused gradients, and give the whole of the
+        handling alone.
     """
     steps = steps_of(records, "traces")
     parts = handling(records)
@@ -135,9 +136,11 @@ def handling_columns(records: Launch) -> dict[str, float]:
         union_length((e.start_s, e.end_s) for device in step for e in in_flight(device))
         for step in steps_of(records, "profiles") if _fused(records)
     ]
-    if not operations or not steps:
-        return {}
-    return {"t_comm_handling_s": max(0.0, _whole(steps) - median(operations))}
+    if operations and steps:
+        return {"t_comm_handling_s": max(0.0, _whole(steps) - median(operations))}
+    copies = [median([trace.copies_s for trace in record.profiles])
+              for record in records if record.profiles]
+    return {"t_comm_copy_s": float(np.mean(copies))} if steps and any(copies) else {}
 
 
 def scheduling_seconds(records: Launch) -> float | None:

@@ -66,6 +66,8 @@ class StepTrace:
             measured.
         stages: Of a traced step: what the communication library did, by its own timeline. Empty on
             ranks that have none.
+        copies_s: Of a traced step: time of the copies that the framework makes within its
+            communications, as its profiler saw them; 0 if it makes none or none was measured.
         asked: Of a step with stages: its communications as the suite's probes saw them, on the
             same clock.
     """
@@ -78,15 +80,19 @@ class StepTrace:
     operations_s: float = 0.0
     stages: Sequence[Stage] = ()
     asked: Sequence[CommEvent] = ()
+    copies_s: float = 0.0
 
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> StepTrace:
         """Makes a trace from what ``asdict`` made of one."""
         events = [CommEvent(**event) for event in written["events"]]
-        return cls(events, written["busy"], written["missing"], written.get("seconds", 0.0),
-                   written.get("queued", ()), written.get("operations_s", 0.0),
-                   [(name, start, end) for name, start, end in written.get("stages", ())],
-                   [CommEvent(**event) for event in written.get("asked", ())])
+        return cls(
+            events, written["busy"], written["missing"], written.get("seconds", 0.0),
+            queued=written.get("queued", ()), operations_s=written.get("operations_s", 0.0),
+            stages=[(name, start, end) for name, start, end in written.get("stages", ())],
+            asked=[CommEvent(**event) for event in written.get("asked", ())],
+            copies_s=written.get("copies_s", 0.0),
+        )
 
 
 @dataclass

@@ -78,8 +78,9 @@ class Row(RunColumns):
     )
     t_comm_copy_s: float | None = seconds(
         "T_comm copies",
-        "The part of T_comm handling in which the library has a communication in hand but does not "
-        "send: copies into and out of its buffers. A share of the traced steps, as above."
+        "Copies within T_comm transfer: into and out of a library's buffers, by its own timeline "
+        "(a share of traced steps, as above), or those of PyTorch's functional collectives, as its "
+        "profiler sees them."
     )
     busy_avg_s: float | None = seconds(
         "busy time",

@@ -75,6 +75,15 @@ def test_no_timeline_no_handling() -> None:
     assert handling_columns(_records([_member("a", 1, 0.0, 1.0)])) == {}
 
 
+def test_copies_within_collectives_are_told_without_a_timeline() -> None:
+    events = [_member("a", 100, 0.0, 1.0)]
+    records = [
+        RankRecord(rank, traces=[StepTrace(events)], profiles=[StepTrace(copies_s=seconds)])
+        for rank, seconds in enumerate((0.2, 0.4))
+    ]
+    assert handling_columns(records) == {"t_comm_copy_s": pytest.approx(0.3)}
+
+
 def test_waiting_for_a_core_counts_within_transfers_alone() -> None:
     """The clock rises by 0.25 s before the transfer, by 0.5 s within it."""
     queued = ((0.0, 0.0), (1.0, 0.25), (2.0, 0.75), (3.0, 0.75))
