@@ -96,6 +96,11 @@ class CaseConfig:
         Literal["auto", "cpu", "cuda"],
         Option("auto, cpu or cuda; auto takes GPUs if there are enough"),
     ] = "auto"
+    transport: Annotated[
+        list[Literal["tcp", "rdma"]],
+        Option("network between hosts: tcp, rdma, or both to compare them; by default what the "
+               "framework's library chooses", names="transport"),
+    ] = field(default_factory=list)
     dtype: Annotated[
         list[Literal["float32", "tf32", "bf16"]], MinLen(1),
         Option("number formats: float32, bf16, tf32 (GPUs); each is proven in float32 first",
