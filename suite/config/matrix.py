@@ -75,7 +75,7 @@ def build_matrix(
             # A single device has nothing to share, its batch has not grown, and it sends nothing.
             for balance in (config.balance if strategy != "single" else [STATIC])
             for scaling in (config.scaling if strategy != "single" else [STRONG])
-            for transport in ((strategy != "single" and config.transport) or [""])
+            for transport in (config.transport if strategy != "single" else ()) or ("",)
         ]
     _check_splits(cases)
     return cases

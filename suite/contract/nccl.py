@@ -135,4 +135,4 @@ def network(said: Sequence[str]) -> str:
     A plugin other than NCCL's own is neither: only its vendor knows what it does.
     """
     found = {one.split("/")[1] for one in said if one.startswith("NET/")}
-    return {("Socket",): TCP, ("IB",): RDMA}.get(tuple(sorted(found)), "")
+    return {"Socket": TCP, "IB": RDMA}.get(found.pop(), "") if len(found) == 1 else ""
