@@ -1,27 +1,15 @@
-# Set-up is one file target: a second call installs nothing.
-PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
-READY := $(VENV)/.ready
-# TensorFlow's CUDA libraries and PyTorch's exclude each other, so on GPUs it has its own.
-TENSORFLOW := $(VENV)-tensorflow/.ready
-# Where Horovod's wheel is kept; without a folder in the user's cache.
-HOROVOD_WHEELS ?=
+include scripts/setup.mk
+.DEFAULT_GOAL := run
 # Programs that look after requirements.lock, and whom the audit asks: pypi or osv.
 TOOLS := $(VENV)-tools/.ready
 SERVICE ?= pypi
-# What the programs of the set-up say, and what runs each of them.
-LOG := $(VENV)/setup.log
-STEP := $(BIN)/python scripts/step.py
-# The driver's own devices: nvidia-smi need not be on the PATH.
-GPU := $(wildcard /dev/nvidiactl /dev/nvidia0 /dev/dxg)
 
 # How long `make soak` runs.
 MINUTES ?= 60
 # How long `make fuzz` runs.
 SECONDS ?= 300
 
-.PHONY: run test lint setup lock audit tensorflow-gpu docs architecture accuracy foresight soak fuzz test-gpu \
+.PHONY: run test lint lock audit docs architecture accuracy foresight soak fuzz test-gpu \
 	gpu-loan gpu-packages installs container-test cluster-test scale mutants
 run: setup
 	$(BIN)/python -m suite run
@@ -35,20 +23,6 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-setup: $(READY) $(if $(GPU),$(TENSORFLOW))
-
-# Each step is a line with its seconds; what the programs say is in $(LOG) and shown where one fails.
-# First what has one right file for everybody, each checked by its hash; then torch, whose wheel
-# depends on the machine, and what it brings.
-$(READY): pyproject.toml requirements.txt requirements.lock scripts/build_horovod.py
-	@rm -f $(LOG)
-	@$(PYTHON) scripts/step.py "Python environment in $(VENV)" $(LOG) $(PYTHON) -m venv $(VENV)
-	@$(STEP) "TensorFlow and packages, checked by their hashes (half a gigabyte)" $(LOG) $(BIN)/python -m pip install --require-hashes --no-deps -r requirements.lock
-	@$(STEP) "PyTorch (half a gigabyte)" $(LOG) $(BIN)/python -m pip install -r requirements.txt
-	@$(STEP) "This suite" $(LOG) $(BIN)/python -m pip install --no-deps --no-build-isolation -e .
-	-@$(STEP) "Horovod, built for these frameworks once (up to five minutes)" $(LOG) $(BIN)/python scripts/build_horovod.py $(HOROVOD_WHEELS)
-	@touch $(READY)
-
 # requirements.lock from requirements.txt.
 lock: $(TOOLS)
 	$(VENV)-tools/bin/python scripts/lock_requirements.py $(VENV)-tools/bin/uv
@@ -61,13 +35,6 @@ $(TOOLS): requirements-tools.txt
 	$(PYTHON) -m venv $(VENV)-tools
 	$(VENV)-tools/bin/python -m pip install -q -r requirements-tools.txt
 	touch $(TOOLS)
-
-tensorflow-gpu: $(TENSORFLOW)
-
-$(TENSORFLOW): requirements-tensorflow-gpu.txt
-	$(PYTHON) -m venv $(VENV)-tensorflow
-	$(VENV)-tensorflow/bin/python -m pip install -q -r requirements-tensorflow-gpu.txt
-	touch $(TENSORFLOW)
 
 # The README's table from results/sample, and the picture of the page.
 docs: setup
