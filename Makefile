@@ -9,15 +9,21 @@ MINUTES ?= 60
 # How long `make fuzz` runs.
 SECONDS ?= 300
 
-.PHONY: run test lint lock audit docs architecture accuracy foresight soak fuzz test-gpu \
-	gpu-loan gpu-packages installs container-test cluster-test scale mutants
+.PHONY: run test test-long lint lock audit docs architecture accuracy foresight soak fuzz test-gpu \
+	gpu-loan gpu-packages installs container-test cluster-test ray-test slurm-test scale mutants
 run: setup
 	$(BIN)/python -m suite run
 
-# What times real work first, with nothing beside it; the rest two at a time.
+# What decides: a test of every kind. What times real work first, with nothing beside it; the rest
+# two at a time.
+SLOWEST := --durations=25 --durations-min=5
 test: setup lint
-	$(BIN)/python -m pytest -m alone
-	$(BIN)/python -m pytest -m "not alone" -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "alone and not long" $(SLOWEST)
+	$(BIN)/python -m pytest -m "not alone and not long" -n 2 --dist loadgroup --no-loadscope-reorder $(SLOWEST)
+
+# More of the same kinds, with real frameworks: after changes to adapters, launches or measurement.
+test-long: setup
+	$(BIN)/python -m pytest -m long $(SLOWEST)
 
 lint: setup
 	$(BIN)/ruff check .
@@ -108,4 +114,18 @@ container-test:
 
 # Two hosts in network namespaces: needs root, iproute2 and Open MPI.
 cluster-test: setup
-	$(BIN)/python -m pytest -q tests/real/test_two_hosts.py
+	$(BIN)/python -m pytest -q -rs -m "" tests/real/test_two_hosts.py
+
+# Ray on two such hosts, with an environment of its own, as where Ray is a cluster's.
+RAY := $(VENV)-ray
+ray-test: setup $(RAY)/.ready
+	PATH="$(CURDIR)/$(RAY)/bin:$$PATH" $(BIN)/python -m pytest -q -rs -m "" tests/real/test_ray.py
+
+$(RAY)/.ready: requirements-ray.txt
+	$(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/python -m pip install -q -r requirements-ray.txt
+	touch $@
+
+# Slurm's controller and node daemons on two such hosts: needs slurmctld, slurmd and slurm-client too.
+slurm-test: setup
+	$(BIN)/python -m pytest -q -rs -m "" tests/real/test_slurm.py

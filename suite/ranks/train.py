@@ -135,7 +135,7 @@ class MeasuredTraining:
 
     def _keep_clean(self) -> None:
         """Leaves what is measured so far: passes with probes hold more memory than clean steps."""
-        ledger = self.session.describe() | {UNPROBED: "out of memory in the passes with probes"}
+        ledger = self.session.describe() | {UNPROBED: "out of memory after the clean steps"}
         record = asdict(replace(self.record, ledger=ledger, affinity=_affinity()))
         write_atomically(clean_path(self.rank.folder, self.rank.index), json.dumps(record))
 
