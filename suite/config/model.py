@@ -79,13 +79,19 @@ class CaseConfig:
     ] = field(default_factory=list)
     batch: Annotated[
         Annotated[int, Ge(1)] | None,
-        Option("samples that all devices share in a step; by default the workload's own number",
+        Option("samples that all devices share in a step; by default the workload's own number; "
+               "with --scaling weak, samples of one device",
                example="256"),
     ] = None
     devices: Annotated[
         list[Annotated[int, Ge(1)]], MinLen(1),
         Option("how many devices share a step: 2, or a list of numbers: 2,4,8"),
     ] = field(default_factory=lambda: [2])
+    scaling: Annotated[
+        list[Literal["strong", "weak"]], MinLen(1),
+        Option("what stays the same as devices are added: strong keeps the batch of a step, weak "
+               "the batch of a device; strong,weak runs both", names="scaling"),
+    ] = field(default_factory=lambda: ["strong"])
     device: Annotated[
         Literal["auto", "cpu", "cuda"],
         Option("auto, cpu or cuda; auto takes GPUs if there are enough"),
@@ -111,6 +117,11 @@ class CaseConfig:
         Option("what the backward pass computes again instead of keeping it: none, blocks",
                names="recompute"),
     ] = field(default_factory=lambda: ["none"])
+    padded: Annotated[
+        list[Annotated[int, Ge(0)]], MinLen(1),
+        Option("vocabularies padded to a multiple of 64 or 128, the loss unchanged; 0 for as "
+               "they are"),
+    ] = field(default_factory=lambda: [0])
     balance: Annotated[
         list[Literal["static", "dynamic"]], MinLen(1),
         Option("shares of the batch as planned, or following busy times: static, dynamic",

@@ -117,6 +117,8 @@ class CasePart(Part):
     accumulate: Annotated[int, Field(ge=1, le=10**9)] = 1
     recompute: str = ""
     balance: str = ""
+    padded: Count = 0
+    scaling: str = ""
     hosts: Annotated[int, Field(ge=1, le=10**6)] = 1
 
 
