@@ -197,15 +197,15 @@ class ClusterConfig:
     """The hosts that devices are on, and what starts processes there."""
 
     launcher: Annotated[
-        Literal["local", "mpirun", "slurm", "horovodrun", "torchrun"],
-        Option("what starts processes on other hosts: mpirun, slurm, horovodrun, or torchrun, "
+        Literal["local", "mpirun", "slurm", "horovodrun", "ray", "torchrun"],
+        Option("what starts processes on other hosts: mpirun, slurm, horovodrun, ray, or torchrun, "
                "which has started this command on each host; local uses this machine alone",
                heading="Several hosts"),
     ] = "local"
     hosts: Annotated[
         list[str],
-        Option("hosts with their devices: node1:4,node2:4, or a host file; of slurm and torchrun "
-               "the allocation's own without it"),
+        Option("hosts with their devices: node1:4,node2:4, or a host file; without it "
+               "those of Slurm's job, of Ray's cluster, or of torchrun"),
     ] = field(default_factory=list)
 
 
