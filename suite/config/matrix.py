@@ -66,14 +66,16 @@ def build_matrix(
                 oversubscribe=device == "cuda" and crowd.get(count, count) > gpus,
                 accumulate=accumulate, hosts=hosts.get(count, 1),
                 recompute=recompute, balance=balance, padded=padded, scaling=scaling,
+                transport=transport,
             )
             for framework in config.framework for engine in offered[framework]
             for strategy, variant, count, mesh in ways
             for dtype in config.dtype for mode in config.mode for accumulate in config.accumulate
             for recompute in config.recompute for padded in config.padded
-            # A single device has nothing to share, and its batch has not grown.
+            # A single device has nothing to share, its batch has not grown, and it sends nothing.
             for balance in (config.balance if strategy != "single" else [STATIC])
             for scaling in (config.scaling if strategy != "single" else [STRONG])
+            for transport in (config.transport if strategy != "single" else ()) or ("",)
         ]
     _check_splits(cases)
     return cases

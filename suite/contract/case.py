@@ -28,6 +28,8 @@ RECOMPUTES = (NO_RECOMPUTE, BLOCKS) = ("none", "blocks")
 BALANCES = (STATIC, DYNAMIC) = ("static", "dynamic")
 # Whether a step keeps the global batch as devices are added, or the batch of a device.
 SCALINGS = (STRONG, WEAK) = ("strong", "weak")
+# Networks between hosts that a run can ask for, where the library would choose by itself.
+TRANSPORTS = (TCP, RDMA) = ("tcp", "rdma")
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Case:
         padded: What the vocabulary is padded to a multiple of; 0 leaves it as it is.
         scaling: With ``weak`` the global batch has grown with the number of devices. A single
             device, on which nothing has grown yet, is ``strong``.
+        transport: ``tcp`` or ``rdma`` as the network between hosts; empty for what the framework's
+            library chooses.
     """
 
     framework: str
@@ -106,6 +110,7 @@ class Case:
     balance: str = STATIC
     padded: int = 0
     scaling: str = STRONG
+    transport: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device_speeds", tuple(self.device_speeds))  # JSON has lists
@@ -132,6 +137,8 @@ class Case:
             kind += f".balance-{self.balance}"
         if self.scaling != STRONG:
             kind += f".{self.scaling}"
+        if self.transport:
+            kind += f".{self.transport}"
         return f"{name}.{strategy}.{self.workload_id}.{self.device}{count}{speeds}{kind}"
 
     @property

@@ -88,6 +88,34 @@ class Row(RunColumns):
         "the dispatch in T_i."
     )
 
+    transport: str = text(
+        "transport asked for",
+        "tcp or rdma, where --transport asked for a network between hosts; empty where the "
+        "framework's library chose."
+    )
+    transport_used: str = text(
+        "transport",
+        "How tensors travelled, by the library's own words: NVLink, PCIe peer to peer, shared "
+        "memory, TCP, RoCE or InfiniBand, with GPUDirect where the card reads a GPU's memory. "
+        "NCCL says it as it connects; gloo and gRPC have TCP alone."
+    )
+    transport_words: str = text(
+        "NCCL's words", "The kinds of connection in NCCL's log of the launches, each once."
+    )
+    network_bytes: str = text(
+        "received by interface",
+        "Bytes that each network interface and each RDMA port of a host received in a clean step: "
+        "of the host with most, median over launches. Other programs' bytes are among them."
+    )
+    ip_bytes: float | None = figure(
+        "B", "received by IP", "", "bytes",
+        "The sum of these over network interfaces, lo included: what travelled as IP packets."
+    )
+    rdma_bytes: float | None = figure(
+        "B", "received by RDMA", "", "bytes",
+        "The sum of these over RDMA ports. Their cards count what passes the kernel by."
+    )
+
     launch_step_s: list[float | None] = field(default_factory=list)
     launch_samples: Samples = field(default_factory=dict)
     step_quantiles_s: list[float] = field(default_factory=list)

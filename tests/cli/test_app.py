@@ -28,7 +28,7 @@ OPTIONS = {
     "--preset", "--config", "--framework", "--strategy", "--variant", "--workload", "--size",
     "--data", "--devices", "--scaling", "--device", "--dtype", "--mode", "--steps", "--repeats",
     "--seed", "--accumulate", "--recompute", "--padded", "--balance", "--timeout", "--python",
-    "--link", "--out",
+    "--link", "--out", "--transport",
     "--warmup", "--precision", "--budget", "--probes",
     "--probe-steps", "--timeline", "--resume", "--dry-run",
     "--quiet", "--json", "--mesh", "--device-speeds", "--batch", "--find-max-batch",
