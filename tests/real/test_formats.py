@@ -15,7 +15,7 @@ from tests.conftest import Launch, References
 from tests.depths import case_fields
 from tests.real.cells import Find, check_payloads, evidence_of, name, records_of
 
-# TensorFlow and Horovod's tensorflow engine: (framework, cell, workload); the first is the short one.
+# Of TensorFlow and Horovod's tensorflow engine; the first of them is not long.
 OF_TENSORFLOW = [
     ("tensorflow", ("inter_layer", "gpipe"), "gpt/shallow"),
     *(("tensorflow", ("data", ""), family) for family in ("bert/shallow", "xlnet/shallow")),
