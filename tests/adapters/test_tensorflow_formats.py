@@ -21,13 +21,15 @@ from adapters.tensorflow.training import found, single  # noqa: E402
 U = ROUNDOFF["bf16"]
 
 
-def _graph(spec: Workload, kind: Any, low: Any, recompute: bool = False) -> tuple[Any, Any]:
+def _graph(
+    spec: Workload, kind: Any, low: Any, recompute: bool = False, compiled: bool = False
+) -> tuple[Any, Any]:
     """Returns a graph of loss and gradients, and its variables."""
     weights = {name: tf.Variable(tf.cast(array, kind), name=name)
                for name, array in initial_weights(spec, 0).items()}
     x, y = (array[: spec.global_batch] for array in load_data(spec, "synthetic", 0))
 
-    @tf.function(autograph=False)
+    @tf.function(autograph=False, jit_compile=compiled)
     def step() -> Any:
         features = tf.constant(x)
         if features.dtype.is_floating:
@@ -59,6 +61,14 @@ def test_products_are_lowered_and_nothing_else(family: str) -> None:
     share = apart / _norm([gradient.numpy() for gradient in exact.values()])
     assert LEAST_IN_U * U < share < GRADIENT
     assert found.number_format(weights.values(), "bf16", False, graph, ()) == "bf16"
+
+
+@pytest.mark.parametrize("family", ["mlp", "resnet"])
+def test_xla_compiles_the_same_loss(family: str) -> None:
+    spec = sized_workload(family, "tiny")
+    loss, _ = _graph(spec, tf.float32, tf.bfloat16, compiled=True)[0]()
+    expected, _ = _graph(spec, tf.float64, None)[0]()
+    assert abs(float(loss) / float(expected) - 1) < LOSSES_IN_U * U
 
 
 def test_a_recomputed_unit_is_lowered_again() -> None:
