@@ -17,11 +17,12 @@ from tests.real.cells import Find, check_payloads, evidence_of, name, records_of
 
 # Of TensorFlow and Horovod's tensorflow engine; the first of them is not long.
 OF_TENSORFLOW = [
+    ("tensorflow", ("intra_layer", ""), "mlp"),
     ("tensorflow", ("inter_layer", "gpipe"), "gpt/shallow"),
     *(("tensorflow", ("data", ""), family) for family in ("bert/shallow", "xlnet/shallow")),
     *(("tensorflow", ("data", ""), family) for family in ("resnet", "efficientnet")),
     ("tensorflow", ("data", "multi_worker"), "mlp"),
-    ("tensorflow", ("intra_layer", ""), "gpt/shallow"), ("tensorflow", ("intra_layer", ""), "mlp"),
+    ("tensorflow", ("intra_layer", ""), "gpt/shallow"),
     ("tensorflow", ("intra_layer", ""), "efficientnet"),
     ("tensorflow", ("inter_layer", "1f1b"), "xlnet/shallow"),
     ("horovod", ("data", ""), "gpt/shallow"),
