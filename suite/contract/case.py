@@ -26,6 +26,10 @@ DTYPES, MODES = ("float32", "tf32", "bf16"), ("eager", "compiled")
 RECOMPUTES = (NO_RECOMPUTE, BLOCKS) = ("none", "blocks")
 # Whether the replicas' shares of a batch stay as planned or follow what the devices show.
 BALANCES = (STATIC, DYNAMIC) = ("static", "dynamic")
+# Whether a step keeps the global batch as devices are added, or the batch of a device.
+SCALINGS = (STRONG, WEAK) = ("strong", "weak")
+# Networks between hosts that a run can ask for, where the library would choose by itself.
+TRANSPORTS = (TCP, RDMA) = ("tcp", "rdma")
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,10 @@ class Case:
             computes the inside again in the backward pass.
         balance: With ``dynamic`` the replicas' shares begin as planned and follow busy times.
         padded: What the vocabulary is padded to a multiple of; 0 leaves it as it is.
+        scaling: With ``weak`` the global batch has grown with the number of devices. A single
+            device, on which nothing has grown yet, is ``strong``.
+        transport: ``tcp`` or ``rdma`` as the network between hosts; empty for what the framework's
+            library chooses.
     """
 
     framework: str
@@ -101,6 +109,8 @@ class Case:
     recompute: str = NO_RECOMPUTE
     balance: str = STATIC
     padded: int = 0
+    scaling: str = STRONG
+    transport: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device_speeds", tuple(self.device_speeds))  # JSON has lists
@@ -125,6 +135,10 @@ class Case:
             kind += f".recompute-{self.recompute}"
         if self.balances:
             kind += f".balance-{self.balance}"
+        if self.scaling != STRONG:
+            kind += f".{self.scaling}"
+        if self.transport:
+            kind += f".{self.transport}"
         return f"{name}.{strategy}.{self.workload_id}.{self.device}{count}{speeds}{kind}"
 
     @property
