@@ -105,8 +105,9 @@ def _copies(executed: Sequence[Operation], began_s: float) -> list[CommEvent]:
             continue
         size, key = int(told.get("size", 0)), f"copy#{len(events) // 2}"
         events += [
-            CommEvent("send_recv", size, copy.start_s, copy.start_s, copy.device, key, "send"),
-            CommEvent("send_recv", size, began_s, copy.end_s, receiver, key, "recv"),
+            CommEvent("send_recv", size, copy.start_s, copy.start_s, copy.device,
+                      key=key, role="send"),
+            CommEvent("send_recv", size, began_s, copy.end_s, receiver, key=key, role="recv"),
         ]
     idle = {event.device: _idle_since(executed, event.device) for event in events}
     return [event if event.role == "send" else replace(event, start_s=idle[event.device](event))
