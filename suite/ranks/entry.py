@@ -22,7 +22,7 @@ from suite.contract.files import write_atomically
 IMPORT, INPUTS, RENDEZVOUS = "import", "inputs", "rendezvous"
 PROOF, WARM_UP = "proof", "warm-up"
 CLEAN, TIMED, TRACED, SILENT = "clean steps", "timed steps", "traced steps", "silent steps"
-PRODUCTS, TEARDOWN, RECORD = "matrix products", "teardown", "record"
+SWEEP, PRODUCTS, TEARDOWN, RECORD = "sweep", "matrix products", "teardown", "record"
 # Phases that this process has entered, with the time of each (``time.monotonic``).
 ENTERED: list[tuple[str, float]] = []
 # Called at the begin of each phase; ``suite.ranks.faulty`` plants its faults here.
