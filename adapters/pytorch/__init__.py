@@ -38,6 +38,8 @@ TRAITS = Traits(
     references=("torch",),
     environment={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
     passed=("NCCL_*",),
+    preloaded={"torch": ("adapters.pytorch.session", "torch._dynamo")},
+    late=("RANK", "LOCAL_RANK", "WORLD_SIZE", "GLOO_SOCKET_IFNAME", "TORCHINDUCTOR_*", "TRITON_*"),
 )
 
 

@@ -46,6 +46,8 @@ TRAITS = Traits(
         "TF_USE_LEGACY_KERAS": "1",
     },
     passed=("NCCL_*",),
+    preloaded={"tensorflow": ("adapters.tensorflow.session",)},
+    late=("TF_CONFIG",),
 )
 
 

@@ -18,6 +18,7 @@ from rich.console import Console
 from suite.analysis.comparison import RowComparison, regressions
 from suite.analysis.sides import METRICS
 from suite.analysis.sides import compare_sides as compare_rows
+from suite.cli.cluster import launching
 from suite.cli.compare import REGRESSION, parse_limit
 from suite.cli.console import live, printer
 from suite.cli.sides import parse_side
@@ -66,8 +67,10 @@ def compare_sides(
         check_room([side.case], free_room())
     _check_data(a)
     folder = files.create_run_folder(out, new_run_id(), [f"{name}/cases" for name in SIDES])
-    with _locked(folder), live(Console(stderr=True)) as show:
-        run = AbRun(config, (a, b), folder, show, command_line=["suite", *sys.argv[1:]])
+    with (_locked(folder), live(Console(stderr=True)) as show,
+          launching("local", (), folder) as launcher):
+        run = AbRun(config, (a, b), folder, show, launcher,
+                    command_line=["suite", *sys.argv[1:]])
         broken = _execute(run)
     failed = regressions(run.rows, limits)
     show_comparison(run.run, run.rows, folder, as_json)

@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 from suite.config.model import MeasureConfig
+from suite.config.starts import with_starts
 from suite.contract.case import STATIC, Case
 from suite.contract.errors import UsageError
 from suite.contract.hosts import crowding, hosts_needed
@@ -73,7 +74,7 @@ def build_matrix(
             for balance in (config.balance if strategy != "single" else [STATIC])
         ]
     _check_splits(cases)
-    return cases
+    return with_starts(cases, config.start)
 
 
 def spread(counts: Sequence[int], slots: Sequence[int]) -> dict[int, int]:

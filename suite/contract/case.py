@@ -26,6 +26,8 @@ DTYPES, MODES = ("float32", "tf32", "bf16"), ("eager", "compiled")
 RECOMPUTES = (NO_RECOMPUTE, BLOCKS) = ("none", "blocks")
 # Whether the replicas' shares of a batch stay as planned or follow what the devices show.
 BALANCES = (STATIC, DYNAMIC) = ("static", "dynamic")
+# Whether each rank is a new process, or a fork of one that has imported the framework.
+STARTS = (FRESH, FORKED) = ("fresh", "forked")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Case:
         recompute: With ``blocks`` a device keeps only what enters each unit of the model, and
             computes the inside again in the backward pass.
         balance: With ``dynamic`` the replicas' shares begin as planned and follow busy times.
+        start: Whether its ranks are new processes, ``fresh``, or may be ``forked`` from one that
+            has imported the framework.
     """
 
     framework: str
@@ -99,6 +103,7 @@ class Case:
     proof_arrays: bool = True
     recompute: str = NO_RECOMPUTE
     balance: str = STATIC
+    start: str = FRESH
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "device_speeds", tuple(self.device_speeds))  # JSON has lists

@@ -215,6 +215,7 @@ class AbRun:
     def _block(self, number: int) -> None:
         """Launches each side once, in an order that depends on the seed and the block's number."""
         began = self.clock()
+        self.a.starter.begin_block()
         block = self.calibrate.begin(number)
         self.blocks.append(block)
         order = random.Random(f"{self.config.seed}/{number}").sample(self.sides, 2)

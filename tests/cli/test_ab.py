@@ -6,6 +6,7 @@ import errno
 import json
 import shlex
 import sys
+from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from suite.cli.ab import compare_sides, report_again
 from suite.cli.sides import parse_side
 from suite.config.sides import resolve_sides
 from suite.contract.errors import UsageError
-from suite.measure import ab, runner
+from suite.measure import runner
 from suite.runfolder import files
 from suite.runfolder.reading import read_run
 from tests.command import suite_command
@@ -106,9 +107,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> TwoSided:
     """The command's launcher, with B 20 % slower."""
     launcher = TwoSided(1.2)
     monkeypatch.setattr(runner, "Calibration", lambda cores: Still())
-    for function in (ab.AbRun.__init__, ab.Side.__init__):
-        defaults = tuple(launcher if one is ab.launch else one for one in function.__defaults__)
-        monkeypatch.setattr(function, "__defaults__", defaults)
+    monkeypatch.setattr("suite.cli.ab.launching", lambda *_: nullcontext(launcher))
     return launcher
 
 
