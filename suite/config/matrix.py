@@ -8,7 +8,7 @@ from typing import Any
 
 from suite.config.model import MeasureConfig
 from suite.config.starts import with_starts
-from suite.contract.case import STATIC, Case
+from suite.contract.case import STATIC, STRONG, WEAK, Case
 from suite.contract.errors import UsageError
 from suite.contract.hosts import crowding, hosts_needed
 from suite.contract.registry import adapters
@@ -54,24 +54,29 @@ def build_matrix(
     cases = []
     for workload in config.workload:
         size = find_workload(workload, config.size or DEFAULT_SIZES.get(workload, "")).size
-        sized_workload(workload, size, config.batch or 0)
+        for padded in config.padded:
+            spec = sized_workload(workload, size, config.batch or 0, padded=padded)
         cases += [
             Case(
                 framework=framework, engine=engine, strategy=strategy, variant=variant,
                 workload=workload, size=size, data=config.data, device=device, devices=count,
                 dtype=dtype, mode=mode, steps=config.steps, seed=config.seed,
                 probe_steps=config.probe_steps, warmup_limit=config.warmup,
-                mesh=mesh, global_batch=config.batch or 0, device_speeds=_unequal(speeds, count),
+                mesh=mesh, device_speeds=_unequal(speeds, count),
+                global_batch=spec.global_batch * count if scaling == WEAK else config.batch or 0,
                 oversubscribe=device == "cuda" and crowd.get(count, count) > gpus,
                 accumulate=accumulate, hosts=hosts.get(count, 1),
-                recompute=recompute, balance=balance,
+                recompute=recompute, balance=balance, padded=padded, scaling=scaling,
+                transport=transport,
             )
             for framework in config.framework for engine in offered[framework]
             for strategy, variant, count, mesh in ways
             for dtype in config.dtype for mode in config.mode for accumulate in config.accumulate
-            for recompute in config.recompute
-            # A single device has nothing to share.
+            for recompute in config.recompute for padded in config.padded
+            # A single device has nothing to share, its batch has not grown, and it sends nothing.
             for balance in (config.balance if strategy != "single" else [STATIC])
+            for scaling in (config.scaling if strategy != "single" else [STRONG])
+            for transport in (config.transport if strategy != "single" else ()) or ("",)
         ]
     _check_splits(cases)
     return with_starts(cases, config.start)

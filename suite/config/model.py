@@ -79,17 +79,28 @@ class CaseConfig:
     ] = field(default_factory=list)
     batch: Annotated[
         Annotated[int, Ge(1)] | None,
-        Option("samples that all devices share in a step; by default the workload's own number",
+        Option("samples that all devices share in a step; by default the workload's own number; "
+               "with --scaling weak, samples of one device",
                example="256"),
     ] = None
     devices: Annotated[
         list[Annotated[int, Ge(1)]], MinLen(1),
         Option("how many devices share a step: 2, or a list of numbers: 2,4,8"),
     ] = field(default_factory=lambda: [2])
+    scaling: Annotated[
+        list[Literal["strong", "weak"]], MinLen(1),
+        Option("what stays the same as devices are added: strong keeps the batch of a step, weak "
+               "the batch of a device; strong,weak runs both", names="scaling"),
+    ] = field(default_factory=lambda: ["strong"])
     device: Annotated[
         Literal["auto", "cpu", "cuda"],
         Option("auto, cpu or cuda; auto takes GPUs if there are enough"),
     ] = "auto"
+    transport: Annotated[
+        list[Literal["tcp", "rdma"]],
+        Option("network between hosts: tcp, rdma, or both to compare them; by default what the "
+               "framework's library chooses", names="transport"),
+    ] = field(default_factory=list)
     dtype: Annotated[
         list[Literal["float32", "tf32", "bf16"]], MinLen(1),
         Option("number formats: float32, bf16, tf32 (GPUs); each is proven in float32 first",
@@ -111,6 +122,11 @@ class CaseConfig:
         Option("what the backward pass computes again instead of keeping it: none, blocks",
                names="recompute"),
     ] = field(default_factory=lambda: ["none"])
+    padded: Annotated[
+        list[Annotated[int, Ge(0)]], MinLen(1),
+        Option("vocabularies padded to a multiple of 64 or 128, the loss unchanged; 0 for as "
+               "they are"),
+    ] = field(default_factory=lambda: [0])
     balance: Annotated[
         list[Literal["static", "dynamic"]], MinLen(1),
         Option("shares of the batch as planned, or following busy times: static, dynamic",
@@ -186,15 +202,15 @@ class ClusterConfig:
     """The hosts that devices are on, and what starts processes there."""
 
     launcher: Annotated[
-        Literal["local", "mpirun", "slurm", "horovodrun", "torchrun"],
-        Option("what starts processes on other hosts: mpirun, slurm, horovodrun, or torchrun, "
+        Literal["local", "mpirun", "slurm", "horovodrun", "ray", "torchrun"],
+        Option("what starts processes on other hosts: mpirun, slurm, horovodrun, ray, or torchrun, "
                "which has started this command on each host; local uses this machine alone",
                heading="Several hosts"),
     ] = "local"
     hosts: Annotated[
         list[str],
-        Option("hosts with their devices: node1:4,node2:4, or a host file; of slurm and torchrun "
-               "the allocation's own without it"),
+        Option("hosts with their devices: node1:4,node2:4, or a host file; without it "
+               "those of Slurm's job, of Ray's cluster, or of torchrun"),
     ] = field(default_factory=list)
 
 

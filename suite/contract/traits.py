@@ -40,6 +40,7 @@ class Traits:
             processes for its ranks. Importing them must start no thread.
         late: Variables that a rank reads only after that, when it opens its session; a name that
             ends in ``*`` stands for all names that begin so.
+        networks: Kind of device -> networks between hosts that ``--transport`` can ask for.
         passed: Variables of the user that reach its workers besides the harness's own allow-list;
             a name that ends in ``*`` stands for all names that begin so.
     """
@@ -57,6 +58,7 @@ class Traits:
     unswept: Mapping[str, str] = field(default_factory=dict)
     references: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    networks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     passed: tuple[str, ...] = ()
     preloaded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     late: tuple[str, ...] = ()

@@ -118,6 +118,9 @@ class CasePart(Part):
     recompute: str = ""
     balance: str = ""
     start: str = ""
+    padded: Count = 0
+    scaling: str = ""
+    transport: str = ""
     hosts: Annotated[int, Field(ge=1, le=10**6)] = 1
 
 
@@ -249,6 +252,8 @@ class RecordFile(Part):
     affinity: list[Count] = []
     ledger: dict[str, str] = {}
     figures: dict[str, Number] = {}
+    transports: list[str] = []
+    received_bytes: dict[str, Count] = {}
 
 
 def checked_part(path: Path, model: type[Part], content: dict[str, Any]) -> dict[str, Any]:
