@@ -48,6 +48,8 @@ TRAITS = Traits(
     },
     networks={"cpu": ("tcp",), "cuda": ("tcp", "rdma")},
     passed=("NCCL_*",),
+    preloaded={"tensorflow": ("adapters.tensorflow.session",)},
+    late=("TF_CONFIG",),
 )
 
 

@@ -15,6 +15,7 @@ from suite.cli.stored import calibration_path
 from suite.config.foresight import ForesightConfig
 from suite.config.matrix import choose_device
 from suite.config.validation import from_environment, validate
+from suite.contract.errors import UsageError
 from suite.contract.formats import rate, seconds
 from suite.contract.registry import engines
 from suite.foresight.measured import Constants, read_constants, write_constants
@@ -28,6 +29,8 @@ HEADINGS = ("measured of", "product", "ramp", "stream", "launch", "all-reduce", 
 
 def calibrate(options: dict[str, Any], frameworks: list[str]) -> int:
     """Measures, prints and stores; returns 1 if nothing could be measured."""
+    path = calibration_path()
+    _check_writable(path)
     config = validate(ForesightConfig, from_environment(ForesightConfig) | options)
     device = choose_device("auto", max(2, config.devices), devices.gpu_count())
     count = min(max(2, config.devices), len(devices.allowed_cores()) if device == "cpu" else 64)
@@ -39,7 +42,6 @@ def calibrate(options: dict[str, Any], frameworks: list[str]) -> int:
             cases, plan, Path(folder), config.python,
             lambda text, done, total: show(Progress(text, done, total, None)),
         )
-    path = calibration_path()
     kept = [old for old in read_constants(path) if _key(old) not in {_key(new) for new in found}]
     write_constants(path, [*kept, *found])
     console = printer()
@@ -48,6 +50,21 @@ def calibrate(options: dict[str, Any], frameworks: list[str]) -> int:
         console.print(f"{name}: {reason}")
     console.print(str(path), soft_wrap=True)
     return 0 if found else 1
+
+
+def _check_writable(path: Path) -> None:
+    """Refuses a place that cannot be written before a minute is spent on measuring.
+
+    Raises:
+        UsageError: Nothing can be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        fix = f"set XDG_CACHE_HOME to a folder of yours ({error.strerror})"
+        raise UsageError("--calibrate", str(path.parent), "a writable folder", fix) from None
 
 
 def _key(one: Constants) -> tuple[str, str, str, str]:

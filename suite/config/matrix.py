@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 from suite.config.model import MeasureConfig
+from suite.config.starts import with_starts
 from suite.contract.case import STATIC, STRONG, WEAK, Case
 from suite.contract.errors import UsageError
 from suite.contract.hosts import crowding, hosts_needed
@@ -78,7 +79,7 @@ def build_matrix(
             for transport in (config.transport if strategy != "single" else ()) or ("",)
         ]
     _check_splits(cases)
-    return cases
+    return with_starts(cases, config.start)
 
 
 def spread(counts: Sequence[int], slots: Sequence[int]) -> dict[int, int]:
