@@ -42,6 +42,7 @@ TRAITS = Traits(
         "HOROVOD_CONTROLLER": "gloo", "HOROVOD_CPU_OPERATIONS": "gloo", "HOROVOD_AUTOTUNE": "0",
     },
     passed=("NCCL_*",),
+    cuts=True,
 )
 VERSIONS = {
     "torch": torch_build.torch_version, "tensorflow": tensorflow_build.tensorflow_version,

@@ -38,6 +38,7 @@ TRAITS = Traits(
     references=("torch",),
     environment={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
     passed=("NCCL_*",),
+    cuts=True,
 )
 
 

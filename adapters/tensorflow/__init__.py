@@ -46,6 +46,7 @@ TRAITS = Traits(
         "TF_USE_LEGACY_KERAS": "1",
     },
     passed=("NCCL_*",),
+    cuts=True,
 )
 
 

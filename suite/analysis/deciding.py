@@ -14,8 +14,7 @@ from suite.contract.row import Row
 WIDE = 0.05
 # OWN are columns of a row that are also options; SHARED are options that a whole run has.
 OWN = ("framework", "strategy", "variant", "mesh", "workload", "size", "data", "device", "devices",
-       "dtype", "mode", "accumulate", "recompute",
-       "balance")
+       "dtype", "mode", "accumulate", "recompute", "balance", "cut")
 SHARED = ("batch", "steps", "warmup", "seed")
 
 

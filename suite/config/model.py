@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt, Lt, MinLen
 
 from suite.config.option import Option
 from suite.config.values import (
+    check_cuts,
     check_speeds,
     parse_bytes,
     parse_duration,
@@ -120,6 +121,11 @@ class CaseConfig:
         Literal["measured"] | list[float],
         Option("relative speeds of the devices, by which work is divided: 1,0.5 or measured",
                parse=parse_speeds, check=check_speeds),
+    ] = field(default_factory=list)
+    cut: Annotated[
+        list[str],
+        Option("how many units of the model each stage of a pipeline has: 3,1; may be repeated; "
+               "without it stages have equal FLOPs", commas=False, check=check_cuts),
     ] = field(default_factory=list)
     python: Annotated[
         dict[str, str], Option(INTERPRETERS, example='{horovod = "/opt/hvd/bin/python"}')

@@ -68,6 +68,7 @@ class Case:
         recompute: With ``blocks`` a device keeps only what enters each unit of the model, and
             computes the inside again in the backward pass.
         balance: With ``dynamic`` the replicas' shares begin as planned and follow busy times.
+        cut: Number of the model's units in each stage of a pipeline; empty to balance FLOPs.
     """
 
     framework: str
@@ -99,9 +100,11 @@ class Case:
     proof_arrays: bool = True
     recompute: str = NO_RECOMPUTE
     balance: str = STATIC
+    cut: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "device_speeds", tuple(self.device_speeds))  # JSON has lists
+        for name in ("device_speeds", "cut"):  # JSON has lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @cached_property
     def case_id(self) -> str:
@@ -123,7 +126,14 @@ class Case:
             kind += f".recompute-{self.recompute}"
         if self.balances:
             kind += f".balance-{self.balance}"
+        if self.cut:
+            kind += f".cut-{'-'.join(map(str, self.cut))}"
         return f"{name}.{strategy}.{self.workload_id}.{self.device}{count}{speeds}{kind}"
+
+    @property
+    def shown_cut(self) -> str:
+        """Units of each stage as ``--cut`` takes them, such as ``3,1``; empty if balanced."""
+        return ",".join(map(str, self.cut))
 
     @property
     def recomputes(self) -> bool:

@@ -268,6 +268,16 @@ class Row(CoreColumns):
         "What parity is held against: float64 on one device; or, where that takes too much, the "
         "same in float64 of the model's first units, and the losses of all of them."
     )
+    cut: str = text(
+        "units of stages",
+        "How many of the model's units each stage of a pipeline has (--cut); empty where stages "
+        "have equal FLOPs, as nearly as units allow."
+    )
+    choice: str = text(
+        "choice",
+        "chosen if --strategy auto chose this case: the fastest of those that it ran, or plain "
+        "data parallelism where that is not shown to be slower. Empty otherwise."
+    )
 
     launch_step_s: list[float | None] = field(default_factory=list)
     launch_samples: Samples = field(default_factory=dict)

@@ -35,6 +35,7 @@ class Traits:
         unswept: Collective -> why ``link.py`` does not offer it.
         references: Engines whose single device can compute the float64 reference of a proof.
         environment: Variables that every worker of the adapter gets.
+        cuts: Whether its pipelines take stages of a given number of units (``case.cut``).
         passed: Variables of the user that reach its workers besides the harness's own allow-list;
             a name that ends in ``*`` stands for all names that begin so.
     """
@@ -53,6 +54,7 @@ class Traits:
     references: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     passed: tuple[str, ...] = ()
+    cuts: bool = False
 
     def collectives_of(self, axis: str, variant: str = "") -> tuple[str, ...]:
         """Returns the collectives that the adapter names for an axis; empty if it names none."""

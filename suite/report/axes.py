@@ -28,7 +28,7 @@ AXES: dict[str, Callable[[Any], str]] = {
     "devices": lambda count: f"{count} device{'s' if count != 1 else ''}",
 }
 # These distinguish the columns of one matrix; its lines are framework and engine.
-COLUMNS = ("strategy", "mesh", "variant", "balance")
+COLUMNS = ("strategy", "mesh", "variant", "balance", "cut")
 # The title of a matrix names these, even if the run has no other value.
 ALWAYS = ("workload", "size", "global_batch", "devices", "device")
 

@@ -117,6 +117,7 @@ class CasePart(Part):
     accumulate: Annotated[int, Field(ge=1, le=10**9)] = 1
     recompute: str = ""
     balance: str = ""
+    cut: list[Annotated[int, Field(ge=1, le=10**6)]] = []
     hosts: Annotated[int, Field(ge=1, le=10**6)] = 1
 
 
