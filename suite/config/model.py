@@ -55,7 +55,8 @@ class CaseConfig:
     ] = field(default_factory=_own_frameworks)
     strategy: Annotated[
         list[str], MinLen(1),
-        Option("ways of splitting; + combines them on a mesh: data+intra_layer", names="strategy"),
+        Option("ways of splitting; + combines them on a mesh: data+intra_layer; auto looks at all, "
+               "runs the best few and chooses", names="strategy"),
     ] = field(default_factory=lambda: ["single", "data", "intra_layer", "inter_layer"])
     variant: Annotated[
         list[str],
@@ -203,10 +204,15 @@ class ClusterConfig:
 class RunConfig(ClusterConfig, MeasureConfig):
     """The options of ``run``: its matrix, and how it is measured."""
 
+    finalists: Annotated[
+        int, Ge(1),
+        Option("of all ways that --strategy auto looks at, how many it runs besides plain data "
+               "parallelism and one device", heading="The answer"),
+    ] = 6
     leader_repeats: Annotated[
         int, Ge(0),
         Option("launches, at most, of the cases that may still be the fastest once all have "
-               "--repeats; 0 for no more", heading="The answer"),
+               "--repeats; 0 for no more"),
     ] = 0
     link: Annotated[
         bool, Option("measure the links first, to predict T_comm", heading="The links")

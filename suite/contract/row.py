@@ -109,8 +109,8 @@ class Row(CoreColumns):
     )
     stopped: str = text(
         "stopped by",
-        "Why no more launches were made: the precision was reached, the budget was spent, or the "
-        "number of repeats was reached."
+        "Why no more launches were made: the precision was reached, the budget was spent, the "
+        "number of repeats was reached, or halving left the case out (--strategy auto)."
     )
     contention: float | None = figure(
         "", "contention", "lower", "times",
@@ -228,8 +228,7 @@ class Row(CoreColumns):
     )
     hosts: int = text("hosts", "Number of hosts that the devices are on.", 1)
     topology: str = text(
-        "devices by host",
-        "The hosts that the ranks ran on and how many ranks each had, in the order of the ranks."
+        "devices by host", "Hosts of the ranks and how many each had, in the order of the ranks."
     )
     clock_uncertainty_s: float | None = figure(
         "s", "clock uncertainty", "lower", "seconds",
@@ -268,15 +267,9 @@ class Row(CoreColumns):
         "What parity is held against: float64 on one device; or, where that takes too much, the "
         "same in float64 of the model's first units, and the losses of all of them."
     )
-    cut: str = text(
-        "units of stages",
-        "How many of the model's units each stage of a pipeline has (--cut); empty where stages "
-        "have equal FLOPs, as nearly as units allow."
-    )
+    cut: str = text("units of stages", "Units of each stage (--cut); empty if FLOPs are balanced.")
     choice: str = text(
-        "choice",
-        "chosen if --strategy auto chose this case: the fastest of those that it ran, or plain "
-        "data parallelism where that is not shown to be slower. Empty otherwise."
+        "choice", "chosen if --strategy auto chose this case, as fastest or as the plainest tie."
     )
 
     launch_step_s: list[float | None] = field(default_factory=list)
@@ -295,11 +288,7 @@ class Row(CoreColumns):
 
     @property
     def step_seconds(self) -> float:
-        """The step time in seconds, for rows that are known to have one.
-
-        Raises:
-            ValueError: The case has not been timed.
-        """
+        """The step time in seconds, for rows that have one; others raise a ValueError."""
         if self.step_time_s is None:
             raise ValueError(f"{self.case_id} has no step time")
         return self.step_time_s

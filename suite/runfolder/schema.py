@@ -8,7 +8,7 @@ can be computed with.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -131,6 +131,20 @@ class Entry(Part):
     reason: str = ""
 
 
+class CandidatePart(Part):
+    """A way that ``--strategy auto`` looked at."""
+
+    question: str
+    case_id: str
+    way: str
+    fate: Literal["run", "excluded", "too large", "slower"]
+    reason: str = ""
+    predicted_s: Number | None = None
+    low_s: Number | None = None
+    high_s: Number | None = None
+    peak_bytes: Number | None = None
+
+
 class VerdictPart(Part):
     """A verdict of the gates; an error may be infinite."""
 
@@ -160,6 +174,7 @@ class RunFile(Part):
     blocks: list[BlockPart] = []
     cases: list[Entry] = []
     proofs: dict[str, Proof] = {}
+    candidates: list[CandidatePart] = []
     dropped_environment: list[str] = []
     settings: dict[str, str] = {}
     side: str = ""
