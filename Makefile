@@ -21,7 +21,7 @@ MINUTES ?= 60
 # How long `make fuzz` runs.
 SECONDS ?= 300
 
-.PHONY: run test lint setup lock audit tensorflow-gpu docs architecture accuracy foresight soak fuzz test-gpu \
+.PHONY: run test lint setup lock audit tensorflow-gpu docs architecture accuracy regret foresight soak fuzz test-gpu \
 	gpu-loan gpu-packages installs container-test cluster-test scale mutants
 run: setup
 	$(BIN)/python -m suite run
@@ -83,6 +83,11 @@ accuracy: setup
 	$(BIN)/python -m tests.accuracy answer
 	$(BIN)/python -m tests.accuracy launches
 	$(BIN)/python -m tests.reference
+
+# --strategy auto against measuring every way: regret and share of the time, a table; half an hour. QUESTION
+# narrows it: QUESTION=pytorch/gpt/tiny
+regret: setup
+	$(BIN)/python -m tests.accuracy auto $(QUESTION)
 
 # Predictions judged on published tables: a table by source and results/foresight.html.
 foresight: setup

@@ -36,7 +36,7 @@ def pick_ways(
         UsageError: No way can run here.
     """
     if measure:
-        _measure_missing(config, cases)
+        measure_missing(config, cases)
 
     @cache
     def known(case: Case) -> Posterior | None:
@@ -50,7 +50,7 @@ def pick_ways(
     return chosen, table
 
 
-def _measure_missing(config: RunConfig, cases: Sequence[Case]) -> None:
+def measure_missing(config: RunConfig, cases: Sequence[Case]) -> None:
     """Measures constants of the frameworks, engines and modes of which nothing is stored."""
     for device in dict.fromkeys(case.device for case in cases):
         mine = [case for case in cases if case.device == device and case.dtype == "float32"]

@@ -145,7 +145,8 @@ def _step(one: Foreseen) -> float:
 
 def _in_turn(ways: Sequence[Foreseen]) -> list[Foreseen]:
     """The best of each strategy, then of each variant, then the rest; each by predicted time."""
-    strategies, variants = set[str](), set[tuple[str, str, bool]]()
+    # One device is run as it is; that it accumulates or recomputes is no other strategy.
+    strategies, variants = {"single"}, {("single", "", False)}
     ranked: list[tuple[int, Foreseen]] = []
     for one in sorted(ways, key=_step):
         case = one.case

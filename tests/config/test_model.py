@@ -24,12 +24,12 @@ DEFAULTS = {
     "strategy": ["single", "data", "intra_layer", "inter_layer"], "variant": [],
     "workload": ["mlp"], "size": "", "data": "real", "mesh": [], "batch": None, "devices": [2],
     "device": "auto", "dtype": ["float32"], "mode": ["eager"], "oversubscribe": False,
-    "accumulate": [1], "recompute": ["none"], "balance": ["static"], "device_speeds": [],
+    "accumulate": [1], "recompute": ["none"], "balance": ["static"], "device_speeds": [], "cut": [],
     "steps": 20, "warmup": 50, "repeats": 3,
     "precision": None, "budget": None, "timeout": 120.0, "proof_timeout": 600.0,
     "proof_memory": None, "probes": 2, "probe_steps": 5,
     "timeline": False, "link": True, "find_max_batch": False, "memory_limit": None,
-    "batch_resolution": 0.05, "leader_repeats": 0, "seed": 0, "python": {},
+    "batch_resolution": 0.05, "leader_repeats": 0, "finalists": 6, "seed": 0, "python": {},
     "launcher": "local", "hosts": [],
 }
 
