@@ -208,7 +208,7 @@ class RunConfig(ClusterConfig, MeasureConfig):
         int, Ge(1),
         Option("of all ways that --strategy auto looks at, how many it runs besides plain data "
                "parallelism and one device", heading="The answer"),
-    ] = 6
+    ] = 4
     leader_repeats: Annotated[
         int, Ge(0),
         Option("launches, at most, of the cases that may still be the fastest once all have "

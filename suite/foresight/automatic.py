@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from suite.contract.candidates import Candidate, Fate, is_alone, is_plain, question
+from suite.contract.case import NO_RECOMPUTE as NO_RECOMPUTES
 from suite.contract.case import Case
-from suite.contract.formats import seconds, size_bytes, times
+from suite.contract.formats import size_bytes, times
 from suite.contract.splits.stages import balanced_cuts
 from suite.contract.splits.strategies import VIRTUAL_STAGES
 from suite.foresight.fitting import Posterior
@@ -110,10 +111,10 @@ def foresee(cases: Sequence[Case], posterior: Posterior | None) -> list[Foreseen
 def finalists(ways: Sequence[Foreseen], devices: int, most: int) -> list[Candidate]:
     """Decides which ways run: the best by prediction, plain data parallelism and one device.
 
-    A prediction errs most where it compares strategies, so the best of each strategy that may be
-    the fastest comes first, then the best of each variant, then whatever is predicted next. A way
-    whose interval lies above the fastest one's is not run at all. Without predictions nothing is
-    left out.
+    A prediction errs most where it compares strategies, so the best of each strategy comes first,
+    then the best of each variant, then whatever is predicted next. Of one strategy, a way whose
+    interval lies above that of its best is not run at all. What recomputes is not run where it
+    would fit without. Lacking predictions, nothing else is left out.
 
     Args:
         ways: The ways of one question that can run and fit.
@@ -126,17 +127,25 @@ def finalists(ways: Sequence[Foreseen], devices: int, most: int) -> list[Candida
     fixed = [one for one in ways if is_plain(one.case) or is_alone(one.case)]
     rest = [one for one in ways if one not in fixed]
     kept = [one.candidate(devices, "run", _fixed_reason(one)) for one in fixed]
+    cases = {one.case for one in ways}
+    needless = [one for one in rest if replace(one.case, recompute=NO_RECOMPUTES) in cases - {
+        one.case}]
+    rest = [one for one in rest if one not in needless]
+    left = [one.candidate(devices, "slower", "it fits without recomputing, which computes less")
+            for one in needless]
     if any(one.predicted_s is None for one in ways):
-        return kept + [one.candidate(devices, "run", "nothing is known of it, so it is measured")
-                       for one in rest]
-    best = min(ways, key=_step, default=None)
-    places = {id(one): place for place, one in enumerate(_in_turn(rest))}
-    for one in sorted(rest, key=lambda each: places[id(each)]):
-        slower = best is not None and (one.low_s or 0.0) > (best.high_s or 0.0)
+        return [*kept, *(one.candidate(devices, "run", "nothing is known of it, so it is measured")
+                         for one in rest), *left]
+    fastest = min(map(_step, ways), default=0.0)
+    best: dict[str, Foreseen] = {}
+    for one in sorted(ways, key=_step):
+        best.setdefault(one.case.strategy, one)
+    for one in _in_turn(rest):
+        slower = (one.low_s or 0.0) > (best[one.case.strategy].high_s or 0.0)
         runs = not slower and sum(each.fate == "run" for each in kept) - len(fixed) < most
         kept.append(one.candidate(devices, "run" if runs else "slower",
-                                  "may be the fastest" if runs else _slower(one, best)))
-    return kept
+                                  "may be the fastest" if runs else _slower(one, fastest)))
+    return kept + left
 
 
 def _step(one: Foreseen) -> float:
@@ -163,11 +172,8 @@ def _fixed_reason(one: Foreseen) -> str:
             else "always run: the base of every speedup")
 
 
-def _slower(one: Foreseen, best: Foreseen | None) -> str:
-    if best is None or not best.predicted_s:
-        return "others are predicted to be faster"
-    return (f"predicted {seconds(_step(one))}, {times(_step(one) / best.predicted_s)} the fastest "
-            "prediction; others came first")
+def _slower(one: Foreseen, fastest: float) -> str:
+    return f"predicted to take {times(_step(one) / fastest)} the shortest step; others came first"
 
 
 def too_large(one: Foreseen) -> str:

@@ -19,8 +19,8 @@ from suite.contract.row import Row
 from suite.report.headline import step_text
 
 HEADINGS = ("way", "what became of it", "predicted", "measured", "launches", "memory", "why")
-FATES = {"run": "run", "excluded": "cannot run here", "too large": "does not fit",
-         "slower": "predicted slower"}
+FATES = {"run": "run", "slower": "not run: slower", "too large": "does not fit",
+         "excluded": "cannot run here"}
 SLOWER_SHOWN = 6
 
 
@@ -100,7 +100,11 @@ def claim(choice: Choice | None, ways: Sequence[Candidate]) -> str:
         return f"{lead} It is the fastest of those that ran; plain data parallelism cannot run."
     if plain is row:
         return f"{lead} No way that ran is shown to be faster than plain data parallelism."
-    return f"{lead} It is the fastest that ran: {_over(choice, plain, 'plain data parallelism')}."
+    one = choice.comparison(plain)
+    said = f"plain data parallelism takes {_ratio(one)}"
+    if one is not None and one.open:
+        return f"{lead} It has the lowest step time, but {said}, which is not told apart yet."
+    return f"{lead} It is the fastest that ran: {said}."
 
 
 def _within_error(name: Mapping[str, str], choice: Choice) -> str:
@@ -111,10 +115,6 @@ def _within_error(name: Mapping[str, str], choice: Choice) -> str:
     one = choice.comparison(choice.row)
     return (f"The lowest step time has {fastest}, {step_text(choice.fastest)}, but "
             f"{_ratio(one)}: within the error of {what}.")
-
-
-def _over(choice: Choice, plain: Row, what: str) -> str:
-    return f"{what} takes {_ratio(choice.comparison(plain))}"
 
 
 def _ratio(one: Comparison | None) -> str:
@@ -170,8 +170,9 @@ def choice_parts(found: Sequence[Told]) -> list[Text | Table]:
 def _table(one: Told) -> Table:
     table = Table(*HEADINGS, box=SIMPLE_HEAD, padding=(0, 1))
     slower = [line for line in one.lines if line.fate == "slower"]
-    shown = [line for line in one.lines if line.fate in ("run", "too large")]
-    for line in [*shown, *slower[:SLOWER_SHOWN]]:
+    ran = [line for line in one.lines if line.fate == "run"]
+    large = [line for line in one.lines if line.fate == "too large"]
+    for line in [*ran, *slower[:SLOWER_SHOWN], *large]:
         table.add_row(*line.cells, style="bold green" if line.chosen else "")
     if len(slower) > SLOWER_SHOWN:
         table.caption = f"{len(slower) - SLOWER_SHOWN} more are in the page and in run.json"

@@ -30,7 +30,7 @@ from suite.measure.room import free_room
 from suite.measure.runner import Runner
 
 # Framework, workload and size; ``python -m tests.accuracy auto NAME ...`` runs some of them.
-COLUMNS = ("pytorch/mlp/wide", "pytorch/gpt/tiny", "pytorch/bert/tiny", "horovod/gpt/tiny")
+COLUMNS = ("pytorch/mlp/wide", "pytorch/gpt/tiny", "pytorch/bert/tiny", "tensorflow/gpt/tiny")
 # Launches of every way in the exhaustive run; the goals for regret and for the share of its time.
 LAUNCHES, REGRET, SHARE = 4, 1.03, 0.25
 EVERY = 10**6
@@ -88,7 +88,7 @@ def measure(column: str) -> list[Result]:
     """Lets the suite choose, then measures every way; a result for each engine."""
     framework, workload, size = column.split("/")
     asked = {"strategy": ["auto"], "framework": [framework], "workload": [workload], "size": size,
-             "steps": 10, "probes": 0, "link": False, "accumulate": [1, 2],
+             "probes": 0, "link": False, "accumulate": [1, 2],
              "recompute": ["none"]}
     config = resolve("quick", None, asked)
     cases = build_matrix(config, gpus=0)
