@@ -57,7 +57,7 @@ def show_plan(
     for part in plan_parts(candidates):
         console.print(part)
     if candidates and all(one.predicted_s is None for one in candidates):
-        console.print("Nothing is known of this machine yet. A run first measures its constants, as "
+        console.print("Nothing is known of this machine yet. A run first measures constants, as "
                       f"`predict --calibrate` does; then it runs {config.finalists} of these ways.")
     console.print(table)
     runs = [case for case, reason in reasons.items() if not reason]
