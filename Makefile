@@ -1,53 +1,33 @@
-# Set-up is one file target: a second call installs nothing.
-PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
-READY := $(VENV)/.ready
-# TensorFlow's CUDA libraries and PyTorch's exclude each other, so on GPUs it has its own.
-TENSORFLOW := $(VENV)-tensorflow/.ready
-# Where Horovod's wheel is kept; without a folder in the user's cache.
-HOROVOD_WHEELS ?=
+include scripts/setup.mk
+.DEFAULT_GOAL := run
 # Programs that look after requirements.lock, and whom the audit asks: pypi or osv.
 TOOLS := $(VENV)-tools/.ready
 SERVICE ?= pypi
-# What the programs of the set-up say, and what runs each of them.
-LOG := $(VENV)/setup.log
-STEP := $(BIN)/python scripts/step.py
-# The driver's own devices: nvidia-smi need not be on the PATH.
-GPU := $(wildcard /dev/nvidiactl /dev/nvidia0 /dev/dxg)
 
 # How long `make soak` runs.
 MINUTES ?= 60
 # How long `make fuzz` runs.
 SECONDS ?= 300
 
-.PHONY: run test lint setup lock audit tensorflow-gpu docs architecture accuracy regret foresight soak fuzz test-gpu \
-	gpu-loan gpu-packages installs container-test cluster-test scale mutants
+.PHONY: run test test-long lint lock audit docs architecture accuracy regret foresight soak fuzz test-gpu \
+	gpu-loan gpu-packages installs container-test cluster-test ray-test slurm-test scale mutants
 run: setup
 	$(BIN)/python -m suite run
 
-# What times real work first, with nothing beside it; the rest two at a time.
+# What decides: a test of every kind. What times real work first, with nothing beside it; the rest
+# two at a time.
+SLOWEST := --durations=25 --durations-min=5
 test: setup lint
-	$(BIN)/python -m pytest -m alone
-	$(BIN)/python -m pytest -m "not alone" -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "alone and not long" $(SLOWEST)
+	$(BIN)/python -m pytest -m "not alone and not long" -n 2 --dist loadgroup --no-loadscope-reorder $(SLOWEST)
+
+# More of the same kinds, with real frameworks: after changes to adapters, launches or measurement.
+test-long: setup
+	$(BIN)/python -m pytest -m long $(SLOWEST)
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-
-setup: $(READY) $(if $(GPU),$(TENSORFLOW))
-
-# Each step is a line with its seconds; what the programs say is in $(LOG) and shown where one fails.
-# First what has one right file for everybody, each checked by its hash; then torch, whose wheel
-# depends on the machine, and what it brings.
-$(READY): pyproject.toml requirements.txt requirements.lock scripts/build_horovod.py
-	@rm -f $(LOG)
-	@$(PYTHON) scripts/step.py "Python environment in $(VENV)" $(LOG) $(PYTHON) -m venv $(VENV)
-	@$(STEP) "TensorFlow and packages, checked by their hashes (half a gigabyte)" $(LOG) $(BIN)/python -m pip install --require-hashes --no-deps -r requirements.lock
-	@$(STEP) "PyTorch (half a gigabyte)" $(LOG) $(BIN)/python -m pip install -r requirements.txt
-	@$(STEP) "This suite" $(LOG) $(BIN)/python -m pip install --no-deps --no-build-isolation -e .
-	-@$(STEP) "Horovod, built for these frameworks once (up to five minutes)" $(LOG) $(BIN)/python scripts/build_horovod.py $(HOROVOD_WHEELS)
-	@touch $(READY)
 
 # requirements.lock from requirements.txt.
 lock: $(TOOLS)
@@ -61,13 +41,6 @@ $(TOOLS): requirements-tools.txt
 	$(PYTHON) -m venv $(VENV)-tools
 	$(VENV)-tools/bin/python -m pip install -q -r requirements-tools.txt
 	touch $(TOOLS)
-
-tensorflow-gpu: $(TENSORFLOW)
-
-$(TENSORFLOW): requirements-tensorflow-gpu.txt
-	$(PYTHON) -m venv $(VENV)-tensorflow
-	$(VENV)-tensorflow/bin/python -m pip install -q -r requirements-tensorflow-gpu.txt
-	touch $(TENSORFLOW)
 
 # The README's table from results/sample, and the picture of the page.
 docs: setup
@@ -84,8 +57,8 @@ accuracy: setup
 	$(BIN)/python -m tests.accuracy launches
 	$(BIN)/python -m tests.reference
 
-# --strategy auto against measuring every way: regret and share of the time, a table; half an hour. QUESTION
-# narrows it: QUESTION=pytorch/gpt/tiny
+# --strategy auto against measuring every way: regret and share of the time, a table; half an hour.
+# QUESTION=pytorch/gpt/tiny narrows it.
 regret: setup
 	$(BIN)/python -m tests.accuracy auto $(QUESTION)
 
@@ -146,4 +119,18 @@ container-test:
 
 # Two hosts in network namespaces: needs root, iproute2 and Open MPI.
 cluster-test: setup
-	$(BIN)/python -m pytest -q tests/real/test_two_hosts.py
+	$(BIN)/python -m pytest -q -rs -m "" tests/real/test_two_hosts.py
+
+# Ray on two such hosts, with an environment of its own, as where Ray is a cluster's.
+RAY := $(VENV)-ray
+ray-test: setup $(RAY)/.ready
+	PATH="$(CURDIR)/$(RAY)/bin:$$PATH" $(BIN)/python -m pytest -q -rs -m "" tests/real/test_ray.py
+
+$(RAY)/.ready: requirements-ray.txt
+	$(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/python -m pip install -q -r requirements-ray.txt
+	touch $@
+
+# Slurm's controller and node daemons on two such hosts: needs slurmctld, slurmd and slurm-client too.
+slurm-test: setup
+	$(BIN)/python -m pytest -q -rs -m "" tests/real/test_slurm.py

@@ -53,9 +53,9 @@ def test_the_lock_is_closed() -> None:
 
 
 def test_set_up_installs_by_hash() -> None:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    hashed = makefile.index("install --require-hashes --no-deps -r requirements.lock")
-    assert hashed < makefile.index("install -r requirements.txt")
+    recipe = (ROOT / "scripts/setup.mk").read_text(encoding="utf-8")
+    hashed = recipe.index("install --require-hashes --no-deps -r requirements.lock")
+    assert hashed < recipe.index("install -r requirements.txt")
 
 
 @pytest.mark.parametrize(("line", "name"), [

@@ -13,7 +13,7 @@ from adapters.horovod.training.interfaces import interface_of_host
 from adapters.pytorch import build as torch_build
 from adapters.pytorch import compiler
 from adapters.tensorflow import build as tensorflow_build
-from suite.contract import gpus, packages
+from suite.contract import gpus, nccl, packages
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
@@ -41,6 +41,7 @@ TRAITS = Traits(
         "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2",
         "HOROVOD_CONTROLLER": "gloo", "HOROVOD_CPU_OPERATIONS": "gloo", "HOROVOD_AUTOTUNE": "0",
     },
+    networks={"cpu": ("tcp",), "cuda": ("tcp", "rdma")},
     passed=("NCCL_*",),
     cuts=True,
 )
@@ -191,7 +192,7 @@ def _plan(case: Case, folder: Path, python: str, hosts: Sequence[Host]) -> Launc
     ``horovodrun`` itself first imports every framework, which takes about 8 s. Its rendezvous
     server runs as the helper of the launch instead.
     """
-    shared = {"HOROVOD_SIZE": str(case.devices)}
+    shared = {"HOROVOD_SIZE": str(case.devices)} | nccl.variables(case, folder)
     if case.device == "cpu":
         shared["CUDA_VISIBLE_DEVICES"] = ""
     scratch = folder / "compiled"

@@ -15,10 +15,18 @@ TOLD_APART_AT_ONCE = 3
 
 @dataclass(frozen=True)
 class Ranking:
-    """The case with the lowest step time against each other one that ran, at 95 % together."""
+    """The case with the lowest step time against each other one that ran, at 95 % together.
+
+    Where batches grew with the devices, step times count for the work of one base.
+    """
 
     best: Row
     compared: list[tuple[Row, Comparison]]
+
+    @property
+    def grown(self) -> bool:
+        """Whether steps of several amounts of work are compared, as with weak scaling."""
+        return any(row.work > 1 for row in (self.best, *(row for row, _ in self.compared)))
 
     @property
     def blocks(self) -> int:
@@ -67,7 +75,8 @@ def alike(one: Comparison) -> bool:
 
 def rank(rows: Sequence[Row]) -> Ranking | None:
     """None where nothing has finished."""
-    ordered = sorted((row for row in rows if row.status == "ok"), key=lambda r: r.step_seconds)
+    ordered = sorted((row for row in rows if row.status == "ok"),
+                     key=lambda row: row.step_seconds / row.work)
     if not ordered:
         return None
     return Ranking(ordered[0], may_be_fastest(ordered[0], ordered[1:]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from suite.contract.case import Case
 from suite.contract.records import Launch
@@ -35,18 +35,24 @@ def build_ledger(case: Case, launches: Sequence[Launch]) -> Ledger:
         asked["device_speeds"] = shown_speeds(case)
     if case.recomputes:
         asked["recompute"] = case.recompute
+    if case.padded:
+        asked["padded"] = str(case.padded)
     if case.balances:
         asked["balance"] = case.balance
     records = [record for launch in launches for record in launch]
     if case.device == "cpu":
         asked["cores_per_device"] = _distinct(
-            f"{len({core for record in launch for core in record.affinity}) / case.devices:g}"
-            for launch in launches
+            f"{len(_cores(launch)) / case.devices:g}" for launch in launches
         )
     ledgers = [asked, *(record.ledger for record in records)]
     names = dict.fromkeys(name for ledger in ledgers for name in ledger)
     return {name: _distinct(ledger[name] for ledger in ledgers if name in ledger)
             for name in names}
+
+
+def _cores(launch: Launch) -> set[tuple[str, int]]:
+    """The cores of all ranks; hosts number theirs alike."""
+    return {(record.host, core) for record in launch for core in record.affinity}
 
 
 def shown_speeds(case: Case) -> str:
@@ -60,11 +66,17 @@ def _distinct(values: Iterable[str]) -> str:
     return several.pop() if len(several) == 1 else " and ".join(sorted(several))
 
 
-def obstacle(a: Ledger, b: Ledger) -> str:
-    """Returns the first entry that must be equal and is not, with both values; empty if all are."""
+def obstacle(a: Ledger, b: Ledger, free: Collection[str] = ()) -> str:
+    """Returns the first entry that must be equal and is not, with both values; empty if all are.
+
+    Args:
+        a: One ledger.
+        b: The other ledger.
+        free: Entries that may differ here.
+    """
     if [*map(a.get, MUST_EQUAL)] == [*map(b.get, MUST_EQUAL)]:  # of nearly every pair of rows
         return ""
-    for name in MUST_EQUAL:
+    for name in (name for name in MUST_EQUAL if name not in free):
         of_a, of_b = a.get(name, "not recorded"), b.get(name, "not recorded")
         if of_a != of_b:
             return f"{name} is {of_a} against {of_b}"

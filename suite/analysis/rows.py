@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,8 +22,10 @@ from suite.analysis.ledger import build_ledger, shown_speeds
 from suite.analysis.memory_frontier import frontier_columns
 from suite.analysis.parity import Verdict
 from suite.analysis.share_course import share_course
+from suite.analysis.speedups import add_host_speedups, add_speedup
 from suite.analysis.statistics import coefficient_of_variation, median_interval
 from suite.analysis.traced import ProbedLaunch, reduce_launch, slowest_rank, traced_columns
+from suite.analysis.transports import transport_columns
 from suite.analysis.verdict import NOT_COMPARABLE, compare_cases
 from suite.contract.case import Case
 from suite.contract.metrics import FROM_RANKS
@@ -37,7 +38,8 @@ from suite.contract.warnings import Warning, warn
 # memory limit of a launch has the name of a column that means something else.
 CASE_COLUMNS = (
     "framework", "engine", "strategy", "variant", "workload", "size", "data", "device", "devices",
-    "dtype", "mode", "steps", "mesh", "accumulate", "recompute", "hosts",
+    "dtype", "mode", "steps", "mesh", "accumulate", "recompute", "hosts", "padded",
+    "transport",
 )
 
 
@@ -128,19 +130,21 @@ def build_rows(
     for result, row in zip(begun, rows, strict=True):
         if row.timed:
             base = bases.get(_base_key(row))
-            _add_speedup(result, row, base)
+            if not result.oversubscribed:
+                add_speedup(row, base)
             _add_utilisation(result, row, peaks, conditions)
             row.put(_modelled(result, row, conditions))
             row.warnings = find_warnings(
                 result.case, result.good, result.good_cores, row, conditions, result.oversubscribed
             ) + _refused_comparison(row, base)
+    add_host_speedups([row for row in rows if row.speedup is not None])
     return rows
 
 
 def _base_key(row: Row) -> tuple[Any, ...]:
     """Returns what a row has in common with the single device that its speedup is relative to."""
     return (row.framework, row.engine, row.workload, row.size, row.mode, row.dtype, row.accumulate,
-            row.recompute)
+            row.recompute, row.padded)
 
 
 def step_seconds(records: Launch) -> np.ndarray:
@@ -155,6 +159,7 @@ def _row_of(run_id: str, result: CaseResult) -> Row:
         run_id=run_id, case_id=case.case_id, status=result.status, reason=result.reason,
         global_batch=case.spec.global_batch, device_speeds=shown_speeds(case),
         balance=case.balance if case.balances else "", cut=case.shown_cut,
+        scaling="" if case.strategy == "single" else case.scaling,
         repeats=len(result.good), stopped=result.stopped,
         parity=result.parity.status if result.parity else "skipped",
         parity_error=result.parity.error if result.parity else None,
@@ -168,6 +173,8 @@ def _row_of(run_id: str, result: CaseResult) -> Row:
         row.launch_samples |= probe_samples(result.launches, result.reduced)
         row.ledger = build_ledger(case, result.good)
         row.topology = topology(result.good[-1])
+        if case.devices > 1:
+            row.put(transport_columns(result.good, case.steps))
         row.share_course = share_course(result.good)
     return row
 
@@ -217,19 +224,6 @@ def _probed(result: CaseResult) -> dict[str, Any]:
 
 def _probed_launches(result: CaseResult) -> list[ProbedLaunch]:
     return [launch for launch in result.reduced.values() if launch]
-
-
-def _add_speedup(result: CaseResult, row: Row, base: Row | None) -> None:
-    """Adds the speedup over a single device of the same framework and engine, paired by block."""
-    if base is None or result.oversubscribed:
-        return
-    against = compare_cases(row, base)
-    row.base_case_id, row.base_step_time_s = base.case_id, base.step_time_s
-    row.verdict = "" if row is base else against.verdict
-    if not math.isnan(against.ratio):
-        row.speedup = against.ratio
-        row.speedup_ci_low, row.speedup_ci_high = against.low, against.high
-        row.efficiency = against.ratio / result.case.devices
 
 
 def _refused_comparison(row: Row, base: Row | None) -> list[Warning]:
@@ -286,6 +280,10 @@ def _modelled(result: CaseResult, row: Row, conditions: Conditions) -> dict[str,
                    f"{case.framework}")
         verdict = {"comm_verdict": unknown} if conditions.fits else {}
         return verdict | in_run_columns(row, transfers, {})
+    if case.transport and case.device == "cuda":
+        unknown = f"not modelled: the sweep was not made over {case.transport} alone"
+        return ({"comm_verdict": unknown} if conditions.fits else {}) | (
+            in_run_columns(row, transfers, {}))
     whose = case.framework, case.engine, case.devices
     payloads = probed[0].payloads
     fits = links_between(case, result.good[-1], conditions.fits)

@@ -16,6 +16,7 @@ from suite.analysis.statistics import (
     ratio_interval,
     typical_spread,
 )
+from suite.contract.case import STRONG, WEAK
 from suite.contract.row import Row
 
 NOT_COMPARABLE = "not comparable"
@@ -27,7 +28,7 @@ COMPARISONS_AT_LEAST = 4
 
 @dataclass(frozen=True)
 class Comparison:
-    """How two rows compare in step time.
+    """How two rows compare in step time; where batches grew, in the time of the base's batch.
 
     Attributes:
         ratio: How many times as fast the first row is as the second; above 1 it is faster.
@@ -78,25 +79,35 @@ def compare_cases(
     """Compares two rows of one run by the blocks in which both ran.
 
     A difference is claimed if the interval of the ratio excludes 1. Rows are not compared if their
-    fairness ledgers differ in an entry that must be equal.
+    fairness ledgers differ in an entry that must be equal. Where batches grew with the devices
+    from the same base, steps are compared by what they take for the base's batch.
 
     Args:
         a: The first row.
         b: The second row.
         level: Level of the interval.
     """
-    against = obstacle(a.ledger, b.ledger)
+    grown = _grown_alike(a, b)
+    against = obstacle(a.ledger, b.ledger, ("global_batch",) if grown else ())
     if against:
         return Comparison(math.nan, math.nan, math.nan, NOT_COMPARABLE, against)
     pairs = paired(a.launch_step_s, b.launch_step_s)
     if not pairs:
         return Comparison(math.nan, math.nan, math.nan, "", "no block holds both")
     ours, theirs = zip(*pairs, strict=True)
+    if grown:
+        theirs = tuple(seconds * a.work / b.work for seconds in theirs)
     ratio = ratio_interval(theirs, ours, level, spread)
     verdict = verdict_of(ratio.low, ratio.high)
     reason = "" if verdict else "one launch has no interval"
     prior = spread.degrees if spread else 0.0
     return Comparison(*ratio, verdict, reason, len(pairs), level=level, prior_degrees=prior)
+
+
+def _grown_alike(a: Row, b: Row) -> bool:
+    """Whether the batches of both grew with the devices, or not yet, from the same base."""
+    return WEAK in (a.scaling, b.scaling) and STRONG not in (a.scaling, b.scaling) and (
+        a.base_batch == b.base_batch)
 
 
 def verdict_of(low: float, high: float) -> str:

@@ -27,7 +27,7 @@ def names(what: str) -> list[str]:
     from suite.analysis.comparison import COMPARED
     from suite.config.resolution import PRESETS
     from suite.config.ways import DEFAULT, variant_names
-    from suite.contract.case import DTYPES, MODES
+    from suite.contract.case import BALANCES, DTYPES, MODES, RECOMPUTES, SCALINGS, TRANSPORTS
     from suite.contract.plugins import named
     from suite.contract.registry import engines
     from suite.contract.splits.strategies import AUTO, COMBINED, STRATEGIES
@@ -38,7 +38,8 @@ def names(what: str) -> list[str]:
         "preset": PRESETS, "framework": engines(), "strategy": [*STRATEGIES, *COMBINED, AUTO],
         "workload": [*WORKLOADS, *named(GROUP)],
         "variant": [DEFAULT, *variant_names()], "metric": COMPARED, "collective": COLLECTIVES,
-        "dtype": DTYPES, "mode": MODES,
+        "dtype": DTYPES, "mode": MODES, "recompute": RECOMPUTES, "balance": BALANCES,
+        "scaling": SCALINGS, "transport": TRANSPORTS,
         "size": [size for sizes in WORKLOADS.values() for size in sizes],
     }
     return list(dict.fromkeys(known[what]))

@@ -25,6 +25,7 @@ from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.hosts import Host
 from suite.contract.splits.strategies import AUTO
+from suite.launch.across.engines import LOCAL
 from suite.launch.inputs import load_data
 from suite.launch.signals import undisturbed
 from suite.machine import devices
@@ -130,6 +131,9 @@ def resume_matrix(
     """
     from suite.measure.resume import reopen
 
+    # Before the folder is looked for, which is on the first host alone.
+    if joins_another(str(options.get("launcher", LOCAL))):
+        return follow()
     if not (folder / "run.json").exists():
         raise UsageError("--resume", str(folder), "a run folder", "name one under results/")
     with files.locked(folder):

@@ -7,7 +7,7 @@ from typing import Any
 
 from suite.config.model import MeasureConfig
 from suite.config.ways import DEFAULT, variant_names, ways_asked
-from suite.contract.case import STATIC, Case
+from suite.contract.case import STATIC, STRONG, WEAK, Case
 from suite.contract.errors import UsageError
 from suite.contract.hosts import crowding, hosts_needed
 from suite.contract.registry import adapters
@@ -44,7 +44,8 @@ def build_matrix(
     cases = []
     for workload in config.workload:
         size = find_workload(workload, config.size or DEFAULT_SIZES.get(workload, "")).size
-        sized_workload(workload, size, config.batch or 0)
+        for padded in config.padded:
+            spec = sized_workload(workload, size, config.batch or 0, padded=padded)
         cases += [
             Case(
                 framework=framework, engine=engine, strategy=way.strategy, variant=way.variant,
@@ -52,18 +53,22 @@ def build_matrix(
                 devices=way.devices,
                 dtype=dtype, mode=mode, steps=config.steps, seed=config.seed,
                 probe_steps=config.probe_steps, warmup_limit=config.warmup,
-                mesh=way.mesh, global_batch=config.batch or 0,
-                device_speeds=_unequal(speeds, way.devices),
+                mesh=way.mesh, device_speeds=_unequal(speeds, way.devices), cut=way.cut,
+                global_batch=(spec.global_batch * way.devices if scaling == WEAK
+                              else config.batch or 0),
                 oversubscribe=device == "cuda" and crowd.get(way.devices, way.devices) > gpus,
                 accumulate=accumulate, hosts=hosts.get(way.devices, 1),
-                recompute=recompute, balance=balance, cut=way.cut,
+                recompute=recompute, balance=balance, padded=padded, scaling=scaling,
+                transport=transport,
             )
             for framework in config.framework for engine in offered[framework]
             for way in ways
             for dtype in config.dtype for mode in config.mode for accumulate in config.accumulate
-            for recompute in config.recompute
-            # A single device has nothing to share.
+            for recompute in config.recompute for padded in config.padded
+            # A single device has nothing to share, its batch has not grown, and it sends nothing.
             for balance in (config.balance if way.strategy != "single" else [STATIC])
+            for scaling in (config.scaling if way.strategy != "single" else [STRONG])
+            for transport in (config.transport if way.strategy != "single" else ()) or ("",)
         ]
     if AUTO not in config.strategy:
         _check_splits(cases)

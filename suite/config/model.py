@@ -28,7 +28,7 @@ INTERPRETERS = ("interpreter of a framework that has an environment of its own: 
                 "FRAMEWORK=INTERPRETER; a .venv-FRAMEWORK beside this .venv needs no option")
 
 
-def _own_frameworks() -> list[str]:
+def own_frameworks() -> list[str]:
     """Returns the names of the project's own adapters.
 
     It is called when a configuration is made, not when an option is described, so that ``--help``
@@ -39,12 +39,6 @@ def _own_frameworks() -> list[str]:
     return list(registry.own())
 
 
-def _collectives() -> list[str]:
-    from suite.contract.sweep import COLLECTIVES
-
-    return list(COLLECTIVES)
-
-
 @dataclass(frozen=True)
 class CaseConfig:
     """The options that describe a case."""
@@ -52,7 +46,7 @@ class CaseConfig:
     framework: Annotated[
         list[str], MinLen(1),
         Option("frameworks of the matrix", names="framework", heading="What is trained, and where"),
-    ] = field(default_factory=_own_frameworks)
+    ] = field(default_factory=own_frameworks)
     strategy: Annotated[
         list[str], MinLen(1),
         Option("ways of splitting; + combines them on a mesh: data+intra_layer; auto looks at all, "
@@ -81,17 +75,28 @@ class CaseConfig:
     ] = field(default_factory=list)
     batch: Annotated[
         Annotated[int, Ge(1)] | None,
-        Option("samples that all devices share in a step; by default the workload's own number",
+        Option("samples that all devices share in a step; by default the workload's own number; "
+               "with --scaling weak, samples of one device",
                example="256"),
     ] = None
     devices: Annotated[
         list[Annotated[int, Ge(1)]], MinLen(1),
         Option("how many devices share a step: 2, or a list of numbers: 2,4,8"),
     ] = field(default_factory=lambda: [2])
+    scaling: Annotated[
+        list[Literal["strong", "weak"]], MinLen(1),
+        Option("what stays the same as devices are added: strong keeps the batch of a step, weak "
+               "the batch of a device; strong,weak runs both", names="scaling"),
+    ] = field(default_factory=lambda: ["strong"])
     device: Annotated[
         Literal["auto", "cpu", "cuda"],
         Option("auto, cpu or cuda; auto takes GPUs if there are enough"),
     ] = "auto"
+    transport: Annotated[
+        list[Literal["tcp", "rdma"]],
+        Option("network between hosts: tcp, rdma, or both to compare them; by default what the "
+               "framework's library chooses", names="transport"),
+    ] = field(default_factory=list)
     dtype: Annotated[
         list[Literal["float32", "tf32", "bf16"]], MinLen(1),
         Option("number formats: float32, bf16, tf32 (GPUs); each is proven in float32 first",
@@ -113,6 +118,11 @@ class CaseConfig:
         Option("what the backward pass computes again instead of keeping it: none, blocks",
                names="recompute"),
     ] = field(default_factory=lambda: ["none"])
+    padded: Annotated[
+        list[Annotated[int, Ge(0)]], MinLen(1),
+        Option("vocabularies padded to a multiple of 64 or 128, the loss unchanged; 0 for as "
+               "they are"),
+    ] = field(default_factory=lambda: [0])
     balance: Annotated[
         list[Literal["static", "dynamic"]], MinLen(1),
         Option("shares of the batch as planned, or following busy times: static, dynamic",
@@ -188,15 +198,15 @@ class ClusterConfig:
     """The hosts that devices are on, and what starts processes there."""
 
     launcher: Annotated[
-        Literal["local", "mpirun", "slurm", "horovodrun", "torchrun"],
-        Option("what starts processes on other hosts: mpirun, slurm, horovodrun, or torchrun, "
+        Literal["local", "mpirun", "slurm", "horovodrun", "ray", "torchrun"],
+        Option("what starts processes on other hosts: mpirun, slurm, horovodrun, ray, or torchrun, "
                "which has started this command on each host; local uses this machine alone",
                heading="Several hosts"),
     ] = "local"
     hosts: Annotated[
         list[str],
-        Option("hosts with their devices: node1:4,node2:4, or a host file; of slurm and torchrun "
-               "the allocation's own without it"),
+        Option("hosts with their devices: node1:4,node2:4, or a host file; without it "
+               "those of Slurm's job, of Ray's cluster, or of torchrun"),
     ] = field(default_factory=list)
 
 
@@ -259,38 +269,3 @@ class AbConfig(MeasureConfig, SideConfig):
         Option("how many blocks have probes; 6 give T_comm an exact interval",
                heading="What probes see"),
     ] = LEAST_BLOCKS
-
-
-@dataclass(frozen=True)
-class SweepConfig:
-    """What ``link`` sweeps, and between how many devices."""
-
-    framework: Annotated[
-        list[str], MinLen(1),
-        Option("frameworks whose transports are measured", names="framework"),
-    ] = field(default_factory=_own_frameworks)
-    collective: Annotated[
-        list[str], MinLen(1),
-        Option("collectives to measure", names="collective"),
-    ] = field(default_factory=_collectives)
-    devices: Annotated[int, Ge(2), Option("how many devices take part")] = 2
-    device: Annotated[Literal["auto", "cpu", "cuda"], Option("cpu, cuda or auto")] = "auto"
-    bytes_min: Annotated[
-        int, Ge(1), Option("smallest payload, for example 4", parse=parse_bytes)
-    ] = 4
-    bytes_max: Annotated[
-        Annotated[int, Ge(1)] | None,
-        Option("largest payload: 16MiB", parse=parse_bytes, example='"16MiB"'),
-    ] = None
-    repetitions: Annotated[int, Ge(3), Option("at most so many repetitions of every size")] = 30
-    loaded: Annotated[
-        bool, Option("sweep a second time, with ranks that compute between the calls")
-    ] = False
-    timeout: Annotated[float, Gt(0), Option("seconds a sweep may take")] = 120.0
-    python: Annotated[dict[str, str], Option(INTERPRETERS)] = field(default_factory=dict)
-    interface: Annotated[str, Option("network interface of gloo")] = "lo"
-
-
-@dataclass(frozen=True)
-class LinkConfig(ClusterConfig, SweepConfig):
-    """What ``link`` sweeps, and on which hosts."""

@@ -7,6 +7,7 @@ from math import prod
 from typing import NamedTuple
 
 from suite.config.model import MeasureConfig
+from suite.contract.case import STRONG, WEAK
 from suite.contract.errors import UsageError
 from suite.contract.splits.mesh import (
     balances,
@@ -52,6 +53,10 @@ def ways_asked(config: MeasureConfig) -> list[Way]:
         if len(config.strategy) > 1:
             raise UsageError("--strategy", ",".join(config.strategy), "auto alone",
                              "drop the others: auto looks at every strategy")
+        if WEAK in config.scaling:
+            raise UsageError("--scaling", ",".join(config.scaling), f"{STRONG} beside --strategy "
+                             "auto, whose ways share one global batch",
+                             "drop it, and give the grown batch: --batch")
         found = [Way(strategy, variant, count, mesh)
                  for strategy in (*STRATEGIES, *COMBINED)
                  for variant in _every_variant(strategy, config.variant)

@@ -65,6 +65,8 @@ class Asked(Protocol):
     @property
     def recompute(self) -> str: ...  # noqa: D102
     @property
+    def padded(self) -> int: ...  # noqa: D102
+    @property
     def balance(self) -> str: ...  # noqa: D102
 
 
@@ -76,7 +78,8 @@ def question(asked: Asked, devices: int) -> str:
         devices: Number of devices of the split ways; one device is among them everywhere.
     """
     name = label(asked.framework, asked.engine)
-    return (f"{name}, {asked.workload} {asked.size}, {asked.dtype} {asked.mode}, "
+    padded = f", vocabulary padded to {asked.padded}" if asked.padded else ""
+    return (f"{name}, {asked.workload} {asked.size}{padded}, {asked.dtype} {asked.mode}, "
             f"{devices} {asked.device} device{'s' if devices > 1 else ''}")
 
 

@@ -26,6 +26,10 @@ DTYPES, MODES = ("float32", "tf32", "bf16"), ("eager", "compiled")
 RECOMPUTES = (NO_RECOMPUTE, BLOCKS) = ("none", "blocks")
 # Whether the replicas' shares of a batch stay as planned or follow what the devices show.
 BALANCES = (STATIC, DYNAMIC) = ("static", "dynamic")
+# Whether a step keeps the global batch as devices are added, or the batch of a device.
+SCALINGS = (STRONG, WEAK) = ("strong", "weak")
+# Networks between hosts that a run can ask for, where the library would choose by itself.
+TRANSPORTS = (TCP, RDMA) = ("tcp", "rdma")
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,11 @@ class Case:
         recompute: With ``blocks`` a device keeps only what enters each unit of the model, and
             computes the inside again in the backward pass.
         balance: With ``dynamic`` the replicas' shares begin as planned and follow busy times.
+        padded: What the vocabulary is padded to a multiple of; 0 leaves it as it is.
+        scaling: With ``weak`` the global batch has grown with the number of devices. A single
+            device, on which nothing has grown yet, is ``strong``.
+        transport: ``tcp`` or ``rdma`` as the network between hosts; empty for what the framework's
+            library chooses.
         cut: Number of the model's units in each stage of a pipeline; empty to balance FLOPs.
     """
 
@@ -100,6 +109,9 @@ class Case:
     proof_arrays: bool = True
     recompute: str = NO_RECOMPUTE
     balance: str = STATIC
+    padded: int = 0
+    scaling: str = STRONG
+    transport: str = ""
     cut: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -126,6 +138,10 @@ class Case:
             kind += f".recompute-{self.recompute}"
         if self.balances:
             kind += f".balance-{self.balance}"
+        if self.scaling != STRONG:
+            kind += f".{self.scaling}"
+        if self.transport:
+            kind += f".{self.transport}"
         if self.cut:
             kind += f".cut-{'-'.join(map(str, self.cut))}"
         return f"{name}.{strategy}.{self.workload_id}.{self.device}{count}{speeds}{kind}"
@@ -183,17 +199,19 @@ class Case:
 
     @property
     def workload_id(self) -> str:
-        """A folder-safe name of workload and size, and of a batch or depth other than their own."""
+        """A folder-safe name of workload and size, and of what of it is not its own."""
         name = f"{self.workload.replace(':', '-')}-{self.size}"
         own = find_workload(self.workload, self.size).global_batch
         if self.global_batch not in (0, own):
             name += f"-batch{self.global_batch}"
+        if self.padded:
+            name += f"-padded{self.padded}"
         return f"{name}-depth{self.depth}" if self.depth else name
 
     @property
     def spec(self) -> Workload:
-        """The workload, with the global batch and the depth of this case."""
-        return sized_workload(self.workload, self.size, self.global_batch, self.depth)
+        """The workload, with the global batch, the depth and the padding of this case."""
+        return sized_workload(self.workload, self.size, self.global_batch, self.depth, self.padded)
 
     @property
     def groups(self) -> int:

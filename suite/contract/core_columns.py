@@ -71,7 +71,9 @@ class CoreColumns(NamedFields):
     speedup: float | None = figure(
         "", "speedup", "higher", "times",
         "How many times as fast a step is as on a single device of the same framework and engine: "
-        "the Hodges-Lehmann estimate of the ratio, with launches of the same block paired."
+        "the Hodges-Lehmann estimate of the ratio, with launches of the same block paired. With "
+        "weak scaling a step on n devices does n times the work, so there it is n times that ratio "
+        "(scaled speedup, Gustafson 1988): how many times as many samples a second."
     )
     speedup_ci_low: float | None = figure(
         "", "speedup, low", "higher", "times", f"Lower end of the 95 % interval. {RATIO}"
@@ -80,7 +82,9 @@ class CoreColumns(NamedFields):
         "", "speedup, high", "higher", "times", f"Upper end of the 95 % interval. {RATIO}"
     )
     efficiency: float | None = figure(
-        "", "efficiency", "higher", "percent", "Speedup divided by the number of devices."
+        "", "efficiency", "higher", "percent",
+        "Speedup divided by the number of devices. With weak scaling that is the step time of one "
+        "device over that of the case."
     )
     t_comm_s: float | None = seconds(
         "T_comm",

@@ -77,6 +77,16 @@ class Fault:
         """What has to become of it."""
         return KINDS[self.kind]
 
+    def statuses(self, probed: bool) -> tuple[str, ...]:
+        """What the row may say.
+
+        Args:
+            probed: Whether the case has passes with probes. Memory that runs out after them costs
+                only what they measured: the clean steps stay a row.
+        """
+        kept = probed and self.kind == "memory" and self.phase in ("teardown", "record")
+        return self.expected.statuses + (("ok",) if kept else ())
+
     def written(self) -> str:
         """As ``VARIABLE`` has it."""
         return json.dumps(asdict(self))

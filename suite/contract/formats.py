@@ -125,6 +125,13 @@ FORMATS: dict[str, Callable[[Any], str]] = {
 }
 
 
+def bounds(low: float | None, high: float | None, places: int = 2) -> str:
+    """Writes `` [1.80, 1.90]``, to stand behind an estimate; empty without an interval."""
+    if low is None or high is None or math.isnan(low):
+        return ""
+    return f" [{low:.{places}f}, {high:.{places}f}]"
+
+
 def seconds_interval(value: float, low: float | None, high: float | None) -> str:
     """Writes ``164 ms [161, 167]``, with the bounds in the unit of the value.
 

@@ -35,6 +35,7 @@ class Traits:
         unswept: Collective -> why ``link.py`` does not offer it.
         references: Engines whose single device can compute the float64 reference of a proof.
         environment: Variables that every worker of the adapter gets.
+        networks: Kind of device -> networks between hosts that ``--transport`` can ask for.
         cuts: Whether its pipelines take stages of a given number of units (``case.cut``).
         passed: Variables of the user that reach its workers besides the harness's own allow-list;
             a name that ends in ``*`` stands for all names that begin so.
@@ -53,6 +54,7 @@ class Traits:
     unswept: Mapping[str, str] = field(default_factory=dict)
     references: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    networks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     passed: tuple[str, ...] = ()
     cuts: bool = False
 

@@ -89,7 +89,8 @@ class Foreseen:
     def candidate(self, devices: int, fate: Fate, reason: str) -> Candidate:
         """The same for a reader."""
         return Candidate(
-            question(self.case, devices), self.case.case_id, way(plan_of(self.case)),
+            question(self.case, devices), self.case.case_id,
+            ", ".join(filter(None, (way(plan_of(self.case)), self.case.transport))),
             fate, reason, self.predicted_s, low_s=self.low_s, high_s=self.high_s,
             peak_bytes=self.peak_bytes,
         )

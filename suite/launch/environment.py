@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -47,7 +47,8 @@ REPLACED = ("PYTHONPATH", "PYTHONUNBUFFERED")
 
 
 def worker_environment(
-    traits: Traits, temporary: Path, outer: Mapping[str, str] = os.environ
+    traits: Traits, temporary: Path, outer: Mapping[str, str] = os.environ,
+    peers: Sequence[str] = (),
 ) -> dict[str, str]:
     """Returns the variables that every worker of a launch gets; those of single ranks are added
     later.
@@ -56,6 +57,7 @@ def worker_environment(
         traits: The traits of the adapter that is launched.
         temporary: A folder for temporary files that belongs to this launch alone.
         outer: The environment of the harness.
+        peers: Names and addresses of the hosts of a launch that spans several.
     """
     passed = (*ALLOWED, *traits.passed, *_asked(outer))
     inherited = {name: value for name, value in outer.items() if _matches(name, passed)}
@@ -66,18 +68,19 @@ def worker_environment(
         # a module of Python or of a framework would hide it from every worker.
         WORKING_FOLDER: str(Path.cwd()),
     }
-    return inherited | own | _without_proxy(inherited) | dict(traits.environment)
+    return inherited | own | _without_proxy(inherited, peers) | dict(traits.environment)
 
 
-def _without_proxy(passed: Mapping[str, str]) -> dict[str, str]:
-    """Keeps what a job says to itself away from a proxy that a user passes on.
+def _without_proxy(passed: Mapping[str, str], peers: Sequence[str]) -> dict[str, str]:
+    """Keeps what a job says to its own hosts away from a proxy that a user passes on.
 
     gRPC asks the proxy for every address that ``no_proxy`` does not name, its own host's too.
     """
     if not any(_matches(name, ("*_proxy", "*_PROXY")) for name in passed):
         return {}
     known = (passed.get("no_proxy") or passed.get("NO_PROXY") or "").split(",")
-    hosts = ",".join(dict.fromkeys(filter(None, (*known, *LOOPBACK, socket.gethostname()))))
+    own = (*LOOPBACK, socket.gethostname(), *peers)
+    hosts = ",".join(dict.fromkeys(filter(None, (*known, *own))))
     return {"no_proxy": hosts, "NO_PROXY": hosts, "no_grpc_proxy": hosts}
 
 

@@ -23,7 +23,7 @@ from suite.analysis.rounding import (
     check_losses,
     check_precision,
 )
-from suite.contract.case import NO_RECOMPUTE, PARITY_STEPS, STATIC, Case
+from suite.contract.case import NO_RECOMPUTE, PARITY_STEPS, STATIC, STRONG, Case
 from suite.contract.records import read_launch
 from suite.contract.registry import adapters, load
 from suite.contract.splits.division import division_problem
@@ -172,6 +172,7 @@ class Proofs:
                 device=device, devices=1, dtype=dtype, steps=1, mode="eager", probe_steps=0,
                 warmup_limit=PARITY_STEPS, oversubscribe=False, device_speeds=(),
                 accumulate=1, hosts=1, recompute=NO_RECOMPUTE, balance=STATIC,
+                scaling=STRONG, transport="",
                 statistics_groups=asked.spec.global_batch if alone else asked.groups,
             )
             for framework, engine in references(asked.framework)

@@ -64,7 +64,7 @@ class Soak:
         self.launcher, self.calibrate = launcher, calibrate
         self.longest_s = 0.0
         self.random = random.Random(config.seed)
-        self.planted: dict[str, tuple[Fault, Path]] = {}
+        self.planted: dict[str, tuple[Fault, LaunchRequest]] = {}
         self.launches = 0
 
     def rounds(
@@ -110,7 +110,7 @@ class Soak:
             self.longest_s = max(self.longest_s, outcome.seconds)
             return outcome
         fault = self._draw(request.case)
-        self.planted[request.case.case_id] = fault, request.folder
+        self.planted[request.case.case_id] = fault, request
         patience = PATIENCE * self.longest_s + LEAST_PATIENCE_SECONDS
         return self.launcher(replace(
             request, worker=WORKER, settings={**request.settings, VARIABLE: fault.written()},
@@ -126,12 +126,14 @@ class Soak:
     def _judge(self, done: Round, rows: list[Row]) -> None:
         """A case that was hit says so, and every other one is as if nothing had been."""
         for row in rows:
-            fault, folder = self.planted.get(row.case_id, (None, None))
-            if row.status == "unsupported" or (folder and not (folder / MOMENT).exists()):
+            fault, request = self.planted.get(row.case_id, (None, None))
+            struck = request is None or (request.folder / MOMENT).exists()
+            if row.status == "unsupported" or not struck:
                 continue
-            expected = fault.expected.statuses if fault else ("ok",)
-            if fault:
+            expected: tuple[str, ...] = ("ok",)
+            if fault and request:
                 done.faults.append(f"{fault.kind} in {fault.phase} of {row.case_id}")
+                expected = fault.statuses(request.case.probe_steps > 0)
             if row.status not in expected:
                 done.problems.append(f"{row.case_id} with {fault or 'no fault'} is {row.status}: "
                                      f"{row.reason}")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
+from suite.contract.case import WEAK
 from suite.contract.row import Row
 from suite.contract.splits.mesh import mesh_shape
 
@@ -25,10 +26,16 @@ AXES: dict[str, Callable[[Any], str]] = {
     "mode": str,
     "accumulate": lambda parts: f"{parts} micro-batches accumulated" if parts > 1 else "",
     "recompute": lambda what: f"{what} recomputed" if what != "none" else "",
+    "padded": lambda to: f"vocabulary padded to a multiple of {to}" if to else "",
+    "scaling": lambda how: "weak scaling" if how == WEAK else "",
     "devices": lambda count: f"{count} device{'s' if count != 1 else ''}",
 }
 # These distinguish the columns of one matrix; its lines are framework and engine.
-COLUMNS = ("strategy", "mesh", "variant", "balance", "cut")
+COLUMNS = ("strategy", "mesh", "variant", "balance", "transport", "cut")
+# These divide by a property of the row: batches that grew with the devices are one question.
+DIVIDED_BY = {"global_batch": "base_batch"}
+# A single device is the base on all values of these.
+SHARED = ("scaling", "devices")
 # The title of a matrix names these, even if the run has no other value.
 ALWAYS = ("workload", "size", "global_batch", "devices", "device")
 
@@ -52,33 +59,43 @@ def part(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def families(rows: Sequence[Row]) -> list[list[Row]]:
-    """Divides rows into groups that are equal in every axis but the number of devices."""
+    """Divides rows into groups that are equal in every axis but the number of devices.
+
+    A single device is in the group of each way of scaling.
+    """
+    values = list(map(_shared_values(), rows))
+    scalings: dict[tuple[Any, ...], dict[str, None]] = {}
+    for row, value in zip(rows, values, strict=True):
+        if row.scaling:
+            scalings.setdefault(value, {})[row.scaling] = None
     alike: dict[tuple[Any, ...], list[Row]] = {}
-    value = _family()
-    for row in rows:
-        alike.setdefault(value(row), []).append(row)
+    for row, value in zip(rows, values, strict=True):
+        for scaling in [row.scaling] if row.scaling else scalings.get(value, [""]):
+            alike.setdefault((*value, scaling), []).append(row)
     return list(alike.values())
 
 
-def family(row: Row) -> tuple[Any, ...]:
-    """Returns a row's values on all axes but the number of devices."""
-    return _family()(row)
+def family(rows: Sequence[Row]) -> tuple[Any, ...]:
+    """Returns what the rows of one family have in common: all axes but the number of devices."""
+    return *_shared_values()(rows[0]), next((row.scaling for row in rows if row.scaling), "")
 
 
-def _family() -> Callable[[Row], tuple[Any, ...]]:
-    return attrgetter(*(name for name in AXES if name != "devices"))
+def _shared_values() -> Callable[[Row], tuple[Any, ...]]:
+    """Returns a function that reads a row's values on the axes that a base has too."""
+    return attrgetter(*(DIVIDED_BY.get(name, name) for name in AXES if name not in SHARED))
 
 
 def differing(rows: Sequence[Row]) -> list[str]:
     """Returns the axes that tell these rows apart.
 
     An axis that follows from those before it is left out. A single device does not differ from
-    others in the number of devices.
+    others in the number of devices, nor in how they scale.
     """
     names: list[str] = []
     groups: list[Sequence[Row]] = [rows]
     for name in AXES:
-        if name != "devices" and len(set(map(attrgetter(name), rows))) < 2:
+        getter = attrgetter(DIVIDED_BY.get(name, name))
+        if name not in SHARED and len(set(map(getter, rows))) < 2:
             continue  # of thousands of rows, most axes have one value
         split = [_by(name, group) for group in groups]
         if any(len(parts) > 1 for parts in split):
@@ -89,9 +106,9 @@ def differing(rows: Sequence[Row]) -> list[str]:
 
 def _by(name: str, rows: Sequence[Row]) -> list[list[Row]]:
     parts: dict[Any, list[Row]] = {}
-    value = attrgetter(name)
+    value = attrgetter(DIVIDED_BY.get(name, name))
     for row in rows:
-        if name != "devices" or row.strategy != "single":
+        if name not in SHARED or row.strategy != "single":
             parts.setdefault(value(row), []).append(row)
     return list(parts.values())
 
@@ -111,7 +128,7 @@ def title(rows: Sequence[Row], also: Iterable[str] = ()) -> str:
         rows: The rows of the matrix.
         also: Axes that differ within the run, which the title names too.
     """
-    first = max(rows, key=lambda row: int(row.devices))
+    first = max(rows, key=_typical)
     heads = [f"{first.workload} {first.size}", AXES["global_batch"](first.global_batch),
              AXES["devices"](first.devices).replace(" ", f" {first.device} ")]
     rest = [say(name, first) for name in also if name not in ALWAYS]
@@ -124,7 +141,13 @@ def common(rows: Sequence[Row]) -> list[str]:
         return []
     several = differing(rows)
     names = [name for name in AXES if name not in ALWAYS and name not in several]
-    return [text for text in (say(name, rows[0]) for name in names) if text]
+    typical = max(rows, key=_typical)
+    return [text for text in (say(name, typical) for name in names) if text]
+
+
+def _typical(row: Row) -> tuple[int, bool]:
+    """Orders rows such that the last has a value on every axis: a single device does not scale."""
+    return int(row.devices), row.strategy != "single"
 
 
 def say(name: str, row: Row) -> str:

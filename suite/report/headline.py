@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,15 @@ from suite.analysis.contenders import (
 )
 from suite.analysis.deciding import WIDE
 from suite.analysis.verdict import NOT_COMPARABLE, Comparison
-from suite.contract.formats import duration, rate, seconds, seconds_interval, times
+from suite.contract.formats import (
+    bounds,
+    duration,
+    percent,
+    rate,
+    seconds,
+    seconds_interval,
+    times,
+)
 from suite.contract.row import Row
 from suite.report.breakdown import breakdown
 from suite.report.names import case_name, framework_name, listed
@@ -81,15 +88,16 @@ def headline(ranking: Ranking | None, name: Namer = case_name) -> Headline:
 
 def _claim(ranking: Ranking, named: Namer) -> str:
     """The winner, or the few that it may be; how many are slower for certain."""
-    name, took = named(ranking.best), step_text(ranking.best)
-    ranked = ranking.ranked
+    name, leads, ranked = named(ranking.best), _lead(ranking), ranking.ranked
     if not ranked:
-        return f"{name} has the lowest step time, {took}; no other case can be compared with it."
+        return f"{name} {leads}; no other case can be compared with it."
     if not any(against.verdict for _, against in ranked):
-        return (f"{name} has the lowest step time, {took}, but one launch cannot show that it is "
-                "faster.")
+        return f"{name} {leads}, but one launch cannot show that it is faster."
     if not ranking.open:
-        return f"{name} is fastest: {took} a step, faster than every other case."
+        took = f"{step_text(ranking.best)} a step"
+        if ranking.grown:
+            took = f"{samples_text(ranking.best)}, {took}"
+        return f"{name} is fastest: {took}, faster than every other case."
     equal = [named(row) for row, one in ranking.open if alike(one)]
     maybe = [named(row) for row, _ in ranking.undecided]
     said = []
@@ -102,7 +110,14 @@ def _claim(ranking: Ranking, named: Namer) -> str:
     slower = len(ranked) - len(ranking.open)
     if slower:
         said.append(f"the other {slower} are slower" if slower > 1 else "the other one is slower")
-    return f"{name} has the lowest step time, {took}; {'; '.join(said)}."
+    return f"{name} {leads}; {'; '.join(said)}."
+
+
+def _lead(ranking: Ranking) -> str:
+    """In what the best case leads: steps of different batches do not compare by their time."""
+    if ranking.grown:
+        return f"trains the most samples a second, {samples_text(ranking.best)}"
+    return f"has the lowest step time, {step_text(ranking.best)}"
 
 
 def _maybe(names: list[str]) -> str:
@@ -119,8 +134,11 @@ def _over_base(best: Row) -> str:
     if best.strategy == "single" or best.speedup is None or best.base_step_time_s is None:
         return ""
     base = seconds(best.base_step_time_s)
+    where = f"on {best.devices} device{'s' if best.devices > 1 else ''}"
+    if best.work > 1:
+        where += f" with {best.work} times the batch (efficiency {efficiency_text(best)})"
     return (f"That is {speedup_text(best)} as fast as its base, one device of the same framework "
-            f"({base}), on {best.devices} device{'s' if best.devices > 1 else ''}.")
+            f"({base}), {where}.")
 
 
 def _why(row: Row) -> str:
@@ -142,7 +160,8 @@ def _no_split(ranking: Ranking, name: Namer) -> str:
     row = split[0][0]
     beaten = all(against.verdict == "faster" for _, against in split
                  if against.verdict != NOT_COMPARABLE)
-    lead = ("Splitting the work does not pay here: one device has the lowest step time." if beaten
+    leads = "trains the most samples a second" if ranking.grown else "has the lowest step time"
+    lead = (f"Splitting the work does not pay here: one device {leads}." if beaten
             else "No split is shown to be faster than one device.")
     over = f", {speedup_text(row)} its base" if row.speedup is not None else ""
     said = f"{lead} The fastest split, {name(row)}, takes {step_text(row)}{over}."
@@ -156,8 +175,9 @@ def _runners_up(ranking: Ranking, name: Namer) -> str:
     if not shown:
         return ""
     lead = "" if ties else "Next: "
+    each = " a sample" if ranking.grown else ""
     texts = [f"{name(row)} takes {against.ratio:.2f}× "
-             f"[{against.low:.2f}, {against.high:.2f}] as long" for row, against in shown[:3]]
+             f"[{against.low:.2f}, {against.high:.2f}] as long{each}" for row, against in shown[:3]]
     more = f" (and {len(shown) - 3} more)" if len(shown) > 3 else ""
     return f"{lead}{'; '.join(texts)}{more}."
 
@@ -198,6 +218,19 @@ def speedup_text(row: Row) -> str:
     """Writes the speedup, with its interval if there is one."""
     if row.speedup is None:
         return ""
-    low, high = row.speedup_ci_low, row.speedup_ci_high
-    interval = "" if low is None or math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
-    return f"{times(row.speedup)}{interval}"
+    return f"{times(row.speedup)}{bounds(row.speedup_ci_low, row.speedup_ci_high)}"
+
+
+def samples_text(row: Row) -> str:
+    """Writes the throughput, such as ``38.9 k samples/s``."""
+    found = row.throughput_samples_s
+    return "" if found is None else f"{rate(found).rstrip()} samples/s"
+
+
+def efficiency_text(row: Row) -> str:
+    """Writes the efficiency, with its interval if there is one: ``92 % [90, 95]``."""
+    if row.efficiency is None:
+        return ""
+    low, high = (end if end is None else 100 * end
+                 for end in (row.efficiency_ci_low, row.efficiency_ci_high))
+    return f"{percent(row.efficiency)}{bounds(low, high, 1)}"

@@ -39,8 +39,8 @@ GRIDS_AT_ONCE = 12
 # So many answers stand with their reasons; those of further workloads are folded.
 SPOKEN = 4
 LIBRARIES = ("vendor/d3.min.js", "vendor/plot.min.js", "vendor/tabulator.min.js")
-SCRIPTS = ("format.js", "data.js", "chart_parts.js", "charts.js", "evidence.js", "details.js",
-           "table.js", "page.js")
+SCRIPTS = ("format.js", "data.js", "chart_parts.js", "charts.js", "evidence.js", "scaling.js",
+           "details.js", "table.js", "page.js")
 STYLES = ("vendor/tabulator.min.css", "page.css")
 
 

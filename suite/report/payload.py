@@ -22,11 +22,13 @@ from suite.contract.registry import label
 from suite.contract.row import Row, ShareCourse
 from suite.report.axes import differing, family
 from suite.report.breakdown import breakdown
+from suite.report.host_scaling import build_host_scalings
 from suite.report.matrix import Grid
 from suite.report.memory_frontier import frontier_series
 from suite.report.names import case_name, framework_name
 from suite.report.reproduce import OWN, shared_options
-from suite.report.scaling import Scaling, said
+from suite.report.scaling import Scaling
+from suite.report.scaling_payload import over_hosts, scaling_figures, scalings_of
 
 # Bounds on what a page holds in all, and (at least, at most) on what it holds of a case.
 STEPS_AT_MOST, LOSSES_AT_MOST = 60_000, 20_000
@@ -63,9 +65,10 @@ def build_payload(
         "columns": {m.name: _column(m, list(map(attrgetter(m.name), rows))) for m in shown},
         "start": _start(grids, scalings),
         "axes": differing(rows),
-        "scalings": [_scaling(scaling, place) for scaling in scalings],
-        "grids": [_grid(grid, place, {scaling.family: at for at, scaling in enumerate(scalings)})
-                  for grid in grids],
+        "scalings": [scaling_figures(scaling, place) for scaling in scalings],
+        "host_scalings": [over_hosts(one) for one in build_host_scalings(rows)],
+        "grids": [_grid(grid, place, mine)
+                  for grid, mine in zip(grids, scalings_of(grids, scalings), strict=True)],
         "launches": [_numbers(row.launch_step_s) for row in rows],
         "steps": _steps(rows),
         "devices": _devices(rows),
@@ -107,12 +110,16 @@ def _metric(metric: Metric) -> dict[str, str]:
 
 
 def _column(metric: Metric, values: list[Any]) -> dict[str, Any]:
-    """Returns numbers as they are, and texts by number, because most texts repeat."""
+    """Returns numbers as they are, and texts by number, because most texts repeat.
+
+    Of a column with one value, as most have that a run does not use, the page holds that value.
+    """
     if metric.kind != "text":
-        return {"numbers": [rounded(value) for value in values]}
+        numbers = [rounded(value) for value in values]
+        return {"same": numbers[0]} if len(set(numbers)) == 1 else {"numbers": numbers}
     texts = _Interned()
-    numbers = [texts.add("" if value is None else value) for value in values]
-    return {"texts": texts.values, "at": numbers}
+    places = [texts.add("" if value is None else value) for value in values]
+    return {"texts": texts.values, "at": places if len(texts.values) > 1 else []}
 
 
 def rounded(value: Any) -> float | None:
@@ -136,35 +143,21 @@ def _start(grids: Sequence[Grid], scalings: Sequence[Scaling]) -> int:
 
     If the run has several numbers of devices, it is the grid of the fastest one.
     """
-    if not scalings or not grids or family(grids[0].rows[0]) != scalings[0].family:
+    if not scalings or not grids or family(grids[0].rows) != scalings[0].family:
         return 0
     counts = [max(row.devices for row in grid.rows) for grid in grids]
     wanted = scalings[0].best_devices
     return counts.index(wanted) if wanted in counts else 0
 
 
-def _scaling(scaling: Scaling, place: Mapping[str, int]) -> dict[str, Any]:
-    return {
-        "counts": scaling.counts,
-        "series": [
-            {"framework": series.framework, "column": series.column,
-             "rows": [place[row.case_id] for row in series.rows],
-             "left_out": list(series.left_out.items()),
-             "serial": series.serial and _numbers(astuple(series.serial)),
-             "said": series.serial and said(series.serial)}
-            for series in scaling.series
-        ],
-    }
-
-
 def _grid(
-    grid: Grid, place: Mapping[str, int], scalings: Mapping[tuple[Any, ...], int]
+    grid: Grid, place: Mapping[str, int], scalings: Sequence[int]
 ) -> dict[str, Any]:
     compared = grid.ranking.compared if grid.ranking else []
     return {
         "title": grid.title,
         "rows": [place[row.case_id] for row in grid.rows],
-        "scaling": scalings.get(family(grid.rows[0])),
+        "scaling": scalings,
         "best": place[grid.ranking.best.case_id] if grid.ranking else None,
         "compared": [
             [place[row.case_id], rounded(comparison.ratio), rounded(comparison.low),

@@ -12,7 +12,8 @@ SHARED = ("steps", "warmup", "repeats", "seed", "data", "batch", "device_speeds"
 # Options that are columns of a case. There is none for the engine: Horovod's command runs both.
 OWN = (
     "framework", "strategy", "variant", "mesh", "workload", "size", "device", "devices", "dtype",
-    "mode", "accumulate", "recompute", "balance", "cut",
+    "mode", "accumulate", "recompute", "balance", "padded", "scaling",
+    "transport", "cut",
 )
 
 

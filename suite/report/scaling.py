@@ -12,11 +12,19 @@ from rich.text import Text
 
 from suite.analysis.contenders import rank
 from suite.analysis.scaling import SerialShare, serial_share
+from suite.contract.case import WEAK
 from suite.contract.row import Row
 from suite.report import axes
-from suite.report.headline import Headline, headline, speedup_text
+from suite.report.headline import Headline, efficiency_text, headline, speedup_text
 from suite.report.matrix import Grid
 from suite.report.names import case_name, framework_name
+
+# What stands under the table; by whether the batch grows with the devices.
+CAPTIONS = {
+    False: "Speedup over one device; below it the efficiency, speedup / devices.",
+    True: "How many times as many samples a second as one device with its own batch; below it the "
+          "efficiency, step of one device / step.",
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,7 @@ class Scaling:
     Attributes:
         title: What all cases have in common.
         family: Their values on all axes but the number of devices.
+        weak: Whether the batch grows with the devices.
         counts: The numbers of devices.
         headline: The answer over all of them.
         best_devices: The number of devices to show first; 0 if no split has finished.
@@ -58,6 +67,7 @@ class Scaling:
 
     title: str
     family: tuple[Any, ...]
+    weak: bool
     counts: list[int]
     headline: Headline
     best_devices: int
@@ -95,7 +105,7 @@ def build_answers(grids: Sequence[Grid], scalings: Sequence[Scaling]) -> list[An
     known = {scaling.family: scaling for scaling in scalings}
     answers: dict[tuple[Any, ...], Answer] = {}
     for grid in grids:
-        family = axes.family(grid.rows[0])
+        family = axes.family(grid.rows)
         if family not in known:
             answers[family] = Answer(grid.title, grid.headline, [])
             continue
@@ -118,10 +128,20 @@ def build_scaling(rows: Sequence[Row]) -> Scaling | None:
     for row in sorted(split, key=lambda row: int(row.devices)):
         groups.setdefault((framework_name(row), axes.column(row)), []).append(row)
     series = [_series(*key, group) for key, group in groups.items()]
+    fastest, weak = _fastest_count(rows), split[0].scaling == WEAK
+    return Scaling(
+        title=_title(rows, counts, weak), family=axes.family(rows), weak=weak, counts=counts,
+        headline=_overall(rows), best_devices=fastest, series=series,
+    )
+
+
+def _title(rows: Sequence[Row], counts: Sequence[int], weak: bool) -> str:
+    heads = axes.title(rows).split(", ")[:-1]
     shown = f"{', '.join(map(str, counts[:-1]))} and {counts[-1]} {rows[0].device} devices"
-    title = ", ".join([*axes.title(rows).split(", ")[:-1], shown])
-    fastest = _fastest_count(rows)
-    return Scaling(title, axes.family(rows[0]), counts, _overall(rows), fastest, series)
+    if weak:
+        batch = f"batch {rows[0].base_batch} a device"
+        return ", ".join([heads[0], batch, *heads[2:], shown, "weak scaling"])
+    return ", ".join([*heads, shown])
 
 
 def _series(framework: str, column: str, rows: list[Row]) -> Series:
@@ -145,14 +165,14 @@ def _overall(rows: Sequence[Row]) -> Headline:
     share = serial_share(mine)
     if share is None:
         return answer
-    serial = f"By Amdahl's law its serial share is {said(share)}."
+    serial = f"By {share.law}'s law its serial share is {said(share)}."
     return replace(answer, support=(*answer.support, serial))
 
 
 def _fastest_count(rows: Sequence[Row]) -> int:
     """Returns the number of devices of the fastest split, which is shown first."""
     timed = [row for row in rows if row.status == "ok" and row.strategy != "single"]
-    fastest = min(timed, key=lambda row: row.step_seconds, default=None)
+    fastest = min(timed, key=lambda row: row.step_seconds / row.work, default=None)
     return int(fastest.devices) if fastest else 0
 
 
@@ -170,7 +190,7 @@ def said(share: SerialShare) -> str:
 
 
 def scaling_table(scaling: Scaling, width: int) -> Table:
-    """Makes a table with a line for each series: its speedups, and its serial share.
+    """Makes a table of each series' speedups, with the efficiency below, and serial share.
 
     Args:
         scaling: The scaling.
@@ -180,10 +200,11 @@ def scaling_table(scaling: Scaling, width: int) -> Table:
     wide, room = 38 + 20 * columns <= width, 20 + 15 * columns <= width
     table = Table("devices", *map(str, scaling.counts), "serial share", box=SIMPLE_HEAD,
                   title=f"Scaling: {scaling.title}", title_justify="left", title_style="bold",
-                  padding=(0, 1))
+                  padding=(0, 1), caption=CAPTIONS[scaling.weak], caption_justify="left")
     table.columns[0].min_width = 12
     for series in scaling.series:
-        by_count = {row.devices: speedup_text(row) for row in series.rows} | series.left_out
+        by_count = {row.devices: f"{speedup_text(row)}\n{efficiency_text(row)}"
+                    for row in series.rows} | series.left_out
         cells = [by_count.get(count, "") for count in scaling.counts]
         cells.append(said(series.serial) if series.serial else "")
         name = series.name if wide else series.name.replace("/", "/\n")
@@ -198,6 +219,8 @@ def _narrowed(text: str, wide: bool, room: bool) -> str:
     """
     if wide:
         return text
+    speedup, _, efficiency = text.partition("\n")
+    efficiency = efficiency.partition(" [")[0]
     if room:
-        return text.replace(" [", "\n[")
-    return text.partition(" [")[0] if text[:1].isdigit() else "-"
+        return "\n".join(filter(None, (speedup.replace(" [", "\n["), efficiency)))
+    return f"{speedup.partition(' [')[0]}\n{efficiency}" if text[:1].isdigit() else "-"

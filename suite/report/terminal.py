@@ -17,6 +17,7 @@ from suite.report.axes import common
 from suite.report.dangers import CERTAINTY, EXPLANATION, ORDER, TERMS, doubt_lines
 from suite.report.doubts import grouped_reasons, noise, proven
 from suite.report.headline import Headline, speedup_text
+from suite.report.host_scaling import build_host_scalings, host_table
 from suite.report.matrix import Cell, Grid, build_grids
 from suite.report.memory_frontier import frontier_table
 from suite.report.names import case_name
@@ -83,6 +84,9 @@ def answers(
     for scaling in build_scalings(rows)[:GRIDS_AT_MOST]:
         yield scaling_table(scaling, width)
         yield from _answer(scaling.headline, folder)
+    for over_hosts in build_host_scalings(rows)[:GRIDS_AT_MOST]:
+        yield host_table(over_hosts)
+        yield Text("")
     grids = build_grids(rows) if grids is None else grids
     for grid in grids[:GRIDS_AT_MOST]:
         yield _grid_table(grid, width)

@@ -117,6 +117,9 @@ class CasePart(Part):
     accumulate: Annotated[int, Field(ge=1, le=10**9)] = 1
     recompute: str = ""
     balance: str = ""
+    padded: Count = 0
+    scaling: str = ""
+    transport: str = ""
     cut: list[Annotated[int, Field(ge=1, le=10**6)]] = []
     hosts: Annotated[int, Field(ge=1, le=10**6)] = 1
 
@@ -264,6 +267,8 @@ class RecordFile(Part):
     affinity: list[Count] = []
     ledger: dict[str, str] = {}
     figures: dict[str, Number] = {}
+    transports: list[str] = []
+    received_bytes: dict[str, Count] = {}
 
 
 def checked_part(path: Path, model: type[Part], content: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,10 @@ from suite.config.matrix import build_matrix
 from suite.config.resolution import resolve
 from suite.contract.errors import UsageError
 from suite.contract.hosts import Host
+from suite.launch.across import on_ray
 from suite.launch.across.allocation import hosts_of
+from suite.launch.across.engines import ENGINES
+from suite.launch.across.follower import place_given
 
 
 @pytest.mark.parametrize("text", [
@@ -65,6 +68,45 @@ def test_slurm_s_allocation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
                                                                             Host("n2", 4))
     with pytest.raises(UsageError, match="a Slurm job around the command"):
         hosts_of("slurm", [], 4, {})
+
+
+def _ray_that_says(folder: Path, lines: str) -> None:
+    """A program ``ray``, and beside it an interpreter that says this to whoever asks for nodes."""
+    for name, text in (("ray", "#!/bin/sh\n"), ("python", f"#!/bin/sh\n{lines}\n")):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+
+
+def test_ray_s_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray may have an environment of its own, and talks before it answers."""
+    monkeypatch.setattr("suite.launch.across.engines.find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="the package ray in this environment"):
+        hosts_of("ray", [], 4)
+    _ray_that_says(tmp_path, """echo Connecting; echo '["10.0.0.1", "10.0.0.2"]'""")
+    assert hosts_of("ray", [], 4) == (Host("10.0.0.1", 4), Host("10.0.0.2", 4))
+    assert hosts_of("ray", ["a:1"], 4) == (Host("a", 1),)
+    python, _, *rest = ENGINES["ray"].command((Host("a", 1), Host("b", 2)), ["follower"])
+    assert python == str(tmp_path / "python") and rest == ["start", "a:1,b:2", "follower"]
+    _ray_that_says(tmp_path, "echo ConnectionError: nobody there >&2; exit 1")
+    with pytest.raises(UsageError, match=r"ray start --head .*ConnectionError: nobody there"):
+        hosts_of("ray", [], 4)
+
+
+def test_what_ray_reserves_on_a_node() -> None:
+    nodes = [{"NodeManagerHostname": "a", "NodeManagerAddress": "10.0.0.1", "NodeName": "10.0.0.1",
+              "Resources": {"CPU": 8.0, "GPU": 2.0, "node:10.0.0.1": 1.0}}]
+    for host in ("a:4", "10.0.0.1:4"):
+        assert on_ray._bundle(*on_ray._found(nodes, host)) == {
+            "CPU": 4, "GPU": 2, "node:10.0.0.1": on_ray.HERE}
+    with pytest.raises(ValueError, match="no node c, only 10.0.0.1"):
+        on_ray._found(nodes, "c:1")
+
+
+def test_ray_s_number_of_a_host_counts_before_slurm_s() -> None:
+    """Ray's nodes may have been started in a Slurm job, whose variables they keep."""
+    assert place_given({"SLURM_PROCID": "0", on_ray.PLACE: "1"}) == 1
+    assert place_given({"SLURM_PROCID": "3"}) == 3
 
 
 def test_cases_know_how_many_hosts_they_need() -> None:

@@ -25,7 +25,7 @@ def _found(strategy: str, workload: str, size: str, framework: str = "pytorch",
 
 @pytest.fixture
 def planted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cases, "sized_workload", lambda name, size, batch, depth: Convolutions())
+    monkeypatch.setattr(cases, "sized_workload", lambda *asked: Convolutions())
 
 
 @pytest.mark.parametrize("spec", ALL, ids=lambda spec: f"{spec.name}-{spec.size}")

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import psutil
@@ -21,9 +21,10 @@ import pytest
 
 from suite.contract.case import Case
 from suite.contract.hosts import Host
-from suite.launch.across.channel import KEY, SILENCE_SECONDS, hang_up
+from suite.launch.across.channel import KEY, SILENCE_SECONDS, Message, hang_up
 from suite.launch.across.engines import PORT
 from suite.launch.across.fleet import Fleet, read_offsets
+from suite.launch.across.follower import HostShare
 from suite.launch.group import LaunchRequest, Outcome
 from suite.machine.devices import allowed_cores
 from tests.conftest import written
@@ -193,3 +194,21 @@ def test_whoever_lacks_the_key_is_not_let_in(
         assert outcome.status == "failed"
         assert "of 2 hosts only 1 joined" in outcome.reason
         assert host.wait(10) != 0
+
+
+def test_no_proxy_is_asked_for_another_host_of_the_job(
+    across: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"http_proxy": "http://10.0.0.9:3128", "SUITE_PASS_ENV": "*_proxy"}.items():
+        monkeypatch.setenv(name, value)
+    hosts = [Host(f"node{n}", 1, f"10.0.0.{n}", "eth0", (1024, 1025)) for n in (1, 2)]
+    _, inputs = written(across, tmp_path)
+    share = HostShare(Message("prepare", {
+        "case": asdict(across), "hosts": [asdict(host) for host in hosts], "mine": 1,
+        "python": sys.executable, "worker": "", "timeout_seconds": 9.0, "settings": {},
+    }, inputs.read_bytes()), lambda *told, **fields: None)
+    try:
+        named = share.group.environment["no_proxy"].split(",")
+        assert {"node1", "node2", "10.0.0.1", "10.0.0.2", "localhost"} <= set(named)
+    finally:
+        assert share.end() == []

@@ -58,7 +58,12 @@ def test_a_proxy_that_is_passed_on_is_not_asked_for_the_job_itself(tmp_path: Pat
     hosts = ["intern", "localhost", "127.0.0.1", "::1", socket.gethostname()]
     assert inner["http_proxy"] and inner["no_proxy"].split(",") == hosts
     assert inner["NO_PROXY"] == inner["no_grpc_proxy"] == inner["no_proxy"]
-    assert "no_proxy" not in worker_environment(traits_of("tensorflow"), tmp_path, {"PATH": "/"})
+    peers = ["node1", "10.0.0.1", "node2", "10.0.0.2"]
+    across = worker_environment(traits_of("tensorflow"), tmp_path, outer, peers)
+    assert across["no_proxy"].split(",") == hosts + peers
+    assert across["NO_PROXY"] == across["no_grpc_proxy"] == across["no_proxy"]
+    quiet = worker_environment(traits_of("tensorflow"), tmp_path, {"PATH": "/"}, peers)
+    assert "no_proxy" not in quiet
 
 
 def test_a_user_passes_variables_on_by_name(tmp_path: Path) -> None:

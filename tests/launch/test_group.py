@@ -252,7 +252,7 @@ def test_memory_that_ends_in_the_probes_keeps_the_clean_steps(
     records = read_records(outcome.records)
     assert [len(record.step_seconds) for record in records] == [fake.steps] * 2
     assert not records[0].traces and not records[0].timed_step_seconds
-    assert records[0].ledger["unprobed"] == "out of memory in the passes with probes"
+    assert records[0].ledger["unprobed"] == "out of memory after the clean steps"
     # Where one rank had not come so far it is the end of the launch.
     monkeypatch.setenv("FAKE_FAULT", "memory")
     again, _ = start(fake)

@@ -115,3 +115,10 @@ def test_without_a_fault_a_launch_has_neither_the_module_nor_the_variable(
     assert bench._start(fake_case)[0].status == "ok"
     assert {request.worker for request in seen} == {"suite.ranks.train"}
     assert not any("SUITE_PLANTED_FAULT" in request.settings for request in seen)
+
+
+def test_memory_after_the_passes_with_probes_costs_their_figures_only() -> None:
+    late, early = Fault("memory", "teardown"), Fault("memory", "measured")
+    assert late.statuses(probed=True) == ("oom", "ok")
+    assert late.statuses(probed=False) == early.statuses(probed=True) == ("oom",)
+    assert Fault("raise", "teardown").statuses(probed=True) == ("failed",)

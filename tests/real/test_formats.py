@@ -29,7 +29,8 @@ def _verdict(case: Case, folder: Path, reference: References) -> Verdict:
 
 
 @pytest.mark.parametrize("case", [
-    _case(framework, cell, workload)
+    pytest.param(_case(framework, cell, workload),
+                 marks=[pytest.mark.long] * (workload == "resnet" and framework == "horovod"))
     for framework in ("pytorch", "horovod") for workload in ("gpt", "resnet") for cell in CELLS
 ], ids=name)
 def test_a_cell_in_bf16(case: Case, ran: Find, reference: References) -> None:

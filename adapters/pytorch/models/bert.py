@@ -9,6 +9,7 @@ from torch.nn.functional import gelu, linear
 from adapters.pytorch.models import Loss
 from adapters.pytorch.models.attention import Attention
 from adapters.pytorch.models.losses import predicted_cross_entropy
+from adapters.pytorch.models.padding import logit_mask
 from suite.contract.workloads.bert import LAYER_NORM_EPSILON, SEGMENTS, BertSpec
 
 
@@ -40,7 +41,7 @@ class Embed(nn.Module):
 
     def __init__(self, spec: BertSpec, begins: bool) -> None:
         super().__init__()
-        self.token = nn.Embedding(spec.vocabulary, spec.width)
+        self.token = nn.Embedding(spec.rows, spec.width)
         if begins:
             self.position = nn.Embedding(spec.sequence, spec.width)
             self.segment = nn.Embedding(SEGMENTS, spec.width)
@@ -55,20 +56,24 @@ class Embed(nn.Module):
 class Head(nn.Module):
     """Turns activations into logits over the rows of the token table."""
 
+    mask: torch.Tensor | None
+
     def __init__(self, spec: BertSpec) -> None:
         super().__init__()
         self.dense = nn.Linear(spec.width, spec.width)
         self.norm = nn.LayerNorm(spec.width, eps=LAYER_NORM_EPSILON)
-        self.bias = nn.Parameter(torch.zeros(spec.vocabulary))
+        self.bias = nn.Parameter(torch.zeros(spec.rows))
+        self.register_buffer("mask", logit_mask(spec), persistent=False)
 
     def forward(self, x: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-        """Computes logits (batch, sequence, vocabulary).
+        """Computes logits (batch, sequence, rows of the token table).
 
         Args:
             x: Activations, (batch, sequence, width).
-            table: The token table, (vocabulary, width).
+            table: The token table, (rows, width).
         """
-        return linear(self.norm(gelu(self.dense(x))), table, self.bias)
+        bias = self.bias if self.mask is None else self.bias + self.mask
+        return linear(self.norm(gelu(self.dense(x))), table, bias)
 
 
 class Bert(nn.Module):
@@ -89,7 +94,7 @@ class Bert(nn.Module):
         self.head = Head(spec) if ends_here else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Maps tokens (batch, sequence) to logits (batch, sequence, vocabulary).
+        """Maps tokens (batch, sequence) to logits (batch, sequence, rows of the token table).
 
         A stage that is not the first or the last takes or returns (batch, sequence, width) instead.
         """

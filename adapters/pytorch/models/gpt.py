@@ -8,6 +8,7 @@ from torch import nn
 from adapters.pytorch.models import Loss
 from adapters.pytorch.models.attention import Attention
 from adapters.pytorch.models.losses import token_cross_entropy
+from adapters.pytorch.models.padding import logit_mask
 from suite.contract.workloads.gpt import LAYER_NORM_EPSILON, GptSpec
 
 
@@ -38,9 +39,12 @@ class Embed(nn.Module):
             the token table, to compute logits.
     """
 
+    mask: torch.Tensor | None
+
     def __init__(self, spec: GptSpec, positions: bool) -> None:
         super().__init__()
-        self.token = nn.Embedding(spec.vocabulary, spec.width)
+        self.token = nn.Embedding(spec.rows, spec.width)
+        self.register_buffer("mask", logit_mask(spec), persistent=False)
         self.position = nn.Embedding(spec.sequence, spec.width) if positions else None
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -49,8 +53,8 @@ class Embed(nn.Module):
         return x if self.position is None else x + self.position.weight[: tokens.shape[1]]
 
     def logits(self, x: torch.Tensor) -> torch.Tensor:
-        """Maps (batch, sequence, width) to logits (batch, sequence, vocabulary)."""
-        return nn.functional.linear(x, self.token.weight)
+        """Maps (batch, sequence, width) to logits (batch, sequence, rows of the token table)."""
+        return nn.functional.linear(x, self.token.weight, self.mask)
 
 
 class Gpt(nn.Module):
@@ -71,7 +75,7 @@ class Gpt(nn.Module):
         self.norm = nn.LayerNorm(spec.width, eps=LAYER_NORM_EPSILON) if ends_here else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Maps tokens (batch, sequence) to logits (batch, sequence, vocabulary).
+        """Maps tokens (batch, sequence) to logits (batch, sequence, rows of the token table).
 
         A stage that is not the first or the last takes or returns (batch, sequence, width) instead.
         """

@@ -10,6 +10,7 @@ from torch.nn.functional import gelu, linear, scaled_dot_product_attention
 
 from adapters.pytorch.models import Loss
 from adapters.pytorch.models.losses import predicted_cross_entropy
+from adapters.pytorch.models.padding import logit_mask
 from suite.contract.workloads.xlnet import LAYER_NORM_EPSILON, SEGMENTS, STREAMS, XLNetSpec
 
 
@@ -177,7 +178,7 @@ class Embed(nn.Module):
 
     def __init__(self, spec: XLNetSpec, begins: bool) -> None:
         super().__init__()
-        self.token = nn.Embedding(spec.vocabulary, spec.width)
+        self.token = nn.Embedding(spec.rows, spec.width)
         self.mask = nn.Embedding(1, spec.width) if begins else None
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -196,6 +197,8 @@ class XLNet(nn.Module):
             the embeddings, the last stage the token table and the output bias.
     """
 
+    mask: torch.Tensor | None
+
     def __init__(self, spec: XLNetSpec, units: range | None = None) -> None:
         super().__init__()
         chosen = range(spec.blocks) if units is None else units
@@ -203,10 +206,11 @@ class XLNet(nn.Module):
         self.facts = Facts(spec)
         self.embed = Embed(spec, self.begins) if self.begins or self.ends_here else None
         self.units = nn.ModuleDict({str(index): Block(spec) for index in chosen})
-        self.head = Bias(spec.vocabulary) if self.ends_here else None
+        self.head = Bias(spec.rows) if self.ends_here else None
+        self.register_buffer("mask", logit_mask(spec), persistent=False)
 
     def forward(self, x: torch.Tensor, features: torch.Tensor | None = None) -> torch.Tensor:
-        """Maps tokens and order to logits (batch, sequence, vocabulary).
+        """Maps tokens and order to logits (batch, sequence, rows of the token table).
 
         Args:
             x: Tokens and order, (batch, 2, sequence); for a later stage the streams that the stage
@@ -224,7 +228,8 @@ class XLNet(nn.Module):
             x = block(x, self.facts, unseen)
         if self.head is None or self.embed is None:
             return x
-        return linear(x[:, STREAMS - 1], self.embed.token.weight, self.head.bias)
+        bias = self.head.bias if self.mask is None else self.head.bias + self.mask
+        return linear(x[:, STREAMS - 1], self.embed.token.weight, bias)
 
 
 build = XLNet

@@ -8,7 +8,12 @@ import tensorflow as tf
 
 from adapters.tensorflow.models.branch import Apply, Tensors, linear
 from adapters.tensorflow.models.losses import Loss, predicted_cross_entropy
-from adapters.tensorflow.models.transformer import attention, feed_forward, layer_norm
+from adapters.tensorflow.models.transformer import (
+    attention,
+    feed_forward,
+    layer_norm,
+    token_logits,
+)
 from adapters.tensorflow.models.units import unit
 from suite.contract.workloads.bert import LAYER_NORM_EPSILON, BertSpec
 
@@ -16,7 +21,7 @@ from suite.contract.workloads.bert import LAYER_NORM_EPSILON, BertSpec
 def forward(
     spec: BertSpec, weights: Tensors, x: tf.Tensor, units: range, apply: Apply
 ) -> tf.Tensor:
-    """Maps tokens (batch, sequence) to logits (batch · sequence, vocabulary).
+    """Maps tokens (batch, sequence) to logits (batch · sequence, rows of the token table).
 
     A stage that is not the first or the last takes or returns (batch, sequence, width) instead.
     """
@@ -28,7 +33,7 @@ def forward(
         x = unit(block, x)
     if spec.blocks - 1 not in units:
         return tf.reshape(x, (-1, spec.sequence, spec.width))
-    return _head(weights, x)
+    return _head(spec, weights, x)
 
 
 def loss(spec: BertSpec) -> Loss:
@@ -51,9 +56,8 @@ def _block(spec: BertSpec, weights: Tensors, name: str, apply: Apply, x: tf.Tens
     return layer_norm(weights, f"{name}.norm2", x + inner, LAYER_NORM_EPSILON)
 
 
-def _head(weights: Tensors, x: tf.Tensor) -> tf.Tensor:
+def _head(spec: BertSpec, weights: Tensors, x: tf.Tensor) -> tf.Tensor:
     """Turns (batch · sequence, width) into logits: dense, gelu, norm, product with the table."""
     hidden = tf.nn.gelu(linear(weights, "head.dense", x), approximate=False)
     normed = layer_norm(weights, "head.norm", hidden, LAYER_NORM_EPSILON)
-    logits = tf.matmul(normed, weights["embed.token.table"], transpose_b=True)
-    return tf.nn.bias_add(logits, weights["head.bias"])
+    return token_logits(spec, weights, normed)

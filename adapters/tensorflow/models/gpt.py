@@ -8,7 +8,12 @@ import tensorflow as tf
 
 from adapters.tensorflow.models.branch import Apply, Tensors
 from adapters.tensorflow.models.losses import Loss, cross_entropy
-from adapters.tensorflow.models.transformer import attention, feed_forward, layer_norm
+from adapters.tensorflow.models.transformer import (
+    attention,
+    feed_forward,
+    layer_norm,
+    token_logits,
+)
 from adapters.tensorflow.models.units import unit
 from suite.contract.workloads.gpt import LAYER_NORM_EPSILON, GptSpec
 
@@ -16,7 +21,7 @@ from suite.contract.workloads.gpt import LAYER_NORM_EPSILON, GptSpec
 def forward(
     spec: GptSpec, weights: Tensors, x: tf.Tensor, units: range, apply: Apply
 ) -> tf.Tensor:
-    """Maps tokens (batch, sequence) to logits (batch · sequence, vocabulary).
+    """Maps tokens (batch, sequence) to logits (batch · sequence, rows of the token table).
 
     A stage that is not the first or the last takes or returns (batch, sequence, width) instead.
     """
@@ -29,7 +34,7 @@ def forward(
     if spec.blocks - 1 not in units:
         return tf.reshape(x, (-1, spec.sequence, spec.width))
     normed = layer_norm(weights, "norm", x, LAYER_NORM_EPSILON)
-    return tf.matmul(normed, weights["embed.token.table"], transpose_b=True)
+    return token_logits(spec, weights, normed)
 
 
 def loss(spec: GptSpec) -> Loss:

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from adapters.tensorflow.models.branch import Branch, Partial, Tensors, add_bias, linear
+from suite.contract.workloads.transformer import Transformer
 
 
 def attention(name: str, sequence: int, head_width: int, causal: bool) -> Branch:
@@ -77,3 +78,24 @@ def layer_norm(weights: Tensors, name: str, x: tf.Tensor, epsilon: float) -> tf.
     return tf.nn.batch_normalization(
         x, mean, variance, weights[f"{name}.bias"], weights[f"{name}.scale"], epsilon
     )
+
+
+def token_logits(spec: Transformer, weights: Tensors, x: tf.Tensor) -> tf.Tensor:
+    """Computes the logits of x (rows, width) over the token table, padding kept out of the loss.
+
+    Args:
+        spec: The workload.
+        weights: Canonical name to variable; ``head.bias`` is added if there is one.
+        x: Activations, (batch · sequence, width).
+
+    Returns:
+        Logits, (batch · sequence, rows of the token table).
+    """
+    logits = tf.matmul(x, weights["embed.token.table"], transpose_b=True)
+    mask = tf.constant(spec.logit_mask(), logits.dtype) if spec.padding else None
+    bias = weights.get("head.bias")
+    if bias is not None and mask is not None:
+        bias = bias + mask
+    elif bias is None:
+        bias = mask
+    return logits if bias is None else tf.nn.bias_add(logits, bias)

@@ -19,6 +19,7 @@ from adapters.tensorflow.models.transformer import (
     layer_norm,
     merge_heads,
     split_heads,
+    token_logits,
 )
 from adapters.tensorflow.models.units import unit
 from suite.contract.workloads.xlnet import LAYER_NORM_EPSILON, SEGMENTS, STREAMS, XLNetSpec
@@ -27,7 +28,7 @@ from suite.contract.workloads.xlnet import LAYER_NORM_EPSILON, SEGMENTS, STREAMS
 def forward(
     spec: XLNetSpec, weights: Tensors, x: tf.Tensor, units: range, apply: Apply
 ) -> tf.Tensor:
-    """Maps tokens and order (batch, 2, sequence) to logits (batch · sequence, vocabulary).
+    """Maps tokens and order (batch, 2, sequence) to logits (batch · sequence, rows of the table).
 
     A stage that is not the first or the last takes or returns (batch, 2, sequence, width) instead.
     """
@@ -39,9 +40,7 @@ def forward(
         x = unit(block, x)
     if spec.blocks - 1 not in units:
         return tf.reshape(x, (-1, *spec.boundary(units.stop)))
-    query = _stream(spec, x, STREAMS - 1)
-    logits = tf.matmul(query, weights["embed.token.table"], transpose_b=True)
-    return tf.nn.bias_add(logits, weights["head.bias"])
+    return token_logits(spec, weights, _stream(spec, x, STREAMS - 1))
 
 
 def loss(spec: XLNetSpec) -> Loss:

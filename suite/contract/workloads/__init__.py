@@ -66,23 +66,28 @@ def find_workload(name: str, size: str) -> Workload:
 
 
 @cache
-def sized_workload(name: str, size: str, global_batch: int = 0, depth: int = 0) -> Workload:
-    """Looks up a workload and sets its global batch and its depth.
+def sized_workload(
+    name: str, size: str, global_batch: int = 0, depth: int = 0, padded: int = 0
+) -> Workload:
+    """Looks up a workload and sets its global batch, its depth and its padding.
 
     Args:
         name: Name of the workload, as for ``find_workload``.
         size: Size of the workload.
         global_batch: Samples per step over all devices; 0 leaves the workload's own.
         depth: Units that are wanted of a shallower model; 0 leaves the whole one.
+        padded: What the vocabulary is padded to a multiple of; 0 leaves it as it is.
 
     Returns:
-        The workload, or a copy of it with the other global batch and depth.
+        The workload, or a copy of it with the other global batch, depth and padding.
 
     Raises:
-        UsageError: The workload is unknown, or its class does not let the batch or the depth be
-            set.
+        UsageError: The workload is unknown, or its class does not let the batch, the depth or the
+            padding be set.
     """
     own = find_workload(name, size)
+    if padded:
+        own = _padded(own, padded)
     if depth:
         own = _shallower(own, depth)
     if global_batch in (0, own.global_batch):
@@ -96,6 +101,14 @@ def sized_workload(name: str, size: str, global_batch: int = 0, depth: int = 0) 
         raise UsageError(f"global batch of {name}", global_batch, f"{own.global_batch}, its own",
                          f"make it a field of its class ({error})") from error
     return sized
+
+
+def _padded(own: Workload, multiple: int) -> Workload:
+    found = own.padded(multiple)
+    if found is None:
+        raise UsageError(f"--padded of {own.name}", multiple, "0: it has no vocabulary to pad",
+                         "leave --padded out, or run gpt, bert and xlnet alone")
+    return found
 
 
 def _shallower(whole: Workload, depth: int) -> Workload:
@@ -142,7 +155,7 @@ def initial_weights(workload: Workload, seed: int) -> Weights:
     """Draws the initial weights, the same for every framework.
 
     Weights are normal with variance 1 / fan_in, embedding tables normal with deviation 0.02,
-    normalisation scales 1 and biases 0.
+    normalisation scales 1 and biases 0. Rows of padding are 0, and all else is as without them.
 
     Args:
         workload: The workload whose parameters are drawn.
@@ -152,7 +165,13 @@ def initial_weights(workload: Workload, seed: int) -> Weights:
         Canonical parameter name to a float32 array of the shape in ``workload.shapes()``.
     """
     generator = np.random.default_rng([seed, 1])
-    return {name: _initial(name, shape, generator) for name, shape in workload.shapes().items()}
+    padding = workload.padding_rows()
+    weights = {}
+    for name, (rows, *others) in workload.shapes().items():
+        extra = padding.get(name, 0)
+        drawn = _initial(name, (rows - extra, *others), generator)
+        weights[name] = np.pad(drawn, [(0, extra), *[(0, 0)] * len(others)]) if extra else drawn
+    return weights
 
 
 def _initial(name: str, shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:

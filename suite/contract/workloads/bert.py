@@ -59,7 +59,7 @@ class BertSpec(Transformer):
         """
         d = self.width
         result: dict[str, tuple[int, ...]] = {
-            "embed.token.table": (self.vocabulary, d),
+            "embed.token.table": (self.rows, d),
             "embed.position.table": (self.sequence, d),
             "embed.segment.table": (SEGMENTS, d),
             **norm_shapes("embed.norm", d),
@@ -70,7 +70,7 @@ class BertSpec(Transformer):
             result |= feed_forward_shapes(block, d)
             result |= norm_shapes(f"{block}.norm2", d)
         result |= linear_shapes("head.dense", d, d) | norm_shapes("head.norm", d)
-        return result | {"head.bias": (self.vocabulary,)}
+        return result | {"head.bias": (self.rows,)}
 
     def ends(self) -> dict[str, tuple[str, ...]]:
         """Both ends hold the token table: the last stage multiplies with it to get logits."""

@@ -37,7 +37,7 @@ class GptSpec(Transformer):
         """Canonical name to shape; the norms come before attention and the feed-forward part."""
         d = self.width
         result: dict[str, tuple[int, ...]] = {
-            "embed.token.table": (self.vocabulary, d),
+            "embed.token.table": (self.rows, d),
             "embed.position.table": (self.sequence, d),
         }
         for block in self.block_names():

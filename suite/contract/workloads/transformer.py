@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from suite.contract.workloads.workload import Arrays, Branch, Field, Workload, l
 
 # The target at positions that the model does not predict.
 NOT_PREDICTED = -1
+# What is added to the logits of padding. Its share of a softmax is then exactly 0 in every number
+# format, and so is its gradient. Minus infinity times a target of 0 would be no number.
+PADDING_LOGIT = -1e4
 
 
 def predictions(sequence: int) -> int:
@@ -66,6 +69,8 @@ class Transformer(Workload):
         heads: Attention heads per block.
         blocks: Number of blocks.
         global_batch: Samples per step over all devices.
+        padding: Rows of the token table after the vocabulary, which no token has and which the
+            loss does not see. Matrix products of GPUs are faster on multiples of 64 or 128.
     """
 
     size: str
@@ -75,6 +80,30 @@ class Transformer(Workload):
     heads: int
     blocks: int
     global_batch: int
+    padding: int = field(default=0, kw_only=True)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the token table, and logits of a position."""
+        return self.vocabulary + self.padding
+
+    def padded(self, multiple: int) -> Transformer | None:
+        """The same model with a token table of a multiple of ``multiple`` rows."""
+        return replace(self, padding=-self.vocabulary % multiple)
+
+    def padding_rows(self) -> dict[str, int]:
+        """The rows that the token table and, where there is one, the output bias end with."""
+        ends = ("embed.token.table", "head.bias") if self.padding else ()
+        return {name: self.padding for name in ends if name in self.shapes()}
+
+    def logit_mask(self) -> np.ndarray:
+        """Returns what is added to the logits of a position, float32 (rows,).
+
+        It is 0 for tokens of the vocabulary and ``PADDING_LOGIT`` for padding.
+        """
+        mask = np.zeros(self.rows, np.float32)
+        mask[self.vocabulary:] = PADDING_LOGIT
+        return mask
 
     @property
     def tokens_per_sample(self) -> int:
@@ -102,7 +131,8 @@ class Transformer(Workload):
     def head_flops(self) -> float:
         """Returns the forward FLOPs per sample of the product with the token table.
 
-        At the input the table is only looked up, which costs none.
+        At the input the table is only looked up, which costs none. Rows of padding do not count:
+        their products are no work of the model.
         """
         return 2.0 * self.width * self.vocabulary * self.sequence
 

@@ -197,6 +197,24 @@ class Workload(ABC):
         """
         return None
 
+    def padded(self, multiple: int) -> Workload | None:
+        """Makes the same model with a vocabulary that is padded to a multiple of ``multiple``.
+
+        Args:
+            multiple: What the number of logits shall be a multiple of.
+
+        Returns:
+            The model, or None if it has no vocabulary to pad.
+        """
+        return None
+
+    def padding_rows(self) -> dict[str, int]:
+        """Returns canonical name to the rows of padding at the end of a padded parameter.
+
+        They start at 0, and stay there as their gradients are 0.
+        """
+        return {}
+
     def real_data(self, generator: np.random.Generator) -> Arrays | None:
         """Loads a data set of the workload's own.
 

@@ -76,12 +76,12 @@ class XLNetSpec(Transformer):
         """Canonical name to shape; the norms follow the residual sums."""
         d = self.width
         result: dict[str, tuple[int, ...]] = {
-            "embed.token.table": (self.vocabulary, d), "embed.mask.table": (1, d),
+            "embed.token.table": (self.rows, d), "embed.mask.table": (1, d),
         }
         for block in self.block_names():
             result |= _attention_shapes(f"{block}.attention", d) | norm_shapes(f"{block}.norm1", d)
             result |= feed_forward_shapes(block, d) | norm_shapes(f"{block}.norm2", d)
-        return result | {"head.bias": (self.vocabulary,)}
+        return result | {"head.bias": (self.rows,)}
 
     def ends(self) -> dict[str, tuple[str, ...]]:
         """Both ends hold the token table: the last stage multiplies with it to get logits."""

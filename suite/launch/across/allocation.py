@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -10,9 +11,17 @@ from suite.config.hosts import parse_hosts
 from suite.contract.errors import UsageError
 from suite.contract.hosts import Host
 from suite.launch.across.channel import join_key
-from suite.launch.across.engines import LOCAL, TORCHRUN, Started, check_installed
+from suite.launch.across.engines import (
+    LOCAL,
+    RAY,
+    SLURM,
+    TORCHRUN,
+    Started,
+    check_installed,
+    on_ray,
+)
 
-SCONTROL_SECONDS = 20.0
+SCONTROL_SECONDS, RAY_SECONDS = 20.0, 60.0
 
 
 def hosts_of(
@@ -32,7 +41,7 @@ def hosts_of(
     if launcher == LOCAL:
         if given:
             raise UsageError("--hosts", ",".join(given), "an engine that starts processes there",
-                             "add --launcher mpirun, slurm, horovodrun or torchrun")
+                             "add --launcher mpirun, slurm, horovodrun, ray or torchrun")
         return ()
     check_installed(launcher)
     if launcher == TORCHRUN:
@@ -41,8 +50,10 @@ def hosts_of(
         return parse_hosts(given, slots)
     if launcher == TORCHRUN:
         return (Host("", slots),) * Started.read(environment).count
-    if launcher == "slurm":
+    if launcher == SLURM:
         return tuple(Host(name, slots) for name in _allocated(environment))
+    if launcher == RAY:
+        return tuple(Host(address, slots) for address in _nodes_of_ray())
     expected = f"the hosts that {launcher} is to use"
     raise UsageError("--hosts", "", expected, "name them: node1,node2")
 
@@ -51,7 +62,7 @@ def _allocated(environment: Mapping[str, str]) -> list[str]:
     """The names of the nodes of Slurm's allocation, in Slurm's order."""
     nodes = environment.get("SLURM_JOB_NODELIST", "")
     if not nodes:
-        raise UsageError("--launcher", "slurm", "a Slurm job around the command",
+        raise UsageError("--launcher", SLURM, "a Slurm job around the command",
                          "run it inside salloc or sbatch, or name --hosts")
     try:
         told = subprocess.run(
@@ -59,6 +70,26 @@ def _allocated(environment: Mapping[str, str]) -> list[str]:
             timeout=SCONTROL_SECONDS,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise UsageError("--launcher", "slurm", f"the names of the nodes {nodes}",
+        raise UsageError("--launcher", SLURM, f"the names of the nodes {nodes}",
                          f"see whether scontrol works here ({error})") from error
     return told.stdout.split()
+
+
+def _nodes_of_ray() -> list[str]:
+    """The addresses of the nodes of the Ray cluster that this host belongs to, this one first."""
+    try:
+        told = subprocess.run(
+            [*on_ray(), "nodes"], capture_output=True, text=True, timeout=RAY_SECONDS
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise _no_ray(str(error)) from error
+    if told.returncode:
+        raise _no_ray((told.stderr.strip().splitlines() or [f"code {told.returncode}"])[-1])
+    return [str(address) for address in json.loads(told.stdout.splitlines()[-1])]
+
+
+def _no_ray(reason: str) -> UsageError:
+    return UsageError(
+        "--launcher", RAY, "a Ray cluster that this host is a node of",
+        f"ray start --head on one host, ray start --address HOST:6379 on the others ({reason})",
+    )

@@ -10,14 +10,17 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 
 from suite.contract.errors import UsageError
 from suite.contract.hosts import Host
 from suite.launch.across.channel import KEY
 
-LOCAL, TORCHRUN = "local", "torchrun"
+LOCAL, TORCHRUN, RAY, SLURM = "local", "torchrun", "ray", "slurm"
 # The port at which torchrun's other processes find the harness, unless SUITE_JOIN_PORT names one.
 PORT, DEFAULT_PORT = "SUITE_JOIN_PORT", 29777
 
@@ -43,6 +46,24 @@ def srun(hosts: Sequence[Host], follower: Sequence[str]) -> list[str]:
             "--cpu-bind=none", "--kill-on-bad-exit=1", "--export=ALL", "--overlap", *follower]
 
 
+def ray(hosts: Sequence[Host], follower: Sequence[str]) -> list[str]:
+    """Ray: a task a node, in a placement group that is spread strictly over the hosts."""
+    named = ",".join(f"{host.name}:{host.devices}" for host in hosts)
+    return [*on_ray(), "start", named, *follower]
+
+
+def on_ray() -> list[str]:
+    """The command that speaks to Ray, by this interpreter or by that of the program in PATH.
+
+    The suite and Ray may so have an environment each. A console script lies beside its interpreter.
+    """
+    script = str(Path(__file__).with_name("on_ray.py"))
+    program = shutil.which("ray")
+    if find_spec("ray") or not program:
+        return [sys.executable, script]
+    return [str(Path(program).absolute().parent / "python"), script]
+
+
 @dataclass(frozen=True)
 class Engine:
     """An engine: its program, and the command line that starts followers."""
@@ -53,8 +74,9 @@ class Engine:
 
 ENGINES: Mapping[str, Engine] = {
     "mpirun": Engine("mpirun", mpirun),
-    "slurm": Engine("srun", srun),
+    SLURM: Engine("srun", srun),
     "horovodrun": Engine("horovodrun", horovodrun),
+    RAY: Engine("ray", ray),
 }
 LAUNCHERS = (LOCAL, *ENGINES, TORCHRUN)
 
@@ -62,9 +84,13 @@ LAUNCHERS = (LOCAL, *ENGINES, TORCHRUN)
 def check_installed(launcher: str) -> None:
     """Raises :class:`UsageError` where the engine's program is not on this host."""
     engine = ENGINES.get(launcher)
-    if engine and shutil.which(engine.program) is None:
-        raise UsageError("--launcher", launcher, f"{engine.program} in PATH",
-                         "install it, or pick another launcher")
+    if engine is None or shutil.which(engine.program) or (launcher == RAY and find_spec("ray")):
+        return
+    if launcher == RAY:
+        raise UsageError("--launcher", RAY, "the package ray in this environment, or ray in PATH",
+                         "pip install 'training-split-suite[ray]', the release of the cluster")
+    raise UsageError("--launcher", launcher, f"{engine.program} in PATH",
+                     "install it, or pick another launcher")
 
 
 def address_toward(host: str) -> str:

@@ -26,6 +26,7 @@ from suite.contract.errors import UsageError
 from suite.contract.hosts import Host, SpansHosts, places
 from suite.contract.manifests import manifest
 from suite.contract.registry import traits_of
+from suite.launch.across import on_ray
 from suite.launch.across.channel import (
     BEAT_SECONDS,
     Message,
@@ -76,7 +77,10 @@ class HostShare:
             self.mirror = Mirror(self.folder, tell, (CASE, INPUTS))
             self.request = self._request(fields, message.payload)
             self.plan = self._planned()
-            environment = worker_environment(traits_of(self.request.case.framework), temporary)
+            environment = worker_environment(
+                traits_of(self.request.case.framework), temporary,
+                peers=[name for host in self.hosts for name in (host.name, host.address)],
+            )
             self.group = ProcessGroup(self.log, environment | dict(self.request.settings), ROOT)
             self._open = stack.pop_all()
 
@@ -211,8 +215,8 @@ def about_this_host(connection: Connection) -> dict[str, Any]:
     }
 
 
-# Where engines tell a process which of its siblings it is.
-PLACES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID", "HOROVOD_RANK", "RANK")
+# Where engines tell a process which of its siblings it is; Ray's nodes may lie inside a Slurm job.
+PLACES = (on_ray.PLACE, "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID", "HOROVOD_RANK", "RANK")
 
 
 def place_given(environment: Mapping[str, str] = os.environ) -> int:

@@ -5,7 +5,8 @@ const METRIC = Object.fromEntries(DATA.metrics.map(metric => [metric.name, metri
 /** Returns a figure of a row: null if it does not exist, "" for an empty text. */
 function value(name, row) {
   const column = DATA.columns[name];
-  return column.numbers ? column.numbers[row] : column.texts[column.at[row]];
+  if (column.texts) return column.texts[column.at[row] ?? 0];
+  return column.numbers ? column.numbers[row] : column.same;
 }
 
 function show(name, row) {

@@ -74,54 +74,6 @@ const gatePlot = rows => width => {
   });
 };
 
-/** Draws measured speedups between two bounds: linear, and Amdahl's with the fitted serial share. */
-function drawScaling(grid) {
-  const found = grid.scaling === null ? null : DATA.scalings[grid.scaling];
-  const panels = found ? d3.groups(found.series, one => one.column) : [];
-  section("scaling", panels.length > 0, figure => {
-    figure.className = "multiples";
-    for (const [column, series] of panels) {
-      const place = element("div");
-      figure.append(element("div", {}, element("h3", { textContent: column }), place, ...scalingNotes(series)));
-      plotInto(place, width => scalingPlot(width, series, found.counts));
-    }
-  }, found ? [...frameworkKeys(found.series.map(one => one.framework)), ["linear, dashed", "var(--soft)"]] : []);
-}
-
-function scalingNotes(series) {
-  const shares = series.filter(one => one.said).map(one => `${one.framework} ${one.said}`);
-  const missing = series.flatMap(one => one.left_out.map(([count, why]) => `${one.framework} on ${count} (${why})`));
-  return [["Serial share: ", shares], ["Left out: ", missing]].filter(([, texts]) => texts.length)
-    .map(([lead, texts]) => element("p", { className: "note", textContent: `${lead}${texts.join("; ")}.` }));
-}
-
-function scalingPlot(width, series, counts) {
-  const most = d3.max(counts);
-  const points = series.flatMap(one => [
-    { framework: one.framework, devices: 1, speedup: 1, low: null, base: true },
-    ...one.rows.filter(row => Number(value("devices", row)) > 1).map(row => ({ row, framework: one.framework,
-      devices: Number(value("devices", row)), speedup: value("speedup", row),
-      low: value("speedup_ci_low", row), high: value("speedup_ci_high", row) })),
-  ]);
-  const bounds = series.filter(one => one.serial).flatMap(one => d3.range(1, most + 1e-9, (most - 1) / 40)
-    .map(devices => ({ framework: one.framework, devices, speedup: 1 / (one.serial[0] + (1 - one.serial[0]) / devices) })));
-  return Plot.plot({
-    width, height: 240, marginLeft: 36, marginBottom: 34, ariaLabel: "Speedup by devices",
-    x: { label: "devices", domain: [1, most], tickFormat: "d", ticks: counts.length < 9 ? [1, ...counts] : 8 },
-    y: { label: null, grid: true, zero: true, domain: [0, Math.max(most, d3.max(points, one => one.high ?? one.speedup))] },
-    marks: [
-      Plot.line([[1, 1], [most, most]], { stroke: "var(--soft)", strokeDasharray: "6 4" }),
-      Plot.line(bounds, { x: "devices", y: "speedup", z: "framework", stroke: one => colour(one.framework),
-        strokeDasharray: "1 4", strokeWidth: 2 }),
-      Plot.ruleX(points.filter(one => one.low !== null), { x: "devices", y1: "low", y2: "high",
-        stroke: one => colour(one.framework), strokeWidth: 2 }),
-      Plot.dot(points.filter(one => !one.base), { x: "devices", y: "speedup", r: 4, fill: one => colour(one.framework), tip: true,
-        title: one => `${DATA.names[one.row]}\n${one.devices} devices: ${FORMATS.times(one.speedup)}${one.low === null ? "" : ` [${one.low.toFixed(2)}, ${one.high.toFixed(2)}]`}` }),
-      Plot.dot([[1, 1]], { r: 3, fill: "var(--soft)", title: () => "one device, the base" }),
-    ],
-  });
-}
-
 function drawLinks() {
   const collectives = d3.groups(DATA.links, link => link.collective);
   const name = link => link.name;

@@ -1,0 +1,99 @@
+"""Ray starts the followers: a real cluster of two nodes, each in a network namespace of its own."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from suite.contract.registry import traits_of
+from suite.machine.software import installed_version
+from tests.cluster import NAMES, Cluster, cluster, why_no_cluster
+from tests.rays import on_ray, processes_of, ray, why_no_ray
+
+UNAVAILABLE = why_no_cluster() or why_no_ray()
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(bool(UNAVAILABLE), reason=UNAVAILABLE),
+    pytest.mark.skipif(not installed_version(traits_of("pytorch").distributions),
+                       reason="pytorch is not installed"),
+]
+RUN = ("-m", "suite", "run", "--launcher", "ray", "--framework", "pytorch", "--preset", "smoke",
+       "--no-link", "--strategy", "single,data")
+BOTH = ",".join(f"{name}:1" for name in NAMES)
+
+
+def test_rays_nodes_train_together_and_are_given_back_by_a_killed_run(tmp_path: Path) -> None:
+    """The nodes come from Ray; of a harness that is killed nothing is left on them."""
+    with cluster(400, tmp_path) as hosts:
+        here = [*hosts.prefixes[0], sys.executable, *RUN]
+        none = subprocess.run(here, env=hosts.environment(), capture_output=True, text=True)
+        assert none.returncode == 2 and "ray start --head" in none.stderr, none.stderr
+        with ray(hosts) as environment:
+            out = tmp_path / "out"
+            run = subprocess.run(
+                [*here, "--out", str(out)], env=environment, capture_output=True, text=True,
+                timeout=200,
+            )
+            assert run.returncode == 0, run.stdout + run.stderr
+            (table,) = out.glob("*/results.csv")
+            with table.open(encoding="utf-8") as file:
+                rows = {row["case_id"]: row for row in csv.DictReader(file)}
+            row = rows["pytorch.data.mlp-tiny.cpu2.hosts2"]
+            assert row["parity"] == "ok" and row["topology"] == "host-a: 1, host-b: 1"
+            print(run.stdout)
+
+            _killed_while_training(
+                hosts, [*here, "--hosts", BOTH, "--steps", "3000"], environment,
+                tmp_path / "killed",
+            )
+            assert not _left_after(hosts, 15.0)
+            # Both nodes' only processors are free again.
+            again = on_ray(hosts, environment, "start", BOTH, "true")
+            assert again.returncode == 0, again.stderr
+
+
+def test_a_host_that_ray_does_not_know_is_named(tmp_path: Path) -> None:
+    with cluster(400, tmp_path) as hosts, ray(hosts) as environment:
+        told = on_ray(hosts, environment, "start", "host-c:1", "true")
+    assert told.returncode == 1 and "no node host-c, only 10.200.0.1, 10.200.0.2" in told.stderr
+
+
+def _killed_while_training(
+    hosts: Cluster, command: list[str], environment: dict[str, str], out: Path
+) -> None:
+    run = subprocess.Popen([*command, "--out", str(out)], env=environment,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    phase = "*/cases/pytorch.data*/launch-0/phase-1"
+    while not any(path.read_text() == "clean steps" for path in out.glob(phase)):
+        assert time.monotonic() < deadline and run.poll() is None
+        time.sleep(0.1)
+    harness = next(one for one in _of_a_run(hosts) if one.cmdline()[1:4] == ["-m", "suite", "run"]
+                   and one.cmdline()[0] == sys.executable)
+    harness.kill()
+    run.wait(30)
+
+
+def _of_a_run(hosts: Cluster) -> list[psutil.Process]:
+    """The harness, followers, ranks and what speaks to Ray, on both hosts."""
+    found = []
+    for process in map(psutil.Process, processes_of(hosts)):
+        with suppress(psutil.Error):
+            words = " ".join(process.cmdline())
+            if any(mark in words for mark in ("-m suite", "on_ray.py")):
+                found.append(process)
+    return found
+
+
+def _left_after(hosts: Cluster, seconds: float) -> list[psutil.Process]:
+    deadline = time.monotonic() + seconds
+    while _of_a_run(hosts) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return _of_a_run(hosts)
