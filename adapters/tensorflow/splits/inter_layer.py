@@ -110,7 +110,7 @@ class _Flight:
             side = self.features[self._place(stage)][part] if session.spec.side_input else None
             y = forward(
                 session.spec, self.weights[stage], x, session.units[stage], features=side,
-                recompute=session.case.recomputes,
+                recompute=session.case.recomputes, low=session.low,
             )
             if stage == self.last:
                 y = session.loss_function(y, self.targets[part]) / session.parts
