@@ -40,10 +40,17 @@ TRAITS = Traits(
     environment={
         "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2",
         "HOROVOD_CONTROLLER": "gloo", "HOROVOD_CPU_OPERATIONS": "gloo", "HOROVOD_AUTOTUNE": "0",
+        # Gloo gives up after 30 s: of a rank that hangs the others would be taken for the cause.
+        "HOROVOD_GLOO_TIMEOUT_SECONDS": "86400",
     },
     networks={"cpu": ("tcp",), "cuda": ("tcp", "rdma")},
     passed=("NCCL_*",),
     cuts=True,
+    preloaded={
+        "torch": ("adapters.horovod.splits.torch_engine.session", "torch._dynamo"),
+        "tensorflow": ("adapters.horovod.splits.tensorflow_engine.session",),
+    },
+    late=("HOROVOD_*",),
 )
 VERSIONS = {
     "torch": torch_build.torch_version, "tensorflow": tensorflow_build.tensorflow_version,

@@ -41,6 +41,8 @@ TRAITS = Traits(
     networks={"cpu": ("tcp",), "cuda": ("tcp", "rdma")},
     passed=("NCCL_*",),
     cuts=True,
+    preloaded={"torch": ("adapters.pytorch.session", "torch._dynamo")},
+    late=("RANK", "LOCAL_RANK", "WORLD_SIZE", "GLOO_SOCKET_IFNAME", "TORCHINDUCTOR_*", "TRITON_*"),
 )
 
 

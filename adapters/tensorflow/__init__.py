@@ -49,6 +49,8 @@ TRAITS = Traits(
     networks={"cpu": ("tcp",), "cuda": ("tcp", "rdma")},
     passed=("NCCL_*",),
     cuts=True,
+    preloaded={"tensorflow": ("adapters.tensorflow.session",)},
+    late=("TF_CONFIG",),
 )
 
 

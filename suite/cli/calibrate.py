@@ -17,6 +17,7 @@ from suite.config.foresight import ForesightConfig
 from suite.config.matrix import choose_device
 from suite.config.validation import from_environment, validate
 from suite.contract.case import Case
+from suite.contract.errors import UsageError
 from suite.contract.formats import rate, seconds
 from suite.contract.operations import OperationPlan
 from suite.contract.registry import engines
@@ -59,15 +60,31 @@ def measure_and_keep(
     Returns:
         The constants, and case to reason where they could not be measured.
     """
+    path = calibration_path()
+    _check_writable(path)
     with tempfile.TemporaryDirectory() as folder, live(Console(stderr=True)) as show:
         found, missing = measure_constants(
             cases, plan, Path(folder), python,
             lambda text, done, total: show(Progress(text, done, total, None)),
         )
-    path = calibration_path()
     kept = [old for old in read_constants(path) if _key(old) not in {_key(new) for new in found}]
     write_constants(path, [*kept, *found])
     return found, missing
+
+
+def _check_writable(path: Path) -> None:
+    """Refuses a place that cannot be written before a minute is spent on measuring.
+
+    Raises:
+        UsageError: Nothing can be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        fix = f"set XDG_CACHE_HOME to a folder of yours ({error.strerror})"
+        raise UsageError("--calibrate", str(path.parent), "a writable folder", fix) from None
 
 
 def _key(one: Constants) -> tuple[str, str, str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from suite.config.model import MeasureConfig
+from suite.config.starts import with_starts
 from suite.config.ways import DEFAULT, variant_names, ways_asked
 from suite.contract.case import STATIC, STRONG, WEAK, Case
 from suite.contract.errors import UsageError
@@ -72,7 +73,7 @@ def build_matrix(
         ]
     if AUTO not in config.strategy:
         _check_splits(cases)
-    return cases
+    return with_starts(cases, config.start)
 
 
 def spread(counts: Sequence[int], slots: Sequence[int]) -> dict[int, int]:

@@ -128,6 +128,11 @@ class CaseConfig:
         Option("shares of the batch as planned, or following busy times: static, dynamic",
                names="balance"),
     ] = field(default_factory=lambda: ["static"])
+    start: Annotated[
+        Literal["auto", "fresh", "forked"],
+        Option("ranks as new processes (fresh), or forked from one that has imported the "
+               "framework, a new one each block; auto forks eager cases on CPU devices"),
+    ] = "auto"
     device_speeds: Annotated[
         Literal["measured"] | list[float],
         Option("relative speeds of the devices, by which work is divided: 1,0.5 or measured",

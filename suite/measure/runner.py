@@ -140,6 +140,7 @@ class Runner:
 
     def _block(self, chosen: list[CaseResult]) -> None:
         """Measures the machine, then launches each case once."""
+        self.starter.begin_block()
         with self.own.of(CALIBRATION):
             self.blocks.append(self.calibrate.begin(len(self.blocks)))
         self.run["plan"].append([result.case.case_id for result in chosen])

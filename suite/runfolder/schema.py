@@ -117,6 +117,7 @@ class CasePart(Part):
     accumulate: Annotated[int, Field(ge=1, le=10**9)] = 1
     recompute: str = ""
     balance: str = ""
+    start: str = ""
     padded: Count = 0
     scaling: str = ""
     transport: str = ""

@@ -33,7 +33,7 @@ DEFAULTS = {
     "proof_memory": None, "probes": 2, "probe_steps": 5,
     "timeline": False, "link": True, "find_max_batch": False, "memory_limit": None,
     "batch_resolution": 0.05, "leader_repeats": 0, "finalists": 4, "seed": 0, "python": {},
-    "launcher": "local", "hosts": [],
+    "launcher": "local", "hosts": [], "start": "auto",
 }
 
 
