@@ -47,6 +47,7 @@ TRAITS = Traits(
     },
     networks={"cpu": ("tcp",), "cuda": ("tcp", "rdma")},
     passed=("NCCL_*",),
+    cuts=True,
     preloaded={
         "torch": ("adapters.horovod.splits.torch_engine.session", "torch._dynamo"),
         "tensorflow": ("adapters.horovod.splits.tensorflow_engine.session",),

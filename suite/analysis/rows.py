@@ -158,7 +158,7 @@ def _row_of(run_id: str, result: CaseResult) -> Row:
     row = Row(
         run_id=run_id, case_id=case.case_id, status=result.status, reason=result.reason,
         global_batch=case.spec.global_batch, device_speeds=shown_speeds(case),
-        balance=case.balance if case.balances else "",
+        balance=case.balance if case.balances else "", cut=case.shown_cut,
         scaling="" if case.strategy == "single" else case.scaling,
         repeats=len(result.good), stopped=result.stopped,
         parity=result.parity.status if result.parity else "skipped",

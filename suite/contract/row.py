@@ -115,6 +115,15 @@ class Row(RunColumns):
         "B", "received by RDMA", "", "bytes",
         "The sum of these over RDMA ports. Their cards count what passes the kernel by."
     )
+    cut: str = text(
+        "units of stages",
+        "How many units of the model each stage has (--cut); empty where FLOPs are balanced."
+    )
+    choice: str = text(
+        "choice",
+        "chosen if --strategy auto chose this case: the fastest that it ran, or plain data "
+        "parallelism where that is not shown to be slower."
+    )
 
     launch_step_s: list[float | None] = field(default_factory=list)
     launch_samples: Samples = field(default_factory=dict)

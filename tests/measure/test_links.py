@@ -35,7 +35,7 @@ from suite.analysis.link_fit import (
 )
 from suite.analysis.rows import CaseResult, build_rows
 from suite.cli.link import build_plans, sweep_links
-from suite.config.model import LinkConfig
+from suite.config.sweep_model import LinkConfig
 from suite.config.validation import validate
 from suite.contract import registry
 from suite.contract.adapter import CommEvent, RankRecord, StepTrace
