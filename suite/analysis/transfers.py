@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -150,15 +151,38 @@ def scheduling_seconds(records: Launch) -> float | None:
     depends on it. Transfers that overlap are one. Where processes wait in turns within one
     transfer, they wait longer together, so this is a lower bound.
 
+    Devices of one process share a pool with a thread for each of them. There a communication has
+    no thread while all of them compute, which the profile of the traced steps shows: as a share,
+    which is applied to the timed steps.
+
     Args:
         records: The ranks' records.
 
     Returns:
-        Seconds: mean over devices, median over timed steps; None if the kernel does not tell.
+        Seconds: mean over devices, median over steps; None if neither kernel nor profile tells.
     """
     steps = [step for step in steps_of(records, "traces")
              if all(device.queued for device in step)]
-    return median([_scheduling(step) for step in steps]) if steps else None
+    if steps:
+        return median([_scheduling(step) for step in steps])
+    pooled = [_pooled(step) for step in steps_of(records, "profiles")
+              if len(records) == 1 < len(step) and all(len(device.clock) for device in step)]
+    shares = [_scheduling(step) / whole for step in pooled if (whole := _whole([step]))]
+    return median(shares) * _whole(steps_of(records, "traces")) if shares else None
+
+
+def _pooled(step: Step) -> Step:
+    """Returns the step with a clock that runs while as many threads compute as there are devices.
+
+    Compute clocks add up what threads do side by side, so their rates tell how many do.
+    """
+    clocks = [np.asarray(device.clock, float).T for device in step]
+    times = np.unique(np.concatenate([at for at, _ in clocks]))
+    lengths = np.diff(times)
+    busy = sum(np.diff(np.interp(times, at, seconds)) for at, seconds in clocks)
+    full = np.cumsum(np.where(busy > (len(step) - 0.5) * lengths, lengths, 0.0))
+    queued = list(zip(times.tolist(), [0.0, *full.tolist()], strict=True))
+    return [replace(device, queued=queued) for device in step]
 
 
 def _scheduling(step: Step) -> float:

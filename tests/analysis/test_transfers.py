@@ -92,6 +92,21 @@ def test_waiting_for_a_core_counts_within_transfers_alone() -> None:
     assert scheduling_seconds(_records(events, events)) is None
 
 
+def test_a_copy_has_no_thread_while_the_whole_pool_computes() -> None:
+    """Of a hop of 2 s in the traced step both devices compute for 1.5 s; it is timed at 1 s."""
+    def hop(start: float, end: float) -> list[CommEvent]:
+        return [CommEvent("send_recv", 8, start, start, device=0, key="hop", role="send"),
+                CommEvent("send_recv", 8, start, end, device=1, key="hop", role="recv")]
+
+    clocks = [[(0.0, 0.0), (4.0, 4.0)], [(0.0, 0.0), (2.5, 2.5), (4.0, 2.5)]]
+    traced = StepTrace(hop(1.0, 3.0), busy=clocks)
+    records = [RankRecord(0, traces=[StepTrace(hop(1.0, 2.0))], profiles=[traced])]
+    # It is in flight on one of the two devices.
+    assert scheduling_seconds(records) == pytest.approx(0.75 / 2)
+    two = [RankRecord(0, traces=[StepTrace(hop(1.0, 2.0))], profiles=[traced]), RankRecord(1)]
+    assert scheduling_seconds(two) is None
+
+
 def test_processes_that_wait_in_different_transfers_wait_for_both() -> None:
     """Rank 0 waits 0.6 s in the first transfer, rank 1 waits 0.5 s in the second."""
     events = [_member("a", 100, 0.0, 1.0), _member("b", 100, 2.0, 3.0)]
