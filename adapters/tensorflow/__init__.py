@@ -48,6 +48,7 @@ TRAITS = Traits(
     },
     networks={"cpu": ("tcp",), "cuda": ("tcp", "rdma")},
     passed=("NCCL_*",),
+    cuts=True,
     preloaded={"tensorflow": ("adapters.tensorflow.session",)},
     late=("TF_CONFIG",),
 )

@@ -14,6 +14,7 @@ from suite.analysis.communication import (
     payloads,
     transfer_intervals,
 )
+from suite.analysis.handling import handling
 from suite.analysis.statistics import median, union, union_length
 from suite.analysis.steps import DeviceStep, Interval, Step, steps_of
 from suite.contract.records import Launch
@@ -110,8 +111,8 @@ def _parts(step: Step) -> Iterator[tuple[str, float]]:
         yield key, float(np.mean(each))
 
 
-def handling_seconds(records: Launch) -> float | None:
-    """Returns the part of T_comm transfer outside the operations on the framework's own timeline.
+def handling_columns(records: Launch) -> dict[str, float]:
+    """Computes how much of T_comm transfer goes into what a library does beside sending.
 
     Such time goes into queueing, negotiation between ranks, copies into and out of a fusion
     buffer, and waking up.
@@ -120,21 +121,34 @@ def handling_seconds(records: Launch) -> float | None:
         records: The ranks' records.
 
     Returns:
-        Seconds; None if no timeline tells of operations.
+        Columns in seconds; empty if neither a timeline nor a profiler tells of it. Records of
+        early releases have only the operations of fused gradients, and give the whole of the
+        handling alone.
     """
+    steps = steps_of(records, "traces")
+    parts = handling(records)
+    if steps and parts:
+        whole = _whole(steps)
+        return {"t_comm_handling_s": whole * parts.whole,
+                "t_comm_negotiation_s": whole * parts.negotiation,
+                "t_comm_copy_s": whole * parts.copies}
     operations = [
         union_length((e.start_s, e.end_s) for device in step for e in in_flight(device))
         for step in steps_of(records, "profiles") if _fused(records)
     ]
-    steps = steps_of(records, "traces")
-    return max(0.0, _whole(steps) - median(operations)) if operations and steps else None
+    if operations and steps:
+        return {"t_comm_handling_s": max(0.0, _whole(steps) - median(operations))}
+    copies = [median([trace.copies_s for trace in record.profiles])
+              for record in records if record.profiles]
+    return {"t_comm_copy_s": float(np.mean(copies))} if steps and any(copies) else {}
 
 
 def scheduling_seconds(records: Launch) -> float | None:
     """Returns the part of T_comm transfer in which a thread that carries it had no core.
 
-    Of the processes that take part the one that waited longest counts, because the progress of the
-    others depends on it.
+    In each transfer the process that waited longest counts, because the progress of the others
+    depends on it. Transfers that overlap are one. Where processes wait in turns within one
+    transfer, they wait longer together, so this is a lower bound.
 
     Args:
         records: The ranks' records.
@@ -154,10 +168,11 @@ def _scheduling(step: Step) -> float:
 
 def _longest(step: Step, spans: Sequence[Interval]) -> float:
     edges = np.asarray(spans, float).reshape(-1, 2)
-    whole = float(np.diff(edges, axis=1).sum())
-    return min(whole, max(_queued(device, edges) for device in step))
+    waited = np.max([_queued(device, edges) for device in step], axis=0)
+    return float(np.minimum(np.diff(edges, axis=1).ravel(), waited).sum())
 
 
-def _queued(device: DeviceStep, edges: np.ndarray) -> float:
+def _queued(device: DeviceStep, edges: np.ndarray) -> np.ndarray:
+    """Returns for how long a device's process waited for a core in each interval, (intervals,)."""
     times, seconds = np.asarray(device.queued, float).T
-    return float(np.diff(np.interp(edges, times, seconds), axis=1).sum())
+    return np.asarray(np.diff(np.interp(edges, times, seconds), axis=1).ravel())

@@ -15,7 +15,7 @@ from suite.analysis.link_fit import LinkFit
 from suite.cli.cluster import follow, hosts_of, joins_another, launching
 from suite.cli.console import live, printer
 from suite.config.matrix import choose_device, known, spread
-from suite.config.model import LinkConfig
+from suite.config.sweep_model import LinkConfig
 from suite.config.validation import from_environment, validate
 from suite.contract.case import SCHEMA_VERSION
 from suite.contract.errors import UsageError, worded

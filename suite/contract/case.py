@@ -81,6 +81,7 @@ class Case:
             device, on which nothing has grown yet, is ``strong``.
         transport: ``tcp`` or ``rdma`` as the network between hosts; empty for what the framework's
             library chooses.
+        cut: Number of the model's units in each stage of a pipeline; empty to balance FLOPs.
     """
 
     framework: str
@@ -116,9 +117,11 @@ class Case:
     padded: int = 0
     scaling: str = STRONG
     transport: str = ""
+    cut: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "device_speeds", tuple(self.device_speeds))  # JSON has lists
+        for name in ("device_speeds", "cut"):  # JSON has lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @cached_property
     def case_id(self) -> str:
@@ -144,7 +147,14 @@ class Case:
             kind += f".{self.scaling}"
         if self.transport:
             kind += f".{self.transport}"
+        if self.cut:
+            kind += f".cut-{'-'.join(map(str, self.cut))}"
         return f"{name}.{strategy}.{self.workload_id}.{self.device}{count}{speeds}{kind}"
+
+    @property
+    def shown_cut(self) -> str:
+        """Units of each stage as ``--cut`` takes them, such as ``3,1``; empty if balanced."""
+        return ",".join(map(str, self.cut))
 
     @property
     def recomputes(self) -> bool:

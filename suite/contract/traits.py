@@ -41,6 +41,7 @@ class Traits:
         late: Variables that a rank reads only after that, when it opens its session; a name that
             ends in ``*`` stands for all names that begin so.
         networks: Kind of device -> networks between hosts that ``--transport`` can ask for.
+        cuts: Whether its pipelines take stages of a given number of units (``case.cut``).
         passed: Variables of the user that reach its workers besides the harness's own allow-list;
             a name that ends in ``*`` stands for all names that begin so.
     """
@@ -60,6 +61,7 @@ class Traits:
     environment: Mapping[str, str] = field(default_factory=dict)
     networks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     passed: tuple[str, ...] = ()
+    cuts: bool = False
     preloaded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     late: tuple[str, ...] = ()
 
