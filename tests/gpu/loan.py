@@ -70,7 +70,9 @@ def parts(device: str) -> list[Part]:
                 *RUN, *here, *_tiny("gpt"), "--strategy", "single", "--devices", "1",
                 "--proof-memory", "8MiB"], 150),
             Part("beside-gpt", "beside a plain loop", _pair("gpt:tiny:0", device), 150),
-            _horovod(),
+            # Built it would be in minutes, which its compilers have of a machine with more cores.
+            Part("horovod", "Horovod from its sdist, configured", [
+                "-m", "tests.gpu.build", "--configure"], 120),
         ]
     return [
         _doctor(),
