@@ -74,6 +74,7 @@ fuzz: setup
 # The suite's own time and memory by number of cases, up to ten thousand; some minutes.
 scale: setup
 	$(BIN)/python -m tests.benchmarks.scale
+	$(BIN)/python -m tests.benchmarks.scale --ranks
 
 # How many planted mistakes in suite/analysis the tests notice; half a minute each.
 COUNT ?= 30
