@@ -24,6 +24,7 @@ TRAITS = Traits(
     distributions=build.DISTRIBUTIONS,
     recorded=("tensorflow", "tensorflow-cpu", "keras"),
     order=1,
+    dtypes=("float32", "tf32", "bf16"),
     placement=LOGICAL_DEVICES,
     variants={
         "data": ("", MULTI_WORKER),
@@ -47,6 +48,9 @@ TRAITS = Traits(
     },
     networks={"cpu": ("tcp",), "cuda": ("tcp", "rdma")},
     passed=("NCCL_*",),
+    cuts=True,
+    preloaded={"tensorflow": ("adapters.tensorflow.session",)},
+    late=("TF_CONFIG",),
 )
 
 
