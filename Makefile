@@ -9,7 +9,7 @@ MINUTES ?= 60
 # How long `make fuzz` runs.
 SECONDS ?= 300
 
-.PHONY: run test test-long lint lock audit docs architecture accuracy foresight soak fuzz test-gpu \
+.PHONY: run test test-long lint lock audit docs architecture accuracy regret foresight soak fuzz test-gpu \
 	gpu-loan gpu-packages horovod-nccl installs container-test cluster-test ray-test slurm-test scale mutants
 run: setup
 	$(BIN)/python -m suite run
@@ -57,6 +57,11 @@ accuracy: setup
 	$(BIN)/python -m tests.accuracy launches
 	$(BIN)/python -m tests.reference
 
+# --strategy auto against measuring every way: regret and share of the time, a table; half an hour.
+# QUESTION=pytorch/gpt/tiny narrows it.
+regret: setup
+	$(BIN)/python -m tests.accuracy auto $(QUESTION)
+
 # Predictions judged on published tables: a table by source and results/foresight.html.
 foresight: setup
 	$(BIN)/python -m scripts.foresight
@@ -71,9 +76,12 @@ fuzz: setup
 	$(BIN)/python -m pip install -q atheris==3.0.0
 	$(BIN)/python -m tests.fuzz -max_total_time=$(SECONDS)
 
-# The suite's own time and memory by number of cases, up to ten thousand; some minutes.
+# The suite's own time and memory by number of cases, up to ten thousand, and of ranks a case, up to
+# a thousand, and how long a browser takes to open the page; some minutes.
 scale: setup
 	$(BIN)/python -m tests.benchmarks.scale
+	$(BIN)/python -m tests.benchmarks.scale --ranks
+	$(BIN)/python -m tests.benchmarks.page
 
 # How many planted mistakes in suite/analysis the tests notice; half a minute each.
 COUNT ?= 30

@@ -18,7 +18,7 @@ from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.hosts import Host, Place, places
-from suite.contract.splits.strategies import MULTI_WORKER, ZERO
+from suite.contract.splits.strategies import MULTI_WORKER, TUNED, ZERO
 from suite.contract.traits import Traits
 
 TRAITS = Traits(
@@ -27,7 +27,9 @@ TRAITS = Traits(
     recorded=("horovod",),
     order=2,
     dtypes=("float32", "tf32", "bf16"),
-    variants={"data": ("", "fp16"), "inter_layer": ("gpipe", "1f1b", "naive", "interleaved")},
+    variants={
+        "data": ("", "fp16", *TUNED), "inter_layer": ("gpipe", "1f1b", "naive", "interleaved"),
+    },
     # Horovod has no send/recv, so a hop is a broadcast over two ranks. It lacks bfloat16, too.
     hop="broadcast",
     low_activations=(),
@@ -40,9 +42,17 @@ TRAITS = Traits(
     environment={
         "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2",
         "HOROVOD_CONTROLLER": "gloo", "HOROVOD_CPU_OPERATIONS": "gloo", "HOROVOD_AUTOTUNE": "0",
+        # Gloo gives up after 30 s: of a rank that hangs the others would be taken for the cause.
+        "HOROVOD_GLOO_TIMEOUT_SECONDS": "86400",
     },
     networks={"cpu": ("tcp",), "cuda": ("tcp", "rdma")},
     passed=("NCCL_*",),
+    cuts=True,
+    preloaded={
+        "torch": ("adapters.horovod.splits.torch_engine.session", "torch._dynamo"),
+        "tensorflow": ("adapters.horovod.splits.tensorflow_engine.session",),
+    },
+    late=("HOROVOD_*",),
 )
 VERSIONS = {
     "torch": torch_build.torch_version, "tensorflow": tensorflow_build.tensorflow_version,

@@ -40,6 +40,9 @@ TRAITS = Traits(
     environment={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
     networks={"cpu": ("tcp",), "cuda": ("tcp", "rdma")},
     passed=("NCCL_*",),
+    cuts=True,
+    preloaded={"torch": ("adapters.pytorch.session", "torch._dynamo")},
+    late=("RANK", "LOCAL_RANK", "WORLD_SIZE", "GLOO_SOCKET_IFNAME", "TORCHINDUCTOR_*", "TRITON_*"),
 )
 
 

@@ -48,6 +48,9 @@ TRAITS = Traits(
     },
     networks={"cpu": ("tcp",), "cuda": ("tcp", "rdma")},
     passed=("NCCL_*",),
+    cuts=True,
+    preloaded={"tensorflow": ("adapters.tensorflow.session",)},
+    late=("TF_CONFIG",),
 )
 
 

@@ -15,7 +15,7 @@ WIDE = 0.05
 # OWN are columns of a row that are also options; SHARED are options that a whole run has.
 OWN = ("framework", "strategy", "variant", "mesh", "workload", "size", "data", "device", "devices",
        "dtype", "mode", "accumulate", "recompute", "balance", "padded", "scaling",
-       "transport")
+       "transport", "cut")
 SHARED = ("batch", "steps", "warmup", "seed")
 
 

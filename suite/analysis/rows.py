@@ -10,7 +10,7 @@ import numpy as np
 
 from suite.analysis.comm_model import model_columns, usable_links
 from suite.analysis.doubts import Conditions, find_warnings
-from suite.analysis.host_places import links_between, topology
+from suite.analysis.host_places import links_between, links_scheduled, topology
 from suite.analysis.in_run import in_run_columns
 from suite.analysis.launch_figures import (
     launch_samples,
@@ -158,7 +158,7 @@ def _row_of(run_id: str, result: CaseResult) -> Row:
     row = Row(
         run_id=run_id, case_id=case.case_id, status=result.status, reason=result.reason,
         global_batch=case.spec.global_batch, device_speeds=shown_speeds(case),
-        balance=case.balance if case.balances else "",
+        balance=case.balance if case.balances else "", cut=case.shown_cut,
         scaling="" if case.strategy == "single" else case.scaling,
         repeats=len(result.good), stopped=result.stopped,
         parity=result.parity.status if result.parity else "skipped",
@@ -286,7 +286,8 @@ def _modelled(result: CaseResult, row: Row, conditions: Conditions) -> dict[str,
             in_run_columns(row, transfers, {}))
     whose = case.framework, case.engine, case.devices
     payloads = probed[0].payloads
-    fits = links_between(case, result.good[-1], conditions.fits)
+    fits = links_scheduled(links_between(case, result.good[-1], conditions.fits),
+                           row.ledger.get("event_loops", ""))
     links = usable_links(fits, *whose, payloads)
     return model_columns(*whose, payloads, row.t_comm_transfer_s, fits) | (
         in_run_columns(row, transfers, links)

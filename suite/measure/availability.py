@@ -48,6 +48,8 @@ def adapter_problem(case: Case, python: Mapping[str, str]) -> str:
     refused = refused or (unrecomputable(case.spec) if case.recomputes else "")
     if case.balances:
         refused = refused or unbalanceable(case.spec, case.strategy, case.device, case.mode)
+    if case.cut and not traits.cuts:
+        refused = refused or f"{case.framework} balances the FLOPs of stages and takes no other cut"
     return (refused or _no_such_format(case) or _no_such_network(case)
             or adapter.unsupported_reason(case)
             or _no_such_variant(case))

@@ -11,11 +11,13 @@ from pathlib import Path
 from suite.analysis.judging import judge
 from suite.analysis.rows import CaseResult
 from suite.config.model import RunConfig
+from suite.config.starts import AUTO, with_starts
 from suite.contract.case import PARITY_STEPS, Case
 from suite.contract.faults import MOMENT, PHASES, VARIABLE, WORKER, Fault
 from suite.contract.registry import adapters, label, traits_of
 from suite.contract.splits.strategies import MULTI_WORKER
 from suite.launch.group import Launcher, LaunchRequest, Outcome, launch
+from suite.launch.nurseries import renew
 from suite.launch.starter import Starter
 from suite.measure.availability import unsupported_reason
 from suite.measure.leaks import TOKEN, carriers, end_carriers, held
@@ -80,6 +82,7 @@ def columns(frameworks: list[str], python: dict[str, str]) -> dict[str, tuple[Ca
                     steps=STEPS, probe_steps=0, warmup_limit=PARITY_STEPS,
                 )
                 named = f"{label(name, engine)} {variant or 'data'}"
+                (case,) = with_starts([case], AUTO)
                 found[named] = case, unsupported_reason(case, python)
     return found
 
@@ -119,10 +122,17 @@ class FaultBench:
         """A launch without a fault, which says how long one takes; why it failed, or empty."""
         self.proofs.refer(case)
         outcome, _ = self._start(case)
-        own = round(PATIENCE * outcome.seconds + LEAST_PATIENCE_SECONDS, 1)
-        for steps in (STEPS, STEPS_ALONE):
-            self.patience_s[replace(case, steps=steps)] = own
+        self._learn(case, outcome.seconds)
         return "" if outcome.status == "ok" else outcome.reason
+
+    def _learn(self, case: Case, seconds: float) -> None:
+        """Gives a launch that hangs more time than whole ones took, the slowest of them too: other
+        programs may have come meanwhile.
+        """
+        own = round(PATIENCE * seconds + LEAST_PATIENCE_SECONDS, 1)
+        for steps in (STEPS, STEPS_ALONE):
+            key = replace(case, steps=steps)
+            self.patience_s[key] = max(own, self.patience_s.get(key, 0.0))
 
     def plant(self, column: str, case: Case, fault: Fault) -> Finding:
         """Plants one fault, and then launches the case without it."""
@@ -131,12 +141,15 @@ class FaultBench:
         outcome, folder = self._start(hit, fault)
         trial = Trial(fault, outcome, folder, time.monotonic(), self.patience_s[hit])
         status, reason = self._row(hit, outcome, folder)
+        renew(self.launcher)
         survivors = carriers(self.token)
         left = held(self.token).beyond(before)
         end_carriers(self.token)
         again, _ = self._start(case)
         problems = [*trial.problems(status, reason), *left]
-        if again.status != "ok":
+        if again.status == "ok":
+            self._learn(case, again.seconds)
+        else:
             problems.append(f"the next launch {again.status}: {again.reason}")
         return Finding(
             column, fault.kind, f"rank {fault.rank}, {fault.phase}", status, reason,
@@ -216,8 +229,8 @@ class Trial:
         return f"took longer than {limit:.1f} s" if self.outcome.seconds > limit else ""
 
     def _untold(self) -> str:
-        """A hang leaves every rank's Python stack in the log."""
-        if not self.fault.expected.hangs:
+        """A hang that lasts until the timeout leaves every rank's Python stack in the log."""
+        if not self.fault.expected.hangs or self.outcome.status != "timeout":
             return ""
         log = (self.folder / "worker.log").read_text(encoding="utf-8", errors="replace")
         told = log.count("Python stack of rank ")

@@ -128,7 +128,7 @@ class MeasuredTraining:
             self._enter(entry.PRODUCTS)
             record.matmul_flops_s = session.matmul_flops_s()
         record.transports = nccl.heard(self.rank.folder, os.getpid())
-        record.ledger = session.describe()
+        record.ledger = session.describe() | entry.how_started()
         check_found(self.case, record.ledger | network_found(record.transports))
         if isinstance(session, ReportsFigures):
             record.figures = session.figures()
@@ -138,7 +138,8 @@ class MeasuredTraining:
 
     def _keep_clean(self) -> None:
         """Leaves what is measured so far: passes with probes hold more memory than clean steps."""
-        ledger = self.session.describe() | {UNPROBED: "out of memory after the clean steps"}
+        ledger = self.session.describe() | entry.how_started()
+        ledger |= {UNPROBED: "out of memory after the clean steps"}
         record = asdict(replace(self.record, ledger=ledger, affinity=_affinity()))
         write_atomically(clean_path(self.rank.folder, self.rank.index), json.dumps(record))
 

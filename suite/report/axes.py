@@ -31,7 +31,7 @@ AXES: dict[str, Callable[[Any], str]] = {
     "devices": lambda count: f"{count} device{'s' if count != 1 else ''}",
 }
 # These distinguish the columns of one matrix; its lines are framework and engine.
-COLUMNS = ("strategy", "mesh", "variant", "balance", "transport")
+COLUMNS = ("strategy", "mesh", "variant", "balance", "transport", "cut")
 # These divide by a property of the row: batches that grew with the devices are one question.
 DIVIDED_BY = {"global_batch": "base_batch"}
 # A single device is the base on all values of these.

@@ -8,14 +8,15 @@ can be computed with.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from suite.runfolder.validated import checked
 
-# A whole number stays whole; not a number is neither above nor below a bound.
-Number = Annotated[int | float, Field(ge=-1e30, le=1e30)]
+# A whole number stays whole, and what is not finite is no number. Each kind has its own bounds:
+# those of a union are checked in Python, which takes most of the time of reading a record.
+Number = Annotated[float, Field(ge=-1e30, le=1e30)] | Annotated[int, Field(ge=-10**30, le=10**30)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
 Devices = Annotated[int, Field(ge=0, le=10**5)]
 
@@ -117,9 +118,11 @@ class CasePart(Part):
     accumulate: Annotated[int, Field(ge=1, le=10**9)] = 1
     recompute: str = ""
     balance: str = ""
+    start: str = ""
     padded: Count = 0
     scaling: str = ""
     transport: str = ""
+    cut: list[Annotated[int, Field(ge=1, le=10**6)]] = []
     hosts: Annotated[int, Field(ge=1, le=10**6)] = 1
 
 
@@ -131,6 +134,20 @@ class Entry(Part):
     stopped: str = ""
     status: str = "ok"
     reason: str = ""
+
+
+class CandidatePart(Part):
+    """A way that ``--strategy auto`` looked at."""
+
+    question: str
+    case_id: str
+    way: str
+    fate: Literal["run", "excluded", "too large", "slower"]
+    reason: str = ""
+    predicted_s: Number | None = None
+    low_s: Number | None = None
+    high_s: Number | None = None
+    peak_bytes: Number | None = None
 
 
 class VerdictPart(Part):
@@ -162,6 +179,7 @@ class RunFile(Part):
     blocks: list[BlockPart] = []
     cases: list[Entry] = []
     proofs: dict[str, Proof] = {}
+    candidates: list[CandidatePart] = []
     dropped_environment: list[str] = []
     settings: dict[str, str] = {}
     side: str = ""

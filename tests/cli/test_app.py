@@ -24,7 +24,7 @@ from tests.planted_run import small_run
 
 OPTIONS = {
     "--leader-repeats", "--profile-harness", "--launcher", "--hosts",
-    "--proof-timeout", "--proof-memory",
+    "--proof-timeout", "--proof-memory", "--start", "--cut", "--finalists",
     "--preset", "--config", "--framework", "--strategy", "--variant", "--workload", "--size",
     "--data", "--devices", "--scaling", "--device", "--dtype", "--mode", "--steps", "--repeats",
     "--seed", "--accumulate", "--recompute", "--padded", "--balance", "--timeout", "--python",
