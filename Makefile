@@ -76,9 +76,12 @@ fuzz: setup
 	$(BIN)/python -m pip install -q atheris==3.0.0
 	$(BIN)/python -m tests.fuzz -max_total_time=$(SECONDS)
 
-# The suite's own time and memory by number of cases, up to ten thousand; some minutes.
+# The suite's own time and memory by number of cases, up to ten thousand, and of ranks a case, up to
+# a thousand, and how long a browser takes to open the page; some minutes.
 scale: setup
 	$(BIN)/python -m tests.benchmarks.scale
+	$(BIN)/python -m tests.benchmarks.scale --ranks
+	$(BIN)/python -m tests.benchmarks.page
 
 # How many planted mistakes in suite/analysis the tests notice; half a minute each.
 COUNT ?= 30

@@ -8,7 +8,8 @@ from suite.contract.formats import seconds
 
 LINK, SCHEDULING = "the link itself", "threads without a core"
 NEGOTIATION, COPIES = "queueing and negotiation", "copies into and out of buffers"
-HANDLING, REST = "the framework's own handling", "not told apart"
+HANDLING, TURNS = "the framework's own handling", "cores waited for in turns (at most)"
+REST = "not told apart"
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Transfer:
         bytes_s: The part alpha·B·N of ``link_s``.
         negotiation_s: The row's ``t_comm_negotiation_s``, a part of ``handling_s``.
         copies_s: The row's ``t_comm_copy_s``; a part of ``handling_s`` where that is known.
+        turns_s: The row's ``t_comm_turns_s``, an upper bound: it is told last.
     """
 
     whole_s: float
@@ -32,6 +34,7 @@ class Transfer:
     bytes_s: float | None = None
     negotiation_s: float | None = None
     copies_s: float | None = None
+    turns_s: float | None = None
 
     @property
     def factor(self) -> float | None:
@@ -42,7 +45,7 @@ class Transfer:
         """Lists (cause, seconds): the idle link's first, what is left over last."""
         known: list[tuple[str, float]] = []
         left = self.whole_s
-        for name, value in self._told():
+        for name, value in [*self._told(), (TURNS, self.turns_s)]:
             if value is not None:
                 part = min(value, left)
                 known.append((name, part))

@@ -219,4 +219,5 @@ def transfer_of(
         scheduling_s=row.t_comm_scheduling_s, handling_s=row.t_comm_handling_s,
         bytes_s=bytes_seconds(links, payloads, row.devices),
         negotiation_s=row.t_comm_negotiation_s, copies_s=row.t_comm_copy_s,
+        turns_s=row.t_comm_turns_s,
     )

@@ -16,7 +16,13 @@ from suite.analysis.compute import (
     load_balance,
 )
 from suite.analysis.statistics import median
-from suite.analysis.transfers import Calls, handling_columns, scheduling_seconds, transfers
+from suite.analysis.transfers import (
+    Calls,
+    handling_columns,
+    scheduling_seconds,
+    transfers,
+    turns_seconds,
+)
 from suite.contract.case import Case
 from suite.contract.records import Launch
 from suite.contract.splits.schedule import ideal_bubble
@@ -90,6 +96,7 @@ def _launch_columns(case: Case, records: Launch) -> dict[str, float]:
     scheduling, dispatch = scheduling_seconds(records), dispatch_seconds(records)
     if scheduling is not None:
         columns["t_comm_scheduling_s"] = scheduling
+        columns["t_comm_turns_s"] = turns_seconds(records) or 0.0
     if dispatch.size:
         columns["dispatch_s"] = float(dispatch.mean())
     length, idle = clocked_step_seconds(records), idle_share(records)

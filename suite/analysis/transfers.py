@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -150,25 +151,74 @@ def scheduling_seconds(records: Launch) -> float | None:
     depends on it. Transfers that overlap are one. Where processes wait in turns within one
     transfer, they wait longer together, so this is a lower bound.
 
+    Devices of one process share a pool with a thread for each of them. There a communication has
+    no thread while all of them compute, which the profile of the traced steps shows: as a share,
+    which is applied to the timed steps.
+
+    Args:
+        records: The ranks' records.
+
+    Returns:
+        Seconds: mean over devices, median over steps; None if neither kernel nor profile tells.
+    """
+    steps = _queued_steps(records)
+    if steps:
+        return median([_scheduling(step) for step in steps])
+    pooled = [_pooled(step) for step in steps_of(records, "profiles")
+              if len(records) == 1 < len(step) and all(len(device.clock) for device in step)]
+    shares = [_scheduling(step) / whole for step in pooled if (whole := _whole([step]))]
+    return median(shares) * _whole(steps_of(records, "traces")) if shares else None
+
+
+def turns_seconds(records: Launch) -> float | None:
+    """Returns how much longer threads may have been without a core than ``scheduling_seconds``.
+
+    Where processes wait in turns within a transfer, it is as much longer as the others waited than
+    the one that waited longest: at most, because they may have waited at the same time.
+
     Args:
         records: The ranks' records.
 
     Returns:
         Seconds: mean over devices, median over timed steps; None if the kernel does not tell.
     """
-    steps = [step for step in steps_of(records, "traces")
-             if all(device.queued for device in step)]
-    return median([_scheduling(step) for step in steps]) if steps else None
+    steps = _queued_steps(records)
+    together = [_scheduling(step, np.sum) - _scheduling(step) for step in steps]
+    return median(together) if together else None
 
 
-def _scheduling(step: Step) -> float:
+def _queued_steps(records: Launch) -> list[Step]:
+    return [step for step in steps_of(records, "traces") if all(d.queued for d in step)]
+
+
+def _pooled(step: Step) -> Step:
+    """Returns the step with a clock that runs while as many threads compute as there are devices.
+
+    Compute clocks add up what threads do side by side, so their rates tell how many do.
+    """
+    clocks = [np.asarray(device.clock, float).T for device in step]
+    times = np.unique(np.concatenate([at for at, _ in clocks]))
+    lengths = np.diff(times)
+    busy = sum(np.diff(np.interp(times, at, seconds)) for at, seconds in clocks)
+    full = np.cumsum(np.where(busy > (len(step) - 0.5) * lengths, lengths, 0.0))
+    queued = list(zip(times.tolist(), [0.0, *full.tolist()], strict=True))
+    return [replace(device, queued=queued) for device in step]
+
+
+def _scheduling(step: Step, over: Callable[..., np.ndarray] = np.max) -> float:
+    """Returns the seconds in which transfers waited for a core, mean over devices.
+
+    Args:
+        step: All devices of the step.
+        over: Makes one figure of what the processes waited in a transfer.
+    """
     intervals = transfer_intervals(step, matched_events(step))
-    return float(np.mean([_longest(step, union(own)) for own in intervals]))
+    return float(np.mean([_waited(step, union(own), over) for own in intervals]))
 
 
-def _longest(step: Step, spans: Sequence[Interval]) -> float:
+def _waited(step: Step, spans: Sequence[Interval], over: Callable[..., np.ndarray]) -> float:
     edges = np.asarray(spans, float).reshape(-1, 2)
-    waited = np.max([_queued(device, edges) for device in step], axis=0)
+    waited = over([_queued(device, edges) for device in step], axis=0)
     return float(np.minimum(np.diff(edges, axis=1).ravel(), waited).sum())
 
 

@@ -124,6 +124,12 @@ class Row(RunColumns):
         "chosen if --strategy auto chose this case: the fastest that it ran, or plain data "
         "parallelism where that is not shown to be slower."
     )
+    t_comm_turns_s: float | None = seconds(
+        "T_comm in turns",
+        "How much longer than T_comm scheduling threads may have been without a core, at most: "
+        "processes that wait in turns within a transfer wait longer together than the one that "
+        "waited longest."
+    )
 
     launch_step_s: list[float | None] = field(default_factory=list)
     launch_samples: Samples = field(default_factory=dict)

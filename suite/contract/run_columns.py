@@ -169,8 +169,8 @@ class RunColumns(CoreColumns):
     t_comm_scheduling_s: float | None = seconds(
         "T_comm scheduling",
         "The part of T_comm transfer in which a thread that communicates was ready to run but had "
-        "no core (Linux's run-queue delay). It is a lower bound, from the process that waited "
-        "longest."
+        "no core (Linux's run-queue delay): a lower bound, from the process that waited longest. "
+        "Between devices of one process, in which all threads of its pool computed."
     )
     t_comm_handling_s: float | None = seconds(
         "T_comm handling",

@@ -41,6 +41,15 @@ def test_negotiation_is_told_from_copies_and_from_the_bytes_on_the_link() -> Non
     )
 
 
+def test_turns_take_what_no_other_cause_does_and_no_more_than_their_bound() -> None:
+    causes = dict(Transfer(10e-3, 2e-3, 5e-3, None, turns_s=1e-3).causes())
+    assert causes["cores waited for in turns (at most)"] == 1e-3
+    assert abs(causes["not told apart"] - 2e-3) < 1e-12
+    causes = dict(Transfer(10e-3, 2e-3, 5e-3, None, turns_s=7e-3).causes())
+    assert abs(causes["cores waited for in turns (at most)"] - 3e-3) < 1e-12
+    assert causes["not told apart"] == 0
+
+
 def test_waiting_for_a_core_is_spread_over_negotiation_and_the_rest() -> None:
     causes = dict(Transfer(10e-3, 1e-3, 5e-3, 6e-3, 1e-3, 4e-3, 2e-3).causes())
     assert causes["threads without a core"] == 5e-3

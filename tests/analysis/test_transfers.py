@@ -6,7 +6,7 @@ import pytest
 
 from suite.analysis.communication import communication
 from suite.analysis.traced import reduce_launch
-from suite.analysis.transfers import handling_columns, scheduling_seconds, transfers
+from suite.analysis.transfers import handling_columns, scheduling_seconds, transfers, turns_seconds
 from suite.contract.case import Case
 from suite.contract.records import CommEvent, RankRecord, StepTrace
 
@@ -92,6 +92,21 @@ def test_waiting_for_a_core_counts_within_transfers_alone() -> None:
     assert scheduling_seconds(_records(events, events)) is None
 
 
+def test_a_copy_has_no_thread_while_the_whole_pool_computes() -> None:
+    """Of a hop of 2 s in the traced step both devices compute for 1.5 s; it is timed at 1 s."""
+    def hop(start: float, end: float) -> list[CommEvent]:
+        return [CommEvent("send_recv", 8, start, start, device=0, key="hop", role="send"),
+                CommEvent("send_recv", 8, start, end, device=1, key="hop", role="recv")]
+
+    clocks = [[(0.0, 0.0), (4.0, 4.0)], [(0.0, 0.0), (2.5, 2.5), (4.0, 2.5)]]
+    traced = StepTrace(hop(1.0, 3.0), busy=clocks)
+    records = [RankRecord(0, traces=[StepTrace(hop(1.0, 2.0))], profiles=[traced])]
+    # It is in flight on one of the two devices.
+    assert scheduling_seconds(records) == pytest.approx(0.75 / 2)
+    two = [RankRecord(0, traces=[StepTrace(hop(1.0, 2.0))], profiles=[traced]), RankRecord(1)]
+    assert scheduling_seconds(two) is None
+
+
 def test_processes_that_wait_in_different_transfers_wait_for_both() -> None:
     """Rank 0 waits 0.6 s in the first transfer, rank 1 waits 0.5 s in the second."""
     events = [_member("a", 100, 0.0, 1.0), _member("b", 100, 2.0, 3.0)]
@@ -99,6 +114,21 @@ def test_processes_that_wait_in_different_transfers_wait_for_both() -> None:
     records = [RankRecord(rank, traces=[StepTrace(events, queued=clock)])
                for rank, clock in enumerate(clocks)]
     assert scheduling_seconds(records) == pytest.approx(1.1)
+
+
+def test_processes_that_wait_in_turns_may_wait_longer_together() -> None:
+    """In a transfer of 1 s they wait 0.6 and 0.3 s, or 0.8 and 0.7 s: 0.3 or 0.2 s more at most."""
+    def found(first: float, second: float) -> list[float | None]:
+        records = [
+            RankRecord(rank, traces=[StepTrace([_member("a", 100, 0.0, 1.0)],
+                                               queued=((0.0, 0.0), (1.0, waited)))])
+            for rank, waited in enumerate((first, second))
+        ]
+        return [scheduling_seconds(records), turns_seconds(records)]
+
+    assert found(0.6, 0.3) == [pytest.approx(0.6), pytest.approx(0.3)]
+    assert found(0.8, 0.7) == [pytest.approx(0.8), pytest.approx(0.2)]
+    assert turns_seconds([RankRecord(0, traces=[StepTrace()])]) is None
 
 
 def test_nobody_waits_longer_than_the_transfer_takes() -> None:
