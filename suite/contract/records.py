@@ -171,7 +171,7 @@ class RankRecord:
         return getattr(self, column, None) or self.figures.get(column) or None
 
 
-RECORD_FIELDS: tuple[str, ...] = tuple(field.name for field in fields(RankRecord))
+RECORD_FIELDS: dict[str, None] = dict.fromkeys(field.name for field in fields(RankRecord))
 # Entry of a ledger that says why its launch has no figures from probes.
 UNPROBED = "unprobed"
 # The records of all ranks of one launch, in the order of the ranks.
