@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ pytestmark = [
                        reason="pytorch is not installed"),
 ]
 ROOT = Path(__file__).parents[2]
-JOB = ROOT / "examples/clusters/job.slurm"
+EXAMPLES = ROOT / "examples/clusters"
 RUN = ("-m", "suite", "run", "--framework", "pytorch", "--preset", "smoke", "--no-link")
 
 
@@ -60,15 +61,25 @@ def test_a_job_on_two_nodes_trains_across_them_and_a_preempted_one_is_resumed(
 
 
 @pytest.mark.long
-def test_a_batch_job_that_is_warned_is_queued_again_and_finishes(tmp_path: Path) -> None:
-    """The example's job: SIGTERM to its script, as --signal=B:TERM@120 sends it, then a requeue."""
+@pytest.mark.parametrize("script", ["job.slurm", "apptainer.slurm"])
+def test_a_batch_job_that_is_warned_is_queued_again_and_finishes(
+    script: str, tmp_path: Path
+) -> None:
+    """SIGTERM to the script, as --signal=B:TERM@120 sends it, then a requeue.
+
+    What stands in for Apptainer runs the suite of this environment on the node.
+    """
     out = tmp_path / "results"
+    stand_in = tmp_path / "apptainer"
+    stand_in.write_text(f'#!/bin/sh\nshift 5\nexec {sys.executable} -m suite "$@"\n')
+    stand_in.chmod(0o755)
     with cluster(400, tmp_path) as hosts, slurm(hosts, tmp_path / "slurm") as environment:
         environment |= {"SPLIT_PYTHON": sys.executable, "SPLIT_RESULTS": str(out),
-                        "SPLIT_DEVICES_A_NODE": "1"}
+                        "SPLIT_DEVICES_A_NODE": "1",
+                        "PATH": f"{tmp_path}{os.pathsep}{environment['PATH']}"}
         said = _told(
             hosts, environment, "sbatch", "--parsable", "--chdir", str(ROOT),
-            "--output", str(tmp_path / "suite-%j.log"), str(JOB), *RUN[3:],
+            "--output", str(tmp_path / "suite-%j.log"), str(EXAMPLES / script), *RUN[3:],
             "--strategy", "single,data", "--steps", "1000",
         )
         job = said.strip()
