@@ -19,6 +19,7 @@ from tests.rays import on_ray, processes_of, ray, why_no_ray
 
 UNAVAILABLE = why_no_cluster() or why_no_ray()
 pytestmark = [
+    pytest.mark.timeout(600),
     pytest.mark.long,
     pytest.mark.skipif(bool(UNAVAILABLE), reason=UNAVAILABLE),
     pytest.mark.skipif(
