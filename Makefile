@@ -9,7 +9,7 @@ MINUTES ?= 60
 # How long `make fuzz` runs.
 SECONDS ?= 300
 
-.PHONY: run test test-long lint lock audit docs architecture accuracy foresight soak fuzz test-gpu \
+.PHONY: run test test-long lint lock audit docs architecture accuracy regret foresight soak fuzz test-gpu \
 	gpu-loan gpu-packages installs container-test cluster-test ray-test slurm-test scale mutants
 run: setup
 	$(BIN)/python -m suite run
@@ -56,6 +56,11 @@ accuracy: setup
 	$(BIN)/python -m tests.accuracy answer
 	$(BIN)/python -m tests.accuracy launches
 	$(BIN)/python -m tests.reference
+
+# --strategy auto against measuring every way: regret and share of the time, a table; half an hour.
+# QUESTION=pytorch/gpt/tiny narrows it.
+regret: setup
+	$(BIN)/python -m tests.accuracy auto $(QUESTION)
 
 # Predictions judged on published tables: a table by source and results/foresight.html.
 foresight: setup
@@ -106,7 +111,7 @@ gpu-packages: setup
 # docs/installing.md. Needs a package index, and minutes for each row.
 PYTHONS ?= $(BIN)/python
 installs: setup
-	$(BIN)/python scripts/install_matrix.py --python $(PYTHONS) --write
+	$(BIN)/python scripts/install_matrix.py --python $(PYTHONS) --write $(INSTALLS)
 
 # Not part of the tests: needs root, buildah and debootstrap.
 container-test:

@@ -1,11 +1,14 @@
 """Sets the suite up with some of the frameworks and runs it: ``make installs``.
 
-    python scripts/install_matrix.py [--only torch,tensorflow,all] [--python python3.12] [--write]
+    python scripts/install_matrix.py [--only torch,tensorflow,all] [--python python3.12,…]
+                                     [--versions pinned|newest|before] [--write]
 
 Each row is an environment of its own, made from requirements.txt without what the row leaves out,
-in which the preset ``smoke`` runs. A framework that is missing must be rows ``unsupported`` that
-say how to get it, and nothing else may fail. ``--write`` puts the table into docs/installing.md.
-Exits with 1 where a row is not as it has to be. Environments stay in .venv-installs.
+in which the preset ``smoke`` runs. Versions are the pinned ones; or the newest up to these that the
+interpreter can have, for one to which the pinned ones are not offered; or the newest before these.
+A framework that is missing must be rows ``unsupported`` that say how to get it, and nothing else
+may fail. ``--write`` puts the rows into the table of docs/installing.md, where they take the place
+of rows alike. Exits with 1 where a row is not as it has to be. Environments stay in .venv-installs.
 """
 
 from __future__ import annotations
@@ -29,7 +32,10 @@ TOOLS = ("pytest", "playwright", "ruff", "mypy", "cmake")
 INSTALLS = {
     "torch": ("tensorflow-cpu", "keras"), "tensorflow": ("torch",), "all": (),
 }
-HEAD = "| Python | frameworks | exit code | ok | unsupported | failed | what the unsupported say |"
+HEAD = ("| Python | frameworks | versions | exit code | ok | unsupported | failed | "
+        "what the unsupported say |")
+# How the versions are chosen -> what stands between a name and its pinned version.
+VERSIONS = {"pinned": "==", "newest": "<=", "before": "<"}
 TABLE = re.compile(rf"{re.escape(HEAD)}\n(?:\|.*\n)*")
 
 
@@ -39,6 +45,7 @@ class Found:
 
     python: str
     name: str
+    versions: str
     code: int
     statuses: Counter[str]
     reasons: list[str]
@@ -54,8 +61,13 @@ class Found:
     def line(self) -> str:
         """A row of the table."""
         failed = sum(self.statuses.values()) - self.statuses["ok"] - self.statuses["unsupported"]
-        return (f"| {self.python} | {self.name} | {self.code} | {self.statuses['ok']} | "
+        return (f"{self.start}{self.code} | {self.statuses['ok']} | "
                 f"{self.statuses['unsupported']} | {failed} | {'; '.join(self.reasons)} |")
+
+    @property
+    def start(self) -> str:
+        """What a row of the same install begins with."""
+        return f"| {self.python} | {self.name} | {self.versions} | "
 
 
 def main() -> int:
@@ -63,6 +75,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python scripts/install_matrix.py")
     parser.add_argument("--only", default=",".join(INSTALLS))
     parser.add_argument("--python", default=sys.executable, help="interpreters, comma-separated")
+    parser.add_argument("--versions", choices=VERSIONS, default="pinned")
     parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
     names = asked.only.split(",")
@@ -73,48 +86,54 @@ def main() -> int:
     found = []
     for python in asked.python.split(","):
         for name in names:
-            found.append(one := install(python, name))
+            found.append(one := install(python, name, asked.versions))
             print(one.line(), flush=True)
             if not one.as_it_should_be:
                 print(one.log[-3000:], file=sys.stderr)
     if asked.write:
-        PAGE.write_text(TABLE.sub(lambda _: table(found), PAGE.read_text(encoding="utf-8")))
+        PAGE.write_text(TABLE.sub(
+            lambda before: table(found, before[0].splitlines()[2:]), PAGE.read_text("utf-8")
+        ))
     return 0 if all(one.as_it_should_be for one in found) else 1
 
 
-def table(found: list[Found]) -> str:
-    """The table of docs/installing.md."""
-    return "\n".join([HEAD, "|---" * HEAD.count(" |") + "|", *(one.line() for one in found)]) + "\n"
+def table(found: list[Found], before: list[str]) -> str:
+    """The table of docs/installing.md: the rows before but for those that were made again."""
+    kept = [line for line in before if not any(line.startswith(one.start) for one in found)]
+    rule = "|---" * HEAD.count(" |") + "|"
+    return "\n".join([HEAD, rule, *kept, *(one.line() for one in found)]) + "\n"
 
 
-def requirements(left_out: tuple[str, ...]) -> list[str]:
-    """The pinned distributions of the set-up without some of them and without its tools."""
+def requirements(left_out: tuple[str, ...], versions: str = "pinned") -> list[str]:
+    """The distributions of the set-up without some of them and without its tools."""
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     wanted = [line.partition("#")[0].strip() for line in lines]
     gone = (*TOOLS, *left_out)
-    return [one for one in wanted if one and not one.startswith(gone)]
+    return [one.replace("==", VERSIONS[versions]) for one in wanted
+            if one and not one.startswith(gone)]
 
 
-def install(python: str, name: str) -> Found:
+def install(python: str, name: str, versions: str) -> Found:
     """Sets an environment up, unless an earlier call did, and runs the smoke preset in it."""
     version = subprocess.run([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
                              check=True, capture_output=True, text=True).stdout.strip()
-    place = PLACE / f"{version}-{name}"
+    place = PLACE / f"{version}-{name}-{versions}"
     own, ready = place / "bin" / "python", place / "ready"
     if not ready.exists():
         began = time.monotonic()
         subprocess.run([python, "-m", "venv", "--clear", str(place)], check=True)
         pip = [str(own), "-m", "pip", "install", "-q"]
-        done = subprocess.run([*pip, *requirements(INSTALLS[name])], check=False,
+        done = subprocess.run([*pip, *requirements(INSTALLS[name], versions)], check=False,
                               capture_output=True, text=True)
         if done.returncode:
             said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-            return Found(version, name, done.returncode, Counter(), said[:1], done.stderr)
+            return Found(version, name, versions, done.returncode, Counter(), said[:1],
+                         done.stderr)
         ready.write_text(f"{time.monotonic() - began:.0f} s\n")
-    return run(own, version, name)
+    return run(own, version, name, versions)
 
 
-def run(python: Path, version: str, name: str) -> Found:
+def run(python: Path, version: str, name: str, versions: str) -> Found:
     """The smoke preset by the interpreter of an install, from this checkout."""
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
@@ -124,8 +143,9 @@ def run(python: Path, version: str, name: str) -> Found:
         tables = list(Path(folder).glob("*/results.csv"))
         rows = list(csv.DictReader(tables[0].open())) if tables else []
     reasons = [row["reason"] for row in rows if row["status"] == "unsupported"]
-    return Found(version, name, done.returncode, Counter(row["status"] for row in rows),
-                 list(dict.fromkeys(reasons)), done.stdout + done.stderr)
+    return Found(version, name, versions, done.returncode,
+                 Counter(row["status"] for row in rows), list(dict.fromkeys(reasons)),
+                 done.stdout + done.stderr)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,9 @@ from typing import Any
 from rich.console import Console
 
 from suite.config.foresight import ForesightConfig
-from suite.config.model import AbConfig, LinkConfig, RunConfig
+from suite.config.model import AbConfig, RunConfig
 from suite.config.option import settings_of
+from suite.config.sweep_model import LinkConfig
 from suite.report.html import render
 from suite.report.terminal import answers
 from suite.runfolder.reading import read_run

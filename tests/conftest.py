@@ -16,7 +16,7 @@ import pytest
 from suite.analysis.parity import Evidence, Verdict, check, measure_drift
 from suite.contract.case import PARITY_STEPS, Case
 from suite.contract.workloads import initial_weights
-from suite.launch.group import LaunchRequest, Outcome, launch
+from suite.launch.group import Launcher, LaunchRequest, Outcome, launch
 from suite.launch.inputs import load_data
 from suite.machine.devices import allowed_cores
 from suite.measure.proofs import load_evidence
@@ -66,14 +66,14 @@ def start(tmp_path: Path) -> Launch:
 
 def launch_case(
     case: Case, folder: Path, timeout_s: float = 120.0, worker: str = "suite.ranks.train",
-    turned: bool = False,
+    turned: bool = False, launcher: Launcher = launch,
 ) -> Outcome:
     """``turned`` gives the devices the same cores in the other order."""
     path, inputs = written(case, folder)
     # A core is a CPU device; a GPU's rank has its share of all.
     cores = allowed_cores()[: case.devices if case.device == "cpu" else None]
     cores = cores[:: -1 if turned else 1]
-    return launch(LaunchRequest(case, path, inputs, folder, cores, timeout_s, worker=worker))
+    return launcher(LaunchRequest(case, path, inputs, folder, cores, timeout_s, worker=worker))
 
 
 def written(case: Case, folder: Path) -> tuple[Path, Path]:

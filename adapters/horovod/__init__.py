@@ -13,7 +13,7 @@ from adapters.horovod.training.interfaces import interface_of_host
 from adapters.pytorch import build as torch_build
 from adapters.pytorch import compiler
 from adapters.tensorflow import build as tensorflow_build
-from suite.contract import gpus, packages
+from suite.contract import gpus, nccl, packages
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
@@ -40,8 +40,17 @@ TRAITS = Traits(
     environment={
         "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2",
         "HOROVOD_CONTROLLER": "gloo", "HOROVOD_CPU_OPERATIONS": "gloo", "HOROVOD_AUTOTUNE": "0",
+        # Gloo gives up after 30 s: of a rank that hangs the others would be taken for the cause.
+        "HOROVOD_GLOO_TIMEOUT_SECONDS": "86400",
     },
+    networks={"cpu": ("tcp",), "cuda": ("tcp", "rdma")},
     passed=("NCCL_*",),
+    cuts=True,
+    preloaded={
+        "torch": ("adapters.horovod.splits.torch_engine.session", "torch._dynamo"),
+        "tensorflow": ("adapters.horovod.splits.tensorflow_engine.session",),
+    },
+    late=("HOROVOD_*",),
 )
 VERSIONS = {
     "torch": torch_build.torch_version, "tensorflow": tensorflow_build.tensorflow_version,
@@ -64,8 +73,9 @@ def unsupported_reason(case: Case) -> str:
         return "a recomputed graph would hold a layer's all-reduce twice under one name"
     if case.compression == "bf16":
         return "Horovod's gradient compression has float16 only (hvd.Compression)"
-    if case.dtype in ("tf32", "bf16") and case.engine != "torch":
-        return f"{case.dtype} is offered on Horovod's torch engine only"
+    if case.dtype == "bf16" and case.engine != "torch" and set(case.axes.names) - {"data"}:
+        return ("Horovod carries no bfloat16, in which TensorFlow's stages and shards pass their "
+                "activations on")
     if case.mode == "compiled" and (case.engine != "torch" or "intra_layer" in case.axes.names):
         return "Horovod's collectives do not run inside compiled graphs"
     if case.oversubscribe:
@@ -190,7 +200,7 @@ def _plan(case: Case, folder: Path, python: str, hosts: Sequence[Host]) -> Launc
     ``horovodrun`` itself first imports every framework, which takes about 8 s. Its rendezvous
     server runs as the helper of the launch instead.
     """
-    shared = {"HOROVOD_SIZE": str(case.devices)}
+    shared = {"HOROVOD_SIZE": str(case.devices)} | nccl.variables(case, folder)
     if case.device == "cpu":
         shared["CUDA_VISIBLE_DEVICES"] = ""
     scratch = folder / "compiled"

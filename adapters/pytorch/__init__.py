@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adapters.pytorch import build, compiler
+from suite.contract import nccl
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
 from suite.contract.hosts import Host, places
@@ -37,7 +38,11 @@ TRAITS = Traits(
     },
     references=("torch",),
     environment={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+    networks={"cpu": ("tcp",), "cuda": ("tcp", "rdma")},
     passed=("NCCL_*",),
+    cuts=True,
+    preloaded={"torch": ("adapters.pytorch.session", "torch._dynamo")},
+    late=("RANK", "LOCAL_RANK", "WORLD_SIZE", "GLOO_SOCKET_IFNAME", "TORCHINDUCTOR_*", "TRITON_*"),
 )
 
 
@@ -100,7 +105,7 @@ def launch_plan_on(
 
 def _plan(case: Case, folder: Path, ranks: Sequence[dict[str, str]]) -> LaunchPlan:
     """What every rank gets beside its own place."""
-    shared = {"WORLD_SIZE": str(case.devices)}
+    shared = {"WORLD_SIZE": str(case.devices)} | nccl.variables(case, folder)
     if case.device == "cpu":
         shared["CUDA_VISIBLE_DEVICES"] = ""
     scratch = folder / "compiled"

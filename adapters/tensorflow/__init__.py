@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from adapters.tensorflow import build
-from suite.contract import gpus
+from suite.contract import gpus, nccl
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
 from suite.contract.hosts import Host, places
@@ -24,6 +24,7 @@ TRAITS = Traits(
     distributions=build.DISTRIBUTIONS,
     recorded=("tensorflow", "tensorflow-cpu", "keras"),
     order=1,
+    dtypes=("float32", "tf32", "bf16"),
     placement=LOGICAL_DEVICES,
     variants={
         "data": ("", MULTI_WORKER),
@@ -45,7 +46,11 @@ TRAITS = Traits(
         # Keras is not used, but TensorFlow would import its current version, which takes about 1 s.
         "TF_USE_LEGACY_KERAS": "1",
     },
+    networks={"cpu": ("tcp",), "cuda": ("tcp", "rdma")},
     passed=("NCCL_*",),
+    cuts=True,
+    preloaded={"tensorflow": ("adapters.tensorflow.session",)},
+    late=("TF_CONFIG",),
 )
 
 
@@ -93,16 +98,16 @@ def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
 
     Args:
         case: The case to launch.
-        folder: Folder of the launch's files; not needed here.
+        folder: Folder of the launch's files, in which NCCL's words are kept.
         python: Path of the interpreter that runs the workers; not needed here.
     """
     shared = {"CUDA_VISIBLE_DEVICES": ""} if case.device == "cpu" else {}
     if case.variant != MULTI_WORKER:
         # The process takes memory of every GPU that it sees, so it must see no others.
         seen = gpus.only(*range(case.devices)) if case.device == "cuda" else {}
-        return LaunchPlan(1, [shared | seen])
+        return LaunchPlan(1, [shared | seen | nccl.variables(case, folder)])
     workers = [f"localhost:{port}" for port in _free_ports(case.devices)]
-    return _workers(case, workers, range(case.devices))
+    return _workers(case, folder, workers, range(case.devices))
 
 
 def launch_plan_on(
@@ -115,15 +120,18 @@ def launch_plan_on(
     where = places(hosts)
     workers = [f"{hosts[place.host].address}:{hosts[place.host].ports[place.local]}"
                for place in where]
-    return _workers(case, workers, [place.local for place in where])
+    return _workers(case, folder, workers, [place.local for place in where])
 
 
-def _workers(case: Case, workers: Sequence[str], local: Sequence[int]) -> LaunchPlan:
+def _workers(
+    case: Case, folder: Path, workers: Sequence[str], local: Sequence[int]
+) -> LaunchPlan:
     """A process each, told of all by TF_CONFIG; ``local`` are their GPUs on their own hosts.
 
     https://www.tensorflow.org/guide/distributed_training#TF_CONFIG
     """
     shared = {"CUDA_VISIBLE_DEVICES": ""} if case.device == "cpu" else {}
+    shared |= nccl.variables(case, folder)
     environment = []
     for rank, place in enumerate(local):
         task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}}

@@ -14,7 +14,8 @@ from suite.contract.row import Row
 WIDE = 0.05
 # OWN are columns of a row that are also options; SHARED are options that a whole run has.
 OWN = ("framework", "strategy", "variant", "mesh", "workload", "size", "data", "device", "devices",
-       "dtype", "mode", "accumulate", "recompute", "balance", "padded", "scaling")
+       "dtype", "mode", "accumulate", "recompute", "balance", "padded", "scaling",
+       "transport", "cut")
 SHARED = ("batch", "steps", "warmup", "seed")
 
 

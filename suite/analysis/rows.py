@@ -25,6 +25,7 @@ from suite.analysis.share_course import share_course
 from suite.analysis.speedups import add_host_speedups, add_speedup
 from suite.analysis.statistics import coefficient_of_variation, median_interval
 from suite.analysis.traced import ProbedLaunch, reduce_launch, slowest_rank, traced_columns
+from suite.analysis.transports import transport_columns
 from suite.analysis.verdict import NOT_COMPARABLE, compare_cases
 from suite.contract.case import Case
 from suite.contract.metrics import FROM_RANKS
@@ -38,6 +39,7 @@ from suite.contract.warnings import Warning, warn
 CASE_COLUMNS = (
     "framework", "engine", "strategy", "variant", "workload", "size", "data", "device", "devices",
     "dtype", "mode", "steps", "mesh", "accumulate", "recompute", "hosts", "padded",
+    "transport",
 )
 
 
@@ -156,7 +158,7 @@ def _row_of(run_id: str, result: CaseResult) -> Row:
     row = Row(
         run_id=run_id, case_id=case.case_id, status=result.status, reason=result.reason,
         global_batch=case.spec.global_batch, device_speeds=shown_speeds(case),
-        balance=case.balance if case.balances else "",
+        balance=case.balance if case.balances else "", cut=case.shown_cut,
         scaling="" if case.strategy == "single" else case.scaling,
         repeats=len(result.good), stopped=result.stopped,
         parity=result.parity.status if result.parity else "skipped",
@@ -171,6 +173,8 @@ def _row_of(run_id: str, result: CaseResult) -> Row:
         row.launch_samples |= probe_samples(result.launches, result.reduced)
         row.ledger = build_ledger(case, result.good)
         row.topology = topology(result.good[-1])
+        if case.devices > 1:
+            row.put(transport_columns(result.good, case.steps))
         row.share_course = share_course(result.good)
     return row
 
@@ -276,6 +280,10 @@ def _modelled(result: CaseResult, row: Row, conditions: Conditions) -> dict[str,
                    f"{case.framework}")
         verdict = {"comm_verdict": unknown} if conditions.fits else {}
         return verdict | in_run_columns(row, transfers, {})
+    if case.transport and case.device == "cuda":
+        unknown = f"not modelled: the sweep was not made over {case.transport} alone"
+        return ({"comm_verdict": unknown} if conditions.fits else {}) | (
+            in_run_columns(row, transfers, {}))
     whose = case.framework, case.engine, case.devices
     payloads = probed[0].payloads
     fits = links_between(case, result.good[-1], conditions.fits)

@@ -66,5 +66,5 @@ def host_series(row: Row) -> tuple[Any, ...]:
     sizes = parse_mesh(row.mesh) if row.mesh else {}
     return (row.framework, row.engine, row.strategy, row.variant, row.workload, row.size, row.dtype,
             row.mode, row.accumulate, row.recompute, row.padded, row.balance, row.scaling,
-            row.base_batch,
+            row.base_batch, row.transport,
             *sorted((axis, size) for axis, size in sizes.items() if axis != "data"))

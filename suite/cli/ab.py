@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ from rich.console import Console
 from suite.analysis.comparison import RowComparison, regressions
 from suite.analysis.sides import METRICS
 from suite.analysis.sides import compare_sides as compare_rows
+from suite.cli.cluster import launching
 from suite.cli.compare import REGRESSION, parse_limit
 from suite.cli.console import live, printer
 from suite.cli.sides import parse_side
 from suite.config.sides import SidePlan, resolve_sides
 from suite.contract.errors import UsageError
 from suite.launch.inputs import load_data
+from suite.launch.signals import undisturbed
 from suite.machine import devices
 from suite.measure.ab import SIDES, AbRun
 from suite.measure.ending import new_run_id
@@ -65,17 +67,23 @@ def compare_sides(
         check_room([side.case], free_room())
     _check_data(a)
     folder = files.create_run_folder(out, new_run_id(), [f"{name}/cases" for name in SIDES])
-    with _locked(folder), live(Console(stderr=True)) as show:
-        run = AbRun(config, (a, b), folder, show, command_line=["suite", *sys.argv[1:]])
-        interrupted = _execute(run)
+    with (_locked(folder), live(Console(stderr=True)) as show,
+          launching("local", (), folder) as launcher):
+        run = AbRun(config, (a, b), folder, show, launcher,
+                    command_line=["suite", *sys.argv[1:]])
+        broken = _execute(run)
     failed = regressions(run.rows, limits)
     show_comparison(run.run, run.rows, folder, as_json)
     for row in failed:
         print(f"Regression: {row.metric} {row.change - 1:+.1%}", file=sys.stderr)
-    if interrupted:
+    if run.unwritten:
+        print(f"not everything is in {folder}: {run.unwritten}", file=sys.stderr)
+    if isinstance(broken, KeyboardInterrupt):
         print(f"interrupted: what had finished is in {folder}", file=sys.stderr)
         return INTERRUPTED
-    if run.problems or not run.paired:
+    if broken:
+        raise broken
+    if run.problems or run.unwritten or not run.paired:
         return 1
     return REGRESSION if failed else 0
 
@@ -97,15 +105,27 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _execute(run: AbRun) -> bool:
-    """Runs both sides and keeps what has finished; returns whether the user interrupted the run."""
+def _execute(run: AbRun) -> BaseException | None:
+    """Runs both sides and keeps what has finished.
+
+    Returns:
+        What ended the run before its time: the user's interruption, or an error such as a full
+        disk, which the caller raises once what had finished is shown.
+    """
+    broken: BaseException | None = None
     try:
         run.execute()
-    except KeyboardInterrupt:
-        run.finish("interrupted")
-        return True
-    run.finish("failed" if run.problems else "complete")
-    return False
+    except (KeyboardInterrupt, Exception) as error:
+        broken = error
+    with suppress(KeyboardInterrupt), undisturbed():  # the command is over in a moment
+        run.finish(_state(run, broken))
+    return broken
+
+
+def _state(run: AbRun, broken: BaseException | None) -> str:
+    if isinstance(broken, KeyboardInterrupt):
+        return "interrupted"
+    return "failed" if broken or run.problems else "complete"
 
 
 def _check_data(side: SidePlan) -> None:

@@ -33,7 +33,8 @@ from suite.cli.parameters import (
 )
 from suite.cli.program import Commands, check_folder, interrupt, program_name
 from suite.config.foresight import ForesightConfig
-from suite.config.model import AbConfig, LinkConfig, RunConfig
+from suite.config.model import AbConfig, RunConfig
+from suite.config.sweep_model import LinkConfig
 from suite.contract.errors import UsageError
 
 app = typer.Typer(

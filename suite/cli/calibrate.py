@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from suite.cli.stored import calibration_path
 from suite.config.foresight import ForesightConfig
 from suite.config.matrix import choose_device
 from suite.config.validation import from_environment, validate
+from suite.contract.case import Case
+from suite.contract.errors import UsageError
 from suite.contract.formats import rate, seconds
+from suite.contract.operations import OperationPlan
 from suite.contract.registry import engines
 from suite.foresight.measured import Constants, read_constants, write_constants
 from suite.machine import devices
@@ -34,20 +38,53 @@ def calibrate(options: dict[str, Any], frameworks: list[str]) -> int:
     names = frameworks or list(engines())
     cases = cases_to_calibrate(engines(), names, [config.mode], device, count)
     plan = plan_for([workload_of(config)], device)
-    with tempfile.TemporaryDirectory() as folder, live(Console(stderr=True)) as show:
-        found, missing = measure_constants(
-            cases, plan, Path(folder), config.python,
-            lambda text, done, total: show(Progress(text, done, total, None)),
-        )
-    path = calibration_path()
-    kept = [old for old in read_constants(path) if _key(old) not in {_key(new) for new in found}]
-    write_constants(path, [*kept, *found])
+    found, missing = measure_and_keep(cases, plan, config.python)
     console = printer()
     console.print(constants_table(found))
     for name, reason in missing.items():
         console.print(f"{name}: {reason}")
-    console.print(str(path), soft_wrap=True)
+    console.print(str(calibration_path()), soft_wrap=True)
     return 0 if found else 1
+
+
+def measure_and_keep(
+    cases: Sequence[Case], plan: OperationPlan, python: Mapping[str, str]
+) -> tuple[list[Constants], dict[str, str]]:
+    """Measures constants and stores them for this user.
+
+    Args:
+        cases: A case for each framework, engine and mode to measure.
+        plan: The operations to run.
+        python: Interpreters of frameworks that have an environment of their own.
+
+    Returns:
+        The constants, and case to reason where they could not be measured.
+    """
+    path = calibration_path()
+    _check_writable(path)
+    with tempfile.TemporaryDirectory() as folder, live(Console(stderr=True)) as show:
+        found, missing = measure_constants(
+            cases, plan, Path(folder), python,
+            lambda text, done, total: show(Progress(text, done, total, None)),
+        )
+    kept = [old for old in read_constants(path) if _key(old) not in {_key(new) for new in found}]
+    write_constants(path, [*kept, *found])
+    return found, missing
+
+
+def _check_writable(path: Path) -> None:
+    """Refuses a place that cannot be written before a minute is spent on measuring.
+
+    Raises:
+        UsageError: Nothing can be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        fix = f"set XDG_CACHE_HOME to a folder of yours ({error.strerror})"
+        raise UsageError("--calibrate", str(path.parent), "a writable folder", fix) from None
 
 
 def _key(one: Constants) -> tuple[str, str, str, str]:

@@ -12,7 +12,8 @@ from suite.launch.across import allocation
 from suite.launch.across.engines import TORCHRUN, Started
 from suite.launch.across.fleet import Fleet
 from suite.launch.across.follower import serve_until_told
-from suite.launch.group import Launcher, launch
+from suite.launch.group import Launcher
+from suite.launch.nurseries import Nurseries
 from suite.machine import devices
 
 LOG = "cluster.log"
@@ -45,9 +46,13 @@ def hosts_of(config: ClusterConfig) -> tuple[Host, ...]:
 
 @contextmanager
 def launching(launcher: str, hosts: Sequence[Host], folder: Path) -> Iterator[Launcher]:
-    """What starts the groups of a run: processes here, or followers on the hosts."""
+    """What starts the groups of a run: processes and forks here, or followers on the hosts."""
     if not hosts:
-        yield launch
+        here = Nurseries()
+        try:
+            yield here
+        finally:
+            here.renew()
         return
     fleet = Fleet(launcher, hosts, folder / LOG)
     try:

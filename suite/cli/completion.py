@@ -25,21 +25,21 @@ def completer(what: str) -> Callable[[str], list[str]]:
 def names(what: str) -> list[str]:
     """Returns every name of the kind ``what`` that a user may give."""
     from suite.analysis.comparison import COMPARED
-    from suite.config.matrix import DEFAULT, variant_names
     from suite.config.resolution import PRESETS
-    from suite.contract.case import BALANCES, DTYPES, MODES, RECOMPUTES, SCALINGS
+    from suite.config.ways import DEFAULT, variant_names
+    from suite.contract.case import BALANCES, DTYPES, MODES, RECOMPUTES, SCALINGS, TRANSPORTS
     from suite.contract.plugins import named
     from suite.contract.registry import engines
-    from suite.contract.splits.strategies import COMBINED, STRATEGIES
+    from suite.contract.splits.strategies import AUTO, COMBINED, STRATEGIES
     from suite.contract.sweep import COLLECTIVES
     from suite.contract.workloads import GROUP, WORKLOADS
 
     known: dict[str, Iterable[str]] = {
-        "preset": PRESETS, "framework": engines(), "strategy": [*STRATEGIES, *COMBINED],
+        "preset": PRESETS, "framework": engines(), "strategy": [*STRATEGIES, *COMBINED, AUTO],
         "workload": [*WORKLOADS, *named(GROUP)],
         "variant": [DEFAULT, *variant_names()], "metric": COMPARED, "collective": COLLECTIVES,
         "dtype": DTYPES, "mode": MODES, "recompute": RECOMPUTES, "balance": BALANCES,
-        "scaling": SCALINGS,
+        "scaling": SCALINGS, "transport": TRANSPORTS,
         "size": [size for sizes in WORKLOADS.values() for size in sizes],
     }
     return list(dict.fromkeys(known[what]))

@@ -17,6 +17,7 @@ from suite.analysis.rows import CaseResult
 from suite.contract.formats import duration
 from suite.contract.row import Row
 from suite.measure.progress import Progress
+from suite.report.choice import candidates_of, choice_parts, told, verdict_lines
 from suite.report.matrix import Grid
 from suite.report.terminal import comparison, machine_rows, verdicts
 
@@ -24,7 +25,8 @@ Shape = Literal["table", "quiet", "json"]
 
 
 def print_rows(
-    rows: list[Row], folder: Path, shape: Shape = "table", grids: list[Grid] | None = None
+    rows: list[Row], folder: Path, shape: Shape = "table", grids: list[Grid] | None = None,
+    run: Mapping[str, Any] | None = None,
 ) -> None:
     """Prints rows on standard output, together with the path of their page.
 
@@ -33,16 +35,21 @@ def print_rows(
         folder: Its run folder.
         shape: ``table`` prints everything, ``quiet`` the answers alone, ``json`` one JSON object.
         grids: What ``build_grids`` made of the rows, if that is known already.
+        run: ``run.json``, whose choice comes first if the run was to make one.
     """
     page = f"{folder}/report.html"
+    chosen = told(candidates_of(run or {}), rows)
+    answers = [*verdict_lines(chosen), *verdicts(rows)]
     if shape == "json":
-        print(json.dumps({"page": page, "verdicts": verdicts(rows), "rows": machine_rows(rows)},
+        print(json.dumps({"page": page, "verdicts": answers, "rows": machine_rows(rows)},
                          allow_nan=False))
         return
     if shape == "quiet":
-        print(*verdicts(rows), page, sep="\n")
+        print(*answers, page, sep="\n")
         return
     console = printer()
+    for first in choice_parts(chosen):
+        console.print(first)
     for part in comparison(rows, console.width, str(folder), grids):
         console.print(part)
     console.print(page, soft_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from rich.table import Table
 from suite.analysis.doubts import FEW_LAUNCHES
 from suite.cli.console import printer
 from suite.config.model import RunConfig
+from suite.contract.candidates import Candidate
 from suite.contract.case import Case
 from suite.contract.formats import duration
 from suite.measure.availability import unsupported_reason
 from suite.measure.room import free_room, shortage
+from suite.report.choice import plan_parts
 from suite.runfolder.files import check_out
 from suite.runfolder.samples import FILE, SampleStore, open_read_only
 
@@ -25,13 +28,16 @@ LAUNCH_SECONDS = """SELECT json_extract(content, '$.outcome.seconds') FROM launc
 WHERE case_id = ? AND json_extract(content, '$.outcome.status') = 'ok'"""
 
 
-def show_plan(config: RunConfig, cases: list[Case], out: Path) -> int:
+def show_plan(
+    config: RunConfig, cases: list[Case], out: Path, candidates: Sequence[Candidate] = ()
+) -> int:
     """Prints a line for each case, and an estimate of the time of the whole run.
 
     Args:
         config: The configuration of the run.
         cases: The cases of its matrix.
         out: The folder of run folders, in which earlier runs are looked up.
+        candidates: The ways of which ``--strategy auto`` picked the cases.
 
     Returns:
         The exit code, always 0, since nothing is run.
@@ -48,6 +54,11 @@ def show_plan(config: RunConfig, cases: list[Case], out: Path) -> int:
         launches = "0" if reason else _launches(config)
         table.add_row(case.case_id, launches, shown, "" if reason else run, reason)
     console = printer()
+    for part in plan_parts(candidates):
+        console.print(part)
+    if candidates and all(one.predicted_s is None for one in candidates):
+        console.print("Nothing is known of this machine yet. A run first measures constants, as "
+                      f"`predict --calibrate` does; then it runs {config.finalists} of these ways.")
     console.print(table)
     runs = [case for case, reason in reasons.items() if not reason]
     console.print(estimate(config, [known.get(case.case_id, (None, ""))[0] for case in runs]))

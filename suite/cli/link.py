@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,15 @@ from suite.analysis.link_fit import LinkFit
 from suite.cli.cluster import follow, hosts_of, joins_another, launching
 from suite.cli.console import live, printer
 from suite.config.matrix import choose_device, known, spread
-from suite.config.model import LinkConfig
+from suite.config.sweep_model import LinkConfig
 from suite.config.validation import from_environment, validate
 from suite.contract.case import SCHEMA_VERSION
-from suite.contract.errors import UsageError
+from suite.contract.errors import UsageError, worded
 from suite.contract.hosts import crowding
 from suite.contract.registry import engines, traits_of
 from suite.contract.secrets import masked
 from suite.contract.sweep import COLLECTIVES, LARGEST_BYTES, Sweep, payload_sizes
+from suite.launch.group import Launcher
 from suite.machine import description, devices
 from suite.measure.ending import new_run_id
 from suite.measure.links import LinkResults, Plan, link_case, measure_all
@@ -66,23 +67,51 @@ def sweep_links(options: dict[str, Any], out: Path) -> int:
     results = LinkResults(folder)
     with (live(Console(stderr=True)) as show,
           launching(config.launcher, hosts, folder) as launcher):
-        try:
-            measure_all(
-                plans, results, config.python, config.timeout,
-                lambda text, done, total: show(Progress(text, done, total, None)), launcher,
-            )
-            run["state"] = "complete"
-        except KeyboardInterrupt:
-            run["state"] = "interrupted"
-    files.write_json(folder / "run.json", run)
+        broken = _measure(config, plans, results, show, launcher)
+    run["state"] = _state(broken)
     # These rows are added after the sweeps, because a framework that has rows counts as measured.
     results.fits += refused
-    results.save()
+    unwritten = _keep(folder, run, results)
     console = printer()
     for part in link_tables(results.fits):
         console.print(part)
     console.print(f"{folder}/link_fit.csv", soft_wrap=True, highlight=False)
-    return _exit_code(run["state"] == "interrupted", results.fits)
+    if unwritten:
+        print(f"not everything is in {folder}: {unwritten}", file=sys.stderr)
+    if isinstance(broken, Exception):
+        raise broken
+    return _exit_code(bool(broken), results.fits) or bool(unwritten)
+
+
+def _measure(
+    config: LinkConfig, plans: Sequence[Plan], results: LinkResults,
+    show: Callable[[Progress], None], launcher: Launcher,
+) -> BaseException | None:
+    """Makes the sweeps; returns what ended them before their time, if anything did."""
+    try:
+        measure_all(
+            plans, results, config.python, config.timeout,
+            lambda text, done, total: show(Progress(text, done, total, None)), launcher,
+        )
+    except (KeyboardInterrupt, Exception) as error:
+        return error
+    return None
+
+
+def _state(broken: BaseException | None) -> str:
+    if isinstance(broken, KeyboardInterrupt):
+        return "interrupted"
+    return "failed" if broken else "complete"
+
+
+def _keep(folder: Path, run: dict[str, Any], results: LinkResults) -> str:
+    """Writes the fits and how the command ended; returns why something could not be written."""
+    try:
+        results.save()
+        files.write_json(folder / "run.json", run)
+    except OSError as error:
+        return worded(error)
+    return ""
 
 
 def _exit_code(interrupted: bool, fits: Sequence[LinkFit]) -> int:

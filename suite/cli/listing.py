@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.table import Table
 
 from suite.cli.console import printer
-from suite.config.matrix import DEFAULT
 from suite.config.resolution import PRESETS
+from suite.config.ways import DEFAULT
 from suite.contract.plugins import named
 from suite.contract.registry import adapters, traits_of
 from suite.contract.splits.strategies import COMBINED, VARIANTS

@@ -61,7 +61,7 @@ def report(
         from suite.runfolder.pytest_benchmark import export_rows
 
         export_rows(export, stored.run, rows)
-    print_rows(rows, folder, shape, grids)
+    print_rows(rows, folder, shape, grids, stored.run)
     if profile:
         print_profile(stored.results, stored.run)
     return 0

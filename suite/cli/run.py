@@ -6,22 +6,25 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from suite.analysis.link_fit import LinkFit
+from suite.cli.automatic import pick_ways
 from suite.cli.cluster import follow, hosts_of, joins_another, launching
 from suite.cli.console import Shape, live, print_profile, print_rows
 from suite.config.matrix import build_matrix, choose_device
 from suite.config.model import RunConfig
 from suite.config.resolution import resolve
 from suite.config.values import MEASURED
+from suite.contract.candidates import Candidate
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.hosts import Host
+from suite.contract.splits.strategies import AUTO
 from suite.launch.across.engines import LOCAL
 from suite.launch.inputs import load_data
 from suite.launch.signals import undisturbed
@@ -68,18 +71,25 @@ def run_matrix(
         return follow()
     hosts = hosts_of(config)
     cases = build_matrix(config, devices.gpu_count(), [host.devices for host in hosts])
+    candidates: list[Candidate] = []
+    if AUTO in config.strategy:
+        cases, candidates = pick_ways(config, cases, measure=not dry)
     check_room(cases, free_room())
     check_data(config, cases)
     if dry:
         from suite.cli.dry_run import show_plan
 
-        return show_plan(config, cases, out)
+        return show_plan(config, cases, out, candidates)
     folder = files.create_run_folder(out, new_run_id())
+
+    def make(show: Callable[[Progress], None]) -> Runner:
+        runner = Runner(config, cases, folder, show, launcher)
+        if candidates:
+            runner.run["candidates"] = list(map(asdict, candidates))
+        return runner
+
     with files.locked(folder), launching(config.launcher, hosts, folder) as launcher:
-        return _execute(
-            folder, shape, hosts, lambda show: Runner(config, cases, folder, show, launcher),
-            profile,
-        )
+        return _execute(folder, shape, hosts, make, profile)
 
 
 def with_measured_speeds(config: RunConfig) -> RunConfig:
@@ -157,7 +167,7 @@ def _execute(
             state, broken = "failed", error
         with suppress(KeyboardInterrupt), undisturbed():  # the command is over in a moment
             rows = runner.finish(state)
-    print_rows(rows, folder, shape)
+    print_rows(rows, folder, shape, run=runner.run)
     if profile:
         print_profile(runner.results, runner.run)
     if runner.unwritten:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from suite.cli.cluster import launching
 from suite.config.matrix import build_matrix, known
 from suite.config.model import RunConfig
 from suite.config.resolution import resolve
@@ -136,8 +137,8 @@ def soak_runs(wanted: Wanted, minutes: float, seed: int) -> int:
         raise UsageError("--framework", ",".join(wanted.framework), "one that runs here",
                          "python -m suite doctor says what is missing")
     rounds = []
-    with scratch_folder() as folder:
-        soak = Soak(config, able, folder / "runs", uuid.uuid4().hex)
+    with scratch_folder() as folder, launching("local", (), folder) as launcher:
+        soak = Soak(config, able, folder / "runs", uuid.uuid4().hex, launcher)
         for one in soak.rounds(60 * minutes):
             rounds.append(one)
             print(*round_lines(one), sep="\n", flush=True)
@@ -162,9 +163,10 @@ def _findings(wanted: Wanted, folder: Path, token: str) -> Iterator[Finding | st
     config = validate(RunConfig, from_environment(RunConfig) | {"workload": ["mlp"]})
     found = columns(wanted.frameworks, config.python)
     if wanted.ranks and wanted.of_ranks:
-        bench = FaultBench(config, folder / "ranks", token)
-        for name, (case, reason) in found.items():
-            yield from _column(bench, name, case, reason, wanted.of_ranks)
+        with launching("local", (), folder) as launcher:
+            bench = FaultBench(config, folder / "ranks", token, launcher)
+            for name, (case, reason) in found.items():
+                yield from _column(bench, name, case, reason, wanted.of_ranks)
     if wanted.of_harness:
         able = [case.framework for case, reason in found.values() if not reason]
         if not able:

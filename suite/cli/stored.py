@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 
+from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.foresight.fitting import Posterior
 from suite.foresight.measured import Constants, posterior_of, read_constants
@@ -42,5 +43,20 @@ def machine_here(framework: str, mode: str) -> tuple[Constants, Posterior]:
             "--machine here", f"{framework}, {mode}", f"what was measured here: {known}",
             f"measure it: python -m suite predict --calibrate --framework {framework} "
             f"--mode {mode}, or name a device: --machine 'A100 SXM 80GB'")
-    room = psutil.virtual_memory().total / mine[0].devices if mine[0].device == "cpu" else 0.0
-    return mine[0], posterior_of(mine[0], float(room), LOCAL_ERROR)
+    return mine[0], _posterior(mine[0])
+
+
+def constants_of_case(case: Case) -> Posterior | None:
+    """The stored constants that predict a case; None if they were not measured yet.
+
+    They were measured in float32, so nothing is known of other number formats.
+    """
+    wanted = (case.framework, case.engine, case.mode, case.device)
+    mine = [one for one in read_constants(calibration_path())
+            if (one.framework, one.engine, one.mode, one.device) == wanted]
+    return _posterior(mine[0]) if mine and case.dtype == "float32" else None
+
+
+def _posterior(mine: Constants) -> Posterior:
+    room = psutil.virtual_memory().total / mine.devices if mine.device == "cpu" else 0.0
+    return posterior_of(mine, float(room), LOCAL_ERROR)

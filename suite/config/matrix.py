@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 from suite.config.model import MeasureConfig
+from suite.config.starts import with_starts
+from suite.config.ways import DEFAULT, variant_names, ways_asked
 from suite.contract.case import STATIC, STRONG, WEAK, Case
 from suite.contract.errors import UsageError
 from suite.contract.hosts import crowding, hosts_needed
 from suite.contract.registry import adapters
 from suite.contract.splits.division import check_divides, division_problem
-from suite.contract.splits.mesh import balances, mesh_of, mesh_text, parse_mesh, parts_of
-from suite.contract.splits.strategies import COMBINED, STRATEGIES, VARIANTS
+from suite.contract.splits.strategies import AUTO, COMBINED, STRATEGIES
 from suite.contract.workloads import DEFAULT_SIZES, find_workload, sized_workload
-
-# The name under which users ask for the unnamed variant of a strategy.
-DEFAULT = "default"
 
 
 def build_matrix(
@@ -40,15 +37,10 @@ def build_matrix(
     # An adapter that cannot be loaded may be asked for: its rows say why it cannot.
     offered = {name: adapter.traits.engines for name, adapter in adapters().items()}
     known("framework", config.framework, offered)
-    known("strategy", config.strategy, [*STRATEGIES, *COMBINED])
+    known("strategy", config.strategy, [*STRATEGIES, *COMBINED, AUTO])
     known("python", list(config.python), offered)
     known("variant", config.variant, [DEFAULT, *variant_names()])
-    ways = [
-        (strategy, variant, count, mesh) for strategy in config.strategy
-        for variant in _variants(strategy, config.variant)
-        for count, mesh in _devices(strategy, config)
-    ]
-    _check_meshes_used(config)
+    ways = ways_asked(config)
     speeds = _planned_speeds(config)
     cases = []
     for workload in config.workload:
@@ -57,26 +49,31 @@ def build_matrix(
             spec = sized_workload(workload, size, config.batch or 0, padded=padded)
         cases += [
             Case(
-                framework=framework, engine=engine, strategy=strategy, variant=variant,
-                workload=workload, size=size, data=config.data, device=device, devices=count,
+                framework=framework, engine=engine, strategy=way.strategy, variant=way.variant,
+                workload=workload, size=size, data=config.data, device=device,
+                devices=way.devices,
                 dtype=dtype, mode=mode, steps=config.steps, seed=config.seed,
                 probe_steps=config.probe_steps, warmup_limit=config.warmup,
-                mesh=mesh, device_speeds=_unequal(speeds, count),
-                global_batch=spec.global_batch * count if scaling == WEAK else config.batch or 0,
-                oversubscribe=device == "cuda" and crowd.get(count, count) > gpus,
-                accumulate=accumulate, hosts=hosts.get(count, 1),
+                mesh=way.mesh, device_speeds=_unequal(speeds, way.devices), cut=way.cut,
+                global_batch=(spec.global_batch * way.devices if scaling == WEAK
+                              else config.batch or 0),
+                oversubscribe=device == "cuda" and crowd.get(way.devices, way.devices) > gpus,
+                accumulate=accumulate, hosts=hosts.get(way.devices, 1),
                 recompute=recompute, balance=balance, padded=padded, scaling=scaling,
+                transport=transport,
             )
             for framework in config.framework for engine in offered[framework]
-            for strategy, variant, count, mesh in ways
+            for way in ways
             for dtype in config.dtype for mode in config.mode for accumulate in config.accumulate
             for recompute in config.recompute for padded in config.padded
-            # A single device has nothing to share, and its batch has not grown.
-            for balance in (config.balance if strategy != "single" else [STATIC])
-            for scaling in (config.scaling if strategy != "single" else [STRONG])
+            # A single device has nothing to share, its batch has not grown, and it sends nothing.
+            for balance in (config.balance if way.strategy != "single" else [STATIC])
+            for scaling in (config.scaling if way.strategy != "single" else [STRONG])
+            for transport in (config.transport if way.strategy != "single" else ()) or ("",)
         ]
-    _check_splits(cases)
-    return cases
+    if AUTO not in config.strategy:
+        _check_splits(cases)
+    return with_starts(cases, config.start)
 
 
 def spread(counts: Sequence[int], slots: Sequence[int]) -> dict[int, int]:
@@ -85,43 +82,6 @@ def spread(counts: Sequence[int], slots: Sequence[int]) -> dict[int, int]:
         raise UsageError("--devices", max(counts), f"at most {sum(slots)}, the slots of --hosts",
                          "ask for fewer, or name more hosts or slots")
     return {count: hosts_needed(count, slots) if slots else 1 for count in counts}
-
-
-def _devices(strategy: str, config: MeasureConfig) -> list[tuple[int, str]]:
-    """Returns the numbers of devices of a strategy, and the mesh for each (empty if it has one
-    axis).
-
-    ``single`` always has one device and is the base of every other number. A combined strategy gets
-    the meshes that the user asked for, and balanced meshes for the other numbers that have enough
-    factors.
-    """
-    parts = parts_of(strategy)
-    if len(parts) < 2:
-        return [(count, "") for count in (config.devices if parts else [1])]
-    meshes = []
-    for text in config.mesh:
-        if set(sizes := parse_mesh(text)) == set(parts):
-            count = prod(sizes.values())
-            asked = count if count in config.devices else max(config.devices)
-            meshes.append(mesh_of(strategy, asked, text))
-    given = {mesh.devices for mesh in meshes}
-    meshes += [mesh_of(strategy, count) for count in config.devices
-               if count not in given and balances(strategy, count)]
-    if not meshes:
-        mesh_of(strategy, config.devices[0])
-    choices = [(mesh.devices, mesh_text(strategy, mesh)) for mesh in meshes]
-    return sorted(dict.fromkeys(choices), key=lambda choice: config.devices.index(choice[0]))
-
-
-def _check_meshes_used(config: MeasureConfig) -> None:
-    """Raises :class:`UsageError` if a mesh fits none of the strategies."""
-    axes = [set(parts_of(strategy)) for strategy in config.strategy if "+" in strategy]
-    for text in config.mesh:
-        if set(parse_mesh(text)) not in axes:
-            expected = f"the axes of {', '.join(s for s in config.strategy if '+' in s)}"
-            if not axes:
-                expected = f"a combined strategy: {', '.join(COMBINED)}"
-            raise UsageError("--mesh", text, expected, "name the axes of a --strategy")
 
 
 def _planned_speeds(config: MeasureConfig) -> list[float]:
@@ -156,21 +116,6 @@ def _check_splits(cases: list[Case]) -> None:
     for group in ways.values():
         if all(map(division_problem, group)):
             check_divides(group[0])
-
-
-def variant_names() -> list[str]:
-    """Returns every named variant of every strategy."""
-    return [name for names in VARIANTS.values() for name in names if name]
-
-
-def _variants(strategy: str, asked: list[str]) -> list[str]:
-    """Returns the variants of a strategy that the user asked for, or its first variant.
-
-    The user asks for the unnamed variant as ``default``.
-    """
-    offered = (VARIANTS | COMBINED)[strategy]
-    wanted = [name for name in offered if (name or DEFAULT) in asked]
-    return wanted or [offered[0]]
 
 
 def known(what: str, asked: list[str], allowed: Any) -> None:

@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt, Lt, MinLen
 
 from suite.config.option import Option
 from suite.config.values import (
+    check_cuts,
     check_speeds,
     parse_bytes,
     parse_duration,
@@ -27,7 +28,7 @@ INTERPRETERS = ("interpreter of a framework that has an environment of its own: 
                 "FRAMEWORK=INTERPRETER; a .venv-FRAMEWORK beside this .venv needs no option")
 
 
-def _own_frameworks() -> list[str]:
+def own_frameworks() -> list[str]:
     """Returns the names of the project's own adapters.
 
     It is called when a configuration is made, not when an option is described, so that ``--help``
@@ -38,12 +39,6 @@ def _own_frameworks() -> list[str]:
     return list(registry.own())
 
 
-def _collectives() -> list[str]:
-    from suite.contract.sweep import COLLECTIVES
-
-    return list(COLLECTIVES)
-
-
 @dataclass(frozen=True)
 class CaseConfig:
     """The options that describe a case."""
@@ -51,10 +46,11 @@ class CaseConfig:
     framework: Annotated[
         list[str], MinLen(1),
         Option("frameworks of the matrix", names="framework", heading="What is trained, and where"),
-    ] = field(default_factory=_own_frameworks)
+    ] = field(default_factory=own_frameworks)
     strategy: Annotated[
         list[str], MinLen(1),
-        Option("ways of splitting; + combines them on a mesh: data+intra_layer", names="strategy"),
+        Option("ways of splitting; + combines them on a mesh: data+intra_layer; auto looks at all, "
+               "runs the best few and chooses", names="strategy"),
     ] = field(default_factory=lambda: ["single", "data", "intra_layer", "inter_layer"])
     variant: Annotated[
         list[str],
@@ -96,6 +92,11 @@ class CaseConfig:
         Literal["auto", "cpu", "cuda"],
         Option("auto, cpu or cuda; auto takes GPUs if there are enough"),
     ] = "auto"
+    transport: Annotated[
+        list[Literal["tcp", "rdma"]],
+        Option("network between hosts: tcp, rdma, or both to compare them; by default what the "
+               "framework's library chooses", names="transport"),
+    ] = field(default_factory=list)
     dtype: Annotated[
         list[Literal["float32", "tf32", "bf16"]], MinLen(1),
         Option("number formats: float32, bf16, tf32 (GPUs); each is proven in float32 first",
@@ -127,10 +128,20 @@ class CaseConfig:
         Option("shares of the batch as planned, or following busy times: static, dynamic",
                names="balance"),
     ] = field(default_factory=lambda: ["static"])
+    start: Annotated[
+        Literal["auto", "fresh", "forked"],
+        Option("ranks as new processes (fresh), or forked from one that has imported the "
+               "framework, a new one each block; auto forks eager cases on CPU devices"),
+    ] = "auto"
     device_speeds: Annotated[
         Literal["measured"] | list[float],
         Option("relative speeds of the devices, by which work is divided: 1,0.5 or measured",
                parse=parse_speeds, check=check_speeds),
+    ] = field(default_factory=list)
+    cut: Annotated[
+        list[str],
+        Option("how many units of the model each stage of a pipeline has: 3,1; may be repeated; "
+               "without it stages have equal FLOPs", commas=False, check=check_cuts),
     ] = field(default_factory=list)
     python: Annotated[
         dict[str, str], Option(INTERPRETERS, example='{horovod = "/opt/hvd/bin/python"}')
@@ -208,10 +219,15 @@ class ClusterConfig:
 class RunConfig(ClusterConfig, MeasureConfig):
     """The options of ``run``: its matrix, and how it is measured."""
 
+    finalists: Annotated[
+        int, Ge(1),
+        Option("of all ways that --strategy auto looks at, how many it runs besides plain data "
+               "parallelism and one device", heading="The answer"),
+    ] = 4
     leader_repeats: Annotated[
         int, Ge(0),
         Option("launches, at most, of the cases that may still be the fastest once all have "
-               "--repeats; 0 for no more", heading="The answer"),
+               "--repeats; 0 for no more"),
     ] = 0
     link: Annotated[
         bool, Option("measure the links first, to predict T_comm", heading="The links")
@@ -258,38 +274,3 @@ class AbConfig(MeasureConfig, SideConfig):
         Option("how many blocks have probes; 6 give T_comm an exact interval",
                heading="What probes see"),
     ] = LEAST_BLOCKS
-
-
-@dataclass(frozen=True)
-class SweepConfig:
-    """What ``link`` sweeps, and between how many devices."""
-
-    framework: Annotated[
-        list[str], MinLen(1),
-        Option("frameworks whose transports are measured", names="framework"),
-    ] = field(default_factory=_own_frameworks)
-    collective: Annotated[
-        list[str], MinLen(1),
-        Option("collectives to measure", names="collective"),
-    ] = field(default_factory=_collectives)
-    devices: Annotated[int, Ge(2), Option("how many devices take part")] = 2
-    device: Annotated[Literal["auto", "cpu", "cuda"], Option("cpu, cuda or auto")] = "auto"
-    bytes_min: Annotated[
-        int, Ge(1), Option("smallest payload, for example 4", parse=parse_bytes)
-    ] = 4
-    bytes_max: Annotated[
-        Annotated[int, Ge(1)] | None,
-        Option("largest payload: 16MiB", parse=parse_bytes, example='"16MiB"'),
-    ] = None
-    repetitions: Annotated[int, Ge(3), Option("at most so many repetitions of every size")] = 30
-    loaded: Annotated[
-        bool, Option("sweep a second time, with ranks that compute between the calls")
-    ] = False
-    timeout: Annotated[float, Gt(0), Option("seconds a sweep may take")] = 120.0
-    python: Annotated[dict[str, str], Option(INTERPRETERS)] = field(default_factory=dict)
-    interface: Annotated[str, Option("network interface of gloo")] = "lo"
-
-
-@dataclass(frozen=True)
-class LinkConfig(ClusterConfig, SweepConfig):
-    """What ``link`` sweeps, and on which hosts."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from suite.config.foresight import ForesightConfig
-from suite.config.model import AbConfig, LinkConfig, RunConfig
+from suite.config.model import AbConfig, RunConfig
+from suite.config.sweep_model import LinkConfig
 
 MODELS = (RunConfig, AbConfig, LinkConfig, ForesightConfig)

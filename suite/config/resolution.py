@@ -13,10 +13,15 @@ else:
 
 from suite.config.model import RunConfig
 from suite.config.validation import from_environment, validate
+from suite.contract.case import RECOMPUTES
 from suite.contract.errors import UsageError
+from suite.contract.splits.strategies import AUTO
 
 # The most launches of a case if a precision or a budget decides how many are needed.
 REPEATS_OF_A_RULE = 30
+# What --strategy auto varies besides strategies, variants and meshes, unless it is asked for.
+EVERY_WAY: dict[str, Any] = {"accumulate": [1, 2, 4], "recompute": list(RECOMPUTES),
+                             "leader_repeats": 6}
 # A configuration is a page of text; a file that is much longer was named by mistake.
 LONGEST_FILE_BYTES = 1 << 20
 
@@ -35,7 +40,7 @@ def resolve(preset: str, file: Path | None, options: dict[str, Any]) -> RunConfi
     if preset not in PRESETS:
         raise UsageError("--preset", preset, f"one of {', '.join(PRESETS)}", "pick one of these")
     asked = read_toml(file) | from_environment(RunConfig) | given(options)
-    merged = PRESETS[preset] | asked
+    merged = PRESETS[preset] | (EVERY_WAY if AUTO in asked.get("strategy", ()) else {}) | asked
     # A size belongs to one workload, so a preset's size is dropped with the preset's workload.
     of_all = merged.get("size") == "tiny"
     if merged.get("workload") != PRESETS[preset]["workload"] and not (asked.get("size") or of_all):

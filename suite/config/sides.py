@@ -123,7 +123,8 @@ def _only_case(config: AbConfig, gpus: int) -> Case:
 def _axes(cases: list[Case]) -> str:
     """Names the options in which these cases differ."""
     names = ("framework", "engine", "strategy", "variant", "mesh", "workload", "devices", "dtype",
-             "mode", "accumulate", "recompute", "balance", "padded", "scaling")
+             "mode", "accumulate", "recompute", "balance", "padded", "scaling",
+             "transport", "cut")
     several = [name for name in names if len({getattr(case, name) for case in cases}) > 1]
     if "framework" in several and len({(case.framework, case.engine) for case in cases}) == len(
         {case.framework for case in cases}

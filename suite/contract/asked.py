@@ -8,9 +8,10 @@ its case.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
+from suite.contract import nccl
 from suite.contract.adapter import switch
 from suite.contract.case import Case
 
@@ -20,6 +21,7 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "mode": ("TORCHDYNAMO_*", "TORCH_COMPILE_*", "TF_XLA_FLAGS", "XLA_FLAGS"),
     "tf32": ("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_*"),
     "dtype": ("TF_ENABLE_*", "TF_AUTO_MIXED_*"),
+    "network": ("NCCL_NET*", "NCCL_IB_*", "NCCL_CONF_FILE"),
 }
 
 
@@ -29,10 +31,21 @@ class NotAsAsked(Exception):
 
 def asked_of(case: Case) -> dict[str, str]:
     """Entries of the ledger that a case determines, as adapters write them."""
-    return {
+    asked = {
         "threads_per_device": "1", "dtype": case.dtype, "mode": case.mode,
         "tf32": switch(case.dtype == "tf32"),
     }
+    return asked | ({"network": case.transport} if case.transport else {})
+
+
+def network_found(said: Sequence[str]) -> dict[str, str]:
+    """The network between hosts by NCCL's own words, as an entry to be held against the case.
+
+    Args:
+        said: What ``nccl.words`` returned.
+    """
+    found = nccl.network(said)
+    return {"network": found} if found else {}
 
 
 def check_found(

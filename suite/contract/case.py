@@ -26,8 +26,12 @@ DTYPES, MODES = ("float32", "tf32", "bf16"), ("eager", "compiled")
 RECOMPUTES = (NO_RECOMPUTE, BLOCKS) = ("none", "blocks")
 # Whether the replicas' shares of a batch stay as planned or follow what the devices show.
 BALANCES = (STATIC, DYNAMIC) = ("static", "dynamic")
+# Whether each rank is a new process, or a fork of one that has imported the framework.
+STARTS = (FRESH, FORKED) = ("fresh", "forked")
 # Whether a step keeps the global batch as devices are added, or the batch of a device.
 SCALINGS = (STRONG, WEAK) = ("strong", "weak")
+# Networks between hosts that a run can ask for, where the library would choose by itself.
+TRANSPORTS = (TCP, RDMA) = ("tcp", "rdma")
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,14 @@ class Case:
         recompute: With ``blocks`` a device keeps only what enters each unit of the model, and
             computes the inside again in the backward pass.
         balance: With ``dynamic`` the replicas' shares begin as planned and follow busy times.
+        start: Whether its ranks are new processes, ``fresh``, or may be ``forked`` from one that
+            has imported the framework.
         padded: What the vocabulary is padded to a multiple of; 0 leaves it as it is.
         scaling: With ``weak`` the global batch has grown with the number of devices. A single
             device, on which nothing has grown yet, is ``strong``.
+        transport: ``tcp`` or ``rdma`` as the network between hosts; empty for what the framework's
+            library chooses.
+        cut: Number of the model's units in each stage of a pipeline; empty to balance FLOPs.
     """
 
     framework: str
@@ -104,11 +113,15 @@ class Case:
     proof_arrays: bool = True
     recompute: str = NO_RECOMPUTE
     balance: str = STATIC
+    start: str = FRESH
     padded: int = 0
     scaling: str = STRONG
+    transport: str = ""
+    cut: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "device_speeds", tuple(self.device_speeds))  # JSON has lists
+        for name in ("device_speeds", "cut"):  # JSON has lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @cached_property
     def case_id(self) -> str:
@@ -132,7 +145,16 @@ class Case:
             kind += f".balance-{self.balance}"
         if self.scaling != STRONG:
             kind += f".{self.scaling}"
+        if self.transport:
+            kind += f".{self.transport}"
+        if self.cut:
+            kind += f".cut-{'-'.join(map(str, self.cut))}"
         return f"{name}.{strategy}.{self.workload_id}.{self.device}{count}{speeds}{kind}"
+
+    @property
+    def shown_cut(self) -> str:
+        """Units of each stage as ``--cut`` takes them, such as ``3,1``; empty if balanced."""
+        return ",".join(map(str, self.cut))
 
     @property
     def recomputes(self) -> bool:

@@ -50,7 +50,8 @@ KINDS: Mapping[str, Kind] = {
     "raise": Kind("raises an exception", BUT_COLLECTIVE, dies=True),
     "exit": Kind("ends with code 0 before its work is done", tuple(PHASES), dies=True),
     "kill": Kind("is ended by SIGKILL", tuple(PHASES), dies=True),
-    "stop": Kind("is stopped by SIGSTOP", tuple(PHASES), ("timeout",), hangs=True),
+    # A framework that listens for the others' heartbeats may notice first.
+    "stop": Kind("is stopped by SIGSTOP", tuple(PHASES), ("timeout", "failed"), hangs=True),
     "hang": Kind("computes for ever", BUT_COLLECTIVE, ("timeout",), hangs=True),
     "deadlock": Kind("never comes to a collective that the others wait in", ("collective",),
                      ("timeout",), hangs=True),

@@ -103,6 +103,10 @@ class RankRecord:
         ledger: This rank's entries of the fairness ledger.
         figures: Further figures by the name of their column, such as what the session reports.
         host: Name of the host that the rank ran on.
+        transports: What the communication library said of its connections, as
+            ``suite.contract.nccl.words`` has it; empty of libraries that say nothing.
+        received_bytes: Bytes that the network interfaces and RDMA ports of the rank's host received
+            during the clean steps, whoever sent them.
         phases: Seconds that the process spent in each phase, from the first that it entered.
         shares: Only of rank 0 and of balanced shares: each device's samples in every step from the
             first of the proof to the last clean one.
@@ -128,6 +132,8 @@ class RankRecord:
     ledger: dict[str, str] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
     host: str = ""
+    transports: list[str] = field(default_factory=list)
+    received_bytes: dict[str, int] = field(default_factory=dict)
     phases: dict[str, float] = field(default_factory=dict)
     shares: list[list[int]] = field(default_factory=list)
     share_busy_seconds: list[list[float]] = field(default_factory=list)

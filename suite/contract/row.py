@@ -86,6 +86,43 @@ class Row(RunColumns):
         "devices on each host that is how many times as many hosts."
     )
 
+    transport: str = text(
+        "transport asked for",
+        "tcp or rdma, where --transport asked for a network between hosts; empty where the "
+        "framework's library chose."
+    )
+    transport_used: str = text(
+        "transport",
+        "How tensors travelled, by the library's own words: NVLink, PCIe peer to peer, shared "
+        "memory, TCP, RoCE or InfiniBand, with GPUDirect where the card reads a GPU's memory. "
+        "NCCL says it as it connects; gloo and gRPC have TCP alone."
+    )
+    transport_words: str = text(
+        "NCCL's words", "The kinds of connection in NCCL's log of the launches, each once."
+    )
+    network_bytes: str = text(
+        "received by interface",
+        "Bytes that each network interface and each RDMA port of a host received in a clean step: "
+        "of the host with most, median over launches. Other programs' bytes are among them."
+    )
+    ip_bytes: float | None = figure(
+        "B", "received by IP", "", "bytes",
+        "The sum of these over network interfaces, lo included: what travelled as IP packets."
+    )
+    rdma_bytes: float | None = figure(
+        "B", "received by RDMA", "", "bytes",
+        "The sum of these over RDMA ports. Their cards count what passes the kernel by."
+    )
+    cut: str = text(
+        "units of stages",
+        "How many units of the model each stage has (--cut); empty where FLOPs are balanced."
+    )
+    choice: str = text(
+        "choice",
+        "chosen if --strategy auto chose this case: the fastest that it ran, or plain data "
+        "parallelism where that is not shown to be slower."
+    )
+
     launch_step_s: list[float | None] = field(default_factory=list)
     launch_samples: Samples = field(default_factory=dict)
     step_quantiles_s: list[float] = field(default_factory=list)

@@ -76,8 +76,8 @@ class RunColumns(CoreColumns):
     )
     stopped: str = text(
         "stopped by",
-        "Why no more launches were made: the precision was reached, the budget was spent, or the "
-        "number of repeats was reached."
+        "Why no more launches were made: the precision was reached, the budget was spent, the "
+        "number of repeats was reached, or halving left the case out (--strategy auto)."
     )
     contention: float | None = figure(
         "", "contention", "lower", "times",

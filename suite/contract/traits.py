@@ -35,6 +35,13 @@ class Traits:
         unswept: Collective -> why ``link.py`` does not offer it.
         references: Engines whose single device can compute the float64 reference of a proof.
         environment: Variables that every worker of the adapter gets.
+        preloaded: Engine -> modules that every rank of it imports, whatever its case. A harness may
+            import them once and fork ranks from there; an engine that is not named has new
+            processes for its ranks. Importing them must start no thread.
+        late: Variables that a rank reads only after that, when it opens its session; a name that
+            ends in ``*`` stands for all names that begin so.
+        networks: Kind of device -> networks between hosts that ``--transport`` can ask for.
+        cuts: Whether its pipelines take stages of a given number of units (``case.cut``).
         passed: Variables of the user that reach its workers besides the harness's own allow-list;
             a name that ends in ``*`` stands for all names that begin so.
     """
@@ -52,7 +59,11 @@ class Traits:
     unswept: Mapping[str, str] = field(default_factory=dict)
     references: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    networks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     passed: tuple[str, ...] = ()
+    cuts: bool = False
+    preloaded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    late: tuple[str, ...] = ()
 
     def collectives_of(self, axis: str, variant: str = "") -> tuple[str, ...]:
         """Returns the collectives that the adapter names for an axis; empty if it names none."""

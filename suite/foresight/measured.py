@@ -12,6 +12,7 @@ import numpy as np
 
 from suite.analysis.link_fit import fit_links
 from suite.contract.errors import UsageError
+from suite.contract.files import write_atomically
 from suite.contract.registry import label
 from suite.foresight.compute import product_seconds
 from suite.foresight.fitting import Posterior
@@ -202,7 +203,7 @@ def write_constants(path: Path, found: Sequence[Constants]) -> None:
     """Stores constants, each with the date of its measurement."""
     path.parent.mkdir(parents=True, exist_ok=True)
     held = {"schema": SCHEMA, "constants": [asdict(one) for one in found]}
-    path.write_text(json.dumps(held, indent=1), encoding="utf-8")
+    write_atomically(path, json.dumps(held, indent=1))
 
 
 def read_constants(path: Path) -> list[Constants]:

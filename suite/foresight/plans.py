@@ -11,6 +11,7 @@ import numpy as np
 from suite.foresight.units import Array
 
 NO_RECOMPUTE, SELECTIVE, FULL = 0.0, 1.0, 2.0
+WORDS = ("schedule", "cut")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Plan:
         sharding: 0 nothing; 1 optimiser states are sharded over the replicas, 2 gradients too, 3
             parameters too (ZeRO's stages, Rajbhandari et al. 2020).
         sequence_parallel: 1 where norms and dropout are split over the shards too.
+        cut: Units of each stage, such as ``3,1``; empty where FLOPs are balanced.
     """
 
     shards: float = 1
@@ -43,11 +45,12 @@ class Plan:
     recompute: float = NO_RECOMPUTE
     sharding: float = 0
     sequence_parallel: float = 0
+    cut: str = ""
 
 
 @dataclass(frozen=True)
 class Plans:
-    """The same fields as ``Plan``, as float64 arrays (configurations,); schedules as text."""
+    """The same fields as ``Plan``, as float64 arrays (configurations,); words as text."""
 
     shards: Array
     stages: Array
@@ -60,6 +63,7 @@ class Plans:
     recompute: Array
     sharding: Array
     sequence_parallel: Array
+    cut: np.ndarray[Any, Any]
 
     @property
     def devices(self) -> Array:
@@ -81,5 +85,5 @@ def plans_of(plans: Iterable[Plan]) -> Plans:
     columns = {}
     for one in fields(Plan):
         values = [getattr(row, one.name) for row in rows]
-        columns[one.name] = np.array(values, dtype=str if one.name == "schedule" else float)
+        columns[one.name] = np.array(values, dtype=str if one.name in WORDS else float)
     return Plans(**columns)

@@ -105,11 +105,13 @@ def stage_counts(
 
     A single kind of block is dealt out evenly, the first stages getting one more where it does not
     divide. Different units are cut as the suite cuts them, so that the largest sum of FLOPs is
-    smallest; what rides with the last unit counts with it.
+    smallest; what rides with the last unit counts with it. All rows have the same cut, if any.
     """
     body = [unit for unit in model if unit.place == "body"]
     if len(body) > 1:
-        counts = iter(_cut(body, model, stages))
+        given = str(plans.cut[rows[0]])
+        sizes = tuple(map(int, given.split(","))) if given else _balanced(body, model, stages)
+        counts = iter(_cut(body, sizes, stages))
     else:
         counts = iter(_dealt(body[0].repeats * np.ones(len(plans)), rows, stages))
     found = []
@@ -130,12 +132,16 @@ def _dealt(repeats: Array, rows: NDArray[np.intp], stages: int) -> list[Array]:
     return [cast(Array, base[:, None] + (np.arange(stages)[None, :] < extra[:, None]))]
 
 
-def _cut(body: list[Unit], model: Model, stages: int) -> list[Array]:
+def _balanced(body: list[Unit], model: Model, stages: int) -> tuple[int, ...]:
     costs = [float(unit.repeats * unit.flops()) for unit in body]
     costs[-1] += sum(float(unit.flops()) for unit in model if unit.place == "last")
-    sizes = _cuts(tuple(costs), stages)
-    owner = [stage for stage, size in enumerate(sizes) for _ in range(size)]
-    return [np.eye(stages)[[stage]] * unit.repeats
+    return _cuts(tuple(costs), stages)
+
+
+def _cut(body: list[Unit], sizes: tuple[int, ...], devices: int) -> list[Array]:
+    # Where devices have several stages, they take them in turns.
+    owner = [stage % devices for stage, size in enumerate(sizes) for _ in range(size)]
+    return [np.eye(devices)[[stage]] * unit.repeats
             for stage, unit in zip(owner, body, strict=True)]
 
 
@@ -179,11 +185,13 @@ def stage_times(
 
 
 def _groups(plans: Plans) -> Iterator[tuple[NDArray[np.intp], int, int, str]]:
-    """Configurations that share stages, micro-batches and schedule: one simulation for all."""
+    """Configurations that share stages, micro-batches, schedule and cut: one simulation for all."""
     keys = np.stack([plans.stages, plans.micro_batches], axis=1)
     _, which = np.unique(keys, axis=0, return_inverse=True)
-    names, kinds = np.unique(plans.schedule, return_inverse=True)
-    both = which.reshape(-1) * len(names) + kinds
+    both = which.reshape(-1)
+    for words in (plans.schedule, plans.cut):
+        names, kinds = np.unique(words, return_inverse=True)
+        both = both * len(names) + kinds.reshape(-1)
     for code in np.unique(both):
         rows = np.flatnonzero(both == code)
         first = rows[0]

@@ -68,6 +68,7 @@ def way(plan: Plan) -> str:
         parts.append(f"{plan.micro_batches:.0f} micro-batches")
     parts += [SHARDED[plan.sharding]] if plan.sharding else []
     parts += ["recompute"] if plan.recompute else []
+    parts += [f"stages of {plan.cut.replace(',', ' and ')} units"] if plan.cut else []
     return ", ".join(parts)
 
 

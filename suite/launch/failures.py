@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,11 @@ def first_failure(codes: Sequence[int | None], folder: Path) -> str:
 def left_without_record(rank: int, folder: Path) -> str:
     """Describes a rank that ended with exit code 0 but left no record."""
     return f"{where(rank, folder)} ended with code 0 and left no record"
+
+
+def halted(ranks: Iterable[int], folder: Path) -> str:
+    """Describes ranks that a signal had stopped when the launch failed."""
+    return ", ".join(f"{where(rank, folder)} was stopped by a signal" for rank in sorted(ranks))
 
 
 def still_busy(places: Sequence[str], folder: Path) -> str:

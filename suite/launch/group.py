@@ -9,9 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import psutil
+from typing import IO, Any
 
 from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
@@ -21,10 +19,17 @@ from suite.contract.records import read_clean, read_launch
 from suite.contract.registry import traits_of
 from suite.launch import failures
 from suite.launch.environment import ROOT, worker_environment
-from suite.launch.processes import POLL_SECONDS, ProcessGroup, busiest_writer, stopped
+from suite.launch.processes import (
+    POLL_SECONDS,
+    ProcessGroup,
+    RankProcess,
+    busiest_writer,
+    stopped,
+)
 from suite.launch.signals import undisturbed
 from suite.launch.temporary import temporary_folder
 from suite.launch.waiting import Ending, flooded, wait
+from suite.machine.topology import share_of_cores
 
 HELPER_SECONDS = 30.0
 TRAIN = "suite.ranks.train"
@@ -115,7 +120,7 @@ class LaunchError(Exception):
 
 def launch(request: LaunchRequest) -> Outcome:
     """Runs a group on this host to its end; what goes wrong around it is its outcome."""
-    return bounded(request, _run_here)
+    return bounded(request, run_here)
 
 
 def bounded(
@@ -176,8 +181,17 @@ def _clear(request: LaunchRequest) -> None:
             leftover.unlink()
 
 
-def _run_here(request: LaunchRequest, began: float) -> Ending:
-    """Runs the group, which has ended when this returns; returns how it ended."""
+def run_here(
+    request: LaunchRequest, began: float,
+    group: Callable[[IO[bytes], dict[str, str], Path], ProcessGroup] = ProcessGroup,
+) -> Ending:
+    """Runs the ranks of a launch, which have ended when this returns; returns how they ended.
+
+    Args:
+        request: What to launch.
+        began: ``time.monotonic`` when the launch began.
+        group: Makes the group from its log, its environment and its working folder.
+    """
     plan = manifest(request.case.framework).launch_plan(
         request.case, request.folder, request.python
     )
@@ -187,19 +201,22 @@ def _run_here(request: LaunchRequest, began: float) -> Ending:
     with temporary_folder() as temporary, (request.folder / "worker.log").open("ab") as log:
         environment = worker_environment(traits_of(request.case.framework), temporary)
         environment |= request.settings
-        group = ProcessGroup(log, environment, ROOT)
+        own = group(log, environment, ROOT)
         try:
-            workers = _start(request, plan, group)
+            workers = _start(request, plan, own)
             status, reason, noticed = wait(
                 workers, request.folder, request.timeout_seconds, began=began,
                 expects_records=request.expects_records,
                 watch=lambda: _exceeded(request, workers),
             )
             if status == "timeout":
-                reason += f": {_post_mortem(request, workers, group)}"
+                reason += f": {_post_mortem(request, workers, own)}"
+            if status == "failed" and (halted := stopped(workers)):
+                # The framework of another rank has noticed it before the timeout.
+                reason = f"{failures.halted(halted, request.folder)}; {reason}"
         finally:
             with undisturbed():
-                survivors = group.end()
+                survivors = own.end()
                 _take(plan.scratch, request.kept)
                 if plan.scratch:
                     shutil.rmtree(plan.scratch, ignore_errors=True)
@@ -210,7 +227,7 @@ def _run_here(request: LaunchRequest, began: float) -> Ending:
 
 
 def _post_mortem(
-    request: LaunchRequest, workers: Sequence[psutil.Popen], group: ProcessGroup
+    request: LaunchRequest, workers: Sequence[RankProcess], group: ProcessGroup
 ) -> str:
     """Keeps every rank's Python stack in the log; returns where each was."""
     places = [failures.where(rank, request.folder) for rank in range(len(workers))]
@@ -231,7 +248,7 @@ def _take(source: Path | None, target: Path | None) -> None:
 
 def _start(
     request: LaunchRequest, plan: LaunchPlan, group: ProcessGroup
-) -> list[psutil.Popen]:
+) -> list[RankProcess]:
     extra = start_helper(request, plan, group)
     shares = [request.cores_of(rank, plan.processes) for rank in range(plan.processes)]
     return [
@@ -250,18 +267,6 @@ def worker_command(
         *(str(path.resolve()) for path in paths), str(rank), str(plan.processes),
         ",".join(map(str, cores)),
     ]
-
-
-def share_of_cores(cores: Sequence[int], rank: int, processes: int) -> list[int]:
-    """Returns the cores of one rank: an equal share, or a single core if there are too few.
-
-    Args:
-        cores: The numbers of the cores of all ranks.
-        rank: The number of the rank.
-        processes: How many ranks there are.
-    """
-    share = len(cores) // processes
-    return list(cores[rank * share : (rank + 1) * share]) or [cores[rank % len(cores)]]
 
 
 def start_helper(
@@ -284,7 +289,7 @@ def start_helper(
     return dict(json.loads(plan.helper_output.read_text(encoding="utf-8")))
 
 
-def _exceeded(request: LaunchRequest, workers: Sequence[psutil.Popen]) -> Ending | None:
+def _exceeded(request: LaunchRequest, workers: Sequence[RankProcess]) -> Ending | None:
     """Says which limit the group has exceeded: that of memory or that of its log."""
     if much := flooded(request.folder):
         who = failures.where(busiest_writer(workers), request.folder)

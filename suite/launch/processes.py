@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from subprocess import DEVNULL
-from typing import IO
+from typing import IO, Any, Protocol, cast
 
 import psutil
 
@@ -19,10 +19,36 @@ from suite.ranks.entry import HARNESS
 POLL_SECONDS = 0.02
 # The time from SIGTERM to SIGKILL, and from there until a process the kernel holds is given up.
 GRACE_SECONDS, KILLED_SECONDS = 3.0, 1.5
+# A worker that floods its log would fill the disk.
+LOG_LIMIT_BYTES = 64 << 20
 # How long the ranks may take to write their Python stacks.
 STACK_SECONDS = 0.5
 # Every process of a launch inherits this variable, even if it moves to another session or parent.
 MARK = "SUITE_LAUNCH"
+
+
+class RankProcess(Protocol):
+    """A process of a launch: ``psutil.Popen``, or a fork with the same methods."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which no other process has until ``poll`` has told its end."""
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, once ``poll`` has told it."""
+
+    def poll(self) -> int | None:
+        """Its exit code once it has ended."""
+
+    def send_signal(self, sig: int, /) -> None:
+        """Sends it a signal."""
+
+    def status(self) -> str:
+        """What the kernel says of it, such as ``psutil.STATUS_STOPPED``."""
+
+    def io_counters(self) -> Any:
+        """What it has read and written."""
 
 
 class ProcessGroup:
@@ -32,9 +58,9 @@ class ProcessGroup:
         self.log, self.folder = log, folder
         self.mark = uuid.uuid4().hex
         self.environment = environment | {MARK: self.mark, HARNESS: str(os.getpid())}
-        self.leaders: list[psutil.Popen] = []
+        self.leaders: list[RankProcess] = []
 
-    def start(self, command: Sequence[str], extra: dict[str, str]) -> psutil.Popen:
+    def start(self, command: Sequence[str], extra: dict[str, str]) -> RankProcess:
         """Starts a process.
 
         Args:
@@ -44,14 +70,14 @@ class ProcessGroup:
         Raises:
             OSError: If the program cannot be run.
         """
-        process = psutil.Popen(
+        process: RankProcess = psutil.Popen(
             list(command), stdin=DEVNULL, stdout=self.log, stderr=self.log, cwd=self.folder,
             env=self.environment | extra, start_new_session=True,
         )
         self.leaders.append(process)
         return process
 
-    def ask_for_stacks(self, workers: Sequence[psutil.Popen]) -> None:
+    def ask_for_stacks(self, workers: Sequence[RankProcess]) -> None:
         """Makes each rank write the Python stacks of its threads to a file (faulthandler,
         SIGUSR1).
 
@@ -66,20 +92,29 @@ class ProcessGroup:
             time.sleep(STACK_SECONDS)
 
     def end(self) -> list[int]:
-        """Ends every process of the launch.
+        """Ends every process of the launch; what floods its log gets no time to go on with that.
 
         Returns:
             The ids of processes that even SIGKILL did not end in time, because the kernel holds
             them.
         """
-        self._signal(signal.SIGTERM)
-        self._signal(signal.SIGCONT)  # a stopped process would not see it
-        psutil.wait_procs(self._alive(), timeout=GRACE_SECONDS)
+        if not self._floods():
+            self._signal(signal.SIGTERM)
+            self._signal(signal.SIGCONT)  # a stopped process would not see it
+            psutil.wait_procs(self._alive(), timeout=GRACE_SECONDS)
         survivors = self._alive()
         if survivors:
             self._signal(signal.SIGKILL)
             _, survivors = psutil.wait_procs(self._alive(), timeout=KILLED_SECONDS)
+        if self._floods():
+            os.ftruncate(self.log.fileno(), LOG_LIMIT_BYTES)
         return [process.pid for process in survivors]
+
+    def _floods(self) -> bool:
+        """Whether the log is longer than anybody reads. Frameworks that handle SIGTERM write
+        gigabytes in the seconds that a group has to end by itself.
+        """
+        return os.fstat(self.log.fileno()).st_size > LOG_LIMIT_BYTES
 
     def _signal(self, number: signal.Signals) -> None:
         for leader in self.leaders:
@@ -93,12 +128,13 @@ class ProcessGroup:
 
     def _alive(self) -> list[psutil.Process]:
         """Returns the leaders that still run, and all other processes with this launch's mark."""
-        leaders = [leader for leader in self.leaders if leader.poll() is None]
+        leaders = [cast(psutil.Process, leader) for leader in self.leaders
+                   if leader.poll() is None]
         own = {leader.pid for leader in self.leaders}
         return leaders + [process for process in marked(self.mark) if process.pid not in own]
 
 
-def stopped(workers: Sequence[psutil.Popen]) -> set[int]:
+def stopped(workers: Sequence[RankProcess]) -> set[int]:
     """Returns the ranks that a signal has stopped."""
     found = set()
     for rank, worker in enumerate(workers):
@@ -108,7 +144,7 @@ def stopped(workers: Sequence[psutil.Popen]) -> set[int]:
     return found
 
 
-def busiest_writer(workers: Sequence[psutil.Popen]) -> int:
+def busiest_writer(workers: Sequence[RankProcess]) -> int:
     """Returns the rank that has written most to files; the first if the system does not tell."""
     written = [0] * len(workers)
     for rank, worker in enumerate(workers):

@@ -17,6 +17,7 @@ from suite.contract.secrets import masked
 from suite.launch.bounds import Bounds
 from suite.launch.group import TRAIN, Guard, Launcher, LaunchRequest, Outcome, launch
 from suite.launch.inputs import load_data
+from suite.launch.nurseries import renew
 from suite.machine import devices, gpus, limits, memory
 from suite.machine.topology import cores_beside, physical_cores, physical_first
 
@@ -41,6 +42,10 @@ class Starter:
     def usable_cores(self) -> int:
         """Returns how many of the run's cores the container's quota allows to be busy at once."""
         return min(len(self.cores), limits.usable_cores())
+
+    def begin_block(self) -> None:
+        """Launches of another block share nothing that a process gets by chance."""
+        renew(self.launcher)
 
     def unset(self) -> Starter:
         """Returns a starter without settings, for the references that cases are compared with."""

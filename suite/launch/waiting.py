@@ -7,13 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from suite.launch import failures
+from suite.launch import failures, processes
 from suite.launch.processes import POLL_SECONDS
 
 # How long the ranks that lost another one may take to end by themselves.
 SETTLE_SECONDS = 0.5
-# A worker that floods its log would fill the disk.
-LOG_LIMIT_BYTES = 64 << 20
 
 
 class Ending(NamedTuple):
@@ -77,8 +75,9 @@ def wait(
 
 def flooded(folder: Path) -> str:
     """By how much the ranks' log is too long, in words; empty while it is not."""
-    too_long = (folder / "worker.log").stat().st_size > LOG_LIMIT_BYTES
-    return f"more than {LOG_LIMIT_BYTES >> 20} MiB of log" if too_long else ""
+    limit = processes.LOG_LIMIT_BYTES
+    too_long = (folder / "worker.log").stat().st_size > limit
+    return f"more than {limit >> 20} MiB of log" if too_long else ""
 
 
 def _settled(workers: Sequence[Worker]) -> list[int | None]:

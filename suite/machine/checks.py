@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from suite.contract import rdma
 from suite.machine import devices, gpus, limits, software
 from suite.machine.probe import Unknown, run_tool
 
@@ -23,6 +24,9 @@ LITTLE_SHARED_MEMORY = GIB // 2
 CUDA_WHEELS = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12", "nvidia-cuda-runtime-cu11")
 LEAST_DRIVERS = {11: 450, 12: 525, 13: 580}
 CPUS = Path("/sys/devices/system/cpu")
+VERBS = Path("/dev/infiniband")
+# Link layer of an RDMA port -> what its users call it.
+LAYERS = {"Ethernet": "RoCE or iWARP"}
 
 
 @dataclass(frozen=True)
@@ -226,6 +230,26 @@ def nccl() -> Check:
     return Check("NCCL", OK, version)
 
 
+def remote_memory(devices: Path = rdma.DEVICES, verbs: Path = VERBS) -> Check:
+    """Reports the RDMA ports, their state and speed, and whether programs can use them.
+
+    Args:
+        devices: The kernel's folder of RDMA devices.
+        verbs: The folder of the device files through which programs use them.
+    """
+    ports = rdma.ports(devices)
+    if not ports:
+        return Check("RDMA", OK, "no device: hosts are connected by TCP")
+    found = "; ".join(f"{port.name} {LAYERS.get(port.layer, port.layer)} {port.state}, {port.rate}"
+                      for port in ports)
+    if not verbs.is_dir():
+        return Check("RDMA", WARNING, f"{found}; no {verbs}",
+                     f"docker run --device {verbs} --ulimit memlock=-1")
+    if not any(port.active for port in ports):
+        return Check("RDMA", WARNING, found, "no port is active: see its cable, or use TCP")
+    return Check("RDMA", OK, found)
+
+
 def namespaces() -> Check:
     """Checks for network namespaces, through which tests get links of a chosen speed.
 
@@ -256,5 +280,5 @@ CHECKS: dict[str, Callable[[], Check]] = {
     "frequency governor": governor, "throttling": throttling, "GPU driver": gpu,
     "CUDA of the wheels": driver_and_wheels,
     "shared memory": shared_memory, "locked memory": locked_memory, "host name": host_name,
-    "gloo on loopback": loopback, "NCCL": nccl, "namespaces": namespaces,
+    "gloo on loopback": loopback, "NCCL": nccl, "RDMA": remote_memory, "namespaces": namespaces,
 }

@@ -83,3 +83,15 @@ def cpu_list(text: str) -> set[int]:
         first, _, last = part.partition("-")
         found |= set(range(int(first), int(last or first) + 1))
     return found
+
+
+def share_of_cores(cores: Sequence[int], rank: int, processes: int) -> list[int]:
+    """Returns the cores of one rank: an equal share, or a single core if there are too few.
+
+    Args:
+        cores: The numbers of the cores of all ranks.
+        rank: The number of the rank.
+        processes: How many ranks there are.
+    """
+    share = len(cores) // processes
+    return list(cores[rank * share : (rank + 1) * share]) or [cores[rank % len(cores)]]

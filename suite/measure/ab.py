@@ -26,6 +26,7 @@ from suite.analysis.statistics import Interval
 from suite.config.model import LEAST_BLOCKS, AbConfig
 from suite.config.sides import SidePlan
 from suite.contract.case import SCHEMA_VERSION
+from suite.contract.errors import worded
 from suite.contract.row import Row
 from suite.contract.secrets import masked
 from suite.launch.group import Launcher, launch
@@ -156,6 +157,7 @@ class AbRun:
         self.blocks: list[Block] = []
         self.seconds: list[float] = []
         self.rows: list[RowComparison] = []
+        self.unwritten = ""
         self.run: dict[str, Any] = masked({
             "run_id": folder.name, "schema_version": SCHEMA_VERSION, "kind": AB,
             "environment": description.describe(), "configuration": asdict(config),
@@ -213,6 +215,7 @@ class AbRun:
     def _block(self, number: int) -> None:
         """Launches each side once, in an order that depends on the seed and the block's number."""
         began = self.clock()
+        self.a.starter.begin_block()
         block = self.calibrate.begin(number)
         self.blocks.append(block)
         order = random.Random(f"{self.config.seed}/{number}").sample(self.sides, 2)
@@ -230,11 +233,18 @@ class AbRun:
         self.show(Progress(text, done, total, mean * (total - done) if mean else None))
 
     def finish(self, state: str) -> None:
-        """Stores how the run ended; the tables hold all blocks that have both sides."""
+        """Stores how the run ended; the tables hold all blocks that have both sides.
+
+        The rows are there even where nothing can be written any more; ``unwritten`` then says why.
+        """
         self.run["state"] = state
         for side in self.sides:
             side.end(state, self.run["stopped"])
-        self.save()
+            self.unwritten = self.unwritten or side.unwritten
+        try:
+            self.save()
+        except OSError as error:
+            self.unwritten = worded(error)
 
     def save(self) -> None:
         """Rewrites ``run.json`` and ``ab.csv`` of the whole run; each side keeps its own folder."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from suite.contract.case import Case
+from suite.contract import rdma
+from suite.contract.case import RDMA, Case
 from suite.contract.hosts import SpansHosts
 from suite.contract.manifests import manifest
 from suite.contract.registry import load, traits_of
@@ -12,7 +13,7 @@ from suite.contract.splits.balancing import unbalanceable
 from suite.contract.splits.division import division_problem
 from suite.contract.splits.recompute import unrecomputable
 from suite.contract.splits.shares import unplannable
-from suite.contract.splits.strategies import VARIANTS
+from suite.contract.splits.strategies import MULTI_WORKER, VARIANTS
 from suite.machine import software
 
 
@@ -47,7 +48,10 @@ def adapter_problem(case: Case, python: Mapping[str, str]) -> str:
     refused = refused or (unrecomputable(case.spec) if case.recomputes else "")
     if case.balances:
         refused = refused or unbalanceable(case.spec, case.strategy, case.device, case.mode)
-    return (refused or _no_such_format(case) or adapter.unsupported_reason(case)
+    if case.cut and not traits.cuts:
+        refused = refused or f"{case.framework} balances the FLOPs of stages and takes no other cut"
+    return (refused or _no_such_format(case) or _no_such_network(case)
+            or adapter.unsupported_reason(case)
             or _no_such_variant(case))
 
 
@@ -59,6 +63,23 @@ def _no_such_variant(case: Case) -> str:
         if chosen in own and chosen not in offered:
             names = ", ".join(name or "the plain one" for name in offered)
             return f"{case.framework} offers of {axis}: {names}"
+    return ""
+
+
+def _no_such_network(case: Case) -> str:
+    """Refuses a network that the case would not use, or not by itself."""
+    if not case.transport:
+        return ""
+    if case.placed and case.variant != MULTI_WORKER:
+        return f"one process drives all devices: {case.transport} would carry nothing"
+    offered = traits_of(case.framework).networks.get(case.device, ())
+    if case.transport not in offered:
+        return (f"{case.framework} connects {case.device} devices by "
+                f"{' or '.join(offered) or 'what it chooses itself'}, not by {case.transport}")
+    if case.device == "cuda" and case.hosts == 1:
+        return "GPUs of one host are connected by NVLink, PCIe or shared memory, and no network"
+    if case.transport == RDMA and not any(port.active for port in rdma.ports()):
+        return "this host has no active RDMA port: suite doctor lists what it has"
     return ""
 
 

@@ -11,11 +11,13 @@ from pathlib import Path
 from suite.analysis.judging import judge
 from suite.analysis.rows import CaseResult
 from suite.config.model import RunConfig
+from suite.config.starts import AUTO, with_starts
 from suite.contract.case import PARITY_STEPS, Case
 from suite.contract.faults import MOMENT, PHASES, VARIABLE, WORKER, Fault
 from suite.contract.registry import adapters, label, traits_of
 from suite.contract.splits.strategies import MULTI_WORKER
 from suite.launch.group import Launcher, LaunchRequest, Outcome, launch
+from suite.launch.nurseries import renew
 from suite.launch.starter import Starter
 from suite.measure.availability import unsupported_reason
 from suite.measure.leaks import TOKEN, carriers, end_carriers, held
@@ -80,6 +82,7 @@ def columns(frameworks: list[str], python: dict[str, str]) -> dict[str, tuple[Ca
                     steps=STEPS, probe_steps=0, warmup_limit=PARITY_STEPS,
                 )
                 named = f"{label(name, engine)} {variant or 'data'}"
+                (case,) = with_starts([case], AUTO)
                 found[named] = case, unsupported_reason(case, python)
     return found
 
@@ -131,6 +134,7 @@ class FaultBench:
         outcome, folder = self._start(hit, fault)
         trial = Trial(fault, outcome, folder, time.monotonic(), self.patience_s[hit])
         status, reason = self._row(hit, outcome, folder)
+        renew(self.launcher)
         survivors = carriers(self.token)
         left = held(self.token).beyond(before)
         end_carriers(self.token)
@@ -216,8 +220,8 @@ class Trial:
         return f"took longer than {limit:.1f} s" if self.outcome.seconds > limit else ""
 
     def _untold(self) -> str:
-        """A hang leaves every rank's Python stack in the log."""
-        if not self.fault.expected.hangs:
+        """A hang that lasts until the timeout leaves every rank's Python stack in the log."""
+        if not self.fault.expected.hangs or self.outcome.status != "timeout":
             return ""
         log = (self.folder / "worker.log").read_text(encoding="utf-8", errors="replace")
         told = log.count("Python stack of rank ")

@@ -172,7 +172,7 @@ class Proofs:
                 device=device, devices=1, dtype=dtype, steps=1, mode="eager", probe_steps=0,
                 warmup_limit=PARITY_STEPS, oversubscribe=False, device_speeds=(),
                 accumulate=1, hosts=1, recompute=NO_RECOMPUTE, balance=STATIC,
-                scaling=STRONG,
+                scaling=STRONG, transport="",
                 statistics_groups=asked.spec.global_batch if alone else asked.groups,
             )
             for framework, engine in references(asked.framework)

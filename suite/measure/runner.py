@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
+from suite.analysis.choice import mark_chosen
 from suite.analysis.doubts import Conditions, common_peaks
 from suite.analysis.judging import judge, loss_rows
 from suite.analysis.link_fit import LinkFit
@@ -19,20 +19,20 @@ from suite.analysis.parity import Evidence, Verdict
 from suite.analysis.rows import CaseResult, build_rows
 from suite.analysis.traced import reduce_launch
 from suite.config.model import RunConfig
-from suite.contract.case import SCHEMA_VERSION, Case
+from suite.contract.case import Case
 from suite.contract.errors import worded
 from suite.contract.files import TableRow
 from suite.contract.records import read_records
-from suite.contract.registry import traits_of
 from suite.contract.row import Row
-from suite.contract.secrets import masked
-from suite.launch.environment import dropped_variables
+from suite.contract.splits.strategies import AUTO
 from suite.launch.group import Launcher, launch
 from suite.launch.starter import Starter
-from suite.machine import calibration, description
+from suite.machine import calibration
 from suite.machine.calibration import Block, Calibration
 from suite.measure.admission import admit
+from suite.measure.beginning import new_run
 from suite.measure.ending import exit_code
+from suite.measure.halving import HalvingRule
 from suite.measure.harness_time import (
     CALIBRATION,
     JUDGING,
@@ -75,8 +75,8 @@ class Runner:
         self.starter = Starter(config, folder, launcher)
         self.proofs = Proofs(self.starter, lambda text: show(Progress(text, 0, 1, None)))
         self.calibrate, self.clock = calibrate or Calibration(self.starter.cores), clock
-        self.rule = StoppingRule(config.repeats, config.precision, config.budget,
-                                 config.leader_repeats)
+        rule = HalvingRule if self.automatic else StoppingRule
+        self.rule = rule(config.repeats, config.precision, config.budget, config.leader_repeats)
         self.blocks: list[Block] = []
         self.rows, self.rows_left = list[Row](), 0
         self.unwritten = ""
@@ -86,16 +86,7 @@ class Runner:
         self.proven: set[str] = set()
         self.seconds: list[float] = []
         self.fits: list[LinkFit] = []
-        self.run: dict[str, Any] = masked({
-            "run_id": folder.name,
-            "schema_version": SCHEMA_VERSION,
-            "environment": description.describe(),
-            "configuration": asdict(config),
-            "command_line": ["suite", *(command_line or sys.argv[1:])],
-            "started": files.utc_now(), "state": "running",
-            "plan": [],
-            "dropped_environment": dropped_variables(map(traits_of, config.framework)),
-        })
+        self.run = new_run(folder.name, config, command_line or sys.argv[1:])
         if earlier:
             self._restore(earlier)
         self.own = HarnessTime(self.run.setdefault("harness_s", {}))
@@ -107,6 +98,11 @@ class Runner:
         self.proven = {row["case_id"] for row in self.losses}
         self.fits = earlier.fits if earlier.run.get("links_measured") else []
         self.blocks = [Block.read(block) for block in earlier.run["blocks"]]
+
+    @property
+    def automatic(self) -> bool:
+        """Whether the run chooses a way by itself."""
+        return AUTO in self.config.strategy
 
     def keep_links(self, fits: list[LinkFit]) -> None:
         """Keeps the fits of the run's links; a resumed run reads them from ``link_fit.csv``."""
@@ -144,6 +140,7 @@ class Runner:
 
     def _block(self, chosen: list[CaseResult]) -> None:
         """Measures the machine, then launches each case once."""
+        self.starter.begin_block()
         with self.own.of(CALIBRATION):
             self.blocks.append(self.calibrate.begin(len(self.blocks)))
         self.run["plan"].append([result.case.case_id for result in chosen])
@@ -179,8 +176,11 @@ class Runner:
 
     def _mark_stopped(self, unfinished: set[str]) -> None:
         why = "repeats" if self._repeated() else "budget"
+        left_out = self.rule.left_out(self.rows)
         for result in self._open():
             result.stopped = why if result.case.case_id in unfinished else "precision"
+            if result.case.case_id in left_out:
+                result.stopped = "halving"
         self.run["stopped"] = {
             "by": why if unfinished else "precision" if self._open() else "",
             "blocks": len(self.blocks), "seconds": self._spent(),
@@ -222,6 +222,8 @@ class Runner:
         blocks = [asdict(block) for block in self.blocks]
         conditions = Conditions(blocks, self.config.precision, self.fits, peaks)
         self.rows = build_rows(self.folder.name, self.results, conditions)
+        if self.automatic:
+            mark_chosen(self.rows)
         self.rows_left = self.rule.rows_left(self.rows)
         self._save_run()
         measured = [row for block in self.blocks for row in block.rows()]

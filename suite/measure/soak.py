@@ -17,6 +17,7 @@ from suite.contract.case import Case
 from suite.contract.faults import MOMENT, VARIABLE, WORKER, Fault, every_fault
 from suite.contract.row import Row
 from suite.launch.group import Launcher, LaunchRequest, Outcome, launch
+from suite.launch.nurseries import renew
 from suite.machine.calibration import Calibration
 from suite.measure.faults import LEAST_PATIENCE_SECONDS, PATIENCE, last_rank
 from suite.measure.leaks import TOKEN, Held, carriers, end_carriers, held
@@ -92,6 +93,7 @@ class Soak:
                         command_line=["selftest"], calibrate=self.calibrate)
         runner.execute()
         rows = runner.finish("complete")
+        renew(self.launcher)
         done = Round(number, len(drawn), self.launches)
         self._judge(done, rows)
         done.problems += _unsaved(folder, rows)

@@ -57,7 +57,7 @@ class StoppingRule:
         ``leader_repeats`` would not tell apart, nor those that are known to be alike.
         """
         found = set[str]()
-        for ranking in filter(None, map(rank, families(rows))):
+        for ranking in filter(None, map(rank, self.of_questions(rows))):
             if ranking.blocks >= self.leader_repeats:
                 continue
             near = [row for row, one in ranking.undecided
@@ -65,6 +65,14 @@ class StoppingRule:
             if near:
                 found |= {row.case_id for row in (ranking.best, *near[:TOLD_APART_AT_ONCE])}
         return found
+
+    def of_questions(self, rows: Sequence[Row]) -> list[list[Row]]:
+        """Divides rows into groups of which each has a leader."""
+        return families(rows)
+
+    def left_out(self, rows: Sequence[Row]) -> set[str]:
+        """Ids of the cases that are launched no more although others are."""
+        return set()
 
     def affordable(self, spent_s: float, block_s: float) -> bool:
         """Returns whether one more block of ``block_s`` seconds ends nearer to the budget than

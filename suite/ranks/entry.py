@@ -22,11 +22,17 @@ from suite.contract.files import write_atomically
 IMPORT, INPUTS, RENDEZVOUS = "import", "inputs", "rendezvous"
 PROOF, WARM_UP = "proof", "warm-up"
 CLEAN, TIMED, TRACED, SILENT = "clean steps", "timed steps", "traced steps", "silent steps"
-PRODUCTS, TEARDOWN, RECORD = "matrix products", "teardown", "record"
+SWEEP, PRODUCTS, TEARDOWN, RECORD = "sweep", "matrix products", "teardown", "record"
 # Phases that this process has entered, with the time of each (``time.monotonic``).
 ENTERED: list[tuple[str, float]] = []
 # Called at the begin of each phase; ``suite.ranks.faulty`` plants its faults here.
 on_entering: list[Callable[[Rank, str], None]] = []
+# Which process this one was forked from, if it was (suite.ranks.nursery), and the size that no
+# message to such a process has.
+forked_from: list[int] = []
+MESSAGE_BYTES = 1 << 20
+# Why a rank that was to be forked is a new process.
+NOT_FORKED = "SUITE_NOT_FORKED"
 # Process id of the harness that started this rank (suite.launch.processes).
 HARNESS = "SUITE_HARNESS"
 
@@ -40,7 +46,7 @@ def arrive() -> tuple[Case, Path, Rank]:
     Returns:
         The case, the path of the file that the worker reads, and which rank this process is.
     """
-    _die_with_parent()
+    die_with_parent()
     case_path, inputs_path, folder, index, processes, cores = sys.argv[1:7]
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
@@ -66,6 +72,12 @@ def enter(rank: Rank, phase: str) -> None:
     ENTERED.append((phase, time.monotonic()))
     for call in on_entering:
         call(rank, phase)
+
+
+def how_started() -> dict[str, str]:
+    """How this process came to be, for the ledger: also why it could not be a fork."""
+    why = os.environ.get(NOT_FORKED, "")
+    return {"start": "forked" if forked_from else f"fresh: {why}" if why else "fresh"}
 
 
 def phases() -> dict[str, float]:
@@ -135,7 +147,7 @@ def leave() -> None:
     os._exit(0)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Makes Linux kill this process when its parent dies (prctl(2), PR_SET_PDEATHSIG).
 
     A harness that was killed then leaves no worker behind.

@@ -15,7 +15,18 @@ import numpy as np
 from suite.contract.case import Rank
 from suite.contract.plugins import adapter_package
 from suite.contract.sweep import LinkSession, Sweep
-from suite.ranks.entry import arrive, last_words, leave, leave_record, swift_start
+from suite.ranks.entry import (
+    RECORD,
+    RENDEZVOUS,
+    SWEEP,
+    TEARDOWN,
+    arrive,
+    enter,
+    last_words,
+    leave,
+    leave_record,
+    swift_start,
+)
 
 # Multiplying this matrix takes well under a millisecond, so a load ends on time.
 OPERAND = np.full((128, 128), 0.5, np.float32)
@@ -27,6 +38,7 @@ def main() -> None:
     with last_words(rank):
         with swift_start():
             module = importlib.import_module(f"{adapter_package(case.framework)}.link")
+            enter(rank, RENDEZVOUS)
             session: LinkSession = module.open_link(case, rank)
         run_sweep(session, Sweep.read(sweep_path), rank)
     leave()
@@ -44,13 +56,16 @@ def run_sweep(
         rank: Which of the processes this is.
         clock: Returns seconds; tests replace it.
     """
+    enter(rank, SWEEP)
     samples = sweep_samples(session, sweep, rank, clock)
     record = {
         "rank": rank.index, "backend": session.backend, "transport": session.transport,
         "participants": {kind: session.participants(kind) for kind in sweep.sizes},
         "samples": samples,
     }
+    enter(rank, TEARDOWN)
     session.close()
+    enter(rank, RECORD)
     leave_record(rank, record)
 
 

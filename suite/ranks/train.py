@@ -20,8 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
+from suite.contract import nccl
 from suite.contract.adapter import Inputs, OpenSession, RankRecord, ReportsFigures, Session
-from suite.contract.asked import check_found
+from suite.contract.asked import check_found, network_found
 from suite.contract.case import PARITY_STEPS, Case, Rank
 from suite.contract.files import write_atomically
 from suite.contract.plugins import adapter_package
@@ -30,6 +31,7 @@ from suite.contract.workloads import Weights, initial_weights, parameter_count
 from suite.ranks import entry
 from suite.ranks.balance import Shares
 from suite.ranks.entry import arrive, enter, last_words, leave, leave_record, swift_start
+from suite.ranks.traffic import grown, received_bytes
 
 # The warm-up ends when the medians of two successive windows of steps differ by less than this.
 WARMUP_WINDOW, WARMUP_TOLERANCE = 10, 0.02
@@ -125,8 +127,9 @@ class MeasuredTraining:
             self._measure_silent()
             self._enter(entry.PRODUCTS)
             record.matmul_flops_s = session.matmul_flops_s()
-        record.ledger = session.describe()
-        check_found(self.case, record.ledger)
+        record.transports = nccl.heard(self.rank.folder, os.getpid())
+        record.ledger = session.describe() | entry.how_started()
+        check_found(self.case, record.ledger | network_found(record.transports))
         if isinstance(session, ReportsFigures):
             record.figures = session.figures()
         record.figures |= self.shares.figures(self.case.steps)
@@ -135,7 +138,8 @@ class MeasuredTraining:
 
     def _keep_clean(self) -> None:
         """Leaves what is measured so far: passes with probes hold more memory than clean steps."""
-        ledger = self.session.describe() | {UNPROBED: "out of memory after the clean steps"}
+        ledger = self.session.describe() | entry.how_started()
+        ledger |= {UNPROBED: "out of memory after the clean steps"}
         record = asdict(replace(self.record, ledger=ledger, affinity=_affinity()))
         write_atomically(clean_path(self.rank.folder, self.rank.index), json.dumps(record))
 
@@ -188,8 +192,10 @@ class MeasuredTraining:
 
     def _measure_clean(self) -> None:
         self._enter(entry.CLEAN)
+        before = received_bytes()
         for _ in range(self.case.steps):
             self.record.step_seconds.append(self._timed(self.session.step))
+        self.record.received_bytes = grown(before, received_bytes())
 
     def _refuse_broken_training(self) -> None:
         """Ends the rank if the measured steps trained on NaN; the proof only saw the first steps.

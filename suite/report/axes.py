@@ -31,7 +31,7 @@ AXES: dict[str, Callable[[Any], str]] = {
     "devices": lambda count: f"{count} device{'s' if count != 1 else ''}",
 }
 # These distinguish the columns of one matrix; its lines are framework and engine.
-COLUMNS = ("strategy", "mesh", "variant", "balance")
+COLUMNS = ("strategy", "mesh", "variant", "balance", "transport", "cut")
 # These divide by a property of the row: batches that grew with the devices are one question.
 DIVIDED_BY = {"global_batch": "base_batch"}
 # A single device is the base on all values of these.
@@ -128,7 +128,7 @@ def title(rows: Sequence[Row], also: Iterable[str] = ()) -> str:
         rows: The rows of the matrix.
         also: Axes that differ within the run, which the title names too.
     """
-    first = max(rows, key=lambda row: int(row.devices))
+    first = max(rows, key=_typical)
     heads = [f"{first.workload} {first.size}", AXES["global_batch"](first.global_batch),
              AXES["devices"](first.devices).replace(" ", f" {first.device} ")]
     rest = [say(name, first) for name in also if name not in ALWAYS]
@@ -141,8 +141,13 @@ def common(rows: Sequence[Row]) -> list[str]:
         return []
     several = differing(rows)
     names = [name for name in AXES if name not in ALWAYS and name not in several]
-    typical = max(rows, key=lambda row: row.devices)  # a single device does not scale
+    typical = max(rows, key=_typical)
     return [text for text in (say(name, typical) for name in names) if text]
+
+
+def _typical(row: Row) -> tuple[int, bool]:
+    """Orders rows such that the last has a value on every axis: a single device does not scale."""
+    return int(row.devices), row.strategy != "single"
 
 
 def say(name: str, row: Row) -> str:

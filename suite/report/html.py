@@ -22,6 +22,7 @@ from suite.contract.formats import TABLE, percent, rate, seconds, size_bytes
 from suite.contract.metrics import METRICS
 from suite.contract.row import Row
 from suite.report.axes import common
+from suite.report.choice import HEADINGS, candidates_of, told
 from suite.report.doubts import doubts, grouped_reasons, grouped_warnings, noise, proven
 from suite.report.matrix import Grid, build_grids
 from suite.report.memory_frontier import frontier_lines, headings
@@ -75,7 +76,7 @@ def render(
     )
     return _template().render(
         answers=build_answers(grids, scalings), spoken=SPOKEN, run=run, metrics=METRICS,
-        noise=noise(rows),
+        noise=noise(rows), choices=told(candidates_of(run), rows), choice_headings=HEADINGS,
         grids=grids[:GRIDS_AT_ONCE], folded=grids[GRIDS_AT_ONCE:],
         place={row.case_id: number for number, row in enumerate(rows)},
         reasons=grouped_reasons(rows), warnings=grouped_warnings(rows), doubts=doubts(rows),

@@ -13,6 +13,7 @@ SHARED = ("steps", "warmup", "repeats", "seed", "data", "batch", "device_speeds"
 OWN = (
     "framework", "strategy", "variant", "mesh", "workload", "size", "device", "devices", "dtype",
     "mode", "accumulate", "recompute", "balance", "padded", "scaling",
+    "transport", "cut",
 )
 
 

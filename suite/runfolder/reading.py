@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from suite.analysis.choice import mark_chosen
 from suite.analysis.doubts import Conditions, common_peaks
 from suite.analysis.judging import apply_proofs, judge, loss_rows
 from suite.analysis.link_fit import LinkFit
@@ -53,7 +54,10 @@ class StoredRun:
             self.run.get("blocks", []), configuration.get("precision"), self.fits,
             common_peaks(self.run.get("environment", {})),
         )
-        return build_rows(self.run["run_id"], self.results, conditions)
+        rows = build_rows(self.run["run_id"], self.results, conditions)
+        if self.run.get("candidates"):
+            mark_chosen(rows)
+        return rows
 
 
 def read_run(folder: Path, from_records: bool = False) -> StoredRun:

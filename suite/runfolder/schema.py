@@ -8,7 +8,7 @@ can be computed with.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -117,8 +117,11 @@ class CasePart(Part):
     accumulate: Annotated[int, Field(ge=1, le=10**9)] = 1
     recompute: str = ""
     balance: str = ""
+    start: str = ""
     padded: Count = 0
     scaling: str = ""
+    transport: str = ""
+    cut: list[Annotated[int, Field(ge=1, le=10**6)]] = []
     hosts: Annotated[int, Field(ge=1, le=10**6)] = 1
 
 
@@ -130,6 +133,20 @@ class Entry(Part):
     stopped: str = ""
     status: str = "ok"
     reason: str = ""
+
+
+class CandidatePart(Part):
+    """A way that ``--strategy auto`` looked at."""
+
+    question: str
+    case_id: str
+    way: str
+    fate: Literal["run", "excluded", "too large", "slower"]
+    reason: str = ""
+    predicted_s: Number | None = None
+    low_s: Number | None = None
+    high_s: Number | None = None
+    peak_bytes: Number | None = None
 
 
 class VerdictPart(Part):
@@ -161,6 +178,7 @@ class RunFile(Part):
     blocks: list[BlockPart] = []
     cases: list[Entry] = []
     proofs: dict[str, Proof] = {}
+    candidates: list[CandidatePart] = []
     dropped_environment: list[str] = []
     settings: dict[str, str] = {}
     side: str = ""
@@ -250,6 +268,8 @@ class RecordFile(Part):
     affinity: list[Count] = []
     ledger: dict[str, str] = {}
     figures: dict[str, Number] = {}
+    transports: list[str] = []
+    received_bytes: dict[str, Count] = {}
 
 
 def checked_part(path: Path, model: type[Part], content: dict[str, Any]) -> dict[str, Any]:

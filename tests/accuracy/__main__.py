@@ -7,6 +7,7 @@
     python -m tests.accuracy record FILE [N]     adds N launches of three small cases to FILE
     python -m tests.accuracy balancing [RUNS]    learners of shares on planted devices
     python -m tests.accuracy slowed [COLUMN ...] shares of real trainings that lose half a core
+    python -m tests.accuracy auto [NAME ...]     --strategy auto against measuring every way
 
 ``launches`` runs real processes under the standard precision and budget, and exits with 1 where
 over a tenth of the equal pairs are called different, or under nine tenths of the others are not.
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.accuracy import balancing, launches, sequential, simulation, slowed
+from tests.accuracy import automatic, balancing, launches, sequential, simulation, slowed
 
 
 def main() -> None:
@@ -35,6 +36,8 @@ def main() -> None:
         balancing.report(*map(int, rest))
     elif command == "slowed":
         slowed.report(*rest)
+    elif command == "auto":
+        sys.exit(automatic.report(*rest))
     else:
         sys.exit(__doc__)
 

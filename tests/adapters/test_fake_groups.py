@@ -2,8 +2,8 @@
 
 Its collectives return at once and move nothing, so a rank can be looked at alone. What the
 dispatcher sees of each rank is held against the others': on GPUs ranks that disagree on the order
-or on a size of a group's collectives hang, and against the plan's B and N. A pipeline's stages tell
-each other shapes by messages, which nothing moves here: real processes test them.
+or on a size of a group's collectives hang, and against the plan's B and N. Pipelines are in
+test_fake_pipelines.
 """
 
 from __future__ import annotations

@@ -45,9 +45,9 @@ def test_the_limit_of_a_run_that_has_none_is_empty(tmp_path: Path) -> None:
 def test_a_case_gives_a_row_only_what_both_mean_alike() -> None:
     both = {one.name for one in fields(Case)} & set(COLUMNS)
     # The batch of a case may be 0 for the workload's own, and a row's speeds are in words;
-    # a static balance is none of a row, nor the scaling of a single device.
+    # a static balance is none of a row, nor the scaling of a single device; its cut is in words.
     assert both - set(CASE_COLUMNS) == {
-        "memory_limit_bytes", "global_batch", "device_speeds", "balance", "scaling",
+        "memory_limit_bytes", "global_batch", "device_speeds", "balance", "scaling", "cut",
     }
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shlex
 import sys
+from contextlib import nullcontext
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,8 @@ from suite.cli.ab import compare_sides, report_again
 from suite.cli.sides import parse_side
 from suite.config.sides import resolve_sides
 from suite.contract.errors import UsageError
-from suite.measure import ab, runner
+from suite.measure import runner
+from suite.runfolder import files
 from suite.runfolder.reading import read_run
 from tests.command import suite_command
 from tests.measure.test_ab import COMMON, TwoSided
@@ -103,9 +107,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> TwoSided:
     """The command's launcher, with B 20 % slower."""
     launcher = TwoSided(1.2)
     monkeypatch.setattr(runner, "Calibration", lambda cores: Still())
-    for function in (ab.AbRun.__init__, ab.Side.__init__):
-        defaults = tuple(launcher if one is ab.launch else one for one in function.__defaults__)
-        monkeypatch.setattr(function, "__defaults__", defaults)
+    monkeypatch.setattr("suite.cli.ab.launching", lambda *_: nullcontext(launcher))
     return launcher
 
 
@@ -222,3 +224,20 @@ def test_out_must_be_writable(tmp_path: Path) -> None:
     blocked.write_text("")
     with pytest.raises(UsageError, match="--out"):
         compare_sides(("", ""), COMMON, [], blocked)
+
+
+def test_a_full_disk_costs_no_block_that_had_finished(
+    tmp_path: Path, planted: TwoSided, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, kept = count(), files.write_table
+
+    def write(path: Path, *rest: Any) -> None:
+        if path.name == "ab.csv" and next(written) >= 10:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        kept(path, *rest)
+
+    monkeypatch.setattr(files, "write_table", write)
+    done = _typed(tmp_path, "--precision", "0.01%")
+    assert done.returncode == 1 and "No space left on device" in done.stderr
+    assert "not everything is in " in done.stderr and "Traceback" not in done.stderr
+    assert "blocks that hold both" in done.stdout

@@ -24,11 +24,11 @@ from tests.planted_run import small_run
 
 OPTIONS = {
     "--leader-repeats", "--profile-harness", "--launcher", "--hosts",
-    "--proof-timeout", "--proof-memory",
+    "--proof-timeout", "--proof-memory", "--start", "--cut", "--finalists",
     "--preset", "--config", "--framework", "--strategy", "--variant", "--workload", "--size",
     "--data", "--devices", "--scaling", "--device", "--dtype", "--mode", "--steps", "--repeats",
     "--seed", "--accumulate", "--recompute", "--padded", "--balance", "--timeout", "--python",
-    "--link", "--out",
+    "--link", "--out", "--transport",
     "--warmup", "--precision", "--budget", "--probes",
     "--probe-steps", "--timeline", "--resume", "--dry-run",
     "--quiet", "--json", "--mesh", "--device-speeds", "--batch", "--find-max-batch",

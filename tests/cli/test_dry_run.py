@@ -41,7 +41,7 @@ def test_estimates_come_from_runs_of_equal_settings(tmp_path: Path) -> None:
     assert earlier_seconds([replace(SINGLE, seed=5)], tmp_path) != {}
     done = _dry("--out", str(tmp_path), "--framework", "pytorch", "--size", "tiny", "--data",
                 "synthetic", "--steps", "12", "--warmup", "50", "--repeats", "7",
-                "--probe-steps", str(SINGLE.probe_steps))
+                "--probe-steps", str(SINGLE.probe_steps), "--start", SINGLE.start)
     assert "about 1 s, and 2 cases of which nothing is known" in done.stdout, done.stdout
 
 

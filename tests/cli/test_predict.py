@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from suite.cli.app import app
 from suite.contract.errors import UsageError
+from tests.command import suite_command
 
 NAMED = ("predict", "--machine", "A100 SXM 80GB", "--workload", "gpt", "--size", "gpt3-xl",
          "--devices", "8", "--batch", "32")
@@ -57,3 +59,13 @@ def test_no_framework_is_imported() -> None:
         "sys.exit(bool({'torch', 'tensorflow', 'horovod', 'pandas'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_cannot_be_kept_is_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    done = suite_command("predict", "--calibrate", "--framework", "pytorch")
+    assert done.returncode == 2 and "--calibrate" in done.stderr, done.stderr
+    assert "expected a writable folder" in done.stderr and "XDG_CACHE_HOME" in done.stderr

@@ -11,10 +11,11 @@ import typer
 from scripts.refresh_docs import EXAMPLE, OPTIONS, example_file, options_page
 from suite.cli.app import app
 from suite.config.foresight import ForesightConfig
-from suite.config.model import AbConfig, LinkConfig, RunConfig
+from suite.config.model import AbConfig, RunConfig
 from suite.config.models import MODELS
 from suite.config.option import settings_of
 from suite.config.resolution import resolve
+from suite.config.sweep_model import LinkConfig
 from suite.config.validation import from_environment, validate
 from suite.contract.errors import UsageError
 
@@ -23,16 +24,16 @@ DEFAULTS = {
     "framework": ["pytorch", "tensorflow", "horovod"],
     "strategy": ["single", "data", "intra_layer", "inter_layer"], "variant": [],
     "workload": ["mlp"], "size": "", "data": "real", "mesh": [], "batch": None, "devices": [2],
-    "scaling": ["strong"], "device": "auto", "dtype": ["float32"], "mode": ["eager"],
-    "oversubscribe": False,
+    "scaling": ["strong"], "device": "auto", "transport": [], "dtype": ["float32"],
+    "mode": ["eager"], "oversubscribe": False,
     "accumulate": [1], "recompute": ["none"], "padded": [0], "balance": ["static"],
-    "device_speeds": [],
+    "device_speeds": [], "cut": [],
     "steps": 20, "warmup": 50, "repeats": 3,
     "precision": None, "budget": None, "timeout": 120.0, "proof_timeout": 600.0,
     "proof_memory": None, "probes": 2, "probe_steps": 5,
     "timeline": False, "link": True, "find_max_batch": False, "memory_limit": None,
-    "batch_resolution": 0.05, "leader_repeats": 0, "seed": 0, "python": {},
-    "launcher": "local", "hosts": [],
+    "batch_resolution": 0.05, "leader_repeats": 0, "finalists": 4, "seed": 0, "python": {},
+    "launcher": "local", "hosts": [], "start": "auto",
 }
 
 

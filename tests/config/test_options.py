@@ -76,14 +76,18 @@ def test_formats_and_modes_are_axes_with_ids_of_their_own() -> None:
 
 
 def test_no_format_is_quietly_another() -> None:
-    def reason(framework: str, engine: str, dtype: str, device: str = "cpu") -> str:
-        case = Case(framework, engine, "single", "", "mlp", "tiny", "real", device, 1, dtype)
+    def reason(framework: str, engine: str, dtype: str, device: str = "cpu",
+               strategy: str = "single") -> str:
+        count = 1 if strategy == "single" else 2
+        case = Case(framework, engine, strategy, "", "mlp", "tiny", "real", device, count, dtype)
         return unsupported_reason(case, {framework: "elsewhere"})
 
     assert "tensor cores" in reason("pytorch", "torch", "tf32")
     assert reason("pytorch", "torch", "tf32", "cuda") == reason("pytorch", "torch", "bf16") == ""
-    assert "not bf16" in reason("tensorflow", "tensorflow", "bf16")
-    assert "torch engine only" in reason("horovod", "tensorflow", "bf16")
+    assert reason("tensorflow", "tensorflow", "bf16") == ""
+    assert reason("tensorflow", "tensorflow", "tf32", "cuda") == ""
+    assert reason("horovod", "tensorflow", "bf16") == ""
+    assert "carries no bfloat16" in reason("horovod", "tensorflow", "bf16", "cpu", "intra_layer")
     assert reason("tensorflow", "tensorflow", "float64") == ""
 
 

@@ -9,22 +9,31 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from suite.contract.case import Case
+from suite.contract.case import STARTS, Case
 from suite.contract.records import read_launch, read_records
-from suite.launch import group, waiting
+from suite.launch import group, processes
 from suite.launch.failures import first_failure, out_of_memory
-from suite.launch.group import LaunchRequest, launch, share_of_cores
-from tests.conftest import EXTRA, HERE, Launch, written
+from suite.launch.group import LaunchRequest, Outcome, launch
+from suite.launch.nurseries import NURSERY, Nurseries
+from suite.machine.topology import share_of_cores
+from tests.conftest import EXTRA, HERE, Launch, launch_case, written
 
 
 def _left(folder: Path) -> list[str]:
     """Processes of this launch, or the child a hanging rank starts."""
     return [" ".join(process.cmdline()) for process in _processes(folder)]
+
+
+def _start_of(folder: Path) -> str:
+    path = folder.parent / f"{folder.name}.case.json"
+    return str(json.loads(path.read_text())["start"])
 
 
 def _processes(folder: Path) -> list[psutil.Process]:
@@ -33,10 +42,25 @@ def _processes(folder: Path) -> list[psutil.Process]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             line, own = " ".join(process.cmdline()), process.environ().get("FAKE_OWNER")
-            child = "1234.5" in line and own == os.environ["FAKE_OWNER"]
-            if child or (str(folder) in line and "suite.ranks.train" in line):
+            mine = own == os.environ["FAKE_OWNER"]
+            child = mine and "1234.5" in line
+            fork = mine and NURSERY in line and NURSERY in " ".join(process.parent().cmdline())
+            if child or fork or (str(folder) in line and "suite.ranks.train" in line):
                 found.append(process)
     return found
+
+
+@pytest.fixture(params=STARTS)
+def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Launch]:
+    """Launches a case whose ranks are new processes, or forks."""
+    forking = Nurseries()
+
+    def run(case: Case, timeout_s: float = 120.0) -> tuple[Outcome, Path]:
+        folder, case = tmp_path / case.case_id, replace(case, start=request.param)
+        return launch_case(case, folder, timeout_s, launcher=forking), folder
+
+    yield run
+    forking.renew()
 
 
 def test_records_of_every_rank(fake: Case, start: Launch) -> None:
@@ -46,6 +70,7 @@ def test_records_of_every_rank(fake: Case, start: Launch) -> None:
     assert len(outcome.records[0]["step_seconds"]) == fake.steps
     assert outcome.records[1]["losses"][3] == 0.5**3
     assert (folder / "parity.npz").exists() and not _left(folder)
+    assert {record["ledger"]["start"] for record in outcome.records} == {_start_of(folder)}
 
 
 @pytest.mark.parametrize(
@@ -129,6 +154,7 @@ def test_the_first_failure_is_the_reason(
     [
         ("leave", "rank 1 in proof ended with code 0 and left no record"),
         ("flood", "rank 1 in proof wrote most of more than 1 MiB of log"),
+        ("flood-on", "rank 1 in proof wrote most of more than 1 MiB of log"),
         ("truncated", "rank-1.json is no whole JSON"),
         ("version", "rank-1.json is of version 999"),
         ("grandchild", "planted: with a grandchild"),
@@ -139,11 +165,13 @@ def test_what_a_rank_leaves_undone_is_its_launchs_failure(
 ) -> None:
     """A grandchild in a session of its own that ignores SIGTERM is ended too."""
     monkeypatch.setenv("FAKE_FAULT", fault)
-    monkeypatch.setattr(waiting, "LOG_LIMIT_BYTES", 1 << 20)
+    monkeypatch.setattr(processes, "LOG_LIMIT_BYTES", 1 << 20)
     began = time.monotonic()
     outcome, folder = start(fake)
     assert (outcome.status, words in outcome.reason) == ("failed", True), outcome.reason
     assert time.monotonic() - began < 15 and not _left(folder)
+    # Also of a rank that ignores SIGTERM.
+    assert (folder / "worker.log").stat().st_size <= 1 << 20
 
 
 def test_a_stopped_rank_is_named_with_the_phase_it_was_in(

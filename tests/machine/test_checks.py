@@ -23,7 +23,8 @@ def test_every_check_has_a_state_and_a_fix_for_trouble() -> None:
     names = [check.name for check in found]
     assert names == ["cores", "affinity", "memory", "load", "frequency governor", "throttling",
                      "GPU driver", "CUDA of the wheels", "shared memory", "locked memory",
-                     "host name", "gloo on loopback", "NCCL", "namespaces", "disk"]
+                     "host name", "gloo on loopback", "NCCL", "RDMA", "namespaces",
+                     "disk"]
     assert all(check.found and (check.fix != "") == (check.state != "ok") for check in found)
 
 

@@ -11,7 +11,7 @@ import pytest
 from suite.config.model import RunConfig
 from suite.contract.case import Case
 from suite.contract.faults import KINDS, PHASES, Fault, every_fault
-from suite.launch import group, waiting
+from suite.launch import group, processes
 from suite.launch.group import LaunchRequest, Outcome, launch
 from suite.measure import faults
 from suite.measure.faults import FaultBench, Trial, columns, with_ranks
@@ -30,7 +30,7 @@ CHEAP = [[fault for fault in MATRIX if fault.kind == kind][::-1][number % 6 :][:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultBench]:
     monkeypatch.setattr(faults, "LEAST_PATIENCE_SECONDS", 2.0)
-    monkeypatch.setattr(waiting, "LOG_LIMIT_BYTES", 1 << 20)
+    monkeypatch.setattr(processes, "LOG_LIMIT_BYTES", 1 << 20)
     with own_temporary_files(tmp_path / "tmp"):
         yield FaultBench(RunConfig(workload=["mlp"]), tmp_path / "run", f"test-{id(tmp_path)}")
 

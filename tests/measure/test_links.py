@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 from dataclasses import replace
@@ -32,7 +33,7 @@ from suite.analysis.link_fit import (
 )
 from suite.analysis.rows import CaseResult, build_rows
 from suite.cli.link import build_plans, sweep_links
-from suite.config.model import LinkConfig
+from suite.config.sweep_model import LinkConfig
 from suite.config.validation import validate
 from suite.contract import registry
 from suite.contract.adapter import CommEvent, RankRecord, StepTrace
@@ -334,6 +335,23 @@ def test_the_command_sweeps_a_framework_that_lacks_some_collectives(
     }
     state = json.loads(next(tmp_path.glob("*/run.json")).read_text())["state"]
     assert state == "complete"
+
+
+def test_a_full_disk_costs_no_sweep_that_had_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(registry, "own", lambda: ("fake",))
+
+    def full(self: LinkResults) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "link.csv")
+
+    monkeypatch.setattr(LinkResults, "save", full)
+    options = {"framework": ["fake"], "collective": ["all_reduce"], "bytes_max": "1KiB",
+               "repetitions": 3}
+    with pytest.raises(OSError, match="No space"):
+        sweep_links(options, tmp_path)
+    said = capsys.readouterr()
+    assert "all_reduce" in said.out and "not everything is in" in said.err
 
 
 def test_the_command_sweeps_beside_computing_too(

@@ -12,14 +12,30 @@ from suite.contract.case import PARITY_STEPS, Case
 from suite.contract.splits.strategies import STRATEGIES, VARIANTS
 from suite.contract.workloads import initial_weights
 from tests.conftest import Launch, References
+from tests.depths import case_fields
 from tests.real.cells import Find, check_payloads, evidence_of, name, records_of
 
+# Of TensorFlow and Horovod's tensorflow engine; the first of them is not long.
+OF_TENSORFLOW = [
+    ("tensorflow", ("intra_layer", ""), "mlp"),
+    ("tensorflow", ("inter_layer", "gpipe"), "gpt/shallow"),
+    *(("tensorflow", ("data", ""), family) for family in ("bert/shallow", "xlnet/shallow")),
+    *(("tensorflow", ("data", ""), family) for family in ("resnet", "efficientnet")),
+    ("tensorflow", ("data", "multi_worker"), "mlp"),
+    ("tensorflow", ("intra_layer", ""), "gpt/shallow"),
+    ("tensorflow", ("intra_layer", ""), "efficientnet"),
+    ("tensorflow", ("inter_layer", "1f1b"), "xlnet/shallow"),
+    ("horovod", ("data", ""), "gpt/shallow"),
+]
 CELLS = [(strategy, variant) for strategy in STRATEGIES[1:] for variant in VARIANTS[strategy]]
 
 
-def _case(framework: str, cell: tuple[str, str], workload: str, devices: int = 2) -> Case:
-    counted = cell[0] == "intra_layer" and workload == "gpt"
-    return Case(framework, "torch", *cell, workload, "tiny", "real", "cpu", devices, "bf16",
+def _case(
+    framework: str, cell: tuple[str, str], workload: str, devices: int = 2, engine: str = "torch"
+) -> Case:
+    placed = framework == "tensorflow" and cell[0] != "data"
+    counted = placed or (cell[0] == "intra_layer" and workload == "gpt")
+    return Case(framework, engine, *cell, *case_fields(workload), "real", "cpu", devices, "bf16",
                 steps=1, probe_steps=int(counted), warmup_limit=PARITY_STEPS)
 
 
@@ -29,9 +45,12 @@ def _verdict(case: Case, folder: Path, reference: References) -> Verdict:
 
 
 @pytest.mark.parametrize("case", [
-    pytest.param(_case(framework, cell, workload),
-                 marks=[pytest.mark.long] * (workload == "resnet" and framework == "horovod"))
-    for framework in ("pytorch", "horovod") for workload in ("gpt", "resnet") for cell in CELLS
+    *(pytest.param(_case(framework, cell, workload),
+                   marks=[pytest.mark.long] * (workload == "resnet" and framework == "horovod"))
+      for framework in ("pytorch", "horovod") for workload in ("gpt", "resnet") for cell in CELLS),
+    *(pytest.param(_case(framework, cell, workload, engine="tensorflow"),
+                   marks=[pytest.mark.long] * bool(number))
+      for number, (framework, cell, workload) in enumerate(OF_TENSORFLOW)),
 ], ids=name)
 def test_a_cell_in_bf16(case: Case, ran: Find, reference: References) -> None:
     folder = ran(case)

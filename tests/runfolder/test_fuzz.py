@@ -13,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from suite.config.model import AbConfig, LinkConfig, RunConfig
+from suite.config.model import AbConfig, RunConfig
 from suite.config.resolution import read_toml
+from suite.config.sweep_model import LinkConfig
 from suite.config.validation import validate
 from suite.contract.errors import UsageError
 from suite.contract.workloads import find_workload

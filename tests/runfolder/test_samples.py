@@ -24,6 +24,7 @@ def _record(rank: int) -> RankRecord:
         device_memory_bytes=10, matmul_flops_s=11.0, steady=True, affinity=[12],
         ledger={"tf32": "on"}, figures={"energy_j": 13.0}, phases={"import": 14.0},
         shares=[[15, 16]], share_busy_seconds=[[1.7, 1.8]], host="b",
+        transports=["0 to 1 via SHM"], received_bytes={"eth0": 19},
     )
 
 

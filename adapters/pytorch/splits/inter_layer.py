@@ -39,7 +39,7 @@ class InterLayerSession(GroupSession):
         case, group = self.case, self.group("inter_layer")
         self.places, self.index = case.axes.size("inter_layer"), self.position("inter_layer")
         self.last = self.index == self.places - 1
-        units = unit_ranges(self.spec, case.stages, case.stage_speeds)
+        units = unit_ranges(self.spec, case.stages, case.stage_speeds, case.cut)
         self.chunks: list[nn.Module] = []
         self.pipeline: list[Any] = []
         for number in stages_of(case.variant, self.places, self.index):

@@ -6,7 +6,7 @@ from functools import partial
 
 import tensorflow as tf
 
-from adapters.tensorflow.models.branch import Apply, Tensors, linear
+from adapters.tensorflow.models.branch import Apply, Tensors, full, linear
 from adapters.tensorflow.models.losses import Loss, predicted_cross_entropy
 from adapters.tensorflow.models.transformer import (
     attention,
@@ -27,7 +27,7 @@ def forward(
     """
     if 0 in units:
         x = _embed(weights, x)
-    x = tf.reshape(x, (-1, spec.width))
+    x = full(tf.reshape(x, (-1, spec.width)))
     for index in units:
         block = partial(_block, spec, weights, f"block{index}", apply)
         x = unit(block, x)
@@ -51,8 +51,8 @@ def _embed(weights: Tensors, tokens: tf.Tensor) -> tf.Tensor:
 def _block(spec: BertSpec, weights: Tensors, name: str, apply: Apply, x: tf.Tensor) -> tf.Tensor:
     """Computes norm(x + attention(x)), then norm(x + mlp(x)) of x (batch · sequence, width)."""
     heads = attention(f"{name}.attention", spec.sequence, spec.width // spec.heads, causal=False)
-    x = layer_norm(weights, f"{name}.norm1", x + apply(heads, x), LAYER_NORM_EPSILON)
-    inner = apply(feed_forward(name, tanh=False), x)
+    x = layer_norm(weights, f"{name}.norm1", x + full(apply(heads, x)), LAYER_NORM_EPSILON)
+    inner = full(apply(feed_forward(name, tanh=False), x))
     return layer_norm(weights, f"{name}.norm2", x + inner, LAYER_NORM_EPSILON)
 
 

@@ -24,6 +24,9 @@ from suite.contract.workloads import Workload
 # Canonical name to the variable on a device.
 Tensors = Mapping[str, tf.Variable]
 SIDE_INPUT = "features"
+# Under this name the type of products stands among the weights, if it is not that of the variables.
+# It has to go where they go: a recomputed unit is traced again when its forward pass is over.
+LOW = "low"
 # (unsharded weights, total) to the finished total.
 Finish = Callable[[Tensors, tf.Tensor], tf.Tensor]
 Partial = tuple[tf.Tensor, Finish]
@@ -81,9 +84,19 @@ def sums(plan: Plan) -> int:
     return 1 if plan.middle is None else 2
 
 
-def held(spec: Workload, weights: Tensors, features: tf.Tensor) -> Tensors:
-    """Adds the features to the weights of a device if the workload has a side input."""
-    return {**weights, SIDE_INPUT: features} if spec.side_input else weights
+def held(
+    spec: Workload, weights: Tensors, features: tf.Tensor, low: tf.DType | None = None
+) -> Tensors:
+    """Adds to the weights of a device what its branches need besides them.
+
+    Args:
+        spec: The workload.
+        weights: Canonical name to the variable on the device.
+        features: The features of the batch, added if the workload has a side input.
+        low: Type in which products are computed; None for the variables' own.
+    """
+    side = {SIDE_INPUT: features} if spec.side_input else {}
+    return {**weights, **side} if low is None else {**weights, **side, LOW: low}
 
 
 def whole(weights: Tensors) -> Apply:
@@ -100,11 +113,30 @@ def whole(weights: Tensors) -> Apply:
     return apply
 
 
+def matrix(weights: Tensors, name: str) -> tf.Tensor:
+    """Returns a factor of products in the type in which products are computed."""
+    low = weights.get(LOW)
+    return weights[name] if low is None else tf.cast(weights[name], low)
+
+
+def product(weights: Tensors, name: str, x: tf.Tensor) -> tf.Tensor:
+    """Multiplies x (batch, in) with the matrix ``name`` (in, out), in the type of products."""
+    factor = matrix(weights, name)
+    return tf.matmul(tf.cast(x, factor.dtype), factor)
+
+
 def linear(weights: Tensors, name: str, x: tf.Tensor) -> tf.Tensor:
     """Computes a linear layer with bias: (batch, in) to (batch, out)."""
-    return tf.nn.bias_add(tf.matmul(x, weights[f"{name}.weight"]), weights[f"{name}.bias"])
+    return add_bias(name)(weights, product(weights, f"{name}.weight", x))
 
 
 def add_bias(name: str) -> Finish:
     """Makes the function that adds the bias of a row-parallel layer to the total, once."""
-    return lambda weights, total: tf.nn.bias_add(total, weights[f"{name}.bias"])
+    return lambda weights, total: tf.nn.bias_add(
+        total, tf.cast(weights[f"{name}.bias"], total.dtype)
+    )
+
+
+def full(x: tf.Tensor) -> tf.Tensor:
+    """Converts bfloat16 to float32, for sums, statistics and losses; leaves other types alone."""
+    return tf.cast(x, tf.float32) if x.dtype == tf.bfloat16 else x

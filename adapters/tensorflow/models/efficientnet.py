@@ -7,7 +7,16 @@ from functools import partial
 
 import tensorflow as tf
 
-from adapters.tensorflow.models.branch import Apply, Branch, Partial, Tensors, linear, whole
+from adapters.tensorflow.models.branch import (
+    Apply,
+    Branch,
+    Partial,
+    Tensors,
+    add_bias,
+    linear,
+    product,
+    whole,
+)
 from adapters.tensorflow.models.images import batch_norm, convolution, normalised, pixel_mean
 from adapters.tensorflow.models.losses import Loss, cross_entropy
 from adapters.tensorflow.models.units import unit
@@ -56,13 +65,13 @@ def _branch(name: str, facts: InvertedBottleneck) -> Branch:
     squeeze = f"{name}.squeeze"
 
     def activate(weights: Tensors, total: tf.Tensor) -> tf.Tensor:
-        return tf.nn.silu(tf.nn.bias_add(total, weights[f"{squeeze}.reduce.bias"]))
+        return tf.nn.silu(add_bias(f"{squeeze}.reduce")(weights, total))
 
     def branch(weights: Tensors, x: tf.Tensor) -> Generator[Partial, tf.Tensor, None]:
         if facts.expand:
             x = _activated(weights, f"{name}.expand", f"{name}.norm1", facts.expand, x)
         x = _activated(weights, f"{name}.spatial", f"{name}.norm2", facts.spatial, x)
-        means = yield tf.matmul(pixel_mean(x), weights[f"{squeeze}.reduce.weight"]), activate
+        means = yield product(weights, f"{squeeze}.reduce.weight", pixel_mean(x)), activate
         gate = tf.sigmoid(linear(weights, f"{squeeze}.expand", means))
         x = x * gate[:, None, None, :]
         normalise = normalised(f"{name}.norm3", BATCH_NORM_EPSILON)

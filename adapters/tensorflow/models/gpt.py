@@ -6,7 +6,7 @@ from functools import partial
 
 import tensorflow as tf
 
-from adapters.tensorflow.models.branch import Apply, Tensors
+from adapters.tensorflow.models.branch import Apply, Tensors, full
 from adapters.tensorflow.models.losses import Loss, cross_entropy
 from adapters.tensorflow.models.transformer import (
     attention,
@@ -27,7 +27,7 @@ def forward(
     """
     if 0 in units:
         x = tf.gather(weights["embed.token.table"], x) + weights["embed.position.table"]
-    x = tf.reshape(x, (-1, spec.width))
+    x = full(tf.reshape(x, (-1, spec.width)))
     for index in units:
         block = partial(_block, spec, weights, f"block{index}", apply)
         x = unit(block, x)
@@ -45,6 +45,6 @@ def loss(spec: GptSpec) -> Loss:
 def _block(spec: GptSpec, weights: Tensors, name: str, apply: Apply, x: tf.Tensor) -> tf.Tensor:
     """Computes x + attention(norm(x)), then x + mlp(norm(x)) of x (batch · sequence, width)."""
     heads = attention(f"{name}.attention", spec.sequence, spec.width // spec.heads, causal=True)
-    x = x + apply(heads, layer_norm(weights, f"{name}.norm1", x, LAYER_NORM_EPSILON))
+    x = x + full(apply(heads, layer_norm(weights, f"{name}.norm1", x, LAYER_NORM_EPSILON)))
     inner = feed_forward(name, tanh=True)
-    return x + apply(inner, layer_norm(weights, f"{name}.norm2", x, LAYER_NORM_EPSILON))
+    return x + full(apply(inner, layer_norm(weights, f"{name}.norm2", x, LAYER_NORM_EPSILON)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from adapters.tensorflow.models.branch import Finish, Tensors
+from adapters.tensorflow.models.branch import Finish, Tensors, full, matrix
 from suite.contract.workloads.images import Convolution
 
 
@@ -25,10 +25,12 @@ def convolution(weights: Tensors, name: str, facts: Convolution, x: tf.Tensor) -
     around = "SAME" if facts.stride == 1 else padding(facts.padding)
     if facts.depthwise:
         strides = (1, facts.stride, facts.stride, 1)
-        return tf.nn.depthwise_conv2d(x, weights[f"{name}.depthwise"], strides, around)
+        kernel = matrix(weights, f"{name}.depthwise")
+        return tf.nn.depthwise_conv2d(tf.cast(x, kernel.dtype), kernel, strides, around)
     if facts.stride > 1:  # pad first, as Keras's ResNet: oneDNN has no explicit padding
         x, around = tf.pad(x, around) if facts.padding else x, "VALID"
-    return tf.nn.conv2d(x, weights[f"{name}.weight"], facts.stride, around)
+    kernel = matrix(weights, f"{name}.weight")
+    return tf.nn.conv2d(tf.cast(x, kernel.dtype), kernel, facts.stride, around)
 
 
 def padding(pixels: int) -> list[list[int]]:
@@ -65,4 +67,4 @@ def normalised(name: str, epsilon: float) -> Finish:
 
 def pixel_mean(x: tf.Tensor) -> tf.Tensor:
     """Averages over the pixels: (batch, height, width, channels) to (batch, channels)."""
-    return tf.reduce_mean(x, (1, 2))
+    return tf.reduce_mean(full(x), (1, 2))

@@ -6,7 +6,15 @@ from collections.abc import Callable, Generator
 
 import tensorflow as tf
 
-from adapters.tensorflow.models.branch import Apply, Branch, Partial, Tensors, add_bias, linear
+from adapters.tensorflow.models.branch import (
+    Apply,
+    Branch,
+    Partial,
+    Tensors,
+    add_bias,
+    linear,
+    product,
+)
 from adapters.tensorflow.models.losses import Loss, binary_cross_entropy, cross_entropy
 from suite.contract.workloads.mlp import MlpSpec
 
@@ -45,6 +53,7 @@ def _pair(layer: int, activate: Activation) -> Branch:
 
     def branch(weights: Tensors, x: tf.Tensor) -> Generator[Partial, tf.Tensor, None]:
         hidden = activate(linear(weights, f"layer{layer}", x))
-        yield tf.matmul(hidden, weights[f"layer{layer + 1}.weight"]), add_bias(f"layer{layer + 1}")
+        last = f"layer{layer + 1}"
+        yield product(weights, f"{last}.weight", hidden), add_bias(last)
 
     return branch

@@ -33,7 +33,9 @@ def forward(
     blocks = spec.convolutions()
     if 0 in units:
         x = tf.nn.relu(_normed(weights, "stem.", "conv", spec.stem(), x))
-        x = tf.nn.max_pool2d(x, POOL_KERNEL, POOL_STRIDE, padding(POOL_KERNEL // 2))
+        # XLA pools without padding of its own. Zeros do as well, since none is below 0 after relu.
+        x = tf.pad(x, padding(POOL_KERNEL // 2))
+        x = tf.nn.max_pool2d(x, POOL_KERNEL, POOL_STRIDE, "VALID")
     for index in units:
         block = partial(_block, weights, f"block{index}.", blocks[index], apply)
         x = unit(block, x)

@@ -10,7 +10,16 @@ from collections.abc import Generator
 import numpy as np
 import tensorflow as tf
 
-from adapters.tensorflow.models.branch import Branch, Partial, Tensors, add_bias, linear
+from adapters.tensorflow.models.branch import (
+    Branch,
+    Partial,
+    Tensors,
+    add_bias,
+    full,
+    linear,
+    matrix,
+    product,
+)
 from suite.contract.workloads.transformer import Transformer
 
 
@@ -34,10 +43,10 @@ def attention(name: str, sequence: int, head_width: int, causal: bool) -> Branch
 
     def branch(weights: Tensors, x: tf.Tensor) -> Generator[Partial, tf.Tensor, None]:
         query, key, value = (heads(weights, part, x) for part in ("query", "key", "value"))
-        scores = tf.matmul(query * head_width**-0.5, key, transpose_b=True)
+        scores = full(tf.matmul(query * head_width**-0.5, key, transpose_b=True))
         shares = tf.nn.softmax(scores if mask is None else scores + tf.constant(mask, scores.dtype))
-        mixed = merge_heads(tf.matmul(shares, value))
-        yield tf.matmul(mixed, weights[f"{name}.project.weight"]), add_bias(f"{name}.project")
+        mixed = merge_heads(tf.matmul(tf.cast(shares, value.dtype), value))
+        yield product(weights, f"{name}.project.weight", mixed), add_bias(f"{name}.project")
 
     return branch
 
@@ -67,13 +76,14 @@ def feed_forward(name: str, tanh: bool) -> Branch:
 
     def branch(weights: Tensors, x: tf.Tensor) -> Generator[Partial, tf.Tensor, None]:
         hidden = tf.nn.gelu(linear(weights, f"{name}.expand", x), approximate=tanh)
-        yield tf.matmul(hidden, weights[f"{name}.contract.weight"]), add_bias(f"{name}.contract")
+        yield product(weights, f"{name}.contract.weight", hidden), add_bias(f"{name}.contract")
 
     return branch
 
 
 def layer_norm(weights: Tensors, name: str, x: tf.Tensor, epsilon: float) -> tf.Tensor:
-    """Normalises over the last axis."""
+    """Normalises over the last axis, never in less than float32."""
+    x = full(x)
     mean, variance = tf.nn.moments(x, axes=[-1], keepdims=True)
     return tf.nn.batch_normalization(
         x, mean, variance, weights[f"{name}.bias"], weights[f"{name}.scale"], epsilon
@@ -91,11 +101,10 @@ def token_logits(spec: Transformer, weights: Tensors, x: tf.Tensor) -> tf.Tensor
     Returns:
         Logits, (batch · sequence, rows of the token table).
     """
-    logits = tf.matmul(x, weights["embed.token.table"], transpose_b=True)
-    mask = tf.constant(spec.logit_mask(), logits.dtype) if spec.padding else None
-    bias = weights.get("head.bias")
-    if bias is not None and mask is not None:
-        bias = bias + mask
-    elif bias is None:
-        bias = mask
-    return logits if bias is None else tf.nn.bias_add(logits, bias)
+    table = matrix(weights, "embed.token.table")
+    logits = tf.matmul(tf.cast(x, table.dtype), table, transpose_b=True)
+    if "head.bias" in weights:
+        logits = add_bias("head")(weights, logits)
+    if not spec.padding:
+        return logits
+    return tf.nn.bias_add(logits, tf.constant(spec.logit_mask(), logits.dtype))

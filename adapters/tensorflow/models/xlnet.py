@@ -12,7 +12,16 @@ from functools import lru_cache, partial
 import numpy as np
 import tensorflow as tf
 
-from adapters.tensorflow.models.branch import SIDE_INPUT, Apply, Branch, Finish, Partial, Tensors
+from adapters.tensorflow.models.branch import (
+    SIDE_INPUT,
+    Apply,
+    Branch,
+    Finish,
+    Partial,
+    Tensors,
+    full,
+    product,
+)
 from adapters.tensorflow.models.losses import Loss, predicted_cross_entropy
 from adapters.tensorflow.models.transformer import (
     feed_forward,
@@ -34,7 +43,7 @@ def forward(
     """
     if 0 in units:
         x = _embed(weights, x[:, 0])
-    x = tf.reshape(x, (-1, spec.width))
+    x = full(tf.reshape(x, (-1, spec.width)))
     for index in units:
         block = partial(_block, spec, weights, f"block{index}", apply)
         x = unit(block, x)
@@ -63,9 +72,9 @@ def _stream(spec: XLNetSpec, x: tf.Tensor, number: int) -> tf.Tensor:
 
 def _block(spec: XLNetSpec, weights: Tensors, name: str, apply: Apply, x: tf.Tensor) -> tf.Tensor:
     """Computes norm(x + attention(x)), then norm(x + mlp(x)), for both streams."""
-    mixed = apply(_attention(spec, f"{name}.attention"), x)
+    mixed = full(apply(_attention(spec, f"{name}.attention"), x))
     x = layer_norm(weights, f"{name}.norm1", x + mixed, LAYER_NORM_EPSILON)
-    inner = apply(feed_forward(name, tanh=False), x)
+    inner = full(apply(feed_forward(name, tanh=False), x))
     return layer_norm(weights, f"{name}.norm2", x + inner, LAYER_NORM_EPSILON)
 
 
@@ -74,10 +83,10 @@ def _attention(spec: XLNetSpec, name: str) -> Branch:
     head_width, tokens = spec.width // spec.heads, spec.sequence
 
     def heads(weights: Tensors, part: str, x: tf.Tensor, length: int) -> tf.Tensor:
-        return split_heads(tf.matmul(x, weights[f"{name}.{part}.weight"]), length, head_width)
+        return split_heads(product(weights, f"{name}.{part}.weight", x), length, head_width)
 
     def branch(weights: Tensors, x: tf.Tensor) -> Generator[Partial, tf.Tensor, None]:
-        encodings, same_half = _facts(spec, x.dtype, weights[f"{name}.query.weight"].device)
+        encodings, same_half = _facts(spec, full(x).dtype, weights[f"{name}.query.weight"].device)
         content = _stream(spec, x, 0)
         query = heads(weights, "query", x, STREAMS * tokens)
         key, value = (heads(weights, part, content, tokens) for part in ("key", "value"))
@@ -86,13 +95,14 @@ def _attention(spec: XLNetSpec, name: str) -> Branch:
 
         def scores(kind: str, keys: tf.Tensor) -> tf.Tensor:
             bias = tf.reshape(weights[f"{name}.{kind}.bias"], (-1, 1, head_width))
-            return tf.matmul((query + bias) * head_width**-0.5, keys, transpose_b=True)
+            scaled = (query + tf.cast(bias, query.dtype)) * head_width**-0.5
+            return full(tf.matmul(scaled, tf.cast(keys, query.dtype), transpose_b=True))
 
         same, other = tf.split(scores("segment", segments), SEGMENTS, -1)
         total = scores("content", key) + _by_distance(scores("position", relative), tokens)
-        total += tf.where(same_half, same, other) + _unseen(weights[SIDE_INPUT][:, 1], x.dtype)
-        mixed = merge_heads(tf.matmul(tf.nn.softmax(total), value))
-        yield tf.matmul(mixed, weights[f"{name}.project.weight"]), _as_it_is
+        total += tf.where(same_half, same, other) + _unseen(weights[SIDE_INPUT][:, 1], total.dtype)
+        mixed = merge_heads(tf.matmul(tf.cast(tf.nn.softmax(total), value.dtype), value))
+        yield product(weights, f"{name}.project.weight", mixed), _as_it_is
 
     return branch
 

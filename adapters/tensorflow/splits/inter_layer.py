@@ -19,10 +19,10 @@ class InterLayerSession(PlacedSession):
 
     def build(self, weights: Weights) -> Tensors:
         """Makes the variables of every stage on the stage's device."""
-        stages, speeds = self.case.stages, self.case.stage_speeds
+        stages, planned = self.case.stages, (self.case.stage_speeds, self.case.cut)
         self.parts = self.case.micro_batches
-        self.units = unit_ranges(self.spec, stages, speeds)
-        holders = stages_of_weights(self.spec, stages, speeds)
+        self.units = unit_ranges(self.spec, stages, *planned)
+        holders = stages_of_weights(self.spec, stages, *planned)
         owner = {name: held[0] for name, held in holders.items()}
         self.tied = tied_weights(self.spec, stages)
         self.stages: list[dict[str, tf.Variable]] = [{} for _ in range(stages)]
@@ -110,7 +110,7 @@ class _Flight:
             side = self.features[self._place(stage)][part] if session.spec.side_input else None
             y = forward(
                 session.spec, self.weights[stage], x, session.units[stage], features=side,
-                recompute=session.case.recomputes,
+                recompute=session.case.recomputes, low=session.low,
             )
             if stage == self.last:
                 y = session.loss_function(y, self.targets[part]) / session.parts

@@ -64,7 +64,8 @@ class IntraLayerSession(PlacedSession):
             self.before: list[list[tf.Tensor]] = [[] for _ in self.devices]
         plans = enumerate(self.spec.branches())
         copies = features if self.spec.side_input else features * self.case.devices
-        holds = [held(self.spec, *pair) for pair in zip(self.shards, copies, strict=True)]
+        holds = [held(self.spec, *pair, self.low)
+                 for pair in zip(self.shards, copies, strict=True)]
 
         def apply(branch: Branch, x: tf.Tensor) -> tf.Tensor:
             number, plan = next(plans)
@@ -73,7 +74,7 @@ class IntraLayerSession(PlacedSession):
             return self._apply(shares, x, names)
 
         with tf.device(self.devices[0]):
-            logits = forward(self.spec, self.whole, features[0], apply=apply)
+            logits = forward(self.spec, self.whole, features[0], apply=apply, low=self.low)
             loss = self.loss_function(logits, targets)
         # A tape would not do: only tf.gradients places a gradient beside its forward operation.
         tensors = tf.gradients(loss, list(self.variables.values()))
@@ -88,6 +89,8 @@ class IntraLayerSession(PlacedSession):
         The first device adds up their results and makes of each sum what enters the next layers.
         """
         for name in names:
+            with tf.device(self.devices[0]):
+                x = x if self.low is None else tf.cast(x, self.low)  # before it travels
             partials = []
             for part, device in enumerate(self.devices):
                 copy = self.hop(x, 0, part, f"copy.{name}.{part}")

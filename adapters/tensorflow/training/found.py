@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ XLA_THREADS = "tf_XLA"
 # One more bit than the ten of TF32's mantissa hold.
 FINER = 1.0 + 2.0**-12
 SIDE = 256
+PRODUCT = re.compile(r"MatMul|BatchMatMul\w*|Conv2D\w*|DepthwiseConv2dNative\w*")
 
 
 def xla_compiled(graph: Any, arguments: tuple[Any, ...], device: str) -> bool:
@@ -46,9 +48,39 @@ def _name_of(task: Path) -> str:
     return ""
 
 
-def number_format(variables: Iterable[tf.Variable]) -> str:
-    """Returns the type of the variables, in which the step computes; several joined by ``and``."""
-    return " and ".join(sorted({variable.dtype.name for variable in variables}))
+def number_format(
+    variables: Iterable[tf.Variable], asked: str, tf32: bool, graph: Any, arguments: tuple[Any, ...]
+) -> str:
+    """Returns the number format in which a step computes.
+
+    Args:
+        variables: The parameters.
+        asked: The case's format; what lowers products alone is looked for only where it is asked.
+        tf32: Whether float32 products were found to be rounded to TF32.
+        graph: The ``tf.function`` of a training step, which has run.
+        arguments: What it was called with.
+
+    Returns:
+        ``float32``, ``tf32``, ``bf16``, ``float64``, or several names joined by ``and``.
+    """
+    kinds = {variable.dtype.name for variable in variables}
+    if asked == "bf16" and product_types(graph, arguments) == {"bfloat16"}:
+        return "bf16"
+    if asked == "tf32" and tf32 and kinds == {"float32"}:
+        return "tf32"
+    return " and ".join(sorted(kinds))
+
+
+def product_types(graph: Any, arguments: tuple[Any, ...]) -> set[str]:
+    """Returns the types in which a graph multiplies matrices and convolves.
+
+    Args:
+        graph: The ``tf.function`` of a training step, which has run.
+        arguments: What it was called with.
+    """
+    definition = graph.get_concrete_function(*arguments).graph.as_graph_def()
+    nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
+    return {tf.as_dtype(node.attr["T"].type).name for node in nodes if PRODUCT.fullmatch(node.op)}
 
 
 def onednn_is_on() -> bool:

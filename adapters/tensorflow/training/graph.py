@@ -35,7 +35,9 @@ class StepGraph:
         self.case, self.devices = case, devices
         self.spec = case.spec
         self.names = list(weights)
-        self.dtype = tf.as_dtype(case.dtype)
+        self.dtype = tf.float64 if case.dtype == "float64" else tf.float32
+        # Products and what travels between shards or stages; parameters and updates stay float32.
+        self.low = tf.bfloat16 if case.dtype == "bf16" else None
         self.loss_function = planned_loss(loss_function(self.spec), case)
         self.stamps = Stamps(devices)
         self.batches = [self.place(*inputs.at(index)) for index in range(inputs.count)]
@@ -57,7 +59,7 @@ class StepGraph:
         return tf.function(function, autograph=False, jit_compile=self.case.mode == "compiled")
 
     def tensor(self, array: Any) -> tf.Tensor:
-        """Converts an array to a tensor of the case's number format.
+        """Converts an array to a tensor of the parameters' type.
 
         Whole numbers become int64 on a GPU: TensorFlow keeps int32 tensors in the host's memory.
         """
@@ -113,10 +115,13 @@ class StepGraph:
         groups = self.case.statistics_groups
         if groups == 1:
             again = self.case.recomputes
-            logits = forward(self.spec, self.variables, features, recompute=again)
+            logits = forward(
+                self.spec, self.variables, features, recompute=again, low=self.low
+            )
             return self.loss_function(logits, targets)
         parts = zip(tf.split(features, groups), tf.split(targets, groups), strict=True)
-        losses = [self.loss_function(forward(self.spec, self.variables, x), y) for x, y in parts]
+        losses = [self.loss_function(forward(self.spec, self.variables, x, low=self.low), y)
+                  for x, y in parts]
         return tf.add_n(losses) / groups
 
     def accumulated(

@@ -1,4 +1,4 @@
-"""The float32 matrix-product rate of a device: the peak that MFU divides by."""
+"""The matrix-product rate of a device: the peak that MFU divides by."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ import tensorflow as tf
 MATRIX, PRODUCTS, ROUNDS = {"CPU": 768, "GPU": 8192}, {"CPU": 1, "GPU": 4}, 5
 
 
-def matmul_flops_s(device: str, synchronize: Callable[[], None]) -> float:
-    """Measures how fast a device multiplies square float32 matrices.
+def matmul_flops_s(
+    device: str, synchronize: Callable[[], None], kind: tf.DType = tf.float32
+) -> float:
+    """Measures how fast a device multiplies square matrices.
 
     Args:
         device: Name of the device, such as ``/CPU:0``.
         synchronize: Waits until the device has finished its work.
+        kind: Type of the matrices; float32 is multiplied as TF32 where that is on.
 
     Returns:
         FLOP/s of the fastest round; a round to warm up does not count.
     """
-    kind = tf.DeviceSpec.from_string(device).device_type
-    size, products = MATRIX[kind], PRODUCTS[kind]
+    where = tf.DeviceSpec.from_string(device).device_type
+    size, products = MATRIX[where], PRODUCTS[where]
     with tf.device(device):
-        a = tf.random.normal((size, size))
+        a = tf.cast(tf.random.normal((size, size)), kind)
         seconds = []
         for _ in range(ROUNDS + 1):
             synchronize()

@@ -16,6 +16,7 @@ from tensorflow.python.framework.config import is_op_determinism_enabled
 
 from adapters.tensorflow.training import found, xplane
 from adapters.tensorflow.training.graph import Graph, StepGraph
+from adapters.tensorflow.training.kernels import gpu_communications
 from adapters.tensorflow.training.matmul_rate import matmul_flops_s
 from suite.contract.adapter import Busy, Inputs, StepTrace, switch
 from suite.contract.case import Case
@@ -27,8 +28,11 @@ from suite.contract.workloads import Weights
 FLAGS = ("XLA_FLAGS", "TF_XLA_FLAGS")
 __all__ = ["Clocks", "Graph", "Training", "open_devices"]
 
+MIXED = {
+    "mixed_precision": "casts around products", "parameters": "float32",
+    "gradient_communication": "float32", "activation_communication": "bfloat16",
+}
 SHARED_THREADS = "T_i: devices of one process share its threads, only a profile tells them apart"
-NO_GPU_STAMPS = "T_comm: every time stamp of a GPU's work would add a copy to the host"
 
 
 class Clocks(NamedTuple):
@@ -41,7 +45,7 @@ class Clocks(NamedTuple):
 def open_devices(case: Case, count: int) -> list[str]:
     """Prepares the devices that this process drives, with a thread of the pool for each.
 
-    CPU devices are logical devices of the host. TF32 is off.
+    CPU devices are logical devices of the host. TF32 is on if the case asks for it.
 
     Args:
         case: The case.
@@ -65,7 +69,7 @@ def open_devices(case: Case, count: int) -> list[str]:
     if len(gpus) < count:
         why = "CUDA does not load" if tf.test.is_built_with_cuda() else "built without CUDA"
         raise RuntimeError(f"TensorFlow sees {len(gpus)} of {count} GPUs: {why}")
-    tf.config.experimental.enable_tensor_float_32_execution(False)
+    tf.config.experimental.enable_tensor_float_32_execution(case.dtype == "tf32")
     if case.memory_limit_bytes:
         limit = tf.config.LogicalDeviceConfiguration(memory_limit=case.memory_limit_bytes >> 20)
         for gpu in gpus[:count]:
@@ -117,13 +121,16 @@ class Training(StepGraph):
         self.synchronize()
 
     def timed_step(self, index: int) -> StepTrace:
-        """Runs a step of a second graph, which has stamps; the clean graph never has any."""
+        """Runs a step of a second graph, which has stamps; the clean graph never has any.
+
+        On GPUs it is profiled: a stamp of a GPU's work would add a copy to the host.
+        """
+        if self.case.device == "cuda":
+            return self.traced_step(index, None)
         graph, _ = self._stamped(index)
         began = time.perf_counter()
         clocks = self.clocked(lambda: self.run(graph, index))
         seconds = time.perf_counter() - began
-        if self.case.device == "cuda":
-            return StepTrace(missing=NO_GPU_STAMPS, seconds=seconds)
         missing = "" if clocks.busy else self.no_clock
         return StepTrace(self.stamps.events(), clocks.busy, missing, seconds, clocks.queued)
 
@@ -151,7 +158,8 @@ class Training(StepGraph):
             timeline: Where to write the profile as Chrome-trace JSON, if anywhere.
 
         Returns:
-            The communications from the stamps, the compute clocks from the profile's operations.
+            The communications from the stamps, on GPUs from the profile; the compute clocks from
+            the profile's operations.
         """
         graph, nodes = self._stamped(index)
         times: list[float] = []
@@ -164,7 +172,10 @@ class Training(StepGraph):
         space = xplane.record(run)
         began, ended = times
         executed = xplane.operations(space, nodes, self.case.device)
-        events = self.stamps.events()
+        if self.case.device == "cuda":
+            events, unseen = gpu_communications(executed, self.case, began)
+        else:
+            events, unseen = self.stamps.events(), ""
         if timeline:
             xplane.write_timeline(timeline, executed, events)
         share = xplane.attributed_share(executed)
@@ -176,7 +187,7 @@ class Training(StepGraph):
         clocks = [
             xplane.compute_clock(executed, number, began, ended, at_once) for number in numbers
         ]
-        return StepTrace(events, clocks, seconds=ended - began)
+        return StepTrace(events, clocks, unseen, ended - began)
 
     def _stamped(self, index: int) -> tuple[Graph, dict[str, int]]:
         """Returns the graph with stamps and the devices of its operations; made at first use."""
@@ -225,7 +236,7 @@ class Training(StepGraph):
     def matmul_flops_s(self) -> float:
         """Returns the matrix-product rate of a device in FLOP/s; 0.0 if memory is too short."""
         try:
-            return matmul_flops_s(self.devices[0], self.synchronize)
+            return matmul_flops_s(self.devices[0], self.synchronize, self.low or tf.float32)
         except tf.errors.ResourceExhaustedError:  # the matrices do not fit beside the model
             return 0.0
 
@@ -233,6 +244,7 @@ class Training(StepGraph):
         """Returns versions and switches for the fairness ledger, as they are found now."""
         batch, gpu = self.batches[0], self.case.device == "cuda"
         compiled = found.xla_compiled(self.train, batch, self.case.device)
+        tf32 = gpu and found.tf32_products(self.devices[0])
         flags = {name.lower(): os.environ[name] for name in FLAGS if os.environ.get(name)}
         return {
             "tensorflow": tf.__version__,
@@ -242,12 +254,14 @@ class Training(StepGraph):
             "shared_pool": str(not gpu and len(self.devices) > 1).lower(),
             "onednn": switch(found.onednn_is_on()),
             # A CPU has no TF32, whatever TensorFlow's switch says.
-            "tf32": switch(gpu and found.tf32_products(self.devices[0])),
+            "tf32": switch(tf32),
             "determinism": switch(is_op_determinism_enabled()),
             "xla": switch(compiled),
-            "dtype": found.number_format(self.variables.values()),
+            "dtype": found.number_format(
+                self.variables.values(), self.case.dtype, tf32, self.train, batch
+            ),
             "mode": "compiled" if compiled else "eager",
-        } | flags
+        } | flags | (MIXED if self.low else {})
 
     def close(self) -> None:
         """Does nothing: there is no process group to leave."""

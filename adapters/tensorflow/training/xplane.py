@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ OPERATION = re.compile(r"([^\s:]+):(\w+)")
 NOT_COMPUTE = re.compile(
     r"_?(Host)?(Send|Recv)|Horovod\w*|Collective\w*|Nccl\w*|Timestamp|(Eager)?PyFunc(Stateless)?"
 )
+MEMCPY_DETAILS = "memcpy_details"
 NOT_COMPUTE_KERNEL = re.compile(r"nccl|memcpy|memset", re.IGNORECASE)
 # The profile is used only if it tells the device of at least this share of the operations' time.
 LEAST_ATTRIBUTED = 0.95
@@ -48,6 +49,7 @@ class Operation:
         start_s: Start in seconds since the epoch.
         end_s: End in seconds since the epoch.
         compute: Whether it counts as computation.
+        details: What the profile says of a copy: ``kind_src:device … size:4096 dest:1 async:1``.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Operation:
     start_s: float
     end_s: float
     compute: bool
+    details: str = ""
 
 
 def node_devices(build: Callable[[], Any]) -> dict[str, int]:
@@ -132,7 +135,7 @@ def operations(
                 executed += [_host(*pair, devices, number, origin_s) for pair in _leaves(named)]
             elif plane.name.startswith(GPU) and "stream" in line.name.lower():
                 device = int(plane.name.rsplit(":", 1)[-1])
-                executed += [_kernel(*pair, device, number, origin_s) for pair in named]
+                executed += [_kernel(plane, *pair, device, number, origin_s) for pair in named]
     return executed
 
 
@@ -176,11 +179,22 @@ def _host(
 
 
 def _kernel(
-    event: xplane_pb2.XEvent, name: str, device: int, row: int, origin_s: float
+    plane: xplane_pb2.XPlane, event: xplane_pb2.XEvent, name: str, device: int, row: int,
+    origin_s: float,
 ) -> Operation:
-    """Reads a kernel of a GPU."""
+    """Reads a kernel of a GPU, or a copy with its details."""
     computes = not NOT_COMPUTE_KERNEL.search(name)
-    return _operation(event, name, device, row, origin_s, computes)
+    kernel = _operation(event, name, device, row, origin_s, computes)
+    if not name.startswith("Memcpy"):
+        return kernel
+    return replace(kernel, details=" ".join(_details(plane, event)))
+
+
+def _details(plane: xplane_pb2.XPlane, event: xplane_pb2.XEvent) -> Iterator[str]:
+    """Yields the text of a copy's details, which the plane keeps among the names of its stats."""
+    for stat in event.stats:
+        if plane.stat_metadata[stat.metadata_id].name == MEMCPY_DETAILS:
+            yield stat.str_value or plane.stat_metadata[stat.ref_value].name
 
 
 def _operation(

@@ -76,6 +76,7 @@ def _check_stages(case: Case, label: str, stages: int, samples: int) -> None:
         _check_interleaves(case, f"{label} {case.variant}", stages)
     elif len(case.spec.units()) < stages:
         _refuse(label, stages, f"at most {len(case.spec.units())}, a unit for each stage")
+    _check_cut(case, f"{label} {case.variant}")
     parts = micro_batches(case.variant, stages)
     if samples % parts:
         of_what = "the global batch" if samples == case.spec.global_batch else "a replica's share,"
@@ -83,9 +84,20 @@ def _check_stages(case: Case, label: str, stages: int, samples: int) -> None:
         _refuse(label, stages, expected, OR_BATCH)
 
 
+def _check_cut(case: Case, label: str) -> None:
+    """A cut that was asked for names the units of every stage, all units together."""
+    units = len(case.spec.units())
+    if case.cut and (len(case.cut) != case.stages or sum(case.cut) != units or min(case.cut) < 1):
+        raise UsageError(
+            f"cut for {label}", case.shown_cut,
+            f"{case.stages} numbers of units, 1 or more each, that add up to {units}",
+            "correct --cut, or leave it out to balance FLOPs",
+        )
+
+
 def _check_uncut(case: Case, label: str) -> None:
     """No stage may end inside a branch: its layers are sharded together, within a stage."""
-    holders = stages_of_weights(case.spec, case.stages, case.stage_speeds)
+    holders = stages_of_weights(case.spec, case.stages, case.stage_speeds, case.cut)
     for branch in case.spec.branches():
         if len({holders[name] for name in branch_parameters(case.spec, branch)}) > 1:
             layers = f"{branch.columns[0]} and {branch.row}"

@@ -122,6 +122,20 @@ def mesh_of(strategy: str, devices: int, text: str = "") -> Mesh:
     return Mesh(tuple((axis, sizes[axis]) for axis in ORDER if axis in sizes))
 
 
+def every_mesh(strategy: str, devices: int) -> list[Mesh]:
+    """Returns every mesh of a strategy on that many devices, each axis with two or more."""
+    parts = parts_of(strategy)
+    sizes: list[tuple[int, ...]] = [()]
+    for _ in parts[1:]:
+        sizes = [(*before, size) for before in sizes
+                 for size in range(2, devices // prod(before) + 1)
+                 if devices % (prod(before) * size) == 0]
+    whole = [(*before, devices // prod(before)) for before in sizes]
+    texts = [",".join(f"{axis}={size}" for axis, size in zip(parts, each, strict=True))
+             for each in whole if min(each) > 1]
+    return [mesh_of(strategy, devices, text) for text in texts]
+
+
 def mesh_text(strategy: str, mesh: Mesh) -> str:
     """Writes the sizes as ``data=2,intra_layer=2``, in the strategy's order; empty if pure."""
     parts = parts_of(strategy)

@@ -10,7 +10,7 @@ from suite.contract.workloads.workload import Workload
 
 
 def stage_units(
-    workload: Workload, stages: int, speeds: Sequence[float] = ()
+    workload: Workload, stages: int, speeds: Sequence[float] = (), cut: Sequence[int] = ()
 ) -> list[list[str]]:
     """Cuts a model into stages so that the slowest stage takes as little time as possible.
 
@@ -18,19 +18,22 @@ def stage_units(
         workload: The workload; its units are what a cut may fall between.
         stages: Number of stages.
         speeds: Relative speed of each stage's device; empty for equal speeds.
+        cut: Number of units of each stage, where they are given; empty to balance FLOPs.
 
     Returns:
         The names of the units of each stage, in forward order.
     """
     costs = workload.unit_flops()
-    groups = balanced_cuts(list(costs.values()), stages, speeds)
+    groups = cut or balanced_cuts(list(costs.values()), stages, speeds)
     names = iter(costs)
     return [[next(names) for _ in range(count)] for count in groups]
 
 
-def unit_ranges(workload: Workload, stages: int, speeds: Sequence[float] = ()) -> list[range]:
+def unit_ranges(
+    workload: Workload, stages: int, speeds: Sequence[float] = (), cut: Sequence[int] = ()
+) -> list[range]:
     """Returns the same cut as ``stage_units``, as ranges of unit numbers."""
-    ends = [0, *accumulate(len(group) for group in stage_units(workload, stages, speeds))]
+    ends = [0, *accumulate(len(group) for group in stage_units(workload, stages, speeds, cut))]
     return [range(*pair) for pair in pairwise(ends)]
 
 
@@ -75,7 +78,7 @@ def balanced_cuts(
 
 
 def stages_of_weights(
-    workload: Workload, stages: int, speeds: Sequence[float] = ()
+    workload: Workload, stages: int, speeds: Sequence[float] = (), cut: Sequence[int] = ()
 ) -> dict[str, tuple[int, ...]]:
     """Says which stages hold each parameter.
 
@@ -86,12 +89,13 @@ def stages_of_weights(
         workload: The workload that is cut.
         stages: Number of stages.
         speeds: Relative speed of each stage's device; empty for equal speeds.
+        cut: Number of units of each stage, where they are given.
 
     Returns:
         Canonical parameter name to the numbers of the stages that hold it.
     """
     stage: dict[str, tuple[int, ...]] = {
-        unit: (index,) for index, group in enumerate(stage_units(workload, stages, speeds))
+        unit: (index,) for index, group in enumerate(stage_units(workload, stages, speeds, cut))
         for unit in group
     }
     number = {"first": 0, "last": stages - 1}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 STRATEGIES = ("single", "data", "intra_layer", "inter_layer")
+# Stands for all strategies: the suite looks at every way, and runs the few that may be the fastest.
+AUTO = "auto"
 # A worker process for each device, where the plain variant drives all devices from one process.
 MULTI_WORKER = "multi_worker"
 VARIANTS: dict[str, tuple[str, ...]] = {

@@ -73,7 +73,7 @@ def _held(case: Case) -> Iterator[tuple[str, int]]:
     """
     mesh, placed = case.axes, case.placed
     shards, axes = mesh.size("intra_layer"), shard_axes(case.spec)
-    holders = stages_of_weights(case.spec, case.stages)
+    holders = stages_of_weights(case.spec, case.stages, case.stage_speeds, case.cut)
     for name, shape in case.spec.shapes().items():
         size, split = BYTES * prod(shape), name in axes and shards > 1
         copies = 1 if placed else len(holders[name])
@@ -137,7 +137,7 @@ def _inter_layer(case: Case) -> Communications:
     chunk_bytes = case.activation_bytes * (case.spec.global_batch // chunks)
     sent: Communications = []
     unit = 0
-    for group in stage_units(case.spec, stages, case.stage_speeds)[:-1]:
+    for group in stage_units(case.spec, stages, case.stage_speeds, case.cut)[:-1]:
         unit += len(group)
         size = chunk_bytes * prod(case.spec.boundary(unit))
         sent += [("send_recv", size)] * (2 * chunks * pipelines)

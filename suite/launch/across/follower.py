@@ -42,13 +42,13 @@ from suite.launch.group import (
     LaunchError,
     LaunchRequest,
     refuse_wiring,
-    share_of_cores,
     start_helper,
 )
 from suite.launch.group import worker_command as command
 from suite.launch.processes import ProcessGroup
 from suite.launch.temporary import temporary_folder
 from suite.machine import devices
+from suite.machine.topology import share_of_cores
 
 POLL_SECONDS = 0.02
 # How many free ports a host offers beside one for each of its devices.

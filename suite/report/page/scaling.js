@@ -39,9 +39,9 @@ function scalingPlot(width, series, counts, bound) {
   const high = Math.max(most, d3.max(points, one => one.high ?? one.speedup) ?? most) * 1.1;
   const devices = counts.length < 9 ? [...new Set([1, ...counts])] : doublings(1, most);
   return Plot.plot({
-    width, height: 260, marginLeft: 40, marginBottom: 34, ariaLabel: "Speedup by devices",
+    width, height: 260, marginLeft: 48, marginBottom: 34, ariaLabel: "Speedup by devices",
     x: { label: "devices", type: "log", base: 2, domain: [1 / 1.1, most * 1.1], tickFormat: "d", ticks: devices },
-    y: { label: null, type: "log", base: 2, grid: true, domain: [low, high], tickFormat: one => `${one}×`,
+    y: { label: null, type: "log", base: 2, grid: true, domain: [low, high], tickFormat: one => one < 1 ? `1/${1 / one}×` : `${one}×`,
       ticks: doublings(low, high).filter(tick => tick >= low && tick <= high) },
     marks: [
       Plot.line([[1, 1], [most, most]], { stroke: "var(--soft)", strokeDasharray: "6 4" }),

@@ -46,7 +46,7 @@ class HorovodSession(OnMesh, Training):
             return super().mean_loss(features, targets)
         apply = self.applied(self.variables, features, self.turn)
         logits = forward(self.spec, self.variables, features, apply=apply,
-                         recompute=self.case.recomputes)
+                         recompute=self.case.recomputes, low=self.low)
         return self.loss_function(logits, targets)
 
     def reduce_gradients(self, gradients: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -28,7 +28,7 @@ class InterLayerSession(HorovodSession):
         self.parts, self.last = case.micro_batches, case.stages - 1
         self.order = pipeline_order(case.variant, mine, devices, self.parts)
         self.stages = stages_of(case.variant, devices, mine)
-        self.units = unit_ranges(self.spec, case.stages, case.stage_speeds)
+        self.units = unit_ranges(self.spec, case.stages, case.stage_speeds, case.cut)
         ends = {"forward": 0, "backward": self.last}  # the stage that receives no such hop
         self.blanks = {
             (kind, stage): self._blank(
@@ -37,7 +37,7 @@ class InterLayerSession(HorovodSession):
             for stage in self.stages for kind, end in ends.items() if stage != end
         }
         self.sink = tf.Variable(tf.zeros((), self.dtype), trainable=False)
-        holders = stages_of_weights(self.spec, case.stages, case.stage_speeds)
+        holders = stages_of_weights(self.spec, case.stages, case.stage_speeds, case.cut)
         self.holders = {
             stage: [name for name in weights if stage in holders[name]] for stage in self.stages
         }

@@ -25,7 +25,7 @@ class InterLayerSession(HorovodSession):
         self.suffix = self.key("inter_layer", "")
         self.parts, self.last = case.micro_batches, case.stages - 1
         self.order = pipeline_order(case.variant, mine, devices, self.parts)
-        units = unit_ranges(self.spec, case.stages, case.stage_speeds)
+        units = unit_ranges(self.spec, case.stages, case.stage_speeds, case.cut)
         self.stages: dict[int, nn.Module] = {}
         for stage in stages_of(case.variant, devices, mine):
             self.units = units[stage]

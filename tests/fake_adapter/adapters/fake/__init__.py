@@ -21,6 +21,9 @@ TRAITS = Traits(
     unswept=dict.fromkeys(("all_gather", "reduce_scatter", "broadcast"), "not on paper"),
     variants={"inter_layer": ("gpipe", "1f1b", "naive", "interleaved")},
     references=("numpy",),
+    environment={"OMP_NUM_THREADS": "1"},
+    preloaded={"numpy": ("adapters.fake.session",)},
+    late=("FAKE_RANK",),
 )
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,9 @@ import numpy as np
 from suite.contract.adapter import CommEvent, Inputs, StepTrace
 from suite.contract.case import Case, Rank
 from suite.contract.workloads import Weights
+
+if os.environ.get("FAKE_FAULT") == "pool":
+    threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
 
 
 def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> FakeSession:
@@ -57,7 +63,9 @@ class FakeSession:
             os.kill(os.getpid(), signal.SIGSTOP)
         if self.fault.startswith("leave"):
             os._exit(0)
-        if self.fault == "flood":
+        if self.fault in ("flood", "flood-on"):
+            if self.fault == "flood-on":
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
             while True:
                 sys.stdout.write("x" * 100_000)
         if self.fault == "grandchild":
@@ -70,7 +78,7 @@ class FakeSession:
         if self.fault == "leave and lose" and not self.mine:
             time.sleep(0.5)
             raise RuntimeError("planted: connection closed by peer")
-        if self.fault in ("hang", "stop", "leave", "flood") and not self.mine:
+        if self.fault in ("hang", "stop", "leave", "flood", "flood-on") and not self.mine:
             time.sleep(1000)
 
     def loss(self, handle: int) -> float:
@@ -120,7 +128,11 @@ class FakeSession:
     def describe(self) -> dict[str, str]:
         threads = {"threads_per_device": "2"} if self.fault == "threads" else {}
         compiled = {"compiled": self.compiled} if self.fault == "compiles" else {}
-        return {"fake": "yes"} | threads | compiled
+        chance = {}
+        if self.fault == "chance":
+            name = tempfile.mktemp()  # noqa: S306 - only its name, which Python draws at random
+            chance = {"chance": f"{random.random()} {np.random.rand()} {name}"}  # noqa: NPY002
+        return {"fake": "yes"} | threads | compiled | chance
 
     def close(self) -> Any:
         if self.mine and self.fault == "truncated":

@@ -1,0 +1,102 @@
+"""Processes that ranks are forked from: who shares one, and what becomes of a launch without."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from suite.contract.case import FORKED, Case
+from suite.launch.group import LaunchRequest, Outcome
+from suite.launch.nurseries import Nurseries
+from suite.machine.devices import allowed_cores
+from tests.conftest import launch_case, written
+
+
+@pytest.fixture
+def forking() -> Iterator[Nurseries]:
+    made = Nurseries()
+    yield made
+    made.renew()
+
+
+@pytest.fixture
+def case(fake: Case) -> Case:
+    return replace(fake, start=FORKED)
+
+
+def _starts(outcome: Outcome) -> set[str]:
+    assert outcome.status == "ok", outcome.reason
+    return {record["ledger"]["start"] for record in outcome.records}
+
+
+def test_launches_of_a_block_share_one_and_those_of_the_next_another(
+    case: Case, forking: Nurseries, tmp_path: Path
+) -> None:
+    other = replace(case, strategy="inter_layer", variant="gpipe")
+    for number, each in enumerate((case, other, case)):
+        assert _starts(launch_case(each, tmp_path / str(number), launcher=forking)) == {"forked"}
+    (first,) = forking.found.values()
+    forking.renew()
+    assert not first.process.is_running()
+    launch_case(case, tmp_path / "next", launcher=forking)
+    (second,) = forking.found.values()
+    assert second.process.pid != first.process.pid
+
+
+def test_what_is_read_while_importing_is_not_shared(
+    case: Case, forking: Nurseries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch_case(case, tmp_path / "a", launcher=forking)
+    monkeypatch.setenv("FAKE_OTHER", "1")
+    assert _starts(launch_case(case, tmp_path / "b", launcher=forking)) == {"forked"}
+    assert len(forking.found) == 2
+
+
+def test_a_framework_that_starts_threads_has_new_processes_and_the_ledger_says_why(
+    case: Case, forking: Nurseries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_FAULT", "pool")
+    (said,) = _starts(launch_case(case, tmp_path / "a", launcher=forking))
+    assert said == "fresh: what it imports has started threads: 2 run"
+    assert not forking.found
+
+
+def test_a_case_that_says_fresh_has_new_processes(
+    fake: Case, forking: Nurseries, tmp_path: Path
+) -> None:
+    assert _starts(launch_case(fake, tmp_path / "a", launcher=forking)) == {"fresh"}
+
+
+def test_a_launch_ends_with_its_nursery(
+    case: Case, forking: Nurseries, tmp_path: Path
+) -> None:
+    def kill(_pids: object) -> str:
+        for nursery in forking.found.values():
+            with suppress(ProcessLookupError):
+                os.kill(nursery.process.pid, signal.SIGKILL)
+        return ""
+
+    long = replace(case, steps=10**6)
+    path, inputs = written(long, tmp_path / "a")
+    outcome = forking(LaunchRequest(
+        long, path, inputs, tmp_path / "a", allowed_cores()[:2], 60.0, guard=kill))
+    assert outcome.status == "failed" and "SIGKILL" in outcome.reason, outcome
+    assert outcome.seconds < 20 and not forking.found
+    assert _starts(launch_case(case, tmp_path / "b", launcher=forking)) == {"forked"}
+
+
+def test_forks_choose_their_own_names_and_numbers(
+    case: Case, forking: Nurseries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_FAULT", "chance")
+    launched = partial(launch_case, case, launcher=forking)
+    drawn = [launched(tmp_path / name).records[rank]["ledger"]["chance"]
+             for name in "ab" for rank in (0, 1)]
+    assert len(set(drawn)) == 4

@@ -1,0 +1,61 @@
+"""The matrix of installs: which versions a row asks for, and how its rows come into the table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from scripts import install_matrix
+from scripts.install_matrix import HEAD, INSTALLS, PAGE, TABLE, Found, requirements, table
+
+
+def _found(python: str, versions: str = "pinned", **statuses: int) -> Found:
+    return Found(python, "torch", versions, 0, Counter(statuses), [], "")
+
+
+@pytest.mark.parametrize(("versions", "wanted"), [
+    ("pinned", "numpy==2.4.6"), ("newest", "numpy<=2.4.6"), ("before", "numpy<2.4.6"),
+])
+def test_versions_of_a_row(
+    versions: str, wanted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "requirements.txt").write_text(
+        "# pinned\nsetuptools<81\nnumpy==2.4.6\ntorch==2.13.0\npytest==9.1.1  # why\n"
+    )
+    monkeypatch.setattr(install_matrix, "ROOT", tmp_path)
+    found = requirements(INSTALLS["tensorflow"], versions)
+    assert found == ["setuptools<81", wanted]
+
+
+def test_the_pinned_ones_are_all_that_the_project_pins() -> None:
+    assert {"numpy", "torch", "tensorflow-cpu"} <= {
+        one.partition("==")[0] for one in requirements(())
+    }
+
+
+def test_a_row_takes_the_place_of_the_one_alike() -> None:
+    before = [_found("3.11", ok=4).line(), _found("3.12", ok=4).line()]
+    rows = table([_found("3.12", ok=3, failed=1), _found("3.12", "newest", ok=4)], before)
+    assert rows.splitlines()[2:] == [
+        before[0], "| 3.12 | torch | pinned | 0 | 3 | 0 | 1 |  |",
+        "| 3.12 | torch | newest | 0 | 4 | 0 | 0 |  |",
+    ]
+
+
+def test_the_page_has_the_table() -> None:
+    (found,) = TABLE.findall(PAGE.read_text(encoding="utf-8"))
+    assert found.startswith(HEAD) and len(found.splitlines()) > 3
+
+
+@pytest.mark.parametrize(("statuses", "reasons", "well"), [
+    ({"ok": 4, "unsupported": 2}, ["horovod is not installed: make run installs it"], True),
+    ({"ok": 4, "failed": 1}, [], False), ({"unsupported": 2}, ["a: b"], False),
+    ({"ok": 4, "unsupported": 2}, ["it cannot be done"], False),
+])
+def test_what_is_missing_says_how_to_get_it(
+    statuses: dict[str, int], reasons: list[str], well: bool
+) -> None:
+    found = Found("3.11", "torch", "pinned", 0, Counter(statuses), reasons, "")
+    assert found.as_it_should_be == well
