@@ -29,6 +29,12 @@ class ShapedLink:
     rate_mbit: int
     interface: str
     prefixes: tuple[tuple[str, ...], ...]
+    spaces: tuple[str, ...] = ()
+
+    def shape(self, end: int, rate_mbit: int) -> None:
+        """Lets what leaves that end through at another rate from now on."""
+        _do("tc", "-n", self.spaces[end], "qdisc", "change", "dev", self.interface, "root", "tbf",
+            "rate", f"{rate_mbit}mbit", "burst", "256kb", "latency", "50ms")
 
     def seconds_per_byte(self) -> float:
         """Of payload, one way."""
@@ -64,7 +70,7 @@ def shaped_link(rate_mbit: int) -> Iterator[ShapedLink]:
         for number, (space, end) in enumerate(zip(spaces, ends, strict=True)):
             _set_up(space, end, number + 1, rate_mbit)
         prefixes = tuple(("ip", "netns", "exec", space) for space in spaces)
-        yield ShapedLink(rate_mbit, INTERFACE, prefixes)
+        yield ShapedLink(rate_mbit, INTERFACE, prefixes, tuple(spaces))
     finally:
         for space in made:
             _do("ip", "netns", "del", space)

@@ -18,7 +18,7 @@ from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.hosts import Host, Place, places
-from suite.contract.splits.strategies import MULTI_WORKER, ZERO
+from suite.contract.splits.strategies import MULTI_WORKER, TUNED, ZERO
 from suite.contract.traits import Traits
 
 TRAITS = Traits(
@@ -27,7 +27,9 @@ TRAITS = Traits(
     recorded=("horovod",),
     order=2,
     dtypes=("float32", "tf32", "bf16"),
-    variants={"data": ("", "fp16"), "inter_layer": ("gpipe", "1f1b", "naive", "interleaved")},
+    variants={
+        "data": ("", "fp16", *TUNED), "inter_layer": ("gpipe", "1f1b", "naive", "interleaved"),
+    },
     # Horovod has no send/recv, so a hop is a broadcast over two ranks. It lacks bfloat16, too.
     hop="broadcast",
     low_activations=(),

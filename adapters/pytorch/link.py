@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from adapters.pytorch.splits.group import join_group
 from adapters.pytorch.training.single import open_device
 from suite.contract.case import Case, Rank
 from suite.contract.sweep import ELEMENT_BYTES, Call, Interval
-from suite.contract.threads import native_threads, preferred_event_loops, schedule_event_loops
+from suite.contract.threads import ScheduledLoops, native_threads, preferred_event_loops
 
 
 def open_link(case: Case, rank: Rank) -> TorchLink:
@@ -22,14 +22,16 @@ def open_link(case: Case, rank: Rank) -> TorchLink:
     before = native_threads()
     join_group(rank, device)
     started = native_threads() - before
-    schedule_event_loops(started, preferred_event_loops(case.device))
-    return TorchLink(case, rank, device)
+    return TorchLink(case, rank, device, started)
 
 
-class TorchLink:
+class TorchLink(ScheduledLoops):
     """Makes calls on tensors of zeros; a point-to-point transfer goes from rank 0 to rank 1."""
 
-    def __init__(self, case: Case, rank: Rank, device: torch.device) -> None:
+    def __init__(
+        self, case: Case, rank: Rank, device: torch.device, started: Collection[int]
+    ) -> None:
+        super().__init__(started, preferred_event_loops(case.device))
         self.rank, self.device, self.ranks = rank, device, rank.processes
         self.backend = dist.get_backend()
         self.transport = f"tcp:{case.interface}" if device.type == "cpu" else "cuda"

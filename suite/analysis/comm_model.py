@@ -126,6 +126,18 @@ def idle_seconds(
     )
 
 
+def bytes_seconds(
+    links: Mapping[str, LinkFit], payloads: Mapping[str, Sequence[int]], devices: int
+) -> float | None:
+    """Returns alpha·B·N of a step on the idle link, in seconds, as ``idle_seconds`` does."""
+    if not payloads or not set(payloads) <= set(links):
+        return None
+    return sum(
+        share_of(kind, devices) * (links[kind].alpha_s_per_byte or 0.0) * size
+        for kind, sizes in payloads.items() for size in sizes
+    )
+
+
 def _members(kind: str, devices: int) -> tuple[str, int]:
     """Takes ``all_reduce@2`` apart: among 2; a kind without a number is among all devices."""
     collective, _, members = kind.partition(AMONG)

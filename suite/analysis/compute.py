@@ -39,8 +39,9 @@ def occupied_seconds(clock: Sequence[Interval]) -> tuple[np.ndarray, np.ndarray]
 def load_balance(records: Launch) -> dict[str, float]:
     """Computes L = max(T_i) / avg(T_i) of a launch, and the columns that belong to it.
 
-    T_i is the median busy time of device i over the steps. The per-step form, which divides the
-    sum of the maxima by the sum of the averages, shows imbalance that moves from device to device.
+    T_i is the median over the steps of what device i computes. The per-step form, which divides
+    the sum of the maxima by the sum of the averages, shows imbalance that moves from device to
+    device.
 
     Args:
         records: The ranks' records.
@@ -48,20 +49,48 @@ def load_balance(records: Launch) -> dict[str, float]:
     Returns:
         Columns of the row; empty if no pass has a clock for every device.
     """
-    busy = compute_seconds(records)
-    if not busy.size:
+    computed = device_seconds(records)
+    if not computed.size:
         return {}
-    devices = np.median(busy, axis=0)
+    devices = np.median(computed, axis=0)
     return {
         "compute_max_s": float(devices.max()),
         "compute_avg_s": float(devices.mean()),
         "load_balance": float(devices.max() / devices.mean()),
-        "load_balance_step": float(busy.max(axis=1).sum() / busy.mean(axis=1).sum()),
+        "load_balance_step": float(computed.max(axis=1).sum() / computed.mean(axis=1).sum()),
+        "busy_avg_s": float(np.median(compute_seconds(records), axis=0).mean()),
     }
 
 
+def device_seconds(records: Launch) -> np.ndarray:
+    """Returns T_i in seconds, (steps, devices): busy time without the framework's dispatch.
+
+    Dispatch keeps a device busy as long for a small layer as for a large one, and with a single
+    device as with many. It is none of the work that the split divides. Where it was not measured,
+    as in a process whose clock counts operations alone, T_i is the busy time.
+    """
+    busy, dispatch = compute_seconds(records), dispatch_seconds(records)
+    return np.asarray(np.maximum(0.0, busy - dispatch)) if dispatch.size else busy
+
+
+def dispatch_seconds(records: Launch) -> np.ndarray:
+    """Returns how long each device is busy outside the framework's operations, (devices,).
+
+    It is the median busy time less the median time of the operations, as a profiler saw them:
+    seconds, empty if either was not measured.
+    """
+    operations = [
+        np.median([trace.operations_s for trace in record.profiles])
+        for record in records if record.profiles
+    ]
+    busy = compute_seconds(records)
+    if not busy.size or len(operations) < len(records) or not all(operations):
+        return np.empty(0)
+    return np.asarray(np.maximum(0.0, np.median(busy, axis=0) - operations))
+
+
 def compute_seconds(records: Launch) -> np.ndarray:
-    """Returns busy compute time in seconds, (steps, devices).
+    """Returns how far each compute clock advances in a step: seconds, (steps, devices).
 
     It is empty if no pass has a clock for every device.
     """

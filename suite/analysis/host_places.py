@@ -30,3 +30,22 @@ def links_between(case: Case, records: Launch, fits: Sequence[LinkFit]) -> list[
         return [fit for fit in fits if fit.hosts == 1]
     across = spans(case, hosts)
     return [fit for fit in fits if fit.hosts == across.get(fit.devices, 0)]
+
+
+def links_scheduled(fits: Sequence[LinkFit], event_loops: str) -> list[LinkFit]:
+    """Picks the links whose event loops were scheduled as a row's were.
+
+    Args:
+        fits: The links that were swept.
+        event_loops: What the row's ledger says; empty if it says nothing.
+
+    Returns:
+        Of each collective the sweep with that policy; if there is none, those that there are.
+    """
+    alike = [fit for fit in fits if fit.event_loops in ("", event_loops)]
+    known = {_link_of(fit) for fit in alike}
+    return alike + [fit for fit in fits if _link_of(fit) not in known]
+
+
+def _link_of(fit: LinkFit) -> tuple[str, str, str, int]:
+    return fit.framework, fit.engine, fit.collective, fit.devices

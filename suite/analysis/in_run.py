@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.analysis.comm_model import idle_seconds, share_of
+from suite.analysis.comm_model import bytes_seconds, idle_seconds, share_of
 from suite.analysis.comm_reasons import Transfer
 from suite.analysis.link_fit import LinkFit
 from suite.analysis.statistics import median
@@ -214,6 +214,10 @@ def transfer_of(
     first = next(launch for launch in launches if launch)
     payloads = {kind: [size for size, _ in calls] for kind, calls in first.items()}
     return Transfer(
-        row.t_comm_transfer_s, idle_seconds(links, payloads, row.devices),
-        row.t_comm_scheduling_s, row.t_comm_handling_s,
+        whole_s=row.t_comm_transfer_s,
+        link_s=idle_seconds(links, payloads, row.devices),
+        scheduling_s=row.t_comm_scheduling_s, handling_s=row.t_comm_handling_s,
+        bytes_s=bytes_seconds(links, payloads, row.devices),
+        negotiation_s=row.t_comm_negotiation_s, copies_s=row.t_comm_copy_s,
+        turns_s=row.t_comm_turns_s,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from suite.analysis.traced import ProbedLaunch
 from suite.contract.case import Case
 from suite.contract.columns import Metric
 from suite.contract.metrics import FROM_RANKS
-from suite.contract.records import Launch
+from suite.contract.records import RECORD_FIELDS, Launch
 from suite.contract.row import Samples
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -68,8 +68,15 @@ def _figures(records: Launch, steps: np.ndarray, case: Case) -> dict[str, float]
     }
     if case.spec.tokens_per_sample:
         figures["throughput_tokens_s"] = samples * case.spec.tokens_per_sample / total
-    told = {metric.name: reduce_ranks(metric, [records]) for metric in FROM_RANKS}
+    told = {metric.name: reduce_ranks(metric, [records]) for metric in _reported(records)}
     return figures | {name: float(value) for name, value in told.items() if value is not None}
+
+
+def _reported(records: Launch) -> Iterator[Metric]:
+    """Yields the metrics that these ranks may have measured, which are few of all."""
+    for metric in FROM_RANKS:
+        if metric.name in RECORD_FIELDS or any(metric.name in one.figures for one in records):
+            yield metric
 
 
 def reduce_ranks(metric: Metric, launches: Sequence[Launch]) -> float | None:

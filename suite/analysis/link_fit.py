@@ -25,7 +25,7 @@ from suite.contract.sweep import COLLECTIVES
 Sample = dict[str, Any]
 IDENTITY = ("framework", "engine", "collective", "backend", "transport", "devices")
 SAMPLE_COLUMNS = [*IDENTITY, "bytes", "repetition", "rank", "start_s", "end_s", "call", "load_s",
-                  "hosts"]
+                  "hosts", "event_loops"]
 RESAMPLES, LEVEL = 1000, 95.0
 # Two lines are kept if their held-out error is below this share of one line's.
 BREAK_GAIN = 0.75
@@ -64,6 +64,8 @@ class LinkFit:
         reason: Why the status is not ok.
         load_s: How long each rank computed before each call; 0 on the idle link.
         hosts: On how many hosts the devices were.
+        event_loops: How the transport's event loops were scheduled, see
+            ``suite.contract.threads``; empty if it has none or an early release swept it.
     """
 
     framework: str
@@ -91,6 +93,7 @@ class LinkFit:
     reason: str = ""
     load_s: float = 0.0
     hosts: int = 1
+    event_loops: str = ""
 
     @property
     def idle(self) -> bool:
@@ -116,14 +119,15 @@ FIT_COLUMNS = [field.name for field in fields(LinkFit)]
 
 
 def fit_links(samples: Iterable[Sample]) -> list[LinkFit]:
-    """Fits every link in the samples: each framework, engine, collective, transport and load.
+    """Fits every link in the samples: each engine, collective, transport, load and event loops.
 
     Args:
         samples: Rows of ``link.csv``.
     """
     groups: dict[tuple[Any, ...], list[Sample]] = {}
     for sample in samples:
-        key = *(sample[name] for name in IDENTITY), load_of(sample), hosts_of(sample)
+        key = (*(sample[name] for name in IDENTITY), load_of(sample), hosts_of(sample),
+               loops_of(sample))
         groups.setdefault(key, []).append(sample)
     ordered = sorted(groups.values(), key=lambda group: COLLECTIVES.index(group[0]["collective"]))
     return [fit_link(group) for group in ordered]
@@ -135,7 +139,9 @@ def fit_link(samples: Sequence[Sample]) -> LinkFit:
     Args:
         samples: Rows of ``link.csv`` that differ in call and rank alone.
     """
-    identity = {name: samples[0][name] for name in IDENTITY} | {"hosts": hosts_of(samples[0])}
+    identity = {name: samples[0][name] for name in IDENTITY} | {
+        "hosts": hosts_of(samples[0]), "event_loops": loops_of(samples[0]),
+    }
     sizes, seconds = call_seconds(samples)
     if len(sizes) <= FEWEST_SIZES:
         reason = f"{len(sizes)} sizes are too few to fit and check a line: widen the range"
@@ -191,6 +197,11 @@ def bus_factor(collective: str, devices: int) -> float:
 def hosts_of(sample: Sample) -> int:
     """On how many hosts the devices were; 1 in files of older releases."""
     return int(sample.get("hosts") or 1)
+
+
+def loops_of(sample: Sample) -> str:
+    """How the event loops were scheduled; empty in files of older releases."""
+    return str(sample.get("event_loops") or "")
 
 
 def load_of(sample: Sample) -> float:

@@ -8,8 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from suite.contract.files import TableRow
-from suite.contract.records import Launch, RankRecord
-from suite.contract.row import ShareCourse
+from suite.contract.records import Launch, RankRecord, ShareCourse
 
 BALANCE_COLUMNS = ["case_id", "launch", "step", "device", "samples", "busy_s"]
 # Steps that a page draws at most.

@@ -10,12 +10,19 @@ import numpy as np
 from suite.analysis.communication import communication, payloads
 from suite.analysis.compute import (
     clocked_step_seconds,
-    compute_seconds,
+    device_seconds,
+    dispatch_seconds,
     idle_share,
     load_balance,
 )
 from suite.analysis.statistics import median
-from suite.analysis.transfers import Calls, handling_seconds, scheduling_seconds, transfers
+from suite.analysis.transfers import (
+    Calls,
+    handling_columns,
+    scheduling_seconds,
+    transfers,
+    turns_seconds,
+)
 from suite.contract.case import Case
 from suite.contract.records import Launch
 from suite.contract.splits.schedule import ideal_bubble
@@ -28,7 +35,7 @@ class ProbedLaunch:
 
     Attributes:
         columns: Column to figure.
-        busy: (steps, devices) busy compute time in seconds.
+        busy: (steps, devices) T_i in seconds; with dispatch in runs of older releases.
         payloads: Kind of communication to the payload bytes of each one.
         transfers: The same with the seconds that each took; empty in runs of older releases.
     """
@@ -53,7 +60,7 @@ def reduce_launch(case: Case, records: Launch) -> ProbedLaunch | None:
         return None
     happened = payloads(records, "profiles") or payloads(records)
     return ProbedLaunch(
-        _launch_columns(case, records), compute_seconds(records), happened, transfers(records)
+        _launch_columns(case, records), device_seconds(records), happened, transfers(records)
     )
 
 
@@ -85,13 +92,13 @@ def _launch_columns(case: Case, records: Launch) -> dict[str, float]:
             columns[name] = _median_step(records, key) / clean - 1.0
     if case.devices > 1 and all(record.silent_step_seconds for record in records):
         columns["t_comm_silent_check_s"] = clean - _median_step(records, "silent_step_seconds")
-    for name, seconds in (("t_comm_scheduling_s", scheduling_seconds(records)),
-                          ("t_comm_handling_s", handling_seconds(records))):
-        if seconds is not None:
-            columns[name] = seconds
-    dispatch = _dispatch(records)
-    if dispatch is not None:
-        columns["dispatch_s"] = dispatch
+    columns |= handling_columns(records)
+    scheduling, dispatch = scheduling_seconds(records), dispatch_seconds(records)
+    if scheduling is not None:
+        columns["t_comm_scheduling_s"] = scheduling
+        columns["t_comm_turns_s"] = turns_seconds(records) or 0.0
+    if dispatch.size:
+        columns["dispatch_s"] = float(dispatch.mean())
     length, idle = clocked_step_seconds(records), idle_share(records)
     if length is not None:
         columns["clocked_step_s"] = length
@@ -99,21 +106,6 @@ def _launch_columns(case: Case, records: Launch) -> dict[str, float]:
         ideal = ideal_bubble(case.variant, case.axes.size("inter_layer"), case.micro_batches)
         columns |= {"bubble": idle, "bubble_ideal": ideal}
     return columns
-
-
-def _dispatch(records: Launch) -> float | None:
-    """Returns T_i minus the time of the framework's own operations, in seconds.
-
-    It is a mean over devices; None if either of the two was not measured.
-    """
-    operations = [
-        median([trace.operations_s for trace in record.profiles])
-        for record in records if record.profiles
-    ]
-    busy = compute_seconds(records)
-    if not busy.size or len(operations) < len(records) or not all(operations):
-        return None
-    return max(0.0, float(np.median(busy, axis=0).mean() - np.mean(operations)))
 
 
 def _median_step(records: Launch, key: str) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from suite.analysis.communication import (
     payloads,
     transfer_intervals,
 )
+from suite.analysis.handling import handling
 from suite.analysis.statistics import median, union, union_length
 from suite.analysis.steps import DeviceStep, Interval, Step, steps_of
 from suite.contract.records import Launch
@@ -110,8 +112,8 @@ def _parts(step: Step) -> Iterator[tuple[str, float]]:
         yield key, float(np.mean(each))
 
 
-def handling_seconds(records: Launch) -> float | None:
-    """Returns the part of T_comm transfer outside the operations on the framework's own timeline.
+def handling_columns(records: Launch) -> dict[str, float]:
+    """Computes how much of T_comm transfer goes into what a library does beside sending.
 
     Such time goes into queueing, negotiation between ranks, copies into and out of a fusion
     buffer, and waking up.
@@ -120,21 +122,59 @@ def handling_seconds(records: Launch) -> float | None:
         records: The ranks' records.
 
     Returns:
-        Seconds; None if no timeline tells of operations.
+        Columns in seconds; empty if neither a timeline nor a profiler tells of it. Records of
+        early releases have only the operations of fused gradients, and give the whole of the
+        handling alone.
     """
+    steps = steps_of(records, "traces")
+    parts = handling(records)
+    if steps and parts:
+        whole = _whole(steps)
+        return {"t_comm_handling_s": whole * parts.whole,
+                "t_comm_negotiation_s": whole * parts.negotiation,
+                "t_comm_copy_s": whole * parts.copies}
     operations = [
         union_length((e.start_s, e.end_s) for device in step for e in in_flight(device))
         for step in steps_of(records, "profiles") if _fused(records)
     ]
-    steps = steps_of(records, "traces")
-    return max(0.0, _whole(steps) - median(operations)) if operations and steps else None
+    if operations and steps:
+        return {"t_comm_handling_s": max(0.0, _whole(steps) - median(operations))}
+    copies = [median([trace.copies_s for trace in record.profiles])
+              for record in records if record.profiles]
+    return {"t_comm_copy_s": float(np.mean(copies))} if steps and any(copies) else {}
 
 
 def scheduling_seconds(records: Launch) -> float | None:
     """Returns the part of T_comm transfer in which a thread that carries it had no core.
 
-    Of the processes that take part the one that waited longest counts, because the progress of the
-    others depends on it.
+    In each transfer the process that waited longest counts, because the progress of the others
+    depends on it. Transfers that overlap are one. Where processes wait in turns within one
+    transfer, they wait longer together, so this is a lower bound.
+
+    Devices of one process share a pool with a thread for each of them. There a communication has
+    no thread while all of them compute, which the profile of the traced steps shows: as a share,
+    which is applied to the timed steps.
+
+    Args:
+        records: The ranks' records.
+
+    Returns:
+        Seconds: mean over devices, median over steps; None if neither kernel nor profile tells.
+    """
+    steps = _queued_steps(records)
+    if steps:
+        return median([_scheduling(step) for step in steps])
+    pooled = [_pooled(step) for step in steps_of(records, "profiles")
+              if len(records) == 1 < len(step) and all(len(device.clock) for device in step)]
+    shares = [_scheduling(step) / whole for step in pooled if (whole := _whole([step]))]
+    return median(shares) * _whole(steps_of(records, "traces")) if shares else None
+
+
+def turns_seconds(records: Launch) -> float | None:
+    """Returns how much longer threads may have been without a core than ``scheduling_seconds``.
+
+    Where processes wait in turns within a transfer, it is as much longer as the others waited than
+    the one that waited longest: at most, because they may have waited at the same time.
 
     Args:
         records: The ranks' records.
@@ -142,22 +182,47 @@ def scheduling_seconds(records: Launch) -> float | None:
     Returns:
         Seconds: mean over devices, median over timed steps; None if the kernel does not tell.
     """
-    steps = [step for step in steps_of(records, "traces")
-             if all(device.queued for device in step)]
-    return median([_scheduling(step) for step in steps]) if steps else None
+    steps = _queued_steps(records)
+    together = [_scheduling(step, np.sum) - _scheduling(step) for step in steps]
+    return median(together) if together else None
 
 
-def _scheduling(step: Step) -> float:
+def _queued_steps(records: Launch) -> list[Step]:
+    return [step for step in steps_of(records, "traces") if all(d.queued for d in step)]
+
+
+def _pooled(step: Step) -> Step:
+    """Returns the step with a clock that runs while as many threads compute as there are devices.
+
+    Compute clocks add up what threads do side by side, so their rates tell how many do.
+    """
+    clocks = [np.asarray(device.clock, float).T for device in step]
+    times = np.unique(np.concatenate([at for at, _ in clocks]))
+    lengths = np.diff(times)
+    busy = sum(np.diff(np.interp(times, at, seconds)) for at, seconds in clocks)
+    full = np.cumsum(np.where(busy > (len(step) - 0.5) * lengths, lengths, 0.0))
+    queued = list(zip(times.tolist(), [0.0, *full.tolist()], strict=True))
+    return [replace(device, queued=queued) for device in step]
+
+
+def _scheduling(step: Step, over: Callable[..., np.ndarray] = np.max) -> float:
+    """Returns the seconds in which transfers waited for a core, mean over devices.
+
+    Args:
+        step: All devices of the step.
+        over: Makes one figure of what the processes waited in a transfer.
+    """
     intervals = transfer_intervals(step, matched_events(step))
-    return float(np.mean([_longest(step, union(own)) for own in intervals]))
+    return float(np.mean([_waited(step, union(own), over) for own in intervals]))
 
 
-def _longest(step: Step, spans: Sequence[Interval]) -> float:
+def _waited(step: Step, spans: Sequence[Interval], over: Callable[..., np.ndarray]) -> float:
     edges = np.asarray(spans, float).reshape(-1, 2)
-    whole = float(np.diff(edges, axis=1).sum())
-    return min(whole, max(_queued(device, edges) for device in step))
+    waited = over([_queued(device, edges) for device in step], axis=0)
+    return float(np.minimum(np.diff(edges, axis=1).ravel(), waited).sum())
 
 
-def _queued(device: DeviceStep, edges: np.ndarray) -> float:
+def _queued(device: DeviceStep, edges: np.ndarray) -> np.ndarray:
+    """Returns for how long a device's process waited for a core in each interval, (intervals,)."""
     times, seconds = np.asarray(device.queued, float).T
-    return float(np.diff(np.interp(edges, times, seconds), axis=1).sum())
+    return np.asarray(np.diff(np.interp(edges, times, seconds), axis=1).ravel())

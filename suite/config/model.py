@@ -54,7 +54,8 @@ class CaseConfig:
     ] = field(default_factory=lambda: ["single", "data", "intra_layer", "inter_layer"])
     variant: Annotated[
         list[str],
-        Option("of data: default, zero1, zero2, fsdp, fp16, bf16, multi_worker; of inter_layer: "
+        Option("of data: default, zero1, zero2, fsdp, fp16, bf16, multi_worker, short_cycle, "
+               "long_cycle, small_fusion, autotune; of inter_layer: "
                "gpipe, 1f1b, naive, interleaved", names="variant"),
     ] = field(default_factory=list)
     workload: Annotated[

@@ -36,7 +36,7 @@ def with_starts(cases: list[Case], asked: str) -> list[Case]:
 def _barred(case: Case) -> str:
     """What a case lacks for its ranks to be forks; empty if nothing."""
     if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
-        return "Linux 5.3 or later"
+        return "Linux 5.14 or later"
     if case.device != "cpu" or case.hosts > 1:
         return "CPU devices of this host"
     if case.mode != "eager":

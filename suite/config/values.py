@@ -10,7 +10,9 @@ SPEEDS = "a positive number for each device, such as 1,0.5, or measured"
 
 def check_cuts(cuts: list[str]) -> str:
     """Says in words what is wrong with cuts of stages; returns an empty text if nothing is."""
-    wrong = [text for text in cuts if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)+", text)]
+    # A file may hold anything.
+    wrong = [str(text) for text in cuts
+             if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)+", str(text))]
     return "" if not wrong else f"units of each stage such as 3,1, not {wrong[0]}"
 
 

@@ -18,7 +18,14 @@ from suite.contract.splits.mesh import (
     parts_of,
 )
 from suite.contract.splits.stages import stage_count
-from suite.contract.splits.strategies import AUTO, COMBINED, COMPRESSIONS, STRATEGIES, VARIANTS
+from suite.contract.splits.strategies import (
+    AUTO,
+    COMBINED,
+    COMPRESSIONS,
+    STRATEGIES,
+    TUNED,
+    VARIANTS,
+)
 
 # The name under which users ask for the unnamed variant of a strategy.
 DEFAULT = "default"
@@ -156,10 +163,11 @@ def _variants(strategy: str, asked: list[str]) -> list[str]:
 def _every_variant(strategy: str, asked: list[str]) -> Iterator[str]:
     """Yields the variants that were asked for, with the first one, which others are compared with.
 
-    If none was named these are all that compute the same: gradients sent in 16 bits are not.
+    If none was named these are all that compute the same, which gradients sent in 16 bits do not,
+    in another way: settings of a library have to be named.
     """
     offered = (VARIANTS | COMBINED)[strategy]
     for name in offered:
-        wanted = name in asked if asked else name not in COMPRESSIONS
+        wanted = name in asked if asked else name not in (*COMPRESSIONS, *TUNED)
         if wanted or name == offered[0]:
             yield name

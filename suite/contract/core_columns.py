@@ -125,13 +125,13 @@ class CoreColumns(NamedFields):
     )
     load_balance: float | None = figure(
         "", "L", "lower", "ratio",
-        "max(T_i) / avg(T_i), where T_i is the busy compute time of device i. 1 is perfect balance."
+        "max(T_i) / avg(T_i), where T_i is the compute time of device i. 1 is perfect balance."
     )
     compute_max_s: float | None = seconds(
-        "max T_i", "Busy compute time of the busiest device in a step."
+        "max T_i", "Compute time of the device that computes most in a step, without dispatch."
     )
     compute_avg_s: float | None = seconds(
-        "avg T_i", "Busy compute time in a step: mean over devices."
+        "avg T_i", "Compute time in a step, without dispatch: mean over devices."
     )
     peak_memory_bytes: int | None = figure(
         "B", "peak memory", "lower", "bytes",

@@ -38,6 +38,11 @@ class CommEvent:
 
 # A compute clock: points (time, seconds of compute so far).
 Busy = Sequence[tuple[float, float]]
+# What a communication library did by its own timeline: HANDLED or CARRIED, start and end in
+# seconds. It handles a communication from taking it up, when it has found all members ready, until
+# it is done; within that the transport carries it, and what lies around are copies.
+Stage = tuple[str, float, float]
+HANDLED, CARRIED = "handled", "carried"
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,12 @@ class StepTrace:
         operations_s: Time of the framework's own operations, each without the operations that it
             calls, as a profiler saw them on a CPU that drives one device; 0 if it was not
             measured.
+        stages: Of a traced step: what the communication library did, by its own timeline. Empty on
+            ranks that have none.
+        copies_s: Of a traced step: time of the copies that the framework makes within its
+            communications, as its profiler saw them; 0 if it makes none or none was measured.
+        asked: Of a step with stages: its communications as the suite's probes saw them, on the
+            same clock.
     """
 
     events: Sequence[CommEvent] = ()
@@ -67,13 +78,21 @@ class StepTrace:
     seconds: float = 0.0
     queued: Sequence[tuple[float, float]] = ()
     operations_s: float = 0.0
+    stages: Sequence[Stage] = ()
+    asked: Sequence[CommEvent] = ()
+    copies_s: float = 0.0
 
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> StepTrace:
         """Makes a trace from what ``asdict`` made of one."""
         events = [CommEvent(**event) for event in written["events"]]
-        return cls(events, written["busy"], written["missing"], written.get("seconds", 0.0),
-                   written.get("queued", ()), written.get("operations_s", 0.0))
+        return cls(
+            events, written["busy"], written["missing"], written.get("seconds", 0.0),
+            queued=written.get("queued", ()), operations_s=written.get("operations_s", 0.0),
+            stages=[(name, start, end) for name, start, end in written.get("stages", ())],
+            asked=[CommEvent(**event) for event in written.get("asked", ())],
+            copies_s=written.get("copies_s", 0.0),
+        )
 
 
 @dataclass
@@ -152,7 +171,7 @@ class RankRecord:
         return getattr(self, column, None) or self.figures.get(column) or None
 
 
-RECORD_FIELDS: tuple[str, ...] = tuple(field.name for field in fields(RankRecord))
+RECORD_FIELDS: dict[str, None] = dict.fromkeys(field.name for field in fields(RankRecord))
 # Entry of a ledger that says why its launch has no figures from probes.
 UNPROBED = "unprobed"
 # The records of all ranks of one launch, in the order of the ranks.
@@ -181,6 +200,21 @@ class FrontierProbe:
     peak_memory_bytes: int | None = None
     step_time_s: float | None = None
     limit_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class ShareCourse:
+    """Shares of a batch in some steps of a launch.
+
+    Attributes:
+        steps: Numbers of the steps.
+        samples: Each device's samples in these steps.
+        busy_seconds: Seconds that each device was busy with them.
+    """
+
+    steps: list[int]
+    samples: list[list[int]]
+    busy_seconds: list[list[float]]
 
 
 def read_records(written: Sequence[Mapping[str, Any]]) -> list[RankRecord]:

@@ -12,27 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 
 from suite.contract.case import WEAK
-from suite.contract.columns import RATIO, figure, text
-from suite.contract.records import FrontierProbe
+from suite.contract.columns import RATIO, figure, seconds, text
+from suite.contract.records import FrontierProbe, ShareCourse
 from suite.contract.run_columns import RunColumns
 
 # Column -> its figure in each block of the run; None where the block's launch has no such figure.
 Samples = dict[str, list[float | None]]
-
-
-@dataclass(frozen=True)
-class ShareCourse:
-    """Shares of a batch in some steps of a launch.
-
-    Attributes:
-        steps: Numbers of the steps.
-        samples: Each device's samples in these steps.
-        busy_seconds: Seconds that each device was busy with them.
-    """
-
-    steps: list[int]
-    samples: list[list[int]]
-    busy_seconds: list[list[float]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,6 +70,23 @@ class Row(RunColumns):
         "Speedup of hosts, divided by how many times as many devices there are. With equally many "
         "devices on each host that is how many times as many hosts."
     )
+    t_comm_negotiation_s: float | None = seconds(
+        "T_comm negotiation",
+        "The part of T_comm handling before the library takes a communication up: the wait for its "
+        "next cycle and for all ranks' answers. T_comm transfer times the share that this has in "
+        "traced steps, by the library's own timeline."
+    )
+    t_comm_copy_s: float | None = seconds(
+        "T_comm copies",
+        "Copies within T_comm transfer: into and out of a library's buffers, by its own timeline "
+        "(a share of traced steps, as above), or those of PyTorch's functional collectives, as its "
+        "profiler sees them."
+    )
+    busy_avg_s: float | None = seconds(
+        "busy time",
+        "T_i and dispatch together, mean over devices. Rows of releases that did not write it have "
+        "the dispatch in T_i."
+    )
 
     transport: str = text(
         "transport asked for",
@@ -121,6 +123,12 @@ class Row(RunColumns):
         "choice",
         "chosen if --strategy auto chose this case: the fastest that it ran, or plain data "
         "parallelism where that is not shown to be slower."
+    )
+    t_comm_turns_s: float | None = seconds(
+        "T_comm in turns",
+        "How much longer than T_comm scheduling threads may have been without a core, at most: "
+        "processes that wait in turns within a transfer wait longer together than the one that "
+        "waited longest."
     )
 
     launch_step_s: list[float | None] = field(default_factory=list)

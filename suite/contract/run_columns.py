@@ -169,8 +169,8 @@ class RunColumns(CoreColumns):
     t_comm_scheduling_s: float | None = seconds(
         "T_comm scheduling",
         "The part of T_comm transfer in which a thread that communicates was ready to run but had "
-        "no core (Linux's run-queue delay). It is a lower bound, from the process that waited "
-        "longest."
+        "no core (Linux's run-queue delay): a lower bound, from the process that waited longest. "
+        "Between devices of one process, in which all threads of its pool computed."
     )
     t_comm_handling_s: float | None = seconds(
         "T_comm handling",
@@ -188,10 +188,10 @@ class RunColumns(CoreColumns):
         "inside a step."
     )
     dispatch_s: float | None = seconds(
-        "T_i in dispatch",
-        "The part of T_i outside the framework's own operations, as its profiler sees them: "
-        "Python, autograd, bookkeeping of split tensors. Mean over CPU devices; empty where T_i "
-        "itself is measured by the operations."
+        "dispatch",
+        "Busy time of a step outside the framework's own operations, as its profiler sees them: "
+        "Python, autograd, bookkeeping of split tensors. Mean over CPU devices; empty where the "
+        "operations themselves are the clock. T_i is without it, if there is a busy time."
     )
     hosts: int = text("hosts", "Number of hosts that the devices are on.", 1)
     topology: str = text(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from suite.contract.case import Case, Rank
 
@@ -31,6 +31,7 @@ class Sweep:
         pause_s: How long the group idles before each call, so that a token bucket fills up again.
         load_s: How long each rank computes before each call, as it does between the calls of a
             step.
+        pipelined: What is swept with event loops scheduled as those of a pipeline's stages are.
     """
 
     sizes: dict[str, list[int]]
@@ -39,8 +40,14 @@ class Sweep:
     seed: int = 0
     pause_s: float = 0.0
     load_s: float = 0.0
+    pipelined: dict[str, list[int]] = field(default_factory=dict)
 
     FEWEST, SMALL_BYTES, SMALL_CALLS = 3, 128 << 10, 5
+
+    @property
+    def names(self) -> list[str]:
+        """Every collective that is swept."""
+        return list(self.sizes | self.pipelined)
 
     @classmethod
     def calls_of(cls, payload_bytes: int) -> int:
@@ -132,6 +139,20 @@ class LinkSession(Protocol):
 
     def close(self) -> None:
         """Leaves the process group."""
+
+
+@runtime_checkable
+class SchedulesLoops(Protocol):
+    """A link session that can change how its event loops are scheduled.
+
+    Attributes:
+        event_loops: How they are scheduled now, ``batch`` or ``default``.
+    """
+
+    event_loops: str
+
+    def schedule(self, preferred: str) -> str:
+        """Schedules them otherwise, unless the user has said how; returns how they are now."""
 
 
 class OpenLink(Protocol):

@@ -62,19 +62,47 @@ def schedule_event_loops(threads: Iterable[int], preferred: str = BATCH) -> str:
         preferred: The policy unless the user's ``SUITE_EVENT_LOOPS`` says otherwise.
 
     Returns:
-        The policy for the row's ledger: ``batch``, or ``default`` if nothing was changed, because
-        that was preferred or asked for, or because there is no such thread or system.
+        The policy for the row's ledger: ``batch``, or the kernel's ``default``, because that was
+        preferred or asked for, or because there is no such thread or system.
 
     Raises:
         ValueError: ``SUITE_EVENT_LOOPS`` has any other value.
     """
-    if (event_loop_setting() or preferred) == DEFAULT or not hasattr(os, "SCHED_BATCH"):
+    if not hasattr(os, "SCHED_BATCH"):
+        return DEFAULT
+    if (event_loop_setting() or preferred) == DEFAULT:
+        _set_policy(filter(_is_batch, threads), os.SCHED_OTHER)
         return DEFAULT
     loops = _event_loops(list(threads))
-    for thread in loops:
-        with suppress(OSError):
-            os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
+    _set_policy(loops, os.SCHED_BATCH)
     return BATCH if loops and all(map(_is_batch, loops)) else DEFAULT
+
+
+class ScheduledLoops:
+    """The event loops of a link session, whose policy may change between its sweeps.
+
+    Attributes:
+        event_loops: The policy that they have, ``batch`` or ``default``.
+
+    Args:
+        threads: Ids of the threads that the communication library started.
+        preferred: Their policy at first, unless the user says otherwise.
+    """
+
+    def __init__(self, threads: Collection[int], preferred: str) -> None:
+        self._threads = threads
+        self.event_loops = schedule_event_loops(threads, preferred)
+
+    def schedule(self, preferred: str) -> str:
+        """Gives the event loops another policy, unless the user says otherwise; returns theirs."""
+        self.event_loops = schedule_event_loops(self._threads, preferred)
+        return self.event_loops
+
+
+def _set_policy(threads: Iterable[int], policy: int) -> None:
+    for thread in threads:
+        with suppress(OSError):
+            os.sched_setscheduler(thread, policy, os.sched_param(0))
 
 
 def event_loop_setting(environment: Mapping[str, str] = os.environ) -> str:

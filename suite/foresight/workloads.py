@@ -75,7 +75,9 @@ def _unit(workload: Workload, name: str, number: int) -> Unit:
     outputs = sum(rows * shape[-1] for shape in weights.values())
     units = len(workload.units())
     inside = [b for b in workload.branches() if b.row.split(".")[0] == name]
-    leaving = float(prod(workload.boundary(number + 1))) if number + 1 < units else 1.0
+    # The last unit has no boundary behind it; what its shards sum says how large its output is.
+    end = max((float(branch.leaving) for branch in inside), default=1.0)
+    leaving = float(prod(workload.boundary(number + 1))) if number + 1 < units else end
     summed = sum(b.leaving for b in inside) / leaving
     return Unit(
         name, 1.0, products=products, streamed=STREAMED * outputs,

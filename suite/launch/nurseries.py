@@ -39,11 +39,14 @@ from suite.launch.processes import (
     marked,
 )
 from suite.launch.temporary import temporary_folder
+from suite.machine.memory import available_bytes
 from suite.ranks.entry import HARNESS, MESSAGE_BYTES, NOT_FORKED
 
 NURSERY = "suite.ranks.nursery"
 # Modules of ranks that a nursery may run; others measure what a new process does.
 FORKABLE = (TRAIN, FAULTY)
+# With less than this, nurseries do not wait for their next launch: together they hold two or three.
+SCARCE_BYTES = 6 << 30
 # Importing a framework takes seconds; a nursery that is not ready by then is given up.
 READY_SECONDS = 60.0
 # Variables that differ from launch to launch and that nothing reads while it is imported: the
@@ -260,6 +263,8 @@ class Nurseries:
 
     def __call__(self, request: LaunchRequest) -> Outcome:
         """Runs a group to its end."""
+        if request.worker not in FORKABLE or available_bytes() < SCARCE_BYTES:
+            self.renew()  # what is idle gives its memory back
         if request.case.start != FORKED or request.worker not in FORKABLE or request.prefixes:
             return launch(request)
         group = partial(ForkedGroup, self, request)

@@ -122,10 +122,17 @@ class FaultBench:
         """A launch without a fault, which says how long one takes; why it failed, or empty."""
         self.proofs.refer(case)
         outcome, _ = self._start(case)
-        own = round(PATIENCE * outcome.seconds + LEAST_PATIENCE_SECONDS, 1)
-        for steps in (STEPS, STEPS_ALONE):
-            self.patience_s[replace(case, steps=steps)] = own
+        self._learn(case, outcome.seconds)
         return "" if outcome.status == "ok" else outcome.reason
+
+    def _learn(self, case: Case, seconds: float) -> None:
+        """Gives a launch that hangs more time than whole ones took, the slowest of them too: other
+        programs may have come meanwhile.
+        """
+        own = round(PATIENCE * seconds + LEAST_PATIENCE_SECONDS, 1)
+        for steps in (STEPS, STEPS_ALONE):
+            key = replace(case, steps=steps)
+            self.patience_s[key] = max(own, self.patience_s.get(key, 0.0))
 
     def plant(self, column: str, case: Case, fault: Fault) -> Finding:
         """Plants one fault, and then launches the case without it."""
@@ -140,7 +147,9 @@ class FaultBench:
         end_carriers(self.token)
         again, _ = self._start(case)
         problems = [*trial.problems(status, reason), *left]
-        if again.status != "ok":
+        if again.status == "ok":
+            self._learn(case, again.seconds)
+        else:
             problems.append(f"the next launch {again.status}: {again.reason}")
         return Finding(
             column, fault.kind, f"rank {fault.rank}, {fault.phase}", status, reason,

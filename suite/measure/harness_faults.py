@@ -32,12 +32,11 @@ CLOSED, INTERRUPTED = -signal.SIGKILL, 130
 # The wall clock of a harness that goes an hour back once a first launch is over. What measures,
 # waits and times out must not look at it.
 CLOCK = """
-import sys, time
+import runpy, time
 began, real = time.monotonic(), time.time
 time.time = lambda: real() - (3600.0 if time.monotonic() - began > {seconds} else 0.0)
 time.time_ns = lambda: int(time.time() * 1e9)
-import {module} as harness
-(getattr(harness, "app", None) or harness).main()
+runpy.run_module("{module}", run_name="__main__", alter_sys=True)
 """
 # A file system with no room left, or one that nobody may write to, for one command alone.
 FULL = 'mount -t tmpfs -o size=900k none "$OUT" && "$@"; code=$?; cp -r "$OUT" "$KEPT"; exit $code'
@@ -194,8 +193,7 @@ class HarnessBench:
 
     def clock_back(self, out: Path) -> tuple[Ran, int, bool]:
         """The wall clock goes back an hour; nothing ends early, late or out of order."""
-        module = "suite.cli.app" if self.module == "suite" else self.module
-        code = CLOCK.format(seconds=3.0, module=module)
+        code = CLOCK.format(seconds=3.0, module=self.module)
         ran = _end_of(self._start("run", "--out", str(out), code=code))
         ran.expect(ran.code == 0, f"exit code {ran.code}: {ran.said[-200:]}")
         folders = _runs(out)

@@ -13,6 +13,7 @@ from suite.contract.case import Case
 from suite.contract.hosts import dealt, spans
 from suite.contract.registry import label, traits_of
 from suite.contract.sweep import Sweep, payload_sizes
+from suite.contract.threads import preferred_event_loops
 from suite.contract.workloads import parameter_count
 from suite.launch.group import Launcher, LaunchRequest, Outcome, launch
 from suite.launch.starter import cores_of_devices
@@ -162,7 +163,7 @@ def _without(plan: Plan, status: str, reason: str) -> list[LinkFit]:
     return [
         LinkFit(case.framework, case.engine, name, "", "", case.devices,
                 status=status, reason=reason, load_s=plan.sweep.load_s, hosts=case.hosts)
-        for name in plan.sweep.sizes
+        for name in plan.sweep.names
     ]
 
 
@@ -205,12 +206,21 @@ def _collectives(case: Case, axis: str) -> Sequence[str]:
 
 
 def _run_sweep(users: Sequence[tuple[Case, str]], devices: int) -> Sweep:
-    cases = [case for case, _ in users]
-    names = dict.fromkeys(name for case, axis in users for name in _collectives(case, axis))
-    largest = max(4 * parameter_count(case.spec) for case in cases)
+    largest = max(4 * parameter_count(case.spec) for case, _ in users)
     bounded = min(max(largest, RUN_AT_LEAST_BYTES), RUN_AT_MOST_BYTES)
     high = 1 << (bounded - 1).bit_length()
-    sizes = {
-        name: payload_sizes(name, devices, 4, high, RUN_FACTOR) for name in names
-    }
-    return Sweep(sizes, RUN_REPETITIONS, RUN_SECONDS)
+
+    def sizes(pipelined: bool) -> dict[str, list[int]]:
+        names = dict.fromkeys(
+            name for case, axis in users if _schedules_apart(case) == pipelined
+            for name in _collectives(case, axis)
+        )
+        return {name: payload_sizes(name, devices, 4, high, RUN_FACTOR) for name in names}
+
+    return Sweep(sizes(False), RUN_REPETITIONS, RUN_SECONDS, pipelined=sizes(True))
+
+
+def _schedules_apart(case: Case) -> bool:
+    """Whether a case's event loops are scheduled otherwise than those of a sweep are at first."""
+    own = preferred_event_loops(case.device, case.axes.names)
+    return own != preferred_event_loops(case.device)

@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from suite.ranks import entry
+from suite.ranks.pages import Run, hold, pages_of_files
 
 
 def main() -> None:
@@ -45,6 +46,8 @@ def serve(channel: socket.socket) -> None:
     A rank that has ended stays a zombie until the harness forgets it: its process id cannot become
     another process's while somebody may still send it a signal.
     """
+    files = pages_of_files()
+    hold(files[:1])
     _say(channel, ready=sum(1 for _ in Path("/proc/self/task").iterdir()))
     watched: dict[int, int] = {}  # a descriptor of each rank (pidfd_open(2)) -> its process id
     while True:
@@ -53,11 +56,11 @@ def serve(channel: socket.socket) -> None:
             pid = watched.pop(descriptor)
             os.close(descriptor)
             _say(channel, pid=pid, code=_code(pid))
-        if channel.fileno() in readable and not _answer(channel, watched):
+        if channel.fileno() in readable and not _answer(channel, watched, files):
             return
 
 
-def _answer(channel: socket.socket, watched: dict[int, int]) -> bool:
+def _answer(channel: socket.socket, watched: dict[int, int], files: list[Run]) -> bool:
     """Does what a message asks for; returns False at the end of the requests."""
     message = channel.recv(entry.MESSAGE_BYTES)
     if not message:
@@ -68,7 +71,7 @@ def _answer(channel: socket.socket, watched: dict[int, int]) -> bool:
         return True
     pid = os.fork()
     if not pid:
-        _become_rank(channel, list(watched), request)
+        _become_rank(channel, list(watched), files, request)
     watched[os.pidfd_open(pid)] = pid
     _say(channel, started=pid)
     return True
@@ -86,7 +89,9 @@ def _code(pid: int) -> int:
     return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
 
-def _become_rank(channel: socket.socket, watched: list[int], request: dict[str, Any]) -> NoReturn:
+def _become_rank(
+    channel: socket.socket, watched: list[int], files: list[Run], request: dict[str, Any]
+) -> NoReturn:
     """Makes this fork what a newly started rank is, and runs it."""
     code = 1
     try:
@@ -95,6 +100,7 @@ def _become_rank(channel: socket.socket, watched: list[int], request: dict[str, 
         for descriptor in watched:
             os.close(descriptor)
         _redirect(Path(request["log"]))
+        hold(files)
         os.chdir(request["folder"])
         os.environ.clear()
         # The harness of a rank is the process that it would be orphaned by.

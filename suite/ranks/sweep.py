@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from suite.contract.case import Rank
 from suite.contract.plugins import adapter_package
-from suite.contract.sweep import LinkSession, Sweep
+from suite.contract.sweep import LinkSession, SchedulesLoops, Sweep
+from suite.contract.threads import DEFAULT
 from suite.ranks.entry import (
     RECORD,
     RENDEZVOUS,
@@ -57,16 +59,36 @@ def run_sweep(
         clock: Returns seconds; tests replace it.
     """
     enter(rank, SWEEP)
-    samples = sweep_samples(session, sweep, rank, clock)
+    samples = [
+        sample | {"event_loops": event_loops} for part, event_loops in _parts(session, sweep)
+        for sample in sweep_samples(session, part, rank, clock)
+    ]
     record = {
         "rank": rank.index, "backend": session.backend, "transport": session.transport,
-        "participants": {kind: session.participants(kind) for kind in sweep.sizes},
+        "participants": {kind: session.participants(kind) for kind in sweep.names},
         "samples": samples,
     }
     enter(rank, TEARDOWN)
     session.close()
     enter(rank, RECORD)
     leave_record(rank, record)
+
+
+def _parts(session: LinkSession, sweep: Sweep) -> Iterator[tuple[Sweep, str]]:
+    """Yields what is swept with the same event loops, and their policy, which it sets.
+
+    Where there is only one policy, what a pipeline calls is not swept a second time.
+    """
+    if not isinstance(session, SchedulesLoops):
+        yield replace(sweep, sizes=sweep.sizes | sweep.pipelined), ""
+        return
+    first = session.event_loops
+    if sweep.sizes:
+        yield sweep, first
+    once = set(sweep.sizes) if session.schedule(DEFAULT) == first else set()
+    rest = {name: sizes for name, sizes in sweep.pipelined.items() if name not in once}
+    if rest:
+        yield replace(sweep, sizes=rest), session.event_loops
 
 
 def sweep_samples(

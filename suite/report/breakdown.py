@@ -13,6 +13,8 @@ class Breakdown:
 
     Attributes:
         compute_s: avg T_i.
+        dispatch_s: Busy time outside the framework's operations. Rows of older releases have it in
+            T_i, so there it is 0.
         transfer_s: Exposed T_comm, as far as it is transfer. Exposed T_comm is divided in the
             proportion of T_comm transfer to T_comm wait, because no pass tells what the hidden
             part was.
@@ -22,15 +24,15 @@ class Breakdown:
     """
 
     compute_s: float
+    dispatch_s: float
     transfer_s: float
     waiting_s: float
     rest_s: float
 
-    def shares(self) -> tuple[float, float, float, float]:
+    def shares(self) -> tuple[float, ...]:
         """Returns the parts as shares of the step, in the order of the attributes."""
         total = sum(astuple(self))
-        return (self.compute_s / total, self.transfer_s / total, self.waiting_s / total,
-                self.rest_s / total)
+        return tuple(part / total for part in astuple(self))
 
 
 def breakdown(row: Row) -> Breakdown | None:
@@ -49,11 +51,12 @@ def breakdown(row: Row) -> Breakdown | None:
     parts = _exposed_parts(row)
     if parts is None:
         return None
+    dispatch = max(0.0, (row.busy_avg_s or 0.0) - compute)
     transfer, waiting = parts
-    total = max(length, compute + transfer + waiting)
-    scale = row.step_seconds / total
-    known = compute * scale, transfer * scale, waiting * scale
-    return Breakdown(*known, max(0.0, row.step_seconds - sum(known)))
+    measured = compute + dispatch + transfer + waiting
+    scale = row.step_seconds / max(length, measured)
+    rest = max(0.0, row.step_seconds - scale * measured)
+    return Breakdown(compute * scale, dispatch * scale, transfer * scale, waiting * scale, rest)
 
 
 def _exposed_parts(row: Row) -> tuple[float, float] | None:

@@ -21,6 +21,8 @@ from suite.contract.metrics import BY_NAME
 STYLES = {"faster": "green", "better": "green", "slower": "red", "worse": "red"}
 # At most so many undecided cases are listed, each with a command that would decide it.
 DECIDED_AT_MOST = 3
+# Lines of a terminal's table; every row that differs comes before one that does not.
+ROWS_AT_MOST = 400
 HEAD = ("case", "metric", "before", "after", "change", "interval", "verdict", "why")
 
 
@@ -81,11 +83,20 @@ def _how(rows: Sequence[RowComparison]) -> str:
 
 
 def terminal(comparison: RunComparison) -> Table:
-    """Makes the table of a comparison for a terminal."""
+    """Makes the table of a comparison for a terminal.
+
+    Of very many rows it has those that differ first, then the others, and says how many are left
+    out: a terminal is read from its end, and laying ten thousand lines out takes seconds.
+    """
     table = Table(*HEAD)
     for column in table.columns[2:6]:
         column.no_wrap, column.justify = True, "right"
-    for row in comparison.rows:
+    rows, more = comparison.rows, len(comparison.rows) - ROWS_AT_MOST
+    if more > 0:
+        chosen = sorted(range(len(rows)), key=lambda at: rows[at].verdict not in STYLES)
+        rows = [rows[at] for at in sorted(chosen[:ROWS_AT_MOST])]
+        table.caption = f"{more} more rows: --json, --markdown and --html have all"
+    for row in rows:
         *plain, verdict, why = cells(row)
         table.add_row(*plain, Text(verdict, style=STYLES.get(verdict, "")), why)
     return table

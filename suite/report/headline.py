@@ -145,11 +145,14 @@ def _why(row: Row) -> str:
     parts = breakdown(row)
     if parts is None or row.devices == 1:
         return ""
-    compute, transfer, waiting, rest = (f"{100 * share:.0f} %" for share in parts.shares())
+    compute, dispatch, transfer, waiting, rest = (
+        f"{100 * share:.0f} %" for share in parts.shares()
+    )
     balance = row.load_balance
     load = "" if balance is None else f"; L is {balance:.2f}"
-    return (f"Its step is {compute} compute, {transfer} exposed transfer, {waiting} waiting and "
-            f"{rest} rest{load}.")
+    apart = "" if dispatch == "0 %" else f"{dispatch} dispatch, "
+    return (f"Its step is {compute} compute, {apart}{transfer} exposed transfer, {waiting} waiting "
+            f"and {rest} rest{load}.")
 
 
 def _no_split(ranking: Ranking, name: Namer) -> str:

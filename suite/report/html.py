@@ -70,13 +70,15 @@ def render(
     """
     rows = list(rows)
     grids = build_grids(rows) if grids is None else grids
-    scalings = build_scalings(rows)
+    scalings, chosen = build_scalings(rows), told(candidates_of(run), rows)
     payload = build_payload(
         run=run, rows=rows, grids=grids, losses=losses, links=links, fits=fits, scalings=scalings,
     )
     return _template().render(
-        answers=build_answers(grids, scalings), spoken=SPOKEN, run=run, metrics=METRICS,
-        noise=noise(rows), choices=told(candidates_of(run), rows), choice_headings=HEADINGS,
+        answers=build_answers(grids, scalings),
+        spoken=0 if chosen else SPOKEN,  # a choice is the answer; what settings it had are folded
+        run=run, metrics=METRICS,
+        noise=noise(rows), choices=chosen, choice_headings=HEADINGS,
         grids=grids[:GRIDS_AT_ONCE], folded=grids[GRIDS_AT_ONCE:],
         place={row.case_id: number for number, row in enumerate(rows)},
         reasons=grouped_reasons(rows), warnings=grouped_warnings(rows), doubts=doubts(rows),

@@ -13,13 +13,14 @@ import numpy as np
 from markupsafe import Markup
 
 from suite.analysis.ledger import MUST_EQUAL
-from suite.analysis.link_fit import IDENTITY, LinkFit, call_seconds
+from suite.analysis.link_fit import IDENTITY, LinkFit, call_seconds, loops_of
 from suite.contract.columns import Metric
 from suite.contract.files import TableRow
 from suite.contract.formats import kept
 from suite.contract.metrics import METRICS
+from suite.contract.records import ShareCourse
 from suite.contract.registry import label
-from suite.contract.row import Row, ShareCourse
+from suite.contract.row import Row
 from suite.report.axes import differing, family
 from suite.report.breakdown import breakdown
 from suite.report.host_scaling import build_host_scalings
@@ -244,8 +245,9 @@ def link_series(links: Iterable[TableRow], fits: Sequence[LinkFit]) -> list[dict
     """
     groups: dict[tuple[Any, ...], list[TableRow]] = {}
     for sample in links:
-        groups.setdefault(tuple(sample[name] for name in IDENTITY), []).append(sample)
-    fitted = {tuple(getattr(fit, name) for name in IDENTITY): fit for fit in fits}
+        key = *(sample[name] for name in IDENTITY), loops_of(sample)
+        groups.setdefault(key, []).append(sample)
+    fitted = {(*(getattr(fit, name) for name in IDENTITY), fit.event_loops): fit for fit in fits}
     return [_series(key, group, fitted.get(key)) for key, group in groups.items()]
 
 
@@ -254,7 +256,7 @@ def _series(key: tuple[Any, ...], samples: list[TableRow], fit: LinkFit | None) 
     fastest, median, high = np.quantile(seconds, (0.0, 0.5, 0.75), axis=0)
     usable = fit is not None and fit.status == "ok"
     line = [fit.seconds(size) for size in sizes] if fit is not None and usable else []
-    identity = dict(zip(IDENTITY, key, strict=True))
+    identity = dict(zip((*IDENTITY, "event_loops"), key, strict=True))
     return identity | {
         "name": label(identity["framework"], identity["engine"]),
         "bytes": _numbers(sizes.tolist()),

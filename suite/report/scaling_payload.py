@@ -43,7 +43,7 @@ def _series(series: Series, place: Mapping[str, int]) -> dict[str, Any]:
         "rows": [place[row.case_id] for row in series.rows],
         "left_out": list(series.left_out.items()),
         "serial": serial and kept(serial.share),
-        "said": serial and f"{said(serial)} ({serial.law})",
+        "said": serial and said(serial),
     }
 
 

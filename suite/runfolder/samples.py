@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+from pydantic_core import from_json
 
 from suite.analysis.communication import missing_reason
 from suite.analysis.traced import ProbedLaunch
@@ -218,14 +219,16 @@ def _encode(launch: StoredLaunch) -> str:
 
 
 def _plain(record: RankRecord) -> dict[str, Any]:
-    found = {name: getattr(record, name) for name in TEXT_FIELDS}
-    return found | {"traces": [vars(trace) for trace in record.traces]}
+    """Leaves out what is empty or zero, as a missing field is when it is read again."""
+    found = {name: value for name in TEXT_FIELDS if (value := getattr(record, name))}
+    traces = {"traces": [vars(trace) for trace in record.traces]} if record.traces else {}
+    return {"rank": record.rank} | found | traces
 
 
 def _decode(
     case_id: str, block: int, content: str, clean: dict[int, array[float]]
 ) -> StoredLaunch:
-    written = json.loads(content)
+    written = from_json(content)
     records = [
         RankRecord.read(record | {"step_seconds": clean.get(record["rank"], array("d"))})
         for record in written["records"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +32,23 @@ def read_links(folder: Path) -> tuple[list[TableRow], list[LinkFit]]:
 
 def _figure(path: Path, name: str, text: str) -> Any:
     """Returns a cell as the number that was written; as text where that may be one."""
-    for kind in (int, float):
+    figure = _number(text)
+    if figure is None and name in LINK_FIGURES:
+        raise UsageError(f"{path}: {name}", text, "a finite number", RESTORE)
+    return text if figure is None else figure
+
+
+@lru_cache(maxsize=1 << 14)
+def _number(text: str) -> int | float | None:
+    """Returns a finite number of a bounded size; None for other texts. Most cells repeat."""
+    for kind in (float,) if "." in text else (int, float):
         try:
             figure = kind(text)
         except ValueError:
             continue
         if math.isfinite(figure) and abs(figure) < LARGEST_FIGURE:
             return figure
-    if name in LINK_FIGURES:
-        raise UsageError(f"{path}: {name}", text, "a finite number", RESTORE)
-    return text
+    return None
 
 
 def read_fits(folder: Path) -> list[LinkFit]:

@@ -101,7 +101,7 @@ def measure(column: str) -> list[Result]:
     every = _run(replace(config, strategy=names, repeats=LAUNCHES, leader_repeats=0),
                  _every_way(config, cases))
     exhaustive_s = time.monotonic() - began
-    return [_result(one.question, one.row.case_id, chose, every, (chose_s, exhaustive_s))
+    return [result_of(one.question, one.row.case_id, chose, every, (chose_s, exhaustive_s))
             for one in choices(chose)]
 
 
@@ -128,10 +128,19 @@ def _run(config: RunConfig, cases: Sequence[Case]) -> list[Row]:
     return runner.finish("complete")
 
 
-def _result(
+def result_of(
     question: str, chosen: str, chose: Sequence[Row], every: Sequence[Row],
     seconds: tuple[float, float],
 ) -> Result:
+    """Holds a choice against every way.
+
+    Args:
+        question: What was chosen for, in words.
+        chosen: Case that was chosen.
+        chose: Rows of the run that chose.
+        every: Rows of the exhaustive run.
+        seconds: Of both runs.
+    """
     engine = next(row.engine for row in every if row.case_id == chosen)
     rows = [row for row in every if row.engine == engine and row.timed]
     best = min(rows, key=lambda row: row.step_seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from adapters.horovod.training.timeline import fused_operations
+from adapters.horovod.training.timeline import fused_operations, read_parts, stages
 
 
 def _tensor(pid: int, start: int, end: int, shape: str) -> list[dict[str, Any]]:
@@ -29,7 +29,7 @@ EVENTS = [
 
 
 def test_fused_tensors_are_one_operation() -> None:
-    found = fused_operations(json.dumps(EVENTS))
+    found = fused_operations(read_parts(json.dumps(EVENTS)))
     assert [(e.kind, e.payload_bytes, e.key) for e in found] == [
         ("all_reduce", 4 * (10 + 300), "fused#0"), ("all_reduce", 4, "fused#1"),
     ]
@@ -38,4 +38,13 @@ def test_fused_tensors_are_one_operation() -> None:
 
 def test_an_unterminated_file_is_read() -> None:
     text = json.dumps(EVENTS)[:-1] + ",\n"
-    assert len(fused_operations(text)) == 2 and fused_operations("") == []
+    assert len(fused_operations(read_parts(text))) == 2 and read_parts("") == []
+
+
+def test_stages_tell_the_collective_from_the_copies_around_it() -> None:
+    told = stages(read_parts(json.dumps(EVENTS), clock_offset_s=-1.0))
+    seconds = [(name, round(1e6 * start), round(1e6 * end)) for name, start, end in told]
+    assert seconds == [
+        ("carried", 100, 300), ("carried", 101, 300), ("carried", 400, 450),
+        ("handled", 96, 302), ("handled", 97, 302), ("handled", 396, 452),
+    ]

@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch")
 from adapters.pytorch.training.profile import (  # noqa: E402
     NO_KERNELS,
     Activity,
+    copy_seconds,
     gpu_trace,
     kernel_trace,
     operation_seconds,
@@ -89,6 +90,27 @@ def test_python_between_operations_is_none_of_them() -> None:
         while time.thread_time() < ends:
             pass
     assert 0.3 * computed < operation_seconds(profiler) < computed + 0.05
+
+
+def test_a_functional_collective_copies_and_a_plain_one_does_not() -> None:
+    from torch import distributed
+    from torch.distributed import _functional_collectives as functional
+
+    tensor = torch.ones(1 << 20)
+    distributed.init_process_group(
+        "gloo", store=distributed.HashStore(), rank=0, world_size=1
+    )
+    try:
+        with profile(torch.device("cpu")) as plain:
+            distributed.all_reduce(tensor)
+            tensor.clone()
+        with profile(torch.device("cpu")) as copying:
+            functional.wait_tensor(functional.all_reduce(tensor, "sum", distributed.group.WORLD))
+    finally:
+        distributed.destroy_process_group()
+    assert copy_seconds(plain) == 0
+    # 4 MiB at less than 100 GB/s.
+    assert 4e-5 < copy_seconds(copying) < operation_seconds(copying) + 1e-9
 
 
 class _Wrapper(torch.Tensor):

@@ -6,7 +6,7 @@ import pytest
 
 from suite.analysis.communication import communication
 from suite.analysis.traced import reduce_launch
-from suite.analysis.transfers import handling_seconds, scheduling_seconds, transfers
+from suite.analysis.transfers import handling_columns, scheduling_seconds, transfers, turns_seconds
 from suite.contract.case import Case
 from suite.contract.records import CommEvent, RankRecord, StepTrace
 
@@ -68,11 +68,20 @@ def test_fused_operations_share_the_time_of_what_was_asked() -> None:
     events = [_member("a", 100, 0.0, 1.0), _member("b", 200, 1.0, 2.0)]
     records = _records(events, events, profile=True)
     assert transfers(records) == {"all_reduce": [(300, 2.0)]}
-    assert handling_seconds(records) == pytest.approx(1.8)
+    assert handling_columns(records) == {"t_comm_handling_s": pytest.approx(1.8)}
 
 
 def test_no_timeline_no_handling() -> None:
-    assert handling_seconds(_records([_member("a", 1, 0.0, 1.0)])) is None
+    assert handling_columns(_records([_member("a", 1, 0.0, 1.0)])) == {}
+
+
+def test_copies_within_collectives_are_told_without_a_timeline() -> None:
+    events = [_member("a", 100, 0.0, 1.0)]
+    records = [
+        RankRecord(rank, traces=[StepTrace(events)], profiles=[StepTrace(copies_s=seconds)])
+        for rank, seconds in enumerate((0.2, 0.4))
+    ]
+    assert handling_columns(records) == {"t_comm_copy_s": pytest.approx(0.3)}
 
 
 def test_waiting_for_a_core_counts_within_transfers_alone() -> None:
@@ -81,6 +90,51 @@ def test_waiting_for_a_core_counts_within_transfers_alone() -> None:
     events = [_member("a", 100, 1.0, 2.0)]
     assert scheduling_seconds(_records(events, events, queued=queued)) == pytest.approx(0.5)
     assert scheduling_seconds(_records(events, events)) is None
+
+
+def test_a_copy_has_no_thread_while_the_whole_pool_computes() -> None:
+    """Of a hop of 2 s in the traced step both devices compute for 1.5 s; it is timed at 1 s."""
+    def hop(start: float, end: float) -> list[CommEvent]:
+        return [CommEvent("send_recv", 8, start, start, device=0, key="hop", role="send"),
+                CommEvent("send_recv", 8, start, end, device=1, key="hop", role="recv")]
+
+    clocks = [[(0.0, 0.0), (4.0, 4.0)], [(0.0, 0.0), (2.5, 2.5), (4.0, 2.5)]]
+    traced = StepTrace(hop(1.0, 3.0), busy=clocks)
+    records = [RankRecord(0, traces=[StepTrace(hop(1.0, 2.0))], profiles=[traced])]
+    # It is in flight on one of the two devices.
+    assert scheduling_seconds(records) == pytest.approx(0.75 / 2)
+    two = [RankRecord(0, traces=[StepTrace(hop(1.0, 2.0))], profiles=[traced]), RankRecord(1)]
+    assert scheduling_seconds(two) is None
+
+
+def test_processes_that_wait_in_different_transfers_wait_for_both() -> None:
+    """Rank 0 waits 0.6 s in the first transfer, rank 1 waits 0.5 s in the second."""
+    events = [_member("a", 100, 0.0, 1.0), _member("b", 100, 2.0, 3.0)]
+    clocks = [((0.0, 0.0), (1.0, 0.6), (3.0, 0.6)), ((0.0, 0.0), (2.0, 0.0), (3.0, 0.5))]
+    records = [RankRecord(rank, traces=[StepTrace(events, queued=clock)])
+               for rank, clock in enumerate(clocks)]
+    assert scheduling_seconds(records) == pytest.approx(1.1)
+
+
+def test_processes_that_wait_in_turns_may_wait_longer_together() -> None:
+    """In a transfer of 1 s they wait 0.6 and 0.3 s, or 0.8 and 0.7 s: 0.3 or 0.2 s more at most."""
+    def found(first: float, second: float) -> list[float | None]:
+        records = [
+            RankRecord(rank, traces=[StepTrace([_member("a", 100, 0.0, 1.0)],
+                                               queued=((0.0, 0.0), (1.0, waited)))])
+            for rank, waited in enumerate((first, second))
+        ]
+        return [scheduling_seconds(records), turns_seconds(records)]
+
+    assert found(0.6, 0.3) == [pytest.approx(0.6), pytest.approx(0.3)]
+    assert found(0.8, 0.7) == [pytest.approx(0.8), pytest.approx(0.2)]
+    assert turns_seconds([RankRecord(0, traces=[StepTrace()])]) is None
+
+
+def test_nobody_waits_longer_than_the_transfer_takes() -> None:
+    events = [_member("a", 100, 0.0, 1.0), _member("b", 100, 2.0, 3.0)]
+    records = _records(events, events, queued=((0.0, 0.0), (1.0, 4.0), (3.0, 4.0)))
+    assert scheduling_seconds(records) == pytest.approx(1.0)
 
 
 def test_dispatch_is_what_a_device_computes_outside_operations() -> None:
@@ -92,8 +146,14 @@ def test_dispatch_is_what_a_device_computes_outside_operations() -> None:
     case = Case("pytorch", "torch", "data", "", "mlp", "tiny", "real", "cpu", 2)
     told = reduce_launch(case, [rank(0, 0.5), rank(1, 0.7)])
     assert told is not None and told.columns["dispatch_s"] == pytest.approx(0.2)
+    # Both devices are busy for 0.8 s, and compute for 0.5 and 0.7 s of it.
+    assert told.columns["busy_avg_s"] == pytest.approx(0.8)
+    assert told.columns["compute_avg_s"] == pytest.approx(0.6)
+    assert told.columns["load_balance"] == pytest.approx(0.7 / 0.6)
+    assert told.busy.tolist() == [pytest.approx([0.5, 0.7])]
     untold = reduce_launch(case, [rank(0, 0.5), rank(1, 0.0)])
     assert untold is not None and "dispatch_s" not in untold.columns
+    assert untold.columns["compute_avg_s"] == untold.columns["busy_avg_s"] == pytest.approx(0.8)
 
 
 def test_a_profile_of_the_same_communications_is_no_timeline_of_fusion() -> None:
@@ -101,4 +161,4 @@ def test_a_profile_of_the_same_communications_is_no_timeline_of_fusion() -> None
     records = [RankRecord(rank, traces=[StepTrace(events)], profiles=[StepTrace(events)])
                for rank in range(2)]
     assert transfers(records) == {"all_reduce": [(100, 1.0), (200, 3.0)]}
-    assert handling_seconds(records) is None
+    assert handling_columns(records) == {}

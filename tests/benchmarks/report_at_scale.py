@@ -55,10 +55,10 @@ def report(folder: Path) -> None:
           f"peak {used.ru_maxrss / 1024:.0f} MiB, page {page:.1f} MB")
 
 
-def generate(folder: Path, cases: int, steps: int) -> None:
+def generate(folder: Path, cases: int, steps: int, made: list[Case] | None = None) -> None:
     """One framework's column a size; every tenth case is a base."""
     random = np.random.default_rng(0)
-    made = made_cases(cases)
+    made = made or made_cases(cases)
     entries = [{"case": asdict(case), "oversubscribed": False, "stopped": ""} for case in made]
     block = {"block": 0, "rates": [{"device": "cpu0", "matmul_flops_s": 1e9, "copy_bytes_s": 1e9}],
              "seconds": 1.0, "steal_share": 0.0, "load": 0.0, "frequency_mhz": None, "gpus": []}
@@ -88,16 +88,23 @@ def generate(folder: Path, cases: int, steps: int) -> None:
     storage.close()
 
 
-def made_cases(count: int) -> list[Case]:
-    """The cases of a run that is generated; their frameworks have no adapters."""
-    return [_case(number) for number in range(count)]
+def made_cases(count: int, devices: int = 0) -> list[Case]:
+    """The cases of a run that is generated; their frameworks have no adapters.
+
+    Args:
+        count: How many.
+        devices: Devices of each, with a sample each; 0 for one of a base and two of others.
+    """
+    return [_case(number, devices) for number in range(count)]
 
 
-def _case(number: int) -> Case:
+def _case(number: int, devices: int) -> Case:
     column, place = divmod(number, 10)
-    strategy, variant, devices = ("data", f"variant{place}", 2) if place else ("single", "", 1)
+    strategy, variant, own = ("data", f"variant{place}", 2) if place else ("single", "", 1)
+    if devices:
+        strategy, variant = "data", f"variant{place}"
     return Case(f"framework{column}", "torch", strategy, variant, "mlp", "tiny", "synthetic",
-                "cpu", devices)
+                "cpu", devices or own, global_batch=devices)
 
 
 def _record(random: Any, rank: int, steps: int) -> RankRecord:

@@ -258,7 +258,7 @@ def test_links_are_swept_with_the_devices_of_an_axis() -> None:
     plans = plans_for_run([
         _case("data+intra_layer", 8), _case("data", 8), _case("inter_layer", 4, "gpipe"),
     ])
-    assert {plan.case.devices: set(plan.sweep.sizes) for plan in plans} == {
+    assert {plan.case.devices: set(plan.sweep.names) for plan in plans} == {
         4: {"all_reduce"}, 2: {"all_reduce", "send_recv"}, 8: {"all_reduce"},
     }
 

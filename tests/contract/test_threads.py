@@ -14,6 +14,7 @@ import pytest
 
 from suite.contract.threads import (
     RunQueueClock,
+    ScheduledLoops,
     event_loop_setting,
     native_threads,
     preferred_event_loops,
@@ -63,6 +64,14 @@ def test_what_is_preferred_gives_way_to_the_user(
 ) -> None:
     monkeypatch.setenv("SUITE_EVENT_LOOPS", asked)
     assert schedule_event_loops(started, "default") == found
+
+
+@linux
+def test_loops_get_the_kernels_policy_back(started: set[int]) -> None:
+    loops = ScheduledLoops(started, "batch")
+    assert (loops.event_loops, loops.schedule("default")) == ("batch", "default")
+    assert {os.sched_getscheduler(thread) for thread in started} == {os.SCHED_OTHER}
+    assert loops.schedule("batch") == loops.event_loops == "batch"
 
 
 def test_stages_keep_the_kernels_policy() -> None:

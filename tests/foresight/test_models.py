@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -75,3 +77,12 @@ def test_parameters_of_a_stage_and_shard() -> None:
     whole, part = held_parameters(model, plans, "first")
     assert whole == pytest.approx(parameters(model))
     assert part == pytest.approx(174e9 / 64, rel=0.05)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.name}-{spec.size}")
+def test_a_unit_sums_about_as_often_as_its_branches_end(spec: Workload) -> None:
+    """The last unit too, behind which no boundary says how large an output is."""
+    ends = Counter(branch.row.split(".")[0] for branch in spec.branches())
+    body = [unit for unit in model_of_workload(spec) if unit.place == "body"]
+    for name, unit in zip(spec.units(), body, strict=True):
+        assert 0.2 * ends[name] <= float(unit.sums) <= 4.0 * ends[name] + 2.0, name

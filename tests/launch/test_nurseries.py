@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from suite.contract.case import FORKED, Case
+from suite.launch import nurseries
 from suite.launch.group import LaunchRequest, Outcome
 from suite.launch.nurseries import Nurseries
 from suite.machine.devices import allowed_cores
@@ -90,6 +91,17 @@ def test_a_launch_ends_with_its_nursery(
     assert outcome.status == "failed" and "SIGKILL" in outcome.reason, outcome
     assert outcome.seconds < 20 and not forking.found
     assert _starts(launch_case(case, tmp_path / "b", launcher=forking)) == {"forked"}
+
+
+@pytest.mark.parametrize("scarce", [True, False])
+def test_idle_nurseries_give_scarce_memory_back(
+    case: Case, forking: Nurseries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scarce: bool
+) -> None:
+    monkeypatch.setattr(nurseries, "available_bytes", lambda: 1 << (30 if scarce else 40))
+    launch_case(case, tmp_path / "a", launcher=forking)
+    monkeypatch.setenv("FAKE_OTHER", "1")
+    assert _starts(launch_case(case, tmp_path / "b", launcher=forking)) == {"forked"}
+    assert len(forking.found) == (1 if scarce else 2)
 
 
 def test_forks_choose_their_own_names_and_numbers(

@@ -145,7 +145,7 @@ def test_the_choice_stands_first_in_page_and_in_the_folder(tmp_path: Path) -> No
     runner = _run(tmp_path / "run", {best: 0.005}, cases, table)
     page = (tmp_path / "run" / "report.html").read_text()
     answer = page.index('id="answer"')
-    assert answer < page.index('class="verdict choice"') < page.index('class="verdict">')
+    assert answer < page.index('class="verdict choice"') < page.index('class="more"')
     assert "ways were looked at" in page and 'class="chosen"' in page
     assert f",{'chosen'}" in (tmp_path / "run" / "results.csv").read_text()
     stored = read_run(tmp_path / "run")

@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from suite.analysis.comm_model import (
     usable_links,
 )
 from suite.analysis.doubts import Conditions
+from suite.analysis.host_places import links_scheduled
 from suite.analysis.link_fit import (
     FIT_COLUMNS,
     IDENTITY,
@@ -37,15 +39,21 @@ from suite.config.sweep_model import LinkConfig
 from suite.config.validation import validate
 from suite.contract import registry
 from suite.contract.adapter import CommEvent, RankRecord, StepTrace
-from suite.contract.case import Case
+from suite.contract.case import Case, Rank
 from suite.contract.errors import UsageError
 from suite.contract.registry import engines
 from suite.contract.sweep import Sweep, payload_sizes
 from suite.measure.links import LinkResults, Plan, link_case, measure, measure_all, plans_for_run
-from suite.ranks.sweep import keep_busy
+from suite.ranks.sweep import keep_busy, run_sweep
 from suite.report.link_tables import link_tables
+from suite.report.payload import link_series
 from tests.command import suite_command
-from tests.fake_adapter.adapters.fake.link import ALPHA_S_PER_BYTE, LATE_S, LATENCY_S
+from tests.fake_adapter.adapters.fake.link import (
+    ALPHA_S_PER_BYTE,
+    LATE_S,
+    LATENCY_S,
+    FakeLink,
+)
 
 SIZES = payload_sizes("all_reduce", 2, 4, 16 << 20)
 WHO: dict[str, Any] = dict(zip(IDENTITY, ("pytorch", "torch", "all_reduce", "gloo", "tcp", 2),
@@ -374,6 +382,57 @@ def test_a_loaded_rank_computes_before_each_call() -> None:
     assert next(ticks) == 11
 
 
+class _Scheduled(FakeLink):
+    """Has event loops, and takes another policy unless the user has said ``batch``."""
+
+    def __init__(self, rank: Rank, told: str) -> None:
+        super().__init__(rank)
+        self.event_loops, self.told = "batch", told
+
+    def schedule(self, preferred: str) -> str:
+        self.event_loops = self.told or preferred
+        return self.event_loops
+
+
+@pytest.mark.parametrize(
+    ("link", "expected"),
+    [(lambda rank: _Scheduled(rank, ""), {
+        ("all_reduce", "batch"), ("all_reduce", "default"), ("send_recv", "default"),
+      }),
+     (lambda rank: _Scheduled(rank, "batch"), {("all_reduce", "batch"), ("send_recv", "batch")}),
+     (FakeLink, {("all_reduce", ""), ("send_recv", "")})],
+)
+def test_what_stages_call_is_swept_as_stages_are_scheduled(
+    link: Any, expected: set[tuple[str, str]], tmp_path: Path
+) -> None:
+    """With one policy nothing is swept twice, so a size has one call in each repetition."""
+    rank, sizes = Rank(0, 2, tmp_path), [256 << 10, 1 << 20]
+    sweep = Sweep({"all_reduce": sizes}, 3, 60.0,
+                  pipelined={"all_reduce": sizes, "send_recv": sizes})
+    run_sweep(link(rank), sweep, rank)
+    record = json.loads((tmp_path / "rank-0.json").read_text())
+    found = Counter((one["collective"], one["event_loops"]) for one in record["samples"])
+    assert found == dict.fromkeys(expected, 3 * len(sizes))
+    assert set(record["participants"]) == {"all_reduce", "send_recv"}
+
+
+def test_a_row_is_held_against_the_link_that_is_scheduled_as_it_is() -> None:
+    batch, own = replace(FIT, event_loops="batch"), replace(FIT, event_loops="default")
+    assert links_scheduled([batch, own], "default") == [own]
+    assert links_scheduled([own, batch], "batch") == [batch]
+    assert links_scheduled([batch, HOP], "default") == [HOP, batch]  # better than none
+    assert links_scheduled([FIT], "batch") == [FIT]  # an early release's
+
+
+def test_links_with_other_event_loops_are_told_apart() -> None:
+    samples = [sample | {"event_loops": loops} for loops in ("batch", "default")
+               for sample in _samples(_line)]
+    assert [fit.event_loops for fit in fit_links(samples)] == ["batch", "default"]
+    assert [link["event_loops"] for link in link_series(samples, fit_links(samples))] == [
+        "batch", "default",
+    ]
+
+
 def test_time_ends_a_sweep_and_leaves_whole_repetitions(tmp_path: Path) -> None:
     plan = _plan(repetitions=10_000)
     quick = replace(plan, sweep=replace(plan.sweep, seconds=0.0))
@@ -418,8 +477,10 @@ def test_a_run_sweeps_what_its_strategies_call() -> None:
         Case("horovod", "torch", "inter_layer", "gpipe", *common, 2),
     ]
     pytorch, horovod = plans_for_run(cases)
-    assert list(pytorch.sweep.sizes) == ["all_reduce", "send_recv"]
-    assert list(horovod.sweep.sizes) == ["broadcast", "all_reduce"]
+    # What stages call is swept with event loops as stages have them.
+    assert list(pytorch.sweep.sizes) == ["all_reduce"] and not horovod.sweep.sizes
+    assert list(pytorch.sweep.pipelined) == ["send_recv", "all_reduce"]
+    assert list(horovod.sweep.pipelined) == horovod.sweep.names == ["broadcast", "all_reduce"]
     # 12.9 MB of parameters.
     assert pytorch.sweep.sizes["all_reduce"][-1] == 16 << 20
     assert plans_for_run(cases[:1]) == []

@@ -10,7 +10,13 @@ import pytest
 from suite.analysis.communication import missing_reason
 from suite.analysis.parity import Evidence, Verdict
 from suite.contract.case import PARITY_STEPS, Case
-from suite.contract.splits.strategies import COMPRESSIONS, MULTI_WORKER, STRATEGIES, VARIANTS
+from suite.contract.splits.strategies import (
+    COMPRESSIONS,
+    MULTI_WORKER,
+    STRATEGIES,
+    TUNED,
+    VARIANTS,
+)
 from suite.contract.workloads import WORKLOADS
 from tests.depths import case_fields
 from tests.real.cells import (
@@ -25,9 +31,12 @@ from tests.real.cells import (
 )
 
 DEFAULTS = [(strategy, VARIANTS[strategy][0]) for strategy in STRATEGIES]
-# Compressed gradients have gates and a test of their own, workers another launch plan.
+# Compressed gradients have gates and a test of their own, workers another launch plan, and a
+# library's settings are the same sums at other times.
 OTHERS = [(strategy, variant) for strategy in STRATEGIES for variant in VARIANTS[strategy][1:]
-          if variant not in (*COMPRESSIONS, MULTI_WORKER)]
+          if variant not in (*COMPRESSIONS, MULTI_WORKER, *TUNED)]
+TUNED_CELLS = [(column, ("data", variant)) for column in COLUMNS if column[0] == "horovod"
+               for variant in TUNED]
 # What a schedule or full sharding may break: tied ends, and statistics of a micro-batch.
 FAMILIES = [each + "/shallow" * (each in ("bert", "gpt", "xlnet")) for each in WORKLOADS]
 # TensorFlow traces two more graphs of each.
@@ -73,6 +82,8 @@ def _four(column: Column) -> list[Case]:
 @pytest.mark.parametrize("case", [
     *(_case(column, *cell) for column in COLUMNS for cell in _cells(column)),
     *(case for column in COLUMNS for case in _four(column)),
+    *(pytest.param(_case(column, cell, "gpt/shallow"), marks=[pytest.mark.long] * bool(number))
+      for number, (column, cell) in enumerate(TUNED_CELLS)),
 ], ids=name)
 def test_a_cell_is_at_parity(
     case: Case, ran: Find, hold: Callable[[Case, Evidence], Verdict]

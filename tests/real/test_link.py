@@ -12,6 +12,7 @@ import pytest
 from suite.analysis.comm_model import model_columns
 from suite.analysis.communication import communication, payloads
 from suite.analysis.link_fit import LinkFit, fit_links
+from suite.analysis.transfers import scheduling_seconds
 from suite.contract.case import Case
 from suite.contract.records import RankRecord, read_records
 from suite.contract.registry import engines, traits_of
@@ -77,6 +78,35 @@ def test_a_steps_t_comm_is_predicted(truth: Callable[..., None], tmp_path: Path)
     truth("pytorch data over 400 Mbit/s: T_comm transfer, s", f"{row['t_comm_model_s']:.3f} s",
           transfer, 0.9 * row["t_comm_model_s"], 1.1 * row["t_comm_model_s"])
     assert row["contention"] == pytest.approx(1.0, abs=0.11)
+
+
+@shaped
+@pytest.mark.alone
+@pytest.mark.long
+def test_a_rank_whose_link_is_half_as_fast_is_transfer(
+    truth: Callable[..., None], tmp_path: Path
+) -> None:
+    """What leaves the second rank takes twice as long: nobody waits, and a byte costs twice."""
+    _needs("pytorch")
+    found = []
+    with shaped_link(400) as link:
+        for rate_mbit in (400, 200):
+            link.shape(1, rate_mbit)
+            (folder := tmp_path / str(rate_mbit)).mkdir()
+            found.append(_train(link, folder))
+    before, after = map(communication, found)
+    alpha = after["t_comm_transfer_s"] / (after["comm_bytes"] * after["comm_count"])
+    slow = ShapedLink(200, link.interface, link.prefixes).seconds_per_byte()
+    truth("a rank's link at half its rate: transfer, times", "2 times",
+          after["t_comm_transfer_s"] / before["t_comm_transfer_s"], 1.85, 2.15)
+    truth("the same: transfer over B·N, ns/B", f"{1e9 * slow:.1f} ns/B",
+          1e9 * alpha, 0.9e9 * slow, 1.1e9 * slow)
+    longer = after["t_comm_transfer_s"] - before["t_comm_transfer_s"]
+    truth("the same: longer wait, share of the longer transfer", "none",
+          (after["t_comm_wait_s"] - before["t_comm_wait_s"]) / longer, -0.1, 0.1)
+    lost = [scheduling_seconds(records) or 0.0 for records in found]
+    truth("the same: longer without a core, share of it", "none",
+          (lost[1] - lost[0]) / longer, -0.1, 0.1)
 
 
 def _train(link: ShapedLink, folder: Path) -> list[RankRecord]:

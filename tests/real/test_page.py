@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -171,8 +172,13 @@ def test_scaling_stands_between_its_bounds(browser: Any, file: Path) -> None:
     assert "4 cpu devices" in page.locator(".grid:visible h3").inner_text()
     assert "pytorch data on 4 devices is fastest" in page.locator(".claim").first.inner_text()
     notes = page.locator("#scaling .note").all_inner_texts()
-    assert notes[0].startswith("Serial share: pytorch ") and "%" in notes[0]
-    assert notes[1] == "Left out: tensorflow on 2 (not comparable)."
+    assert notes[0].startswith("Serial share (Amdahl): pytorch ") and "%" in notes[0]
+    table = page.locator("#scaling table").first
+    assert "not comparable" in table.locator("tr", has_text="tensorflow data").first.inner_text()
+    first = table.locator("tr", has_text="pytorch data").first.inner_text()
+    assert re.search(r"\d\.\d\d× \[\d\.\d\d, \d\.\d\d\]\s+\d\d\.\d % \[", first)
+    ticks = page.locator('#scaling svg [aria-label="y-axis tick label"] text').all_text_contents()
+    assert ticks[:3] == ["1×", "2×", "4×"]  # each doubles the one before
     worst = page.evaluate(
         "Math.max(...DATA.scalings.flatMap(one => one.series.flatMap(series => series.rows.map("
         "row => value('speedup', row) / value('devices', row)))))"

@@ -13,7 +13,7 @@ import pytest
 
 from suite.analysis.communication import communication
 from suite.analysis.compute import compute_seconds, load_balance
-from suite.analysis.transfers import scheduling_seconds
+from suite.analysis.transfers import handling_columns, scheduling_seconds
 from suite.contract.case import Case
 from suite.machine.devices import allowed_cores
 from tests.real.conftest import ATTEMPTS, late_devices, launch_planted
@@ -59,6 +59,29 @@ def test_a_competitor_for_the_cores_is_scheduling(
     waited = (scheduling_seconds(beside) or 0.0) - (scheduling_seconds(alone) or 0.0)
     truth("transfer longer beside competitors, ms", "> 2 ms", 1e3 * longer, 2, 1e4)
     truth("of that, without a core", "half or more", waited / longer, 0.4, 1.2)
+
+
+@pytest.mark.parametrize(
+    ("column", "strategy"),
+    [(("planted", "horovod"), "data"),
+     pytest.param(("planted", "horovod"), "intra_layer", marks=pytest.mark.long),
+     pytest.param(("planted_tf", "horovod"), "data", marks=pytest.mark.long),
+     pytest.param(("planted_tf", "horovod"), "intra_layer", marks=pytest.mark.long)],
+)
+def test_a_long_cycle_of_horovod_is_negotiation(
+    column: tuple[str, str], strategy: str, truth: Callable[..., None], tmp_path: Path
+) -> None:
+    """Of 30 ms most are waited in each operation, since one begins soon after another has ended."""
+    case = Case(*column, strategy, "", "mlp", "tiny", "real", "cpu", 2, steps=2, warmup_limit=20)
+    records = launch_planted(case, "cycle:30", tmp_path)
+    what, found = f"{column} {strategy}", communication(records)
+    negotiation = handling_columns(records)["t_comm_negotiation_s"]
+    calls = found["comm_count"]
+    truth(f"{what}: negotiation of an operation, ms", "up to 30 ms",
+          1e3 * negotiation / calls, 15, 33)
+    rest = found["t_comm_transfer_s"] - negotiation
+    truth(f"{what}: other transfer of an operation, ms", "a few", 1e3 * rest / calls, 0, 6)
+    truth(f"{what}: wait of an operation, ms", "a few", 1e3 * found["t_comm_wait_s"] / calls, 0, 6)
 
 
 @contextmanager

@@ -25,13 +25,20 @@ def _row(**more: Any) -> Row:
 def test_shares_of_the_probed_step_are_applied_to_the_clean_one() -> None:
     found = breakdown(_row())
     assert found is not None
-    assert astuple(found) == pytest.approx((0.060, 0.015, 0.005, 0.020))
-    assert found.shares() == pytest.approx((0.60, 0.15, 0.05, 0.20))
+    assert astuple(found) == pytest.approx((0.060, 0.0, 0.015, 0.005, 0.020))
+    assert found.shares() == pytest.approx((0.60, 0.0, 0.15, 0.05, 0.20))
+
+
+def test_dispatch_is_a_part_of_its_own_where_t_i_is_without_it() -> None:
+    """Of 66 ms in which the device is busy, 44 are T_i; an older row has 66 as T_i."""
+    found = breakdown(_row(compute_avg_s=0.044, busy_avg_s=0.066))
+    assert found is not None
+    assert astuple(found) == pytest.approx((0.040, 0.020, 0.015, 0.005, 0.020))
 
 
 def test_a_single_device_has_no_communication() -> None:
     found = breakdown(_row(devices=1, t_comm_exposed_s=None))
-    assert found == Breakdown(pytest.approx(0.060), 0.0, 0.0, pytest.approx(0.040))
+    assert found == Breakdown(pytest.approx(0.060), 0.0, 0.0, 0.0, pytest.approx(0.040))
 
 
 def test_parts_beyond_their_step_are_scaled_to_fill_it() -> None:

@@ -18,14 +18,25 @@ from suite.contract.case import Case, Rank
 from suite.contract.splits.mesh import Mesh
 from suite.contract.splits.shards import shard_axes
 from suite.contract.splits.stages import tied_weights
-from suite.contract.threads import native_threads
+from suite.contract.threads import ScheduledLoops, native_threads, preferred_event_loops
 from suite.contract.workloads import Weights, Workload
 
 # The defaults of Horovod 0.28, which are recorded with every row, and the variables that would
 # change them. A shorter cycle answers small messages sooner but takes time from the rank's only
 # core: a cycle of 0.1 ms slowed the single device by 15 %.
 CYCLE_MS, FUSION_BYTES = 1, 128 << 20
-SETTINGS = ("HOROVOD_CYCLE_TIME", "HOROVOD_FUSION_THRESHOLD", "HOROVOD_TIMELINE")
+CYCLE, FUSION, AUTOTUNE = "HOROVOD_CYCLE_TIME", "HOROVOD_FUSION_THRESHOLD", "HOROVOD_AUTOTUNE"
+SETTINGS = (CYCLE, FUSION, "HOROVOD_TIMELINE")
+# Variants that are tuned by a documented setting. Each leaves one parameter free, see ``join``.
+# The autotuner's samples are shortened so that it has chosen before a warm-up of 50 steps ends.
+TUNING = {
+    "short_cycle": {CYCLE: "0.2"}, "long_cycle": {CYCLE: "5"},
+    "small_fusion": {FUSION: str(2 << 20)},
+    "autotune": {
+        AUTOTUNE: "1", f"{AUTOTUNE}_WARMUP_SAMPLES": "1", f"{AUTOTUNE}_STEPS_PER_SAMPLE": "2",
+        f"{AUTOTUNE}_BAYES_OPT_MAX_SAMPLES": "10",
+    },
+}
 EMULATED = "hops are broadcasts over 2-rank process sets: Horovod has no send/recv"
 
 
@@ -49,9 +60,9 @@ def ledger(case: Case, hvd: Any) -> dict[str, str]:
     entries = {
         "horovod": metadata.version("horovod"),
         "backend": backend(case, hvd),
-        "cycle_time_ms": str(CYCLE_MS),
-        "fusion_threshold_bytes": str(FUSION_BYTES),
-        "autotune": os.environ["HOROVOD_AUTOTUNE"],
+        "cycle_time_ms": os.environ.get(CYCLE, str(CYCLE_MS)),
+        "fusion_threshold_bytes": os.environ.get(FUSION, str(FUSION_BYTES)),
+        "autotune": os.environ[AUTOTUNE],
         "controller": "gloo" if hvd.gloo_enabled() else "mpi",
     }
     if case.compression:
@@ -79,15 +90,21 @@ def shared_by(case: Case) -> list[tuple[int, ...]]:
     return list(dict.fromkeys(map(tuple, groups)))
 
 
-def join(hvd: Any, sets: ProcessSets) -> None:
-    """Joins the group with Horovod's default cycle time and fusion threshold, and without a
-    timeline.
+def join(hvd: Any, sets: ProcessSets, variant: str = "") -> None:
+    """Joins the group without a timeline, with the settings of a variant.
 
-    If both are set in the environment, even to their defaults, Horovod 0.28.1 has no parameter left
-    to tune, and joining a second time ends in a segmentation fault.
+    Others have Horovod's default cycle time and fusion threshold. If both are set in the
+    environment, even to their defaults, Horovod 0.28.1 has no parameter left to tune, and joining a
+    second time ends in a segmentation fault.
+
+    Args:
+        hvd: ``horovod.torch`` or ``horovod.tensorflow``.
+        sets: The process sets of the case.
+        variant: The variant of the case.
     """
     for name in SETTINGS:
         os.environ.pop(name, None)
+    os.environ.update(TUNING.get(variant, {}))
     hvd.init(process_sets=sets.new)
 
 
@@ -235,10 +252,11 @@ class ComputeClock:
         return time.process_time() - sum(self._communicating.values())
 
 
-class HorovodLink:
+class HorovodLink(ScheduledLoops):
     """What the link sessions of both engines share; a hop is a broadcast over ranks 0 and 1."""
 
-    def __init__(self, case: Case, rank: Rank, hvd: Any) -> None:
+    def __init__(self, case: Case, rank: Rank, hvd: Any, started: Collection[int]) -> None:
+        super().__init__(started, preferred_event_loops(case.device))
         self.rank, self.backend = rank, backend(case, hvd)
         self.transport = "cuda" if self.backend == "nccl" else f"tcp:{interface_of_host()}"
 

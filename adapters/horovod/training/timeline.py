@@ -6,13 +6,15 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from suite.contract.adapter import CommEvent
+from suite.contract.records import CARRIED, HANDLED, Stage
 
 # The ranks join first for everything that is timed, again for the timeline, and again without it.
 JOINS, SPARE_PORTS = 3, "SUITE_SPARE_RENDEZVOUS_PORTS"
@@ -24,7 +26,26 @@ EPOCH = "start_time_since_epoch_in_micros"
 DTYPE_BYTES = {"float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2}
 
 
-def join_again(hvd: Any, timeline: bool) -> None:
+@dataclass(frozen=True)
+class Part:
+    """What the background thread did for one tensor, in seconds.
+
+    Attributes:
+        kind: Kind of communication.
+        size: Bytes of the tensor.
+        handled: From taking the tensor up, when all ranks were found ready, until it was done with
+            it.
+        carried: Within that, the collective of the transport. What lies around it are copies into
+            and out of buffers.
+    """
+
+    kind: str
+    size: int
+    handled: tuple[float, float]
+    carried: tuple[float, float]
+
+
+def join_again(hvd: Any, timeline: bool, meet: Callable[[], object]) -> None:
     """Makes the same ranks leave their group and join a new one; every rank must call it.
 
     From joining to leaving, a thread of the timeline yields in a loop, even while nothing is
@@ -32,10 +53,11 @@ def join_again(hvd: Any, timeline: bool) -> None:
     separate one. The new group has no process sets except the global one.
 
     Args:
-        Hvd: ``horovod.torch`` or ``horovod.tensorflow``.
+        hvd: ``horovod.torch`` or ``horovod.tensorflow``.
         timeline: Whether the new group can record a timeline.
+        meet: Returns once every rank has called it.
     """
-    hvd.barrier()
+    meet()
     hvd.shutdown()
     os.environ["HOROVOD_GLOO_RENDEZVOUS_PORT"], _, spare = os.environ[SPARE_PORTS].partition(",")
     os.environ[SPARE_PORTS] = spare
@@ -62,27 +84,49 @@ def recorded(hvd: Any, path: Path) -> Iterator[None]:
         time.sleep(SETTLE_SECONDS)
 
 
-def fused_operations(text: str) -> list[CommEvent]:
-    """Returns the operations of the background thread as events of rank 0, in epoch seconds.
+def read_parts(text: str, clock_offset_s: float = 0.0) -> list[Part]:
+    """Reads what the background thread of rank 0 did for each tensor, in the order of its work.
+
+    Args:
+        text: The content of the timeline's file.
+        clock_offset_s: Is added to the epoch seconds of the file, to give those of another clock.
+    """
+    parts = _parts(_parse(text), clock_offset_s)
+    return sorted(parts, key=lambda part: part.carried)
+
+
+def fused_operations(parts: Sequence[Part]) -> list[CommEvent]:
+    """Returns the operations of the background thread as events of rank 0, in seconds.
 
     Each tensor of a fused operation has a row of its own with the same activity. The thread runs
     one operation at a time, so activities that overlap belong to the same operation.
 
     Args:
-        Text: The content of the timeline's file.
+        parts: What ``read_parts`` returned.
     """
-    spans = sorted(_spans(_parse(text)), key=lambda span: span[1])
     joined: list[tuple[str, float, float, int]] = []
-    for kind, start, end, size in spans:
+    for part in parts:
+        start, end = part.carried
         if joined and start <= joined[-1][2]:
-            before = joined.pop()
-            joined.append((kind, before[1], max(before[2], end), before[3] + size))
+            _, began, until, size = joined.pop()
+            joined.append((part.kind, began, max(until, end), size + part.size))
         else:
-            joined.append((kind, start, end, size))
+            joined.append((part.kind, start, end, part.size))
     return [
         CommEvent(kind, size, start, end, key=f"fused#{number}")
         for number, (kind, start, end, size) in enumerate(joined)
     ]
+
+
+def stages(parts: Sequence[Part]) -> list[Stage]:
+    """Lists when the background thread had tensors in hand, and when its transport carried them.
+
+    Args:
+        parts: What ``read_parts`` returned.
+    """
+    return sorted(
+        {(HANDLED, *part.handled) for part in parts} | {(CARRIED, *part.carried) for part in parts}
+    )
 
 
 def _parse(text: str) -> list[dict[str, Any]]:
@@ -91,8 +135,8 @@ def _parse(text: str) -> list[dict[str, Any]]:
     return list(json.loads(f"{body}]")) if body else []
 
 
-def _spans(events: list[dict[str, Any]]) -> Iterator[tuple[str, float, float, int]]:
-    """Yields kind, start, end and tensor bytes of each tensor's part in an operation."""
+def _parts(events: list[dict[str, Any]], clock_offset_s: float) -> Iterator[Part]:
+    """Yields each tensor's part in an operation, when the file says that it has ended."""
     arguments = [event.get("args", {}) for event in events]
     epoch = next((a[EPOCH] for a in arguments if EPOCH in a), 0)
     stacks: dict[int, list[dict[str, Any]]] = {}
@@ -103,11 +147,16 @@ def _spans(events: list[dict[str, Any]]) -> Iterator[tuple[str, float, float, in
             stack.append(event)
         elif event["ph"] == "E" and stack:
             began = stack.pop()
+            span = _seconds(epoch, began, clock_offset_s), _seconds(epoch, event, clock_offset_s)
             if ACTIVITY.fullmatch(began["name"]):
-                inner[event["pid"]] = began["ts"], event["ts"]
+                inner[event["pid"]] = span
             elif began["name"] in KINDS and event["pid"] in inner:
-                start, end = ((epoch + ts) * 1e-6 for ts in inner.pop(event["pid"]))
-                yield KINDS[began["name"]], start, end, _size(event.get("args", {}))
+                size = _size(event.get("args", {}))
+                yield Part(KINDS[began["name"]], size, span, inner.pop(event["pid"]))
+
+
+def _seconds(epoch_us: float, event: dict[str, Any], clock_offset_s: float) -> float:
+    return float((epoch_us + event["ts"]) * 1e-6 + clock_offset_s)
 
 
 def _size(arguments: dict[str, str]) -> int:

@@ -17,7 +17,12 @@ from adapters.pytorch.training import found
 from adapters.pytorch.training.matmul_rate import matmul_flops_s
 from adapters.pytorch.training.number_format import describe as describe_precision
 from adapters.pytorch.training.probe import Probe
-from adapters.pytorch.training.profile import gpu_trace, operation_seconds, profile
+from adapters.pytorch.training.profile import (
+    copy_seconds,
+    gpu_trace,
+    operation_seconds,
+    profile,
+)
 from suite.contract.adapter import StepTrace, switch
 from suite.contract.case import Case
 from suite.contract.resident_memory import peak_resident_bytes, reset_peak_resident
@@ -93,7 +98,8 @@ class Measured:
         if self.device.type == "cuda":
             trace = gpu_trace(profiler, began, ended)
         else:
-            trace = StepTrace(operations_s=operation_seconds(profiler))
+            trace = StepTrace(operations_s=operation_seconds(profiler),
+                              copies_s=copy_seconds(profiler))
         if timeline:
             profiler.export_chrome_trace(str(timeline))
         return replace(trace, seconds=ended - began)

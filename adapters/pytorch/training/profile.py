@@ -22,6 +22,8 @@ HOST_COPIES = ("Memcpy HtoD", "Memcpy DtoH")
 # Annotations around hops: PyTorch's begin so around single calls, ours around what a pipeline's
 # schedule issues together.
 SENDS, RECEIVES = "nccl:send", "nccl:recv"
+# How PyTorch names the collectives that return a new tensor.
+FUNCTIONAL = "_c10d_functional::"
 NO_KERNELS = "T_i: the profiler saw no kernel of the GPU"
 
 
@@ -65,6 +67,18 @@ def operation_seconds(profiler: torch.profiler.profile) -> float:
         and all(child.name != event.name for child in event.cpu_children)
     )
     return 1e-6 * sum(float(event.self_cpu_time_total) for event in operations)
+
+
+def copy_seconds(profiler: torch.profiler.profile) -> float:
+    """Adds up what functional collectives, such as a DTensor's, copy on a CPU.
+
+    They reduce a copy of the tensor in memory of its own, and make it before they send.
+    """
+    return 1e-6 * sum(
+        float(child.cpu_time_total)
+        for event in profiler.events() or () if event.name.startswith(FUNCTIONAL)
+        for child in event.cpu_children if child.name.startswith("aten::")
+    )
 
 
 def gpu_trace(profiler: torch.profiler.profile, began_s: float, ended_s: float) -> StepTrace:

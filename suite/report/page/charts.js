@@ -1,5 +1,5 @@
 "use strict";
-const PARTS = [["compute", "var(--compute)"], ["exposed transfer", "var(--transfer)"],
+const PARTS = [["compute", "var(--compute)"], ["dispatch", "var(--dispatch)"], ["exposed transfer", "var(--transfer)"],
   ["waiting", "var(--waiting)"], ["rest", "var(--rest)"]];
 
 /** Draws the parts of a step, stacked. A case without parts is drawn as an outline. */

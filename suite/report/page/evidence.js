@@ -85,7 +85,7 @@ function drawLinks() {
 function linkPlot(width, links, name, ink) {
   const points = links.flatMap(link => link.bytes.map((bytes, i) => ({ link, bytes, fastest: link.fastest[i],
     median: link.median[i], high: link.high[i], line: link.line[i] ?? null })));
-  const about = link => `${name(link)}, ${link.backend}, ${link.transport}, ${link.devices} devices\n` + (link.alpha_s_per_byte === null
+  const about = link => `${name(link)}, ${link.backend}, ${link.transport}, ${link.devices} devices${link.event_loops ? `, event loops ${link.event_loops}` : ""}\n` + (link.alpha_s_per_byte === null
     ? "no fit" : `alpha ${FORMATS.alpha(link.alpha_s_per_byte)}, a ${seconds(link.latency_s)}, held-out error ${FORMATS.percent(link.heldout_error_mean ?? 0)}`);
   const x = logScale(points.map(one => one.bytes), width, 90), y = logScale(points.flatMap(one => [one.fastest, one.high, one.line]), 380);
   return Plot.plot({

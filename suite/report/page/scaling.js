@@ -10,16 +10,17 @@ function drawScaling(grid) {
       for (const [column, lines] of d3.groups(one.series, line => line.column)) {
         const place = element("div");
         const title = one.weak ? `${column}, weak: a batch for each device` : found.length > 1 ? `${column}, strong: one batch` : column;
-        figure.append(element("div", {}, element("h3", { textContent: title }), place, ...serialNotes(lines)));
+        figure.append(element("div", {}, element("h3", { textContent: title }), place, ...serialNotes(lines, LAWS[one.weak])));
         plotInto(place, width => scalingPlot(width, lines, one.counts, BOUNDS[one.weak]));
       }
     figure.append(...found.map(scalingTable), ...hosts.map(hostTable));
   }, found.length ? [...frameworkKeys(series.map(one => one.framework)), ["ideal, dashed", "var(--soft)"]] : []);
 }
 
-function serialNotes(series) {
+const LAWS = { false: "Amdahl", true: "Gustafson" };
+function serialNotes(series, law) {
   const shares = series.filter(one => one.said).map(one => `${one.framework} ${one.said}`);
-  return shares.length ? [element("p", { className: "note", textContent: `Serial share: ${shares.join("; ")}.` })] : [];
+  return shares.length ? [element("p", { className: "note", textContent: `Serial share (${law}): ${shares.join("; ")}.` })] : [];
 }
 
 /** Powers of two between two numbers, so that each tick doubles the one before. */

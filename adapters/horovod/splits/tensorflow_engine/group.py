@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import horovod.tensorflow as hvd
@@ -17,10 +19,12 @@ from adapters.horovod.training.common import (
     ledger,
     whole_arrays,
 )
+from adapters.horovod.training.group_timeline import GroupTimeline
 from adapters.tensorflow.models import forward
 from adapters.tensorflow.models.branch import Apply, Tensors
 from adapters.tensorflow.training.single import Clocks, Training
 from adapters.tensorflow.training.stamps import size_bytes
+from suite.contract.adapter import StepTrace
 from suite.contract.workloads import Weights
 
 
@@ -62,6 +66,31 @@ class HorovodSession(OnMesh, Training):
         with SampledClock(self.clock) as sampled:
             run()
         return Clocks((sampled.points,), sampled.queued)
+
+    @cached_property
+    def group_timeline(self) -> GroupTimeline:
+        """Horovod's timeline of the group that this rank communicates in."""
+        return GroupTimeline(hvd, self.case, self.rank, lambda: hvd.allgather_object(None))
+
+    def traced_step(self, index: int, timeline: Path | None) -> StepTrace:
+        """Runs a step with stamps under the profiler, with Horovod's timeline where it tells all.
+
+        Args:
+            index: The number of the global batch.
+            timeline: The file to keep the profiler's timeline in, if any.
+        """
+        if not self.group_timeline.tells:
+            return super().traced_step(index, timeline)
+        if self.group_timeline.enter():
+            self.run(self._stamped(index)[0], index)
+        with self.group_timeline.recording():
+            trace = super().traced_step(index, timeline)
+        return self.group_timeline.told(trace, trace.events)
+
+    def silent_step(self, index: int) -> None:
+        """Runs a step with communication switched off, and without the timeline's thread."""
+        self.group_timeline.leave()
+        super().silent_step(index)
 
     def agree(self, ready: bool) -> bool:
         """Returns whether every rank is ready; every rank must call it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import horovod.tensorflow as hvd
@@ -12,7 +12,7 @@ from adapters.horovod.training.common import HorovodLink, ProcessSets, join
 from adapters.tensorflow.training.single import open_devices
 from suite.contract.case import Case, Rank
 from suite.contract.sweep import ELEMENT_BYTES, Call, Interval
-from suite.contract.threads import native_threads, preferred_event_loops, schedule_event_loops
+from suite.contract.threads import native_threads
 
 
 def open_engine(case: Case, rank: Rank) -> TensorFlowEngineLink:
@@ -24,15 +24,16 @@ def open_engine(case: Case, rank: Rank) -> TensorFlowEngineLink:
     before = native_threads()
     join(hvd, sets)
     started = native_threads() - before
-    schedule_event_loops(started, preferred_event_loops(case.device))
-    return TensorFlowEngineLink(case, rank, device, sets.of((0, 1)))
+    return TensorFlowEngineLink(case, rank, device, sets.of((0, 1)), started)
 
 
 class TensorFlowEngineLink(HorovodLink):
     """Makes each call in a graph, as a step does, between two readings of the host's clock."""
 
-    def __init__(self, case: Case, rank: Rank, device: str, pair: Any) -> None:
-        super().__init__(case, rank, hvd)
+    def __init__(
+        self, case: Case, rank: Rank, device: str, pair: Any, started: Collection[int]
+    ) -> None:
+        super().__init__(case, rank, hvd, started)
         self.device, self.pair = device, pair
 
     def barrier(self) -> None:

@@ -41,7 +41,7 @@ def open_engine(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Ses
     tf.zeros(()).numpy()
     clock = ComputeClock()
     sets = ProcessSets(hvd, rank.processes, shared_by(case))
-    join(hvd, sets)
+    join(hvd, sets, case.variant)
     clock.initialised()
     session = _class_of(case)
     session.rank, session.sets, session.clock = rank, sets, clock

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import horovod.torch as hvd
@@ -15,10 +13,8 @@ from horovod.torch import optimizer as hvd_optimizer
 from torch import nn
 
 from adapters.horovod.splits.torch_engine.group import HorovodSession, Watch
-from adapters.horovod.training.timeline import fused_operations, join_again, recorded
 from adapters.pytorch.models.images import laid_out
 from adapters.pytorch.training.balanced import BalancedShares
-from suite.contract.adapter import StepTrace
 from suite.contract.workloads import Weights
 
 
@@ -29,8 +25,6 @@ class DataSession(BalancedShares, HorovodSession):
     If the shards follow the devices' speeds or busy times, the loss is weighted to give the same
     mean.
     """
-
-    _has_timeline = False
 
     @property
     def replica(self) -> int:
@@ -77,37 +71,6 @@ class DataSession(BalancedShares, HorovodSession):
     def passes(self) -> int:
         """How many backward passes a step has; gradients are reduced in the last of them."""
         return self.case.micro_batches if self.staged else self.case.accumulate
-
-    def traced_step(self, index: int, timeline: Path | None) -> StepTrace:
-        """Runs a step under the profiler and with Horovod's timeline.
-
-        Args:
-            Index: The number of the global batch.
-            timeline: The file to keep the profiler's timeline in, if any.
-        """
-        if len(self.case.axes.axes) > 1:  # only rank 0 has a timeline, of its own group
-            return super().traced_step(index, timeline)
-        if not self._has_timeline:
-            self._join_again(timeline=True)
-            self.step(index)  # the new group has to negotiate every tensor once
-        path = self.rank.folder / "horovod-timeline.json"
-        with recorded(hvd, path):
-            trace = super().traced_step(index, timeline)
-        # The timeline of rank 0 holds the operations of all ranks. The kernels that the profiler
-        # recorded are the same operations, so they are left out.
-        if self.rank.index:
-            return replace(trace, events=())
-        return replace(trace, events=fused_operations(path.read_text(encoding="utf-8")))
-
-    def silent_step(self, index: int) -> None:
-        """Runs a step with communication switched off."""
-        if self._has_timeline:
-            self._join_again(timeline=False)
-        super().silent_step(index)
-
-    def _join_again(self, timeline: bool) -> None:
-        join_again(hvd, timeline)
-        self._has_timeline = timeline
 
     def reduce_gradients(self) -> None:
         """Waits until the gradients are averaged over the replicas."""

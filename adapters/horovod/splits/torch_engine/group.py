@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import horovod.torch as hvd
@@ -16,7 +18,10 @@ from adapters.horovod.training.common import (
     ledger,
     whole_arrays,
 )
+from adapters.horovod.training.group_timeline import GroupTimeline
+from adapters.pytorch.training.probe import Probe
 from adapters.pytorch.training.single import Training
+from suite.contract.adapter import StepTrace
 from suite.contract.workloads import Weights
 
 POLL_SECONDS = 2.5e-4
@@ -52,6 +57,34 @@ class HorovodSession(OnMesh, Training):
             return hvd.synchronize(handle)
         finally:
             self.probe.resume()
+
+    @cached_property
+    def group_timeline(self) -> GroupTimeline:
+        """Horovod's timeline of the group that this rank communicates in."""
+        return GroupTimeline(hvd, self.case, self.rank, hvd.barrier)
+
+    def traced_step(self, index: int, timeline: Path | None) -> StepTrace:
+        """Runs a step under the profiler, with Horovod's timeline and a probe where it tells all.
+
+        Args:
+            index: The number of the global batch.
+            timeline: The file to keep the profiler's timeline in, if any.
+        """
+        if not self.group_timeline.tells:
+            return super().traced_step(index, timeline)
+        if self.group_timeline.enter():
+            self.step(index)
+        with self.group_timeline.recording(), self.watched():
+            probe = self.probe = Probe(self.device)
+            trace = super().traced_step(index, timeline)
+        self.probe = None
+        offset = time.perf_counter() - time.time()
+        return self.group_timeline.told(trace, probe.finish().events, offset)
+
+    def silent_step(self, index: int) -> None:
+        """Runs a step with communication switched off, and without the timeline's thread."""
+        self.group_timeline.leave()
+        super().silent_step(index)
 
     def gather(self, held: Weights) -> list[Weights]:
         """Returns the arrays of every rank, in the order of ranks."""

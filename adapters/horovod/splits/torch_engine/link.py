@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import horovod.torch as hvd
@@ -13,7 +13,7 @@ from adapters.horovod.training.common import HorovodLink, ProcessSets, join
 from adapters.pytorch.training.single import open_device
 from suite.contract.case import Case, Rank
 from suite.contract.sweep import ELEMENT_BYTES, Call, Interval
-from suite.contract.threads import native_threads, preferred_event_loops, schedule_event_loops
+from suite.contract.threads import native_threads
 
 
 def open_engine(case: Case, rank: Rank) -> TorchEngineLink:
@@ -23,15 +23,16 @@ def open_engine(case: Case, rank: Rank) -> TorchEngineLink:
     before = native_threads()
     join(hvd, sets)
     started = native_threads() - before
-    schedule_event_loops(started, preferred_event_loops(case.device))
-    return TorchEngineLink(case, rank, device, sets.of((0, 1)))
+    return TorchEngineLink(case, rank, device, sets.of((0, 1)), started)
 
 
 class TorchEngineLink(HorovodLink):
     """Makes calls with tensors of zeros."""
 
-    def __init__(self, case: Case, rank: Rank, device: torch.device, pair: Any) -> None:
-        super().__init__(case, rank, hvd)
+    def __init__(
+        self, case: Case, rank: Rank, device: torch.device, pair: Any, started: Collection[int]
+    ) -> None:
+        super().__init__(case, rank, hvd, started)
         self.device, self.pair = device, pair
 
     def barrier(self) -> None:

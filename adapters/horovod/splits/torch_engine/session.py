@@ -37,7 +37,7 @@ def open_engine(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Ses
     device = open_device(case, rank)
     sets = ProcessSets(hvd, rank.processes, shared_by(case))
     before = native_threads()
-    join(hvd, sets)
+    join(hvd, sets, case.variant)
     session = _class_of(case)
     session.sets, session.communicating = sets, native_threads() - before
     session.event_loops = schedule_event_loops(

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from adapters.cycled import lengthen_cycle
 from adapters.slowed import Slowed, slow_loss
 
 from suite.contract.adapter import Inputs, Session
@@ -20,11 +21,14 @@ def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Se
         from adapters.horovod.session import open_session as opened
     else:
         from adapters.pytorch.session import open_session as opened
+    kind, _, rest = os.environ.get("PLANT", "").partition(":")
+    if kind == "cycle":
+        lengthen_cycle(rest)
+        kind = ""
     session = opened(replace(case, engine="torch"), rank, weights, inputs)
     if os.environ.get("PLANT") == "count":
         session.timed_step = _counted(session, rank)  # type: ignore[method-assign]
         return session
-    kind, _, rest = os.environ.get("PLANT", "").partition(":")
     if kind == "slow":
         slow_loss(session, Slowed(rest, rank.index))
         return session
@@ -69,10 +73,15 @@ def _doubled(session: Any, step: Any, amount: str) -> Any:
 
 
 def _spun(session: Any, step: Any, amount: str) -> Any:
+    """Multiplies matrices, since Python alone would be dispatch and no load of the device."""
+    import torch
+
+    operand = torch.full((256, 256), 0.5)
+
     def more(index: int) -> Any:
         end = time.process_time() + float(amount)
         while time.process_time() < end:
-            pass
+            operand @ operand
         return step(index)
 
     return more

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
+from adapters.cycled import lengthen_cycle
 from adapters.slowed import Slowed, slow_graph
 
 from adapters.tensorflow.training.single import Training
@@ -24,6 +25,9 @@ from suite.contract.workloads import Weights
 
 def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session:
     kind, _, rest = os.environ.get("PLANT", "").partition(":")
+    if kind == "cycle":
+        lengthen_cycle(rest)
+        kind = ""
     number, _, amount = rest.partition(":")
     real = replace(case, framework=case.engine, engine="tensorflow")
     if kind == "slow":
