@@ -10,7 +10,7 @@ MINUTES ?= 60
 SECONDS ?= 300
 
 .PHONY: run test test-long lint lock audit docs architecture accuracy regret foresight soak fuzz test-gpu \
-	gpu-loan gpu-packages installs container-test cluster-test ray-test slurm-test scale mutants
+	gpu-loan gpu-packages horovod-nccl installs container-test cluster-test ray-test slurm-test scale mutants
 run: setup
 	$(BIN)/python -m suite run
 
@@ -109,6 +109,10 @@ gpu-packages: setup
 	$(BIN)/python -m pip download -q -d .gpu-packages --no-deps --no-binary=:all: \
 	  --no-build-isolation horovod==0.28.1
 	du -sh .gpu-packages
+
+# Horovod's GPU code compiled and linked with NCCL, where there is nvcc and no GPU; some minutes.
+horovod-nccl: setup
+	$(BIN)/python -m scripts.horovod_cmake
 
 # The suite with some of the frameworks, in environments of their own: the table of
 # docs/installing.md. Needs a package index, and minutes for each row.

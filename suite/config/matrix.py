@@ -7,7 +7,7 @@ from typing import Any
 
 from suite.config.model import MeasureConfig
 from suite.config.starts import with_starts
-from suite.config.ways import DEFAULT, variant_names, ways_asked
+from suite.config.ways import DEFAULT, Way, variant_names, ways_asked
 from suite.contract.case import STATIC, STRONG, WEAK, Case
 from suite.contract.errors import UsageError
 from suite.contract.hosts import crowding, hosts_needed
@@ -68,12 +68,19 @@ def build_matrix(
             for recompute in config.recompute for padded in config.padded
             # A single device has nothing to share, its batch has not grown, and it sends nothing.
             for balance in (config.balance if way.strategy != "single" else [STATIC])
-            for scaling in (config.scaling if way.strategy != "single" else [STRONG])
+            for scaling in _scalings(way, config)
             for transport in (config.transport if way.strategy != "single" else ()) or ("",)
         ]
     if AUTO not in config.strategy:
         _check_splits(cases)
     return with_starts(cases, config.start)
+
+
+def _scalings(way: Way, config: MeasureConfig) -> list[str]:
+    """What of a step stays the same: on one device both are one case, which is made once."""
+    if way.strategy == "single":
+        return [STRONG]
+    return list(config.scaling[:1] if way.devices == 1 else config.scaling)
 
 
 def spread(counts: Sequence[int], slots: Sequence[int]) -> dict[int, int]:

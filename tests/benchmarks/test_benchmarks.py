@@ -134,3 +134,14 @@ def test_one_step(benchmark: Any, server: subprocess.Popen[str]) -> None:
         assert server.stdout.readline() == "done\n"
 
     benchmark.pedantic(step, rounds=20, warmup_rounds=3)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("arguments", [("10",), ("--ranks", "10")])
+def test_scale_says_what_each_stage_takes(arguments: tuple[str, ...]) -> None:
+    done = subprocess.run([sys.executable, "-m", "tests.benchmarks.scale", *arguments], cwd=ROOT,
+                          capture_output=True, text=True, check=True, timeout=240)
+    lines = done.stdout.splitlines()
+    assert [line[:16].strip() for line in lines] == [
+        "plan", "run", "read", "analyse", "render", "compare", "report", "compare command"]
+    assert all(" ms, " in line and "KiB" in line for line in lines)

@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from suite.analysis.comparison import COMPARED, compare_runs
+from suite.analysis.comparison import COMPARED, RowComparison, RunComparison, compare_runs
 from suite.analysis.statistics import rank_sum_critical, unpaired_ratio_interval
-from suite.cli.compare import Outputs, compare, parse_limit
+from suite.cli.compare import Outputs, compare, parse_limit, read_rows
 from suite.contract.errors import UsageError
 from suite.contract.metrics import BY_NAME
 from suite.contract.row import Row, Samples
+from suite.report.compared import ROWS_AT_MOST, terminal
 from tests.command import suite_command
 from tests.synthetic import DATA, LEDGER, SINGLE, make_run
 
@@ -266,3 +267,29 @@ def test_anybodys_benchmarks_can_be_compared(tmp_path: Path) -> None:
     (tmp_path / "no.json").write_text("[]")
     with pytest.raises(UsageError):
         compare([saved("a", 1.0), tmp_path / "no.json"], [], [], False, Outputs())
+
+
+def test_a_terminal_has_those_that_differ_of_thousands() -> None:
+    rows = [RowComparison(f"case{at}", "step_time", 1.0, 1.0, verdict="tie") for at in range(3000)]
+    rows[2990] = RowComparison("late", "step_time", 1.0, 2.0, verdict="slower")
+    table = terminal(RunComparison("a", "b", rows, [], [], []))
+    names = list(table.columns[0].cells)
+    assert len(names) == ROWS_AT_MOST and names[0] == "case0" and names[-1] == "late"
+    assert str(table.caption).startswith(f"{3000 - ROWS_AT_MOST} more rows: --json, ")
+    few = terminal(RunComparison("a", "b", rows[:ROWS_AT_MOST], [], [], []))
+    assert few.row_count == ROWS_AT_MOST and few.caption is None
+
+
+def test_a_run_that_is_named_twice_is_read_once(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def counted(path: Path) -> Any:
+        read.append(path)
+        return read_rows(path)
+
+    monkeypatch.setattr("suite.cli.compare.read_rows", counted)
+    folder = runs / "a"
+    assert compare([folder, folder, folder], [], [], False, Outputs(json=True)) == 0
+    assert read == [folder]

@@ -76,6 +76,14 @@ def test_the_plan_grows_with_the_devices() -> None:
     assert [case.case_id for case in _cases("weak")] == [SINGLE, WEAK_2, WEAK_4]
 
 
+def test_on_one_device_both_are_one_case() -> None:
+    options = {"devices": ["1", "2"], "framework": ["pytorch"], "strategy": ["data"],
+               "scaling": ["strong", "weak"], "size": "tiny", "batch": 24}
+    cases = build_matrix(resolve("smoke", None, options), 0)
+    assert [(case.devices, case.scaling) for case in cases] == [
+        (1, "strong"), (2, "strong"), (2, "weak")]
+
+
 def test_without_a_batch_a_device_gets_the_workloads_own() -> None:
     options = {"devices": ["2"], "framework": ["pytorch"], "strategy": ["data"],
                "scaling": ["weak"], "size": "tiny"}
