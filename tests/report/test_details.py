@@ -20,7 +20,6 @@ def _row(**more: object) -> Row:
     ({"padded": 128}, "pytorch single (padded to a multiple of 128)"),
     ({"recompute": "blocks"}, "pytorch single (blocks recomputed)"),
     ({"accumulate": 2}, "pytorch single (2 micro-batches accumulated)"),
-    ({"scaling": "weak", "strategy": "data"}, "pytorch data (weak scaling)"),
     ({"dtype": "bf16"}, "pytorch single (bf16)"),
 ])
 def test_an_axis_with_several_values_is_in_the_name(more: dict[str, object], said: str) -> None:
@@ -31,3 +30,9 @@ def test_an_axis_with_several_values_is_in_the_name(more: dict[str, object], sai
 def test_an_axis_with_one_value_is_not() -> None:
     rows = [_row(padded=128), _row(padded=128, strategy="data", devices=2)]
     assert list(details_table(rows).columns[0].cells)[0] == "pytorch single"
+
+
+def test_ways_of_scaling_are_told_apart() -> None:
+    rows = [_row(scaling=how, strategy="data", devices=2) for how in ("strong", "weak")]
+    names = list(details_table(rows).columns[0].cells)
+    assert names == ["pytorch data", "pytorch data (weak scaling)"]
