@@ -10,7 +10,7 @@ MINUTES ?= 60
 SECONDS ?= 300
 
 .PHONY: run test test-long lint lock audit docs architecture accuracy regret foresight soak fuzz test-gpu \
-	gpu-loan gpu-packages installs container-test cluster-test ray-test slurm-test scale mutants
+	gpu-loan gpu-packages horovod-nccl installs container-test cluster-test ray-test slurm-test scale mutants
 run: setup
 	$(BIN)/python -m suite run
 
@@ -110,6 +110,10 @@ gpu-packages: setup
 	  --no-build-isolation horovod==0.28.1
 	du -sh .gpu-packages
 
+# Horovod's GPU code compiled and linked with NCCL, where there is nvcc and no GPU; some minutes.
+horovod-nccl: setup
+	$(BIN)/python -m scripts.horovod_cmake
+
 # The suite with some of the frameworks, in environments of their own: the table of
 # docs/installing.md. Needs a package index, and minutes for each row.
 PYTHONS ?= $(BIN)/python
@@ -127,7 +131,7 @@ cluster-test: setup
 # Ray on two such hosts, with an environment of its own, as where Ray is a cluster's.
 RAY := $(VENV)-ray
 ray-test: setup $(RAY)/.ready
-	PATH="$(CURDIR)/$(RAY)/bin:$$PATH" $(BIN)/python -m pytest -q -rs -m "" tests/real/test_ray.py
+	PATH="$(abspath $(RAY))/bin:$$PATH" $(BIN)/python -m pytest -q -rs -m "" tests/real/test_ray.py
 
 $(RAY)/.ready: requirements-ray.txt
 	$(PYTHON) -m venv $(RAY)

@@ -26,7 +26,7 @@ AXES: dict[str, Callable[[Any], str]] = {
     "mode": str,
     "accumulate": lambda parts: f"{parts} micro-batches accumulated" if parts > 1 else "",
     "recompute": lambda what: f"{what} recomputed" if what != "none" else "",
-    "padded": lambda to: f"vocabulary padded to a multiple of {to}" if to else "",
+    "padded": lambda to: f"padded to a multiple of {to}" if to else "",
     "scaling": lambda how: "weak scaling" if how == WEAK else "",
     "devices": lambda count: f"{count} device{'s' if count != 1 else ''}",
 }

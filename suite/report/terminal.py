@@ -20,7 +20,7 @@ from suite.report.headline import Headline, speedup_text
 from suite.report.host_scaling import build_host_scalings, host_table
 from suite.report.matrix import Cell, Grid, build_grids
 from suite.report.memory_frontier import frontier_table
-from suite.report.names import case_name
+from suite.report.names import names_in
 from suite.report.scaling import Scaling, build_scalings, scaling_table
 
 DETAILS = (
@@ -182,12 +182,9 @@ def details_table(rows: list[Row]) -> Table:
     for column in table.columns[1:]:
         column.no_wrap = True
         column.justify = "right"
-    several = len({(row.workload, row.size) for row in rows}) > 1
-    kinds = [name for name in ("dtype", "mode") if len({row.value(name) for row in rows}) > 1]
+    name = names_in(rows)
     for row in (row for row in rows if row.status == "ok"):
-        name = case_name(row) + (f", {row.workload} {row.size}" if several else "")
-        name = ", ".join([name, *(str(row.value(kind)) for kind in kinds)])
         shown = (BY_NAME[key].show(row.value(key)) for key in DETAILS)
-        table.add_row(name, BY_NAME["step_time_s"].show(row.step_time_s), speedup_text(row),
+        table.add_row(name(row), BY_NAME["step_time_s"].show(row.step_time_s), speedup_text(row),
                       *shown)
     return table

@@ -47,7 +47,10 @@ def _norm(arrays: list[np.ndarray]) -> float:
     return float(np.sqrt(sum(np.sum(np.square(array, dtype=float)) for array in arrays)))
 
 
-@pytest.mark.parametrize("family", WORKLOADS)
+@pytest.mark.parametrize("family", [
+    pytest.param(family, marks=[pytest.mark.long] * (family in ("xlnet", "efficientnet")))
+    for family in WORKLOADS
+])
 def test_products_are_lowered_and_nothing_else(family: str) -> None:
     """Within the bounds of a proof, further from float64 than float32 is, gradients float32."""
     spec = sized_workload(family, "tiny")

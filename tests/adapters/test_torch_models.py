@@ -61,3 +61,24 @@ def test_flops_are_those_that_pytorch_counts(family: str) -> None:
     counted = counter.get_total_flops() / spec.global_batch
     tolerance = 0.05 if spec.side_input else 0.0
     assert counted == pytest.approx(sum(spec.unit_flops().values()), rel=tolerance)
+
+
+def test_joined_projections_are_the_three(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiler sees one product for query, key and value, of the same parameters."""
+    spec = find_workload("gpt", "tiny")
+    weights = initial_weights(spec, 0)
+    found = []
+    for joined in (False, True):
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda joined=joined: joined)
+        model = build_model(spec, weights).double()
+        with FlopCounterMode(display=False) as counter:
+            logits = model(_features(spec))
+            logits.square().mean().backward()
+        gradients = {name: p.grad for name, p in model.named_parameters()}
+        found.append((logits.detach(), gradients, counter.get_flop_counts()["Global"]))
+    (plain, expected, operations), (logits, gradients, fewer) = found
+    assert torch.allclose(logits, plain, rtol=1e-12, atol=1e-14)
+    assert gradients.keys() == expected.keys()
+    for name, gradient in gradients.items():
+        assert torch.allclose(gradient, expected[name], rtol=1e-9, atol=1e-14), name
+    assert sum(fewer.values()) == sum(operations.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -25,10 +27,22 @@ class Attention(nn.Module):
         """Mixes positions; input and output are (batch, sequence, width)."""
         # The number of heads is taken from the tensor: a column-parallel shard has only some heads.
         query, key, value = (
-            linear(x).unflatten(-1, (-1, self.head_width)).transpose(1, 2)
-            for linear in (self.query, self.key, self.value)
+            part.unflatten(-1, (-1, self.head_width)).transpose(1, 2) for part in self._projected(x)
         )
         mixed = nn.functional.scaled_dot_product_attention(
             query, key, value, is_causal=self.causal
         )
         return self.project(mixed.transpose(1, 2).flatten(2))
+
+    def _projected(self, x: torch.Tensor) -> Sequence[torch.Tensor]:
+        """Computes query, key and value of x, each (batch, sequence, width).
+
+        A compiler joins the matrices while it casts them, so that one product costs less than
+        three. Without one, joining would be a pass over the weights of its own.
+        """
+        layers = self.query, self.key, self.value
+        if not torch.compiler.is_compiling():
+            return [layer(x) for layer in layers]
+        weight, bias = (torch.cat([getattr(layer, name) for layer in layers])
+                        for name in ("weight", "bias"))
+        return nn.functional.linear(x, weight, bias).chunk(len(layers), -1)

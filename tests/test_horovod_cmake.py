@@ -1,0 +1,99 @@
+"""Horovod's sources through CMake: which engines, with what, and what is missing in words."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from scripts import build_horovod, horovod_cmake
+
+
+@pytest.mark.parametrize(("tensorflow", "torch", "cuda", "engines"), [
+    ("2.21.0", "2.13.0+cpu", False, ["tensorflow"]), ("", "2.13.0", True, ["pytorch"]),
+    ("2.21.0", "2.13.0", True, ["tensorflow", "pytorch"]), ("", "2.13.0+cpu", False, []),
+])
+def test_engines_that_can_be_compiled_for_gpus(
+    tensorflow: str, torch: str, cuda: bool, engines: list[str], monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(horovod_cmake, "tensorflow_version", lambda: tensorflow)
+    monkeypatch.setattr(horovod_cmake, "torch_version", lambda: torch)
+    monkeypatch.setattr(horovod_cmake, "has_cuda", lambda: cuda)
+    assert horovod_cmake.gpu_engines() == engines
+    found = horovod_cmake.gpu_environment(engines, tmp_path)
+    assert found["HOROVOD_GPU_OPERATIONS"] == "NCCL" and found["HOROVOD_NCCL_HOME"] == str(tmp_path)
+    for engine in ("TENSORFLOW", "PYTORCH"):
+        wanted = engine.lower() in engines
+        assert (f"HOROVOD_WITH_{engine}" in found) == wanted
+        assert (f"HOROVOD_WITHOUT_{engine}" in found) != wanted
+
+
+def test_what_is_missing_is_said_with_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(horovod_cmake, "tool_path", lambda: "/nowhere")
+    monkeypatch.setattr(horovod_cmake, "gpu_engines", list)
+    assert horovod_cmake.main() == 3
+    said = capsys.readouterr().err
+    assert "nvcc is not found (the CUDA toolkit has it)" in said
+    assert "neither TensorFlow nor a torch with CUDA" in said
+
+
+def _archive(folder: Path) -> Path:
+    """A source distribution with the files that are edited."""
+    root = folder / f"horovod-{build_horovod.RELEASE}"
+    files = {
+        "CMakeLists.txt": "set(CMAKE_CXX_STANDARD 14)\n",
+        "horovod/torch/CMakeLists.txt": "set(CMAKE_CXX_STANDARD 14)\n",
+        "horovod/tensorflow/CMakeLists.txt": "a.cc\nxla_mpi_ops.cc\n",
+        "cmake/Modules/FindPytorch.cmake":
+            "(torch.version.cuda is not None) and (CUDA_HOME is not None)\n",
+    }
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    archive = folder / "horovod.tar.gz"
+    with tarfile.open(archive, "w:gz") as packed:
+        packed.add(root, root.name)
+    return archive
+
+
+@pytest.mark.parametrize("for_gpus", [True, False])
+def test_cmake_sees_the_edited_sources_and_the_variables(
+    for_gpus: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    cmake = tmp_path / "bin" / "cmake"
+    cmake.write_text('#!/bin/sh\necho "$@"\necho "operations $HOROVOD_GPU_OPERATIONS"\n'
+                     'cat "$1/cmake/Modules/FindPytorch.cmake" "$1/CMakeLists.txt"\n')
+    cmake.chmod(0o755)
+    monkeypatch.setattr(horovod_cmake, "tool_path", lambda: f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    plain, log = tmp_path / "plain", tmp_path / "log"
+    plain.mkdir()
+    environment = {"HOROVOD_GPU_OPERATIONS": "NCCL"} if for_gpus else {}
+    place = horovod_cmake.configure(_archive(tmp_path), plain, environment, log)
+    assert place.is_dir()
+    said = log.read_text()
+    assert f"-DPYTHON_EXECUTABLE:FILEPATH={sys.executable}" in said
+    assert ("operations NCCL" in said) == for_gpus
+    # A build for CPUs must not find the CUDA of torch.
+    assert ("torch.version.cuda" in said) == for_gpus and "CMAKE_CXX_STANDARD 17" in said
+
+
+def test_a_build_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(horovod_cmake, "tool_path", lambda: str(tmp_path))
+    cmake = tmp_path / "cmake"
+    cmake.write_text("#!/bin/sh\nexit 2\n")
+    cmake.chmod(0o755)
+    with pytest.raises(subprocess.CalledProcessError):
+        horovod_cmake.build(tmp_path, ["tensorflow"], {}, tmp_path / "log")
+
+
+def test_nccl_that_is_named_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOROVOD_NCCL_HOME", str(tmp_path))
+    assert horovod_cmake.nccl_home(tmp_path / "unused", tmp_path / "log") == tmp_path
