@@ -1,5 +1,5 @@
-# CPU:  docker build -t suite .
-# GPUs: docker build -t suite --build-arg TARGETS="packages tensorflow-gpu" \
+# CPU:  docker build -t split-suite .
+# GPUs: docker build -t split-suite --build-arg TARGETS="packages tensorflow-gpu" \
 #         --build-arg BASE=nvidia/cuda:13.0.1-cudnn-devel-ubuntu24.04 \
 #         --build-arg RUNTIME=nvidia/cuda:13.0.1-runtime-ubuntu24.04 .
 #

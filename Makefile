@@ -131,7 +131,7 @@ cluster-test: setup
 # Ray on two such hosts, with an environment of its own, as where Ray is a cluster's.
 RAY := $(VENV)-ray
 ray-test: setup $(RAY)/.ready
-	PATH="$(CURDIR)/$(RAY)/bin:$$PATH" $(BIN)/python -m pytest -q -rs -m "" tests/real/test_ray.py
+	PATH="$(abspath $(RAY))/bin:$$PATH" $(BIN)/python -m pytest -q -rs -m "" tests/real/test_ray.py
 
 $(RAY)/.ready: requirements-ray.txt
 	$(PYTHON) -m venv $(RAY)

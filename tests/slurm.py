@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.cluster import NAMES, Cluster
 
-DAEMONS = ("slurmctld", "slurmd", "srun", "salloc", "scontrol")
+DAEMONS = ("slurmctld", "slurmd", "srun", "salloc", "sbatch", "scontrol")
 READY_SECONDS = 40
 # ``ip netns exec`` mounts a new /sys without control groups, and slurmd looks for some.
 CGROUPS = "mount -t tmpfs none /sys/fs/cgroup"
@@ -23,6 +23,8 @@ SlurmctldHost={first}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/none
+# A requeued job waits for as long as its first credentials are valid, by default two minutes.
+AuthInfo=cred_expire=5
 CredType=cred/none
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +19,64 @@ from suite.launch.across.engines import PORT, Started
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples/clusters"
-SCHEMA = json.loads((ROOT / "tests/schemas/compose-spec.json").read_text(encoding="utf-8"))
 
 
-def _compose() -> dict[str, Any]:
-    read: dict[str, Any] = yaml.safe_load((EXAMPLES / "compose.yaml").read_text(encoding="utf-8"))
+def _example(name: str) -> dict[str, Any]:
+    read: dict[str, Any] = yaml.safe_load((EXAMPLES / name).read_text(encoding="utf-8"))
     return read
 
 
+def _problems(schema: str, document: object) -> list[str]:
+    text = (ROOT / "tests/schemas" / schema).read_text(encoding="utf-8")
+    known = json.loads(text, object_hook=_as_kubernetes_means_it)
+    return [error.message for error in Draft7Validator(known).iter_errors(document)]
+
+
+def _as_kubernetes_means_it(schema: dict[str, Any]) -> dict[str, Any]:
+    """Unknown fields are dropped by Kubernetes in silence; here they are errors."""
+    if schema.get("x-kubernetes-int-or-string"):
+        schema.pop("type", None)
+    if schema.get("type") == "object" and "properties" in schema:
+        schema.setdefault("additionalProperties", False)
+    return schema
+
+
 def test_the_compose_file_follows_the_published_schema() -> None:
-    assert not list(Draft7Validator(SCHEMA).iter_errors(_compose()))
-    wrong = _compose()
-    wrong["services"]["host-a"]["shm"] = "1gb"
-    assert list(Draft7Validator(SCHEMA).iter_errors(wrong))
+    compose = _example("compose.yaml")
+    assert not _problems("compose-spec.json", compose)
+    compose["services"]["host-a"]["shm"] = "1gb"
+    assert _problems("compose-spec.json", compose)
+
+
+@pytest.mark.parametrize(("schema", "name", "pods"), [
+    ("job.json", "preemptible-job.yaml", 1), ("pytorchjob.json", "pytorchjob.yaml", 2),
+    ("mpijob.json", "mpijob.yaml", 2),
+])
+def test_manifests_follow_the_published_schemas(schema: str, name: str, pods: int) -> None:
+    spec = _example(name)["spec"]
+    assert not _problems(schema, spec)
+    found = list(_pods(spec))
+    assert len(found) == pods
+    for pod in found:
+        kept = pod["containers"]
+        pod["terminationGracePeriodSecond"] = 120
+        assert "terminationGracePeriodSecond" in str(_problems(schema, spec))
+        del pod["terminationGracePeriodSecond"], pod["containers"]
+        assert _problems(schema, spec)
+        pod["containers"] = kept
+
+
+def _pods(spec: object) -> Iterator[dict[str, Any]]:
+    """Every pod's spec in a manifest."""
+    if isinstance(spec, dict):
+        if "containers" in spec:
+            yield spec
+        for part in list(spec.values()):
+            yield from _pods(part)
 
 
 def test_both_services_of_the_compose_file_find_their_place() -> None:
-    services = _compose()["services"]
+    services = _example("compose.yaml")["services"]
     places = [Started.read(service["environment"]) for service in services.values()]
     assert [place.rank for place in places] == [0, 1]
     assert {place.count for place in places} == {len(services)}

@@ -62,7 +62,7 @@ def measure_missing(config: RunConfig, cases: Sequence[Case]) -> None:
             {framework: [engine]}, [framework], [mode], device, count)]
         if not wanted:
             continue
-        print(f"measuring what {len(wanted)} of the frameworks here can do, once, to predict with",
+        print(f"measuring constants of {len(wanted)} framework columns here, once, to predict with",
               file=sys.stderr)
         workloads = list(dict.fromkeys(case.spec for case in mine))
         _, unknown = measure_and_keep(wanted, plan_for(workloads, device), config.python)

@@ -129,7 +129,13 @@ def bounds(low: float | None, high: float | None, places: int = 2) -> str:
     """Writes `` [1.80, 1.90]``, to stand behind an estimate; empty without an interval."""
     if low is None or high is None or math.isnan(low):
         return ""
-    return f" [{low:.{places}f}, {high:.{places}f}]"
+    return f" [{_bound(low, places)}, {_bound(high, places)}]"
+
+
+def _bound(value: float, places: int) -> str:
+    """An end of an interval; of one that is wider than anything its digits say nothing."""
+    most = 10 ** (4 - places)
+    return f"{value:.{places}f}" if value <= most else f">{most}"
 
 
 def seconds_interval(value: float, low: float | None, high: float | None) -> str:

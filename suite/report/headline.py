@@ -179,8 +179,8 @@ def _runners_up(ranking: Ranking, name: Namer) -> str:
         return ""
     lead = "" if ties else "Next: "
     each = " a sample" if ranking.grown else ""
-    texts = [f"{name(row)} takes {against.ratio:.2f}× "
-             f"[{against.low:.2f}, {against.high:.2f}] as long{each}" for row, against in shown[:3]]
+    texts = [f"{name(row)} takes {times(against.ratio)}{bounds(against.low, against.high)} as "
+             f"long{each}" for row, against in shown[:3]]
     more = f" (and {len(shown) - 3} more)" if len(shown) > 3 else ""
     return f"{lead}{'; '.join(texts)}{more}."
 

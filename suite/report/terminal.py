@@ -13,14 +13,14 @@ from rich.text import Text
 
 from suite.contract.metrics import BY_NAME
 from suite.contract.row import Row
-from suite.report.axes import common, say
+from suite.report.axes import common
 from suite.report.dangers import CERTAINTY, EXPLANATION, ORDER, TERMS, doubt_lines
 from suite.report.doubts import grouped_reasons, noise, proven
 from suite.report.headline import Headline, speedup_text
 from suite.report.host_scaling import build_host_scalings, host_table
 from suite.report.matrix import Cell, Grid, build_grids
 from suite.report.memory_frontier import frontier_table
-from suite.report.names import case_name
+from suite.report.names import names_in
 from suite.report.scaling import Scaling, build_scalings, scaling_table
 
 DETAILS = (
@@ -28,8 +28,6 @@ DETAILS = (
     "load_balance", "peak_memory_bytes", "parity",
 )
 DETAILS_WIDTH = 130
-# Axes that a case's name in the details has, if the run has several of their values.
-KINDS = ("dtype", "mode", "accumulate", "recompute", "padded")
 # A terminal is read from its end, so what does not fit a few screens is left to the page.
 GRIDS_AT_MOST, LINES_AT_MOST, CASES_AT_MOST = 12, 30, 120
 # Widths of a grid's cell with the interval beside the speedup, and of the frameworks' column.
@@ -184,12 +182,9 @@ def details_table(rows: list[Row]) -> Table:
     for column in table.columns[1:]:
         column.no_wrap = True
         column.justify = "right"
-    several = len({(row.workload, row.size) for row in rows}) > 1
-    kinds = [name for name in KINDS if len({row.value(name) for row in rows}) > 1]
+    name = names_in(rows)
     for row in (row for row in rows if row.status == "ok"):
-        name = case_name(row) + (f", {row.workload} {row.size}" if several else "")
-        name = ", ".join(filter(None, [name, *(say(kind, row) for kind in kinds)]))
         shown = (BY_NAME[key].show(row.value(key)) for key in DETAILS)
-        table.add_row(name, BY_NAME["step_time_s"].show(row.step_time_s), speedup_text(row),
+        table.add_row(name(row), BY_NAME["step_time_s"].show(row.step_time_s), speedup_text(row),
                       *shown)
     return table

@@ -86,3 +86,9 @@ def test_a_value_reads_alike_before_and_after_it_is_rounded_for_the_page() -> No
     for kind, show in FORMATS.items():
         if kind != "text":
             assert all(show(value) == show(formats.kept(value)) for value in _many())
+
+
+def test_an_interval_wider_than_anything_has_no_digits() -> None:
+    assert formats.bounds(0.5, 100.0) == " [0.50, 100.00]"
+    assert formats.bounds(0.0, 23980.93) == " [0.00, >100]"
+    assert formats.bounds(0.0, 1199046.6, 1) == " [0.0, >1000]"

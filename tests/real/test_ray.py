@@ -19,13 +19,18 @@ from tests.rays import on_ray, processes_of, ray, why_no_ray
 
 UNAVAILABLE = why_no_cluster() or why_no_ray()
 pytestmark = [
+    pytest.mark.timeout(600),
     pytest.mark.long,
     pytest.mark.skipif(bool(UNAVAILABLE), reason=UNAVAILABLE),
-    pytest.mark.skipif(not installed_version(traits_of("pytorch").distributions),
-                       reason="pytorch is not installed"),
+    pytest.mark.skipif(
+        not all(installed_version(traits_of(name).distributions)
+                for name in ("pytorch", "tensorflow", "horovod")),
+        reason="a framework is not installed"),
 ]
-RUN = ("-m", "suite", "run", "--launcher", "ray", "--framework", "pytorch", "--preset", "smoke",
-       "--no-link", "--strategy", "single,data")
+RUN = ("-m", "suite", "run", "--launcher", "ray", "--preset", "smoke", "--no-link", "--strategy",
+       "single,data", "--variant", "default,multi_worker")
+FRAMEWORKS = {"pytorch.data", "horovod-torch.data", "horovod-tensorflow.data",
+              "tensorflow.data-multi_worker"}
 BOTH = ",".join(f"{name}:1" for name in NAMES)
 
 
@@ -45,13 +50,15 @@ def test_rays_nodes_train_together_and_are_given_back_by_a_killed_run(tmp_path: 
             (table,) = out.glob("*/results.csv")
             with table.open(encoding="utf-8") as file:
                 rows = {row["case_id"]: row for row in csv.DictReader(file)}
-            row = rows["pytorch.data.mlp-tiny.cpu2.hosts2"]
-            assert row["parity"] == "ok" and row["topology"] == "host-a: 1, host-b: 1"
-            print(run.stdout)
+            across = {name.partition(".mlp")[0]: row for name, row in rows.items()
+                      if row["hosts"] == "2" and row["status"] == "ok"}
+            assert across.keys() == FRAMEWORKS, run.stdout
+            for row in across.values():
+                assert row["parity"] == "ok" and row["topology"] == "host-a: 1, host-b: 1"
 
             _killed_while_training(
-                hosts, [*here, "--hosts", BOTH, "--steps", "3000"], environment,
-                tmp_path / "killed",
+                hosts, [*here, "--framework", "pytorch", "--hosts", BOTH, "--steps", "3000"],
+                environment, tmp_path / "killed",
             )
             assert not _left_after(hosts, 15.0)
             # Both nodes' only processors are free again.

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from suite.contract.registry import traits_of
 from suite.machine.software import installed_version
-from tests.cluster import cluster, why_no_cluster
+from tests.cluster import Cluster, cluster, why_no_cluster
 from tests.slurm import slurm, why_no_slurm
 
 UNAVAILABLE = why_no_cluster() or why_no_slurm()
@@ -23,6 +26,8 @@ pytestmark = [
     pytest.mark.skipif(not installed_version(traits_of("pytorch").distributions),
                        reason="pytorch is not installed"),
 ]
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples/clusters"
 RUN = ("-m", "suite", "run", "--framework", "pytorch", "--preset", "smoke", "--no-link")
 
 
@@ -53,6 +58,70 @@ def test_a_job_on_two_nodes_trains_across_them_and_a_preempted_one_is_resumed(
         rows = {row["case_id"]: row for row in csv.DictReader(file)}
     row = rows["pytorch.data.mlp-tiny.cpu2.hosts2"]
     assert row["parity"] == "ok" and row["topology"] == "host-a: 1, host-b: 1"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("script", ["job.slurm", "apptainer.slurm"])
+def test_a_batch_job_that_is_warned_is_queued_again_and_finishes(
+    script: str, tmp_path: Path
+) -> None:
+    """SIGTERM to the script, as --signal=B:TERM@120 sends it, then a requeue.
+
+    What stands in for Apptainer runs the suite of this environment on the node.
+    """
+    out = tmp_path / "results"
+    stand_in = tmp_path / "apptainer"
+    stand_in.write_text(f'#!/bin/sh\nshift 5\nexec {sys.executable} -m suite "$@"\n')
+    stand_in.chmod(0o755)
+    with cluster(400, tmp_path) as hosts, slurm(hosts, tmp_path / "slurm") as environment:
+        environment |= {"SPLIT_PYTHON": sys.executable, "SPLIT_RESULTS": str(out),
+                        "SPLIT_DEVICES_A_NODE": "1",
+                        "PATH": f"{tmp_path}{os.pathsep}{environment['PATH']}"}
+        said = _told(
+            hosts, environment, "sbatch", "--parsable", "--chdir", str(ROOT),
+            "--output", str(tmp_path / "suite-%j.log"), str(EXAMPLES / script), *RUN[3:],
+            "--strategy", "single,data", "--steps", "1000",
+        )
+        job = said.strip()
+        log = tmp_path / f"suite-{job}.log"
+        _await(lambda: "clean steps" in _phases(out, "pytorch.data*/launch-0/phase-1"), 150, log)
+        _told(hosts, environment, "scancel", "--batch", "--signal", "TERM", job)
+        _await(lambda: "state" in _run_of(out) and _run_of(out)["state"] == "interrupted", 60, log)
+        _await(lambda: _run_of(out)["state"] == "complete", 200, log)
+        _await(lambda: "JobState=COMPLETED" in _told(hosts, environment, "scontrol", "show", "job",
+                                                     job), 60, log)
+    said = log.read_text()
+    assert len(_run_of(out)["resumed"]) == 1 and "interrupted: what had finished" in said, said
+    (table,) = out.glob("*/*/results.csv")
+    with table.open(encoding="utf-8") as file:
+        rows = {row["case_id"]: row for row in csv.DictReader(file)}
+    assert all(row["parity"] == "ok" for row in rows.values()), said
+    assert rows["pytorch.data.mlp-tiny.cpu2.hosts2"]["topology"] == "host-a: 1, host-b: 1"
+    print(said)
+
+
+def _told(hosts: Cluster, environment: dict[str, str], *command: str) -> str:
+    done = subprocess.run([*hosts.prefixes[0], *command], env=environment, capture_output=True,
+                          text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _phases(out: Path, place: str) -> list[str]:
+    return [path.read_text() for path in out.glob(f"*/*/cases/{place}")]
+
+
+def _run_of(out: Path) -> dict[str, Any]:
+    (path,) = out.glob("*/*/run.json")
+    read: dict[str, Any] = json.loads(path.read_text())
+    return read
+
+
+def _await(happened: Callable[[], bool], seconds: float, log: Path) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.2)
 
 
 def _await_phase(out: Path, place: str, phase: str, run: subprocess.Popen[str]) -> None:

@@ -43,6 +43,9 @@ const FORMATS = {
   alpha: value => `${seconds(value)}/B`,
 };
 
+/** Writes an end of an interval as Python's `formats.bounds` does. */
+const bound = (value, places) => value <= 10 ** (4 - places) ? value.toFixed(places) : `>${10 ** (4 - places)}`;
+
 /** Writes `164 ms [161, 167]`, with bounds in the unit of the value; one launch has no bounds. */
 function withInterval(value, low, high) {
   if (low === null || high === null) return seconds(value);

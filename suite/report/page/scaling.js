@@ -60,7 +60,7 @@ function scalingPlot(width, series, counts, bound) {
 /** Writes a figure with its interval in brackets, if it has one. */
 function bracketed(name, row, text, factor, places) {
   const [low, high] = ["low", "high"].map(end => value(`${name}_ci_${end}`, row));
-  return low === null ? text : `${text} [${(factor * low).toFixed(places)}, ${(factor * high).toFixed(places)}]`;
+  return low === null ? text : `${text} [${bound(factor * low, places)}, ${bound(factor * high, places)}]`;
 }
 const scalingCell = row => [bracketed("speedup", row, show("speedup", row), 1, 2), bracketed("efficiency", row, show("efficiency", row), 100, 1)];
 function cellsOf(line) {
