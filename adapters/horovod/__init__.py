@@ -52,7 +52,10 @@ TRAITS = Traits(
         "torch": ("adapters.horovod.splits.torch_engine.session", "torch._dynamo"),
         "tensorflow": ("adapters.horovod.splits.tensorflow_engine.session",),
     },
-    late=("HOROVOD_*",),
+    late=(
+        "HOROVOD_RANK", "HOROVOD_SIZE", "HOROVOD_LOCAL_*", "HOROVOD_CROSS_*", "HOROVOD_HOSTNAME",
+        "HOROVOD_GLOO_IFACE", "HOROVOD_GLOO_RENDEZVOUS_*",
+    ),
 )
 VERSIONS = {
     "torch": torch_build.torch_version, "tensorflow": tensorflow_build.tensorflow_version,

@@ -42,7 +42,10 @@ TRAITS = Traits(
     passed=("NCCL_*",),
     cuts=True,
     preloaded={"torch": ("adapters.pytorch.session", "torch._dynamo")},
-    late=("RANK", "LOCAL_RANK", "WORLD_SIZE", "GLOO_SOCKET_IFNAME", "TORCHINDUCTOR_*", "TRITON_*"),
+    late=(
+        "RANK", "LOCAL_RANK", "WORLD_SIZE", "GLOO_SOCKET_IFNAME", "TORCHINDUCTOR_CACHE_DIR",
+        "TRITON_CACHE_DIR",
+    ),
 )
 
 

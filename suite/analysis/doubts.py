@@ -187,7 +187,7 @@ def _nature(records: Launch) -> list[Warning]:
     if any(record.ledger.get("shared_pool") == "true" for record in records):
         warnings.append(warn("shared_pool"))
     for name, code in (("gradient_communication", "rounded_gradients"), ("emulated", "emulated"),
-                       (UNPROBED, "unprobed")):
+                       (UNPROBED, "unprobed"), ("not_forked", "not_forked")):
         texts = {record.ledger[name] for record in records if name in record.ledger}
         warnings += [warn(code, text=text) for text in sorted(texts)]
     return warnings

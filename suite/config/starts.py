@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import replace
 
 from suite.contract.case import FORKED, Case
 from suite.contract.errors import UsageError
 from suite.contract.registry import traits_of
+from suite.machine.pages import forking_problem
 
 AUTO = "auto"
 
@@ -35,8 +34,8 @@ def with_starts(cases: list[Case], asked: str) -> list[Case]:
 
 def _barred(case: Case) -> str:
     """What a case lacks for its ranks to be forks; empty if nothing."""
-    if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
-        return "Linux 5.14 or later"
+    if problem := forking_problem():
+        return problem
     if case.device != "cpu" or case.hosts > 1:
         return "CPU devices of this host"
     if case.mode != "eager":

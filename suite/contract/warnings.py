@@ -92,6 +92,11 @@ REGISTRY: dict[str, tuple[str, str]] = {
         "launches that ran {text} have no T_comm, T_i and L",
         "their clean steps count; for the others give a smaller --batch",
     ),
+    "not_forked": (
+        "{text}, so its ranks were new processes in some launches: they start later, and compute "
+        "the same",
+        "run it again with --start fresh to have all launches alike"
+    ),
     "not_comparable": (
         "the case cannot be compared with its base {base}: {reason}",
         "run both with the same settings",

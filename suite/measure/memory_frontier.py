@@ -73,6 +73,7 @@ def find_frontiers(runner: Runner) -> None:
     """
     facts = runner.run.setdefault("frontier", {"memory_bytes": None})
     if facts["memory_bytes"] is None:
+        runner.starter.begin_block()  # what waits to be forked gives its memory back
         facts["memory_bytes"] = max(0, available_bytes() - margin_bytes())
     proven = [r for r in runner.results if r.status == "ok" and r.good]
     for number, result in enumerate(proven):

@@ -150,6 +150,7 @@ class Runner:
         missing = self._missing(number)
         if not missing:
             return
+        self.starter.begin_block()
         now = self.calibrate.begin(number)
         if not self.blocks[number].seconds:
             self.blocks[number] = now

@@ -27,10 +27,12 @@ SWEEP, PRODUCTS, TEARDOWN, RECORD = "sweep", "matrix products", "teardown", "rec
 ENTERED: list[tuple[str, float]] = []
 # Called at the begin of each phase; ``suite.ranks.faulty`` plants its faults here.
 on_entering: list[Callable[[Rank, str], None]] = []
+# Called once a rank is pinned to its cores; a fork takes its pages then.
+on_arriving: list[Callable[[], None]] = []
 # Which process this one was forked from, if it was (suite.ranks.nursery), and the size that no
 # message to such a process has.
 forked_from: list[int] = []
-MESSAGE_BYTES = 1 << 20
+MESSAGE_BYTES = 200_000
 # Why a rank that was to be forked is a new process.
 NOT_FORKED = "SUITE_NOT_FORKED"
 # Process id of the harness that started this rank (suite.launch.processes).
@@ -50,6 +52,8 @@ def arrive() -> tuple[Case, Path, Rank]:
     case_path, inputs_path, folder, index, processes, cores = sys.argv[1:7]
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
+    for call in on_arriving:
+        call()
     rank = Rank(int(index), int(processes), Path(folder))
     # Each rank has a file of its own, since stacks of several ranks would mix in one log. It stays
     # open until the process ends. A rank that hangs in its first phase has it already.
@@ -77,7 +81,7 @@ def enter(rank: Rank, phase: str) -> None:
 def how_started() -> dict[str, str]:
     """How this process came to be, for the ledger: also why it could not be a fork."""
     why = os.environ.get(NOT_FORKED, "")
-    return {"start": "forked" if forked_from else f"fresh: {why}" if why else "fresh"}
+    return {"start": "forked" if forked_from else "fresh"} | ({"not_forked": why} if why else {})
 
 
 def phases() -> dict[str, float]:
@@ -155,6 +159,13 @@ def die_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
         _end_if_orphaned()
+
+
+def die_with(parent: int) -> None:
+    """Makes Linux kill this fork when its parent dies, which may have happened before it asks."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _end_if_orphaned() -> None:

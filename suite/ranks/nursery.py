@@ -12,6 +12,7 @@ that a rank would then share. A rank that is forked runs its module as a new pro
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -21,13 +22,14 @@ import socket
 import sys
 import tempfile
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
+from suite.machine.pages import Pages, hold, own_pages
 from suite.ranks import entry
-from suite.ranks.pages import Run, hold, pages_of_files
 
 
 def main() -> None:
@@ -46,8 +48,7 @@ def serve(channel: socket.socket) -> None:
     A rank that has ended stays a zombie until the harness forgets it: its process id cannot become
     another process's while somebody may still send it a signal.
     """
-    files = pages_of_files()
-    hold(files[:1])
+    pages = own_pages()
     _say(channel, ready=sum(1 for _ in Path("/proc/self/task").iterdir()))
     watched: dict[int, int] = {}  # a descriptor of each rank (pidfd_open(2)) -> its process id
     while True:
@@ -56,22 +57,24 @@ def serve(channel: socket.socket) -> None:
             pid = watched.pop(descriptor)
             os.close(descriptor)
             _say(channel, pid=pid, code=_code(pid))
-        if channel.fileno() in readable and not _answer(channel, watched, files):
+        if channel.fileno() in readable and not _answer(channel, watched, pages):
             return
 
 
-def _answer(channel: socket.socket, watched: dict[int, int], files: list[Run]) -> bool:
+def _answer(channel: socket.socket, watched: dict[int, int], pages: Pages) -> bool:
     """Does what a message asks for; returns False at the end of the requests."""
     message = channel.recv(entry.MESSAGE_BYTES)
     if not message:
         return False
     request = json.loads(message)
     if "forget" in request:
-        os.waitpid(request["forget"], 0)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(request["forget"], 0)
         return True
-    pid = os.fork()
+    nursery, pid = os.getpid(), os.fork()
     if not pid:
-        _become_rank(channel, list(watched), files, request)
+        entry.die_with(nursery)
+        _become_rank(channel, list(watched), pages, request)
     watched[os.pidfd_open(pid)] = pid
     _say(channel, started=pid)
     return True
@@ -90,24 +93,24 @@ def _code(pid: int) -> int:
 
 
 def _become_rank(
-    channel: socket.socket, watched: list[int], files: list[Run], request: dict[str, Any]
+    channel: socket.socket, watched: list[int], pages: Pages, request: dict[str, Any]
 ) -> NoReturn:
     """Makes this fork what a newly started rank is, and runs it."""
-    code = 1
+    code, nursery = 1, os.getppid()
     try:
         os.setsid()
         channel.close()
         for descriptor in watched:
             os.close(descriptor)
         _redirect(Path(request["log"]))
-        hold(files)
         os.chdir(request["folder"])
         os.environ.clear()
         # The harness of a rank is the process that it would be orphaned by.
-        os.environ.update(request["environment"], **{entry.HARNESS: str(os.getppid())})
+        os.environ.update(request["environment"], **{entry.HARNESS: str(nursery)})
         _forget_what_was_chosen()
         sys.argv = [request["worker"], *request["arguments"]]
-        entry.forked_from.append(os.getppid())
+        entry.forked_from.append(nursery)
+        entry.on_arriving.append(partial(hold, pages))
         importlib.import_module(request["worker"]).main()
         code = 0
     except SystemExit as left:

@@ -86,6 +86,7 @@ KINDS: dict[str, Kind] = {
                           "{factor:.3g} × idle link", lambda details: float(details["factor"])),
     "probe_overhead": Kind(EXPLANATION, "probes slow steps", "T_comm is an upper bound",
                            "by {share:.0%}", _share),
+    "not_forked": Kind(EXPLANATION, "new processes", "--start fresh has all alike", "{text}"),
     "unprobed": Kind(EXPLANATION, "no figures from probes", "give a smaller --batch", "ran {text}"),
     "not_measured": Kind(EXPLANATION, "not measured", "the cell stays empty", "{what}"),
 }

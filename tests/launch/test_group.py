@@ -21,7 +21,8 @@ from suite.contract.records import read_launch, read_records
 from suite.launch import group, processes
 from suite.launch.failures import first_failure, out_of_memory
 from suite.launch.group import LaunchRequest, Outcome, launch
-from suite.launch.nurseries import NURSERY, Nurseries
+from suite.launch.nurseries import Nurseries
+from suite.launch.nursery import NURSERY
 from suite.machine.topology import share_of_cores
 from tests.conftest import EXTRA, HERE, Launch, launch_case, written
 

@@ -64,9 +64,21 @@ def test_a_framework_that_starts_threads_has_new_processes_and_the_ledger_says_w
     case: Case, forking: Nurseries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_FAULT", "pool")
-    (said,) = _starts(launch_case(case, tmp_path / "a", launcher=forking))
-    assert said == "fresh: what it imports has started threads: 2 run"
-    assert not forking.found
+    outcome = launch_case(case, tmp_path / "a", launcher=forking)
+    assert _starts(outcome) == {"fresh"} and not forking.found
+    said = "what it imports has started threads: 2 run"
+    assert [record["ledger"]["not_forked"] for record in outcome.records] == [said, said]
+    assert set(forking.refused.values()) == {said}
+
+
+def test_what_cannot_be_imported_says_so_in_its_own_words(
+    case: Case, forking: Nurseries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_FAULT", "import")
+    outcome = launch_case(case, tmp_path / "a", launcher=forking)
+    assert "in import ended with code 1: ImportError: planted" in outcome.reason, outcome
+    (said,) = forking.refused.values()
+    assert said == "what imports for it ended with code 1: ImportError: planted"
 
 
 def test_a_case_that_says_fresh_has_new_processes(

@@ -20,6 +20,8 @@ from suite.contract.adapter import CommEvent, Inputs, StepTrace
 from suite.contract.case import Case, Rank
 from suite.contract.workloads import Weights
 
+if os.environ.get("FAKE_FAULT") == "import":
+    raise ImportError("planted")
 if os.environ.get("FAKE_FAULT") == "pool":
     threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
 
