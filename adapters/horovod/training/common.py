@@ -28,14 +28,9 @@ CYCLE_MS, FUSION_BYTES = 1, 128 << 20
 CYCLE, FUSION, AUTOTUNE = "HOROVOD_CYCLE_TIME", "HOROVOD_FUSION_THRESHOLD", "HOROVOD_AUTOTUNE"
 SETTINGS = (CYCLE, FUSION, "HOROVOD_TIMELINE")
 # Variants that are tuned by a documented setting. Each leaves one parameter free, see ``join``.
-# The autotuner's samples are shortened so that it has chosen before a warm-up of 50 steps ends.
 TUNING = {
     "short_cycle": {CYCLE: "0.2"}, "long_cycle": {CYCLE: "5"},
     "small_fusion": {FUSION: str(2 << 20)},
-    "autotune": {
-        AUTOTUNE: "1", f"{AUTOTUNE}_WARMUP_SAMPLES": "1", f"{AUTOTUNE}_STEPS_PER_SAMPLE": "2",
-        f"{AUTOTUNE}_BAYES_OPT_MAX_SAMPLES": "10",
-    },
 }
 EMULATED = "hops are broadcasts over 2-rank process sets: Horovod has no send/recv"
 
