@@ -34,6 +34,8 @@ INSTALLS = {
 }
 HEAD = ("| Python | frameworks | versions | exit code | ok | unsupported | failed | "
         "what the unsupported say |")
+# What the suite needs on a Python that the set-up does not have; pyproject.toml names it too.
+OLD_PYTHON = "tomli>=2; python_version < '3.11'"
 # How the versions are chosen -> what stands between a name and its pinned version.
 VERSIONS = {"pinned": "==", "newest": "<=", "before": "<"}
 TABLE = re.compile(rf"{re.escape(HEAD)}\n(?:\|.*\n)*")
@@ -109,8 +111,8 @@ def requirements(left_out: tuple[str, ...], versions: str = "pinned") -> list[st
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     wanted = [line.partition("#")[0].strip() for line in lines]
     gone = (*TOOLS, *left_out)
-    return [one.replace("==", VERSIONS[versions]) for one in wanted
-            if one and not one.startswith(gone)]
+    return [OLD_PYTHON, *(one.replace("==", VERSIONS[versions]) for one in wanted
+                          if one and not one.startswith(gone))]
 
 
 def install(python: str, name: str, versions: str) -> Found:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import symtable
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,7 @@ def test_versions_of_a_row(
     )
     monkeypatch.setattr(install_matrix, "ROOT", tmp_path)
     found = requirements(INSTALLS["tensorflow"], versions)
-    assert found == ["setuptools<81", wanted]
+    assert found == ["tomli>=2; python_version < '3.11'", "setuptools<81", wanted]
 
 
 def test_the_pinned_ones_are_all_that_the_project_pins() -> None:
@@ -59,3 +61,25 @@ def test_what_is_missing_says_how_to_get_it(
 ) -> None:
     found = Found("3.11", "torch", "pinned", 0, Counter(statuses), reasons, "")
     assert found.as_it_should_be == well
+
+
+def _hidden(table: symtable.SymbolTable) -> Iterator[str]:
+    """Yields functions whose comprehensions bind a name that the function has from outside."""
+    for inner in table.get_children():
+        frees = inner.get_frees() if isinstance(inner, symtable.Function) else ()
+        for part in inner.get_children():
+            if part.get_name() in ("listcomp", "setcomp", "dictcomp"):
+                own = {one.get_name() for one in part.get_symbols()
+                       if one.is_local() and not one.is_parameter()}
+                yield from (f"{inner.get_name()}: {name}" for name in own & set(frees))
+        yield from _hidden(inner)
+
+
+def test_no_comprehension_hides_a_name_from_outside() -> None:
+    """CPython 3.12 and 3.13 then take the outer name for an unbound one."""
+    planted = "def a(name):\n def b(of):\n  return [name for name in of], name\n return b\n"
+    assert list(_hidden(symtable.symtable(planted, "planted", "exec"))) == ["b: name"]
+    for folder in ("suite", "adapters", "scripts"):
+        for path in (install_matrix.ROOT / folder).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            assert not list(_hidden(symtable.symtable(text, str(path), "exec"))), path

@@ -200,12 +200,12 @@ def _owners(rows: Sequence[Row]) -> Callable[[Sequence[Row]], str]:
     It names a framework if all of its rows are meant, otherwise each case.
     """
     measured = Counter(framework_name(row) for row in rows if row.ledger)
-    name = names_in(rows)
+    case = names_in(rows)
 
     def owners(who: Sequence[Row]) -> str:
         mine = Counter(map(framework_name, who))
         whole = [name for name, count in mine.items() if count == measured[name]]
-        return listed(whole + [name(row) for row in who if framework_name(row) not in whole])
+        return listed(whole + [case(row) for row in who if framework_name(row) not in whole])
 
     return owners
 
