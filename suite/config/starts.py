@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from suite.contract.case import FORKED, Case
 from suite.contract.errors import UsageError
+from suite.contract.pages import forking_problem
 from suite.contract.registry import traits_of
-from suite.machine.pages import forking_problem
 
 AUTO = "auto"
 

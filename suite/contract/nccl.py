@@ -2,7 +2,7 @@
 
 At the level INFO of its subsystems INIT and GRAPH, NCCL writes a line for each connection that it
 makes, and nothing afterwards: a step costs no more than without. The lines go to a file of the
-launch (``NCCL_DEBUG_FILE``). Their forms are those of NCCL 2.18 to 2.28 (src/transport/p2p.cc,
+launch (``NCCL_DEBUG_FILE``). Their forms are those of NCCL (src/transport/p2p.cc,
 shm.cc, net.cc, coll_net.cc, net_ib, and ``ncclTopoPrintGraph`` in src/graph/search.cc).
 """
 

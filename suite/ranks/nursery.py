@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from suite.machine.pages import Pages, hold, own_pages
+from suite.contract.pages import Pages, hold, own_pages
 from suite.ranks import entry
 
 

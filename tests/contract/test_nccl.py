@@ -1,7 +1,7 @@
 """What NCCL says of its connections, line by line as its source writes them, and what it is told.
 
 No log was recorded here, as there are no two GPUs: the lines are written after the forms in
-src/transport/{p2p,shm,net,coll_net}.cc, net_ib and graph/search.cc of NCCL 2.18 to 2.28.
+src/transport/{p2p,shm,net,coll_net}.cc, net_ib and graph/search.cc of NCCL.
 """
 
 from __future__ import annotations

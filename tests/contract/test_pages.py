@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="fork(2) and mad
 CODE = """
 import gc, json, os, resource
 import numpy
-from suite.machine.pages import hold, own_pages
+from suite.contract.pages import hold, own_pages
 
 def resident():
     lines = dict(line.split(":") for line in open("/proc/self/status") if ":" in line)
