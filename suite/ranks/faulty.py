@@ -124,14 +124,18 @@ def wait_for_ever(_rank: Rank) -> None:
     lock.acquire()
 
 
-def exhaust_memory(_rank: Rank) -> None:
-    """Allocates under a limit of this process until its allocator says no."""
+def exhaust_memory(rank: Rank) -> None:
+    """Allocates under a limit of this process until its allocator says no, which is the fault."""
     pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
     limit = pages * resource.getpagesize() + ROOM_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     held = []
-    while True:
-        held.append(np.ones(CHUNK_BYTES, np.uint8))
+    try:
+        while True:
+            held.append(np.ones(CHUNK_BYTES, np.uint8))
+    except MemoryError:
+        _note_moment(rank.folder)
+        raise
 
 
 def leave_half_a_record(rank: Rank) -> None:
