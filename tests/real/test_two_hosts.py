@@ -14,11 +14,14 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from math import prod
 from pathlib import Path
 
 import pytest
 
 from suite.contract.registry import traits_of
+from suite.contract.splits.shards import shard_axes
+from suite.contract.workloads import sized_workload
 from suite.machine.software import installed_version
 from tests.cluster import AHEAD_SECONDS, NAMES, Cluster, cluster, why_no_cluster
 
@@ -125,6 +128,53 @@ def test_a_host_that_is_cut_off_ends_its_case_and_the_run_can_be_resumed(tmp_pat
         said = _finished(resumed)
         assert resumed.returncode == 0, said
     assert all(row["parity"] == "ok" for row in _rows(out).values())
+
+@pytest.mark.alone
+@pytest.mark.long
+def test_a_mesh_splits_layers_inside_a_host_and_sums_gradients_across(tmp_path: Path) -> None:
+    """What crosses the cable in a step is the gradients' all-reduce, and none of the activations'.
+
+    Each host has one core for two ranks here, so nothing is said of speed.
+    """
+    _needs("pytorch", "horovod")
+    hosts_of_two = ",".join(f"{name}:2" for name in NAMES)
+    with cluster(RATE_MBIT, tmp_path) as hosts:
+        said = _finished(_suite(
+            hosts, "run", "--launcher", "mpirun", "--hosts", hosts_of_two, "--devices", "4",
+            "--preset", "smoke", "--workload", "gpt", "--size", "tiny", "--framework",
+            "pytorch,horovod", "--strategy", "data+intra_layer", "--mesh", "data=2,intra_layer=2",
+            "--batch", "64", "--no-link", "--out", str(tmp_path / "out"),
+        ))
+    rows = _rows(tmp_path / "out")
+    assert len(rows) == 3, said
+    for name, row in rows.items():
+        assert (row["status"], row["parity"]) == ("ok", "ok"), f"{name}: {row['reason']} {said}"
+        assert row["topology"] == "host-a: 2, host-b: 2" and row["hosts"] == "2"
+        assert row["mesh"] == "data=2,intra_layer=2" and row["transport_used"] == "TCP"
+        inside, across = _received(row["network_bytes"])
+        held = _gradient_bytes()
+        # The two ranks of a host receive each their shard's gradients once from the other host's;
+        # headers, acknowledgements and the followers' words come on top. Sums within a layer, of
+        # a large batch, are several times as much, and stay inside.
+        assert 0.95 * held <= across <= 1.3 * held + 20_000, (name, row["network_bytes"], held)
+        assert inside > 2 * across, row["network_bytes"]
+
+
+def _gradient_bytes() -> int:
+    """Bytes of the gradients of both shards; what is not sharded is in each of them."""
+    spec = sized_workload("gpt", "tiny", 0)
+    sharded = shard_axes(spec)
+    return sum(4 * prod(shape) * (1 if name in sharded else 2)
+               for name, shape in spec.shapes().items())
+
+
+def _received(text: str) -> tuple[float, float]:
+    """Bytes by loopback, and by everything else, of a cell such as ``lo 1.2 MB, veth0 3 kB``."""
+    units = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
+    parts = [one.split(" ") for one in text.split(", ")]
+    bytes_of = {name: float(number) * units[unit] for name, number, unit in parts}
+    lo = bytes_of.pop("lo", 0.0)
+    return lo, sum(bytes_of.values())
 
 
 def _when(happened: Callable[[], bool], run: subprocess.Popen[str], seconds: float = 120) -> None:
