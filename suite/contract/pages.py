@@ -9,6 +9,7 @@ which Python does at every look at an object: twenty thousand faults somewhere i
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 import sys
@@ -54,13 +55,16 @@ def own_pages() -> Pages:
 def hold(pages: Pages) -> None:
     """Maps these pages: those of files for reading, private ones as copies of its own.
 
+    Pages that have been given back since they were listed are left out.
+
     Raises:
         OSError: The kernel cannot, as before Linux 5.14.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     for begin, length, written in pages:
-        if libc.madvise(begin, length, POPULATE_WRITE if written else POPULATE_READ):
+        failed = libc.madvise(begin, length, POPULATE_WRITE if written else POPULATE_READ)
+        if failed and ctypes.get_errno() != errno.ENOMEM:
             reason = os.strerror(ctypes.get_errno())
             raise OSError(ctypes.get_errno(), f"madvise(MADV_POPULATE_READ): {reason}")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
@@ -37,23 +38,34 @@ class Usage:
 
 def usage() -> Usage:
     """Read from the kernel, in some milliseconds; processes that may not be read are left out."""
-    return Usage(known(_processes, {}), _own_seconds())
+    mine: list[psutil.Process] = known(lambda: psutil.Process().children(recursive=True), [])
+    own = {os.getpid(), *(process.pid for process in mine)}
+    return Usage(known(lambda: _processes(own), {}), _own_seconds(mine))
 
 
-def _processes() -> dict[Identity, tuple[str, float]]:
+def _processes(own: Collection[int]) -> dict[Identity, tuple[str, float]]:
+    """Processor seconds of each process but our own."""
     found = {}
     for process in psutil.process_iter(["pid", "name", "create_time", "cpu_times"]):
         told = process.info
-        if told["cpu_times"] is not None and told["pid"] != os.getpid():
+        if told["cpu_times"] is not None and told["pid"] not in own:
             times = told["cpu_times"]
             found[told["pid"], told["create_time"]] = told["name"], times.user + times.system
     return found
 
 
-def _own_seconds() -> float:
-    """Of this process and of every descendant that has ended."""
+def _own_seconds(living: Sequence[psutil.Process]) -> float:
+    """Of this process, of every descendant that has ended, and of those that live.
+
+    A rank that was forked is a child of a process that lives on after it, and counts there.
+    """
     own = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in own)
+    total = sum(one.ru_utime + one.ru_stime for one in own)
+    for process in living:
+        with suppress(psutil.Error):
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return float(total)
 
 
 def neighbours(before: Usage, after: Usage, seconds: float) -> list[Neighbour]:

@@ -44,3 +44,10 @@ def test_a_fork_has_its_parents_pages() -> None:
     (files, _, faults), (its_files, private, its_faults) = map(json.loads, done.stdout.splitlines())
     assert files < 0.6 and faults > 500
     assert 0.97 < its_files < 1.1 and 0.97 < private < 1.1 and its_faults < 100
+
+
+def test_pages_that_were_given_back_are_left_out() -> None:
+    code = ("import mmap\nfrom suite.contract.pages import hold, own_pages\n"
+            "held = mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\n"
+            "held.write(bytes(1 << 20))\npages = own_pages()\nheld.close()\nhold(pages)\n")
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -76,3 +76,23 @@ def test_the_warning_names_them_and_quiet_blocks_have_none() -> None:
     assert codes()["neighbours"] == (
         "other programs kept 0.90 cores busy beside the launches: make (process 7) 0.80")
     assert "neighbours" not in codes(others_cores=0.05) | codes(others_cores=None)
+
+
+def test_forks_of_a_process_that_lives_on_are_our_own() -> None:
+    """As ranks are that a nursery has started: it has waited for them, and lives."""
+    code = ("import os, sys, time\n"
+            "if not os.fork():\n"
+            "    ends = time.process_time() + 0.3\n"
+            "    while time.process_time() < ends: pass\n"
+            "    os._exit(0)\n"
+            "os.wait(); print('done', flush=True); sys.stdin.read()\n")
+    before = usage()
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as process:
+        assert process.stdout and process.stdout.readline() == b"done\n"
+        after = usage()
+        process.communicate()
+    assert after.own_s - before.own_s >= 0.28
+    assert process.pid not in {pid for pid, _ in after.processes}
+    ended = usage()
+    assert 0.0 <= ended.own_s - after.own_s < 0.25
