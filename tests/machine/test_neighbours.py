@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from suite.analysis.doubts import Conditions, find_warnings
@@ -43,12 +45,14 @@ def test_what_came_and_went_counts_as_others() -> None:
 
 
 def test_a_real_process_beside_the_block_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not the run's own children, which have ended when a block ends."""
+    """Not the run's own children; the stranger is nobody's, as what another shell has started."""
     monkeypatch.setattr("suite.machine.neighbours.NAMED_AT_MOST", 1000)
     calibration = Calibration(allowed_cores())
     calibration.usage, calibration.times = usage(), core_times(calibration.cores)
     calibration.began = time.monotonic()
-    spinning = subprocess.Popen([sys.executable, "-c", SPIN])
+    shell = f"{shlex.quote(sys.executable)} -c {shlex.quote(SPIN)} >/dev/null & echo $!"
+    told = subprocess.run(["sh", "-c", shell], stdout=subprocess.PIPE, text=True, check=True)
+    spinning = psutil.Process(int(told.stdout.split()[0]))
     own = subprocess.Popen([sys.executable, "-c", "sum(range(10**7))"])
     try:
         own.wait()
@@ -57,7 +61,6 @@ def test_a_real_process_beside_the_block_is_named(monkeypatch: pytest.MonkeyPatc
         calibration.end(block)
     finally:
         spinning.kill()
-        spinning.wait()
     named = {one["pid"]: one["cores"] for one in block.neighbours}
     assert named[spinning.pid] > 0.1 and own.pid not in named
     assert block.others_cores is not None and block.others_cores > 0.1
