@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from suite.analysis.communication import AMONG, payloads
 from suite.analysis.parity import Evidence
 from suite.contract.case import Case
@@ -27,6 +29,15 @@ COLUMNS: list[Column] = [
     (framework, engine) for framework, offered in engines().items() for engine in offered
 ]
 GROUP_LIMIT_S = 780
+
+
+def parameter(case: Case) -> Any:
+    """A case as a test's parameter; Horovod's tensorflow engine is left to the long tests.
+
+    Its models are TensorFlow's and its exchanges those that its cells prove, each tested elsewhere.
+    """
+    twice = (case.framework, case.engine) == ("horovod", "tensorflow")
+    return pytest.param(case, marks=[pytest.mark.long] * twice)
 
 
 def name(case: Case) -> str:
@@ -61,8 +72,12 @@ def launched_together(cases: Iterable[Case], folder: Path, reference: References
 
 
 def _group(case: Case) -> tuple[Any, ...]:
-    """With a timeline, a thread of Horovod's never sleeps: the cases that need none go without."""
-    return case.framework, case.engine, case.devices, *["timeline"] * has_timeline(case)
+    """With a timeline, a thread of Horovod's never sleeps: the cases that need none go without.
+
+    A process that has compiled once is taken for one that compiles.
+    """
+    kinds = ["timeline"] * has_timeline(case) + [case.mode] * (case.mode != "eager")
+    return case.framework, case.engine, case.devices, *kinds
 
 
 def records_of(folder: Path) -> Records:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from adapters.horovod.training.common import shared_by
 from suite.contract.case import Case, Rank
 from suite.contract.files import write_atomically
 from suite.ranks.entry import arrive, leave, swift_start
@@ -54,9 +55,11 @@ def _idle_share() -> float:
 
 
 def has_timeline(case: Case) -> bool:
-    """Whether Horovod's fused operations are counted in it."""
-    column = (case.framework, case.engine, case.strategy)
-    return column == ("horovod", "torch", "data") and case.probe_steps > 0
+    """Whether Horovod's timeline tells all that it communicates; its group is joined for that."""
+    if case.framework != "horovod" or not case.probe_steps:
+        return False
+    groups = shared_by(case)
+    return bool(groups) and all(len(group) == case.devices for group in groups)
 
 
 def _one_horovod(cases: list[Case]) -> Callable[[], None]:

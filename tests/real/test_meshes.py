@@ -17,6 +17,7 @@ from tests.real.cells import (
     check_payloads,
     evidence_of,
     name,
+    parameter,
     records_of,
 )
 
@@ -49,7 +50,7 @@ def _cases(column: Column) -> list[Case]:
 
 
 @pytest.mark.parametrize(
-    "case", [case for column in COLUMNS for case in _cases(column)], ids=name,
+    "case", [parameter(case) for column in COLUMNS for case in _cases(column)], ids=name,
 )
 def test_a_mesh_is_at_parity_and_moves_what_the_formula_says(
     case: Case, ran: Find, hold: Callable[[Case, Evidence], Verdict]

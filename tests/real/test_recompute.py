@@ -16,6 +16,7 @@ from tests.real.cells import (
     check_payloads,
     evidence_of,
     name,
+    parameter,
     records_of,
 )
 
@@ -38,7 +39,7 @@ def _case(
 
 
 @pytest.mark.parametrize("case", [
-    *(_case(column, *cell) for column in COLUMNS for cell in CELLS),
+    *(parameter(_case(column, *cell)) for column in COLUMNS for cell in CELLS),
     *(_case(column, *cell) for column in COLUMNS if column[1] == "torch" for cell in OF_TORCH),
     *(_case(("pytorch", "torch"), *cell) for cell in OF_PYTORCH),
     *(_case(("pytorch", "torch"), "data", variant, workload, "none", accumulate)
