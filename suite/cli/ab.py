@@ -28,7 +28,7 @@ from suite.launch.inputs import load_data
 from suite.launch.signals import undisturbed
 from suite.machine import devices
 from suite.measure.ab import SIDES, AbRun
-from suite.measure.ending import new_run_id
+from suite.measure.ending import new_run_id, state_after
 from suite.measure.room import check_room, free_room
 from suite.report import ab as report
 from suite.runfolder import files
@@ -118,14 +118,8 @@ def _execute(run: AbRun) -> BaseException | None:
     except (KeyboardInterrupt, Exception) as error:
         broken = error
     with suppress(KeyboardInterrupt), undisturbed():  # the command is over in a moment
-        run.finish(_state(run, broken))
+        run.finish("failed" if run.problems and not broken else state_after(broken))
     return broken
-
-
-def _state(run: AbRun, broken: BaseException | None) -> str:
-    if isinstance(broken, KeyboardInterrupt):
-        return "interrupted"
-    return "failed" if broken or run.problems else "complete"
 
 
 def _check_data(side: SidePlan) -> None:

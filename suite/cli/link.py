@@ -25,7 +25,7 @@ from suite.contract.secrets import masked
 from suite.contract.sweep import COLLECTIVES, LARGEST_BYTES, Sweep, payload_sizes
 from suite.launch.group import Launcher
 from suite.machine import description, devices
-from suite.measure.ending import new_run_id
+from suite.measure.ending import new_run_id, state_after
 from suite.measure.links import LinkResults, Plan, link_case, measure_all
 from suite.measure.progress import Progress
 from suite.report.link_tables import link_tables
@@ -68,7 +68,7 @@ def sweep_links(options: dict[str, Any], out: Path) -> int:
     with (live(Console(stderr=True)) as show,
           launching(config.launcher, hosts, folder) as launcher):
         broken = _measure(config, plans, results, show, launcher)
-    run["state"] = _state(broken)
+    run["state"] = state_after(broken)
     # These rows are added after the sweeps, because a framework that has rows counts as measured.
     results.fits += refused
     unwritten = _keep(folder, run, results)
@@ -96,12 +96,6 @@ def _measure(
     except (KeyboardInterrupt, Exception) as error:
         return error
     return None
-
-
-def _state(broken: BaseException | None) -> str:
-    if isinstance(broken, KeyboardInterrupt):
-        return "interrupted"
-    return "failed" if broken else "complete"
 
 
 def _keep(folder: Path, run: dict[str, Any], results: LinkResults) -> str:

@@ -20,3 +20,10 @@ def exit_code(rows: list[Row]) -> int:
 def new_run_id(now: float | None = None) -> str:
     """Returns the name of a run, made from the time at which it starts, in UTC."""
     return time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+
+
+def state_after(broken: BaseException | None) -> str:
+    """How a command's work ended: ``complete``, ``interrupted`` by the user, or ``failed``."""
+    if isinstance(broken, KeyboardInterrupt):
+        return "interrupted"
+    return "failed" if broken else "complete"

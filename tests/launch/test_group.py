@@ -188,6 +188,16 @@ def test_a_stopped_rank_is_named_with_the_phase_it_was_in(
     assert time.monotonic() - began < 3.0 + 5.0 and not _left(folder)
 
 
+def test_a_stopped_rank_is_the_reason_also_if_another_one_notices_first(
+    fake: Case, start: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_FAULT", "halted")
+    outcome, folder = start(fake, 30.0)
+    assert outcome.status == "failed"
+    assert outcome.reason.startswith("rank 1 in proof was stopped by a signal; rank 0 in proof")
+    assert "a heartbeat is missing" in outcome.reason and not _left(folder)
+
+
 def test_a_hang_leaves_each_ranks_stack_in_the_log(
     fake: Case, start: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,7 +61,7 @@ class FakeSession:
         if self.fault == "hang":
             subprocess.Popen(["sleep", "1234.5"])
             time.sleep(1000)
-        if self.fault == "stop":
+        if self.fault in ("stop", "halted"):
             os.kill(os.getpid(), signal.SIGSTOP)
         if self.fault.startswith("leave"):
             os._exit(0)
@@ -80,6 +80,9 @@ class FakeSession:
         if self.fault == "leave and lose" and not self.mine:
             time.sleep(0.5)
             raise RuntimeError("planted: connection closed by peer")
+        if self.fault == "halted" and not self.mine:
+            time.sleep(0.5)
+            raise RuntimeError("planted: a heartbeat is missing")
         if self.fault in ("hang", "stop", "leave", "flood", "flood-on") and not self.mine:
             time.sleep(1000)
 
