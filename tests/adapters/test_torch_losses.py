@@ -22,6 +22,12 @@ from adapters.pytorch.training.number_format import autocast  # noqa: E402
 BATCH, SEQUENCE, VOCABULARY, PREDICTED = 3, 8, 11, 2
 
 
+@pytest.fixture
+def however_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logits of any number are overwritten."""
+    monkeypatch.setattr(losses, "FEWEST_ENTRIES", 0)
+
+
 def _batch(predicted: int, dtype: Any = torch.float32) -> tuple[Any, Any]:
     """Logits of very different sizes, and targets of which each sample has that many."""
     generator = torch.Generator().manual_seed(0)
@@ -46,6 +52,7 @@ def _found(loss: Callable[..., Any], logits: Any, targets: Any) -> tuple[Any, An
     return value.detach(), source.grad
 
 
+@pytest.mark.usefixtures("however_few")
 @pytest.mark.parametrize("at_once", [1, 7 * VOCABULARY, 1 << 20])
 @pytest.mark.parametrize("predicted", [PREDICTED, SEQUENCE])
 def test_the_loss_and_its_gradient_are_those_of_pytorch(
@@ -63,6 +70,7 @@ def test_the_loss_and_its_gradient_are_those_of_pytorch(
         torch.testing.assert_close(gradient, slope, rtol=tolerance, atol=tolerance / 10)
 
 
+@pytest.mark.usefixtures("however_few")
 def test_the_loss_of_bfloat16_is_computed_in_float32() -> None:
     """Only the gradient is rounded, once."""
     logits, targets = _batch(SEQUENCE, torch.bfloat16)
@@ -104,6 +112,13 @@ def test_the_loss_holds_no_copies_of_the_logits(predicted: int, copies: float) -
     assert peak(loss) < copies < peak(_plain)
 
 
+def test_few_logits_are_left_to_pytorch() -> None:
+    logits, targets = _batch(SEQUENCE)
+    value = losses.token_cross_entropy(logits.requires_grad_() * 1, targets)
+    assert "NllLoss" in type(value.grad_fn).__name__
+
+
+@pytest.mark.usefixtures("however_few")
 def test_a_loss_that_is_kept_does_not_keep_the_gradient() -> None:
     logits, targets = _batch(SEQUENCE)
     value = losses.token_cross_entropy(logits.requires_grad_() * 1, targets)
@@ -112,6 +127,7 @@ def test_a_loss_that_is_kept_does_not_keep_the_gradient() -> None:
     assert value.grad_fn.gradient is None
 
 
+@pytest.mark.usefixtures("however_few")
 def test_what_needs_the_logits_afterwards_is_told() -> None:
     """The exponential's gradient is its result, which the loss has overwritten."""
     logits, targets = _batch(SEQUENCE)

@@ -13,6 +13,8 @@ from suite.contract.workloads.transformer import NOT_PREDICTED
 # Entries of logits that are worked on at a time: their float32 copies are all that the loss adds to
 # the logits' memory, and on a CPU they stay in the caches.
 ENTRIES_AT_ONCE = 1 << 20
+# Logits of fewer entries cost less in PyTorch's own loss, which is fewer calls.
+FEWEST_ENTRIES = 1 << 17
 
 
 def class_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -65,7 +67,8 @@ def _mean(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     A compiler writes the softmax and its gradient straight into the logits' gradient. Eager PyTorch
     would hold the logits' logarithm and two gradients of that size beside them.
     """
-    if torch.compiler.is_compiling() or not logits.requires_grad:
+    small = logits.numel() < FEWEST_ENTRIES
+    if small or torch.compiler.is_compiling() or not logits.requires_grad:
         return functional.cross_entropy(_full(logits), targets)
     mean: torch.Tensor = _CrossEntropy.apply(logits, targets)
     return mean
