@@ -1,4 +1,4 @@
-"""On which hosts a launch's ranks were, and which links its communications crossed."""
+"""On which hosts a launch's ranks were, and how the links were scheduled that they used."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 from suite.analysis.link_fit import LinkFit
-from suite.contract.case import Case
-from suite.contract.hosts import spans
 from suite.contract.records import Launch
 
 
@@ -15,21 +13,6 @@ def topology(records: Launch) -> str:
     """Returns ``node1: 2, node2: 2``; empty if the records do not name their hosts."""
     ranks = Counter(record.host for record in records if record.host)
     return ", ".join(f"{host}: {count}" for host, count in ranks.items())
-
-
-def links_between(case: Case, records: Launch, fits: Sequence[LinkFit]) -> list[LinkFit]:
-    """Picks the links that lie on as many hosts as the groups of the case's ranks do.
-
-    Args:
-        case: The case.
-        records: The records of one of its launches, which name the hosts.
-        fits: All links that were swept.
-    """
-    hosts = [record.host for record in records]
-    if len(hosts) != case.devices:  # one process drives all devices
-        return [fit for fit in fits if fit.hosts == 1]
-    across = spans(case, hosts)
-    return [fit for fit in fits if fit.hosts == across.get(fit.devices, 0)]
 
 
 def links_scheduled(fits: Sequence[LinkFit], event_loops: str) -> list[LinkFit]:
@@ -47,5 +30,5 @@ def links_scheduled(fits: Sequence[LinkFit], event_loops: str) -> list[LinkFit]:
     return alike + [fit for fit in fits if _link_of(fit) not in known]
 
 
-def _link_of(fit: LinkFit) -> tuple[str, str, str, int]:
-    return fit.framework, fit.engine, fit.collective, fit.devices
+def _link_of(fit: LinkFit) -> tuple[str, str, str, int, int]:
+    return fit.framework, fit.engine, fit.collective, fit.devices, fit.hosts

@@ -173,7 +173,7 @@ def plans_for_run(cases: Sequence[Case], slots: Sequence[int] = ()) -> list[Plan
     Sizes reach the parameters' bytes, which no gradient exceeds. The devices are those of an axis
     of a mesh: its groups are who communicates. A pipeline's stages do so two by two. Groups that
     lie on several hosts are swept across hosts; where some of an axis's groups do and others do
-    not, no one link is theirs and none is swept.
+    not, both links are swept.
 
     Args:
         cases: The cases of the run.
@@ -184,9 +184,10 @@ def plans_for_run(cases: Sequence[Case], slots: Sequence[int] = ()) -> list[Plan
         across = spans(case, _host_of_rank(case, slots))
         for axis, size in case.axes.axes:
             among = 2 if axis == "inter_layer" else size
-            key = case.framework, case.engine, case.device, among, across[among]
-            if size > 1 and across[among] and not case.oversubscribe and _collectives(case, axis):
-                columns.setdefault(key, []).append((case, axis))
+            if size > 1 and not case.oversubscribe and _collectives(case, axis):
+                for hosts in sorted(across[axis]):
+                    key = case.framework, case.engine, case.device, among, hosts
+                    columns.setdefault(key, []).append((case, axis))
     return [
         Plan(link_case(*key[:-1], hosts=key[-1]), _run_sweep(mine, key[-2]))
         for key, mine in columns.items()

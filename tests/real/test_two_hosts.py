@@ -160,6 +160,32 @@ def test_a_mesh_splits_layers_inside_a_host_and_sums_gradients_across(tmp_path: 
         assert inside > 2 * across, row["network_bytes"]
 
 
+@pytest.mark.alone
+@pytest.mark.long
+def test_tensorflow_places_layers_on_both_hosts(tmp_path: Path) -> None:
+    """Rank 0 drives the second host's device, whose times are on a clock 1000 s ahead."""
+    _needs("tensorflow")
+    with cluster(RATE_MBIT, tmp_path) as hosts:
+        said = _finished(_suite(
+            hosts, "run", *HOSTS, "--preset", "smoke", "--framework", "tensorflow", "--workload",
+            "mlp", "--strategy", "single,intra_layer,inter_layer", "--no-link",
+            "--out", str(tmp_path / "out"),
+        ))
+    rows = _rows(tmp_path / "out")
+    across = [row for name, row in rows.items() if "hosts2" in name]
+    assert {row["strategy"] for row in across} == {"intra_layer", "inter_layer"}, said
+    for row in across:
+        assert (row["status"], row["parity"]) == ("ok", "ok"), f"{row['reason']} {said}"
+        assert row["topology"] == "host-a: 1, host-b: 1" and row["transport_used"] == "TCP"
+        # 1000 s would be the other clock's.
+        assert 0 <= float(row["t_comm_wait_s"]) <= float(row["t_comm_s"]) < 1
+        assert 0 < float(row["t_comm_transfer_s"]) <= float(row["t_comm_s"])
+        assert 1 <= float(row["load_balance"]) < 2 and float(row["compute_avg_s"]) > 0
+        # What the link lets through bounds what a step takes and what crosses it.
+        _, received = _received(row["network_bytes"])
+        assert received > 0.9 * float(row["comm_bytes"]) * float(row["comm_count"]) / 2
+
+
 def _gradient_bytes() -> int:
     """Bytes of the gradients of both shards; what is not sharded is in each of them."""
     spec = sized_workload("gpt", "tiny", 0)
