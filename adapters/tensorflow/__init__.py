@@ -43,6 +43,10 @@ TRAITS = Traits(
         ("all_gather", "reduce_scatter", "broadcast"),
         "the devices of one TensorFlow process only reduce and copy, whatever the strategy",
     ),
+    unswept_across={
+        "all_reduce": "over hosts one process places copies on the devices of the others, and "
+                      "MirroredStrategy reduces on one host alone",
+    },
     references=("tensorflow",),
     environment={
         "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2",

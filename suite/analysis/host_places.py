@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from suite.analysis.link_fit import LinkFit
+from suite.contract.case import Case
 from suite.contract.records import Launch
 
 
@@ -13,6 +14,20 @@ def topology(records: Launch) -> str:
     """Returns ``node1: 2, node2: 2``; empty if the records do not name their hosts."""
     ranks = Counter(record.host for record in records if record.host)
     return ", ".join(f"{host}: {count}" for host, count in ranks.items())
+
+
+def links_of_processes(case: Case, fits: Sequence[LinkFit]) -> list[LinkFit]:
+    """Leaves out the links inside a process if each device of the case has a process of its own.
+
+    That is so over hosts where one process drives all devices of a single host: what its sweep
+    measured there is a copy, and a case over hosts makes none.
+
+    Args:
+        case: The case.
+        fits: The links that were swept.
+    """
+    apart = case.placed and case.hosts > 1
+    return [fit for fit in fits if fit.hosts > 1 or not apart]
 
 
 def links_scheduled(fits: Sequence[LinkFit], event_loops: str) -> list[LinkFit]:

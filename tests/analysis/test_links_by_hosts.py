@@ -9,6 +9,7 @@ import pytest
 from suite.analysis.comm_model import model_columns
 from suite.analysis.communication import payloads
 from suite.analysis.doubts import Conditions
+from suite.analysis.host_places import links_of_processes
 from suite.analysis.link_fit import LinkFit
 from suite.analysis.rows import CaseResult, build_rows
 from suite.contract.case import Case
@@ -75,6 +76,28 @@ def test_the_model_of_a_mesh_has_both_links(fits: list[LinkFit]) -> None:
     # 1 ms inside and 48 ms across are 49 ms on every device.
     assert row.contention == pytest.approx(49e-3 / model)
     assert row.comm_verdict.startswith("normal: 1.2x"), row.comm_verdict
+
+
+def test_a_copy_inside_a_process_is_no_link_between_processes() -> None:
+    """TensorFlow's one process of a host copies; over hosts its devices have processes."""
+    placed = Case("tensorflow", "tensorflow", "intra_layer", "", "mlp", "tiny", "synthetic", "cpu",
+                  4, hosts=2)
+    copies = replace(WITHIN, framework="tensorflow", engine="tensorflow", collective="send_recv")
+    between = replace(copies, hosts=2)
+    assert links_of_processes(placed, [copies, between]) == [between]
+    assert links_of_processes(replace(placed, hosts=1), [copies]) == [copies]
+    assert links_of_processes(MESH, [WITHIN, ACROSS]) == [WITHIN, ACROSS]
+
+
+def test_what_is_swept_between_processes_of_manual_placement() -> None:
+    placed = Case("tensorflow", "tensorflow", "data+intra_layer", "", "gpt", "tiny", "synthetic",
+                  "cpu", 4, mesh="data=2,intra_layer=2", hosts=2, global_batch=64)
+    (inside,) = plans_for_run([placed], [2, 2])
+    assert (inside.case.hosts, inside.sweep.names) == (1, ["send_recv"])
+    apart = replace(placed, strategy="intra_layer", mesh="")
+    (between,) = plans_for_run([apart], [2, 2])
+    assert (between.case.hosts, between.sweep.names) == (2, ["send_recv"])
+    assert between.case.strategy == "intra_layer" and inside.case.strategy == "data"
 
 
 def test_a_link_that_was_not_swept_is_named_with_its_hosts() -> None:

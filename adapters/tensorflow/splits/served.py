@@ -12,9 +12,8 @@ import tensorflow as tf
 from tensorflow.python.framework.config import is_op_determinism_enabled
 
 from adapters.tensorflow.training import found, xplane
+from adapters.tensorflow.training.joining import serve
 from adapters.tensorflow.training.matmul_rate import matmul_flops_s
-from adapters.tensorflow.training.orders import Cluster, Orders
-from adapters.tensorflow.training.single import open_devices
 from suite.contract.adapter import StepTrace, switch
 from suite.contract.case import Case, Rank
 from suite.contract.records import CommEvent
@@ -31,21 +30,11 @@ class ServedSession:
 
     def __init__(self, case: Case, rank: Rank) -> None:
         self.case, self.rank = case, rank
-        self.devices = open_devices(case, 1)
-        cluster = Cluster.read()
-        threads = tf.config.threading
-        self.server = tf.distribute.Server(
-            cluster.spec, job_name="worker", task_index=rank.index, protocol="grpc",
-            config=tf.compat.v1.ConfigProto(
-                device_count={"CPU": 1},
-                intra_op_parallelism_threads=threads.get_intra_op_parallelism_threads(),
-                inter_op_parallelism_threads=threads.get_inter_op_parallelism_threads(),
-            ),
-        )
+        self.serving = serve(case, rank)
+        self.orders = self.serving.orders
         self.traces: list[StepTrace] = []
         self.profiles: list[StepTrace] = []
         self.told: Mapping[str, Any] = {}
-        self.orders = Orders(cluster, rank.index)  # rank 0 goes on once every server is there
 
     def moments(self) -> Iterator[str]:
         """Yields each moment that rank 0 tells of; probes and profiles are taken in between."""
@@ -94,7 +83,7 @@ class ServedSession:
     def matmul_flops_s(self) -> float:
         """Returns the matrix-product rate of this rank's device in FLOP/s."""
         kind = tf.bfloat16 if self.case.dtype == "bf16" else tf.float32
-        return matmul_flops_s(self.devices[0], lambda: None, kind)
+        return matmul_flops_s(self.serving.device, lambda: None, kind)
 
     def describe(self) -> dict[str, str]:
         """Returns what this process finds; what is trained, rank 0 knows."""

@@ -13,14 +13,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from adapters.tensorflow.splits.inter_layer import InterLayerSession
 from adapters.tensorflow.splits.intra_layer import IntraLayerSession
 from adapters.tensorflow.splits.towers import TowersSession, tower_case
 from adapters.tensorflow.training import xplane
-from adapters.tensorflow.training.orders import Cluster, Driver
-from adapters.tensorflow.training.single import Training, open_devices
+from adapters.tensorflow.training.joining import Driving, drive
+from adapters.tensorflow.training.single import Training
 from adapters.tensorflow.training.stamps import Stamps
 from suite.contract.adapter import Inputs, StepTrace
 from suite.contract.case import Case
@@ -40,13 +38,8 @@ class Spanning(Training):
 
     no_clock = NO_CLOCK
 
-    def __init__(self, *arguments: Any) -> None:
-        self.cluster = Cluster.read()
-        self.driver = Driver(self.cluster)
-        # Once the others' servers are there.
-        tf.config.experimental_connect_to_cluster(
-            self.cluster.spec, job_name="worker", task_index=0, protocol="grpc"
-        )
+    def __init__(self, driving: Driving, *arguments: Any) -> None:
+        self.cluster, self.driver = driving.cluster, driving.driver
         super().__init__(*arguments)
 
     def make_stamps(self) -> Stamps:
@@ -144,11 +137,9 @@ def open_spanning(case: Case, weights: Weights, inputs: Inputs) -> Spanning:
         weights: Canonical name to initial parameter.
         inputs: The global batches.
     """
-    open_devices(case, 1)
-    devices = [f"/job:worker/replica:0/task:{rank}/device:CPU:0" for rank in range(case.devices)]
+    driving = drive(case)
     outer, *inner = case.axes.names
-    spanning, _ = SPLITS.get(outer, (None, None))
     if not inner:
-        return spanning(case, weights, inputs, devices)
+        return SPLITS[outer][0](driving, case, weights, inputs, driving.devices)
     (axis,) = tower_case(case, case.devices // case.axes.size("data")).axes.names
-    return SpanningTowers(SPLITS[axis][1], case, weights, inputs, devices)
+    return SpanningTowers(driving, SPLITS[axis][1], case, weights, inputs, driving.devices)
