@@ -12,8 +12,8 @@ from suite.contract.sweep import ELEMENT_BYTES, Call
 class SpanningLink:
     """Rank 0 of a sweep between processes: it sends a tensor to the last device and back.
 
-    The last device is on another host. Both stamps are taken on the first device, so no clocks of two hosts are compared; a call took
-    half of what lies between them.
+    The last device is on another host. Both stamps are taken on the first device, so no clocks of
+    two hosts are compared; a call took half of what lies between them.
 
     Args:
         case: The case of the sweep.

@@ -209,6 +209,8 @@ def _host_of_rank(case: Case, slots: Sequence[int]) -> list[int]:
 
 def _collectives(case: Case, axis: str, hosts: int) -> Sequence[str]:
     traits = traits_of(case.framework)
+    if hosts == 1 and case.placed and case.hosts > 1:
+        return []  # a copy inside a process, which such a case does not make
     unswept = traits.unswept_across if hosts > 1 else {}
     return [name for name in traits.collectives_of(axis, case.variant) if name not in unswept]
 

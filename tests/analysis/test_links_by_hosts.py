@@ -92,8 +92,9 @@ def test_a_copy_inside_a_process_is_no_link_between_processes() -> None:
 def test_what_is_swept_between_processes_of_manual_placement() -> None:
     placed = Case("tensorflow", "tensorflow", "data+intra_layer", "", "gpt", "tiny", "synthetic",
                   "cpu", 4, mesh="data=2,intra_layer=2", hosts=2, global_batch=64)
-    (inside,) = plans_for_run([placed], [2, 2])
-    assert (inside.case.hosts, inside.sweep.names) == (1, ["send_recv"])
+    assert plans_for_run([placed], [2, 2]) == []  # layers are copied inside a host
+    (inside,) = plans_for_run([replace(placed, hosts=1)])
+    assert (inside.case.hosts, inside.sweep.names) == (1, ["send_recv", "all_reduce"])
     apart = replace(placed, strategy="intra_layer", mesh="")
     (between,) = plans_for_run([apart], [2, 2])
     assert (between.case.hosts, between.sweep.names) == (2, ["send_recv"])
