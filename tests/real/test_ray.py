@@ -19,7 +19,7 @@ from tests.rays import on_ray, processes_of, ray, why_no_ray
 
 UNAVAILABLE = why_no_cluster() or why_no_ray()
 pytestmark = [
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
     pytest.mark.long,
     pytest.mark.skipif(bool(UNAVAILABLE), reason=UNAVAILABLE),
     pytest.mark.skipif(
@@ -77,7 +77,7 @@ def _killed_while_training(
 ) -> None:
     run = subprocess.Popen([*command, "--out", str(out)], env=environment,
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 200
     phase = "*/cases/pytorch.data*/launch-0/phase-1"
     while not any(path.read_text() == "clean steps" for path in out.glob(phase)):
         assert time.monotonic() < deadline and run.poll() is None

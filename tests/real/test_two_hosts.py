@@ -163,7 +163,7 @@ def test_a_mesh_splits_layers_inside_a_host_and_sums_gradients_across(tmp_path: 
 @pytest.mark.alone
 @pytest.mark.long
 def test_tensorflow_places_layers_on_both_hosts(tmp_path: Path) -> None:
-    """Rank 0 drives the second host's device, whose times are on a clock 1000 s ahead."""
+    """Rank 0 drives the second host's device too; only what the graph sends crosses the cable."""
     _needs("tensorflow")
     with cluster(RATE_MBIT, tmp_path) as hosts:
         said = _finished(_suite(
@@ -177,13 +177,13 @@ def test_tensorflow_places_layers_on_both_hosts(tmp_path: Path) -> None:
     for row in across:
         assert (row["status"], row["parity"]) == ("ok", "ok"), f"{row['reason']} {said}"
         assert row["topology"] == "host-a: 1, host-b: 1" and row["transport_used"] == "TCP"
-        # 1000 s would be the other clock's.
         assert 0 <= float(row["t_comm_wait_s"]) <= float(row["t_comm_s"]) < 1
         assert 0 < float(row["t_comm_transfer_s"]) <= float(row["t_comm_s"])
         assert 1 <= float(row["load_balance"]) < 2 and float(row["compute_avg_s"]) > 0
-        # What the link lets through bounds what a step takes and what crosses it.
+        # Of two stages or shards about as much goes there as comes back; the larger is shown.
         _, received = _received(row["network_bytes"])
-        assert received > 0.9 * float(row["comm_bytes"]) * float(row["comm_count"]) / 2
+        moved = float(row["comm_bytes"]) * float(row["comm_count"])
+        assert 0.45 * moved < received < 1.3 * moved + 20_000, (row["network_bytes"], moved)
 
 
 def _gradient_bytes() -> int:

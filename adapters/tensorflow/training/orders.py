@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 from typing import Any
 
@@ -70,8 +71,9 @@ class Driver:
         others = len(cluster.tasks) - 1
         with Listener(cluster.meeting, backlog=others, authkey=cluster.key) as listener:
             while len(joined) < others:
-                connection = listener.accept()
-                joined[_received(connection)["rank"]] = connection
+                with suppress(AuthenticationError, EOFError):  # a stranger
+                    connection = listener.accept()
+                    joined[_received(connection)["rank"]] = connection
         self.ranks = [joined[rank] for rank in sorted(joined)]
 
     def tell(self, order: str, each: Sequence[Mapping[str, Any]] = (), **fields: Any) -> None:
