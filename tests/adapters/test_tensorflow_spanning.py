@@ -46,8 +46,9 @@ def test_each_device_has_a_server_and_rank_0_one_more_port() -> None:
 
 
 def test_manual_placement_spans_hosts_on_cpus_and_mirrored_variables_do_not() -> None:
+    towers = replace(PLACED, strategy="data+inter_layer", devices=4)
     assert unsupported_reason(PLACED) == ""
-    assert unsupported_reason(replace(PLACED, strategy="data+inter_layer", variant="gpipe")) == ""
+    assert unsupported_reason(replace(towers, variant="gpipe")) == ""
     assert "--variant multi_worker" in unsupported_reason(replace(PLACED, strategy="data"))
     assert "offered for CPUs" in unsupported_reason(replace(PLACED, device="cuda"))
 

@@ -168,7 +168,7 @@ def test_tensorflow_places_layers_on_both_hosts(tmp_path: Path) -> None:
     with cluster(RATE_MBIT, tmp_path) as hosts:
         said = _finished(_suite(
             hosts, "run", *HOSTS, "--preset", "smoke", "--framework", "tensorflow", "--workload",
-            "mlp", "--strategy", "single,intra_layer,inter_layer", "--no-link",
+            "mlp", "--strategy", "single,intra_layer,inter_layer",
             "--out", str(tmp_path / "out"),
         ))
     rows = _rows(tmp_path / "out")

@@ -66,7 +66,8 @@ class ServedSession:
         if order["timeline"]:
             path = self.rank.folder / f"timeline-{self.rank.index}.json"
             xplane.write_timeline(path, executed, trace.events)
-        return replace(trace, busy=[xplane.compute_clock(executed, 0, *times, at_once=1)])
+        began, ended = times
+        return replace(trace, busy=[xplane.compute_clock(executed, 0, began, ended, at_once=1)])
 
     def reset_peak_memory(self) -> None:
         """Starts the peak of memory anew."""
