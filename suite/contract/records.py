@@ -232,12 +232,12 @@ def _rank_of(path: Path) -> int:
 
 
 def clean_path(folder: Path, rank: int) -> Path:
-    """Where a rank leaves what it has measured before the passes with probes."""
+    """Returns the file in which a rank leaves what it measured before the passes with probes."""
     return folder / f"clean-{rank}.json"
 
 
 def read_clean(folder: Path, ranks: int) -> list[dict[str, Any]]:
-    """What every rank had measured before the passes with probes; empty unless all had.
+    """Reads what the ranks measured before the passes with probes; empty unless all left it.
 
     Raises:
         ValueError: A record is truncated, or no JSON object.

@@ -31,16 +31,16 @@ class Bounds:
 
     @cached_property
     def gpus(self) -> list[Gpu]:
-        """Those that this process may use."""
+        """The GPUs that this process may use."""
         return usable_gpus()
 
     @cached_property
     def _core_flops_s(self) -> float:
-        """float32 matrix products of the first core; 0 where it could not be measured."""
+        """The rate of float32 matrix products of the first core; 0 if it could not be measured."""
         return max((rate.matmul_flops_s for rate in measure_cores(self.cores[:1])), default=0.0)
 
     def device_flops_s(self, device: str, dtype: str) -> float:
-        """The rate that one device does not exceed; 0 if unknown.
+        """Returns the rate that one device does not exceed; 0 if unknown.
 
         That of a core is measured, with half of it in float64; that of a GPU is its datasheet's.
         """
@@ -52,13 +52,13 @@ class Bounds:
         return datasheet_flops(first.name, first.multiprocessors).get(dtype, 0.0)
 
     def least_seconds(self, case: Case, steps: int) -> float:
-        """Seconds of so many training steps at the devices' full rate; 0 if that is unknown."""
+        """Returns the seconds of training steps at the devices' full rate; 0 if that is unknown."""
         flops = case.spec.flops_per_sample() * case.spec.global_batch * steps
         rate = case.devices * self.device_flops_s(case.device, case.dtype)
         return flops / rate if rate else 0.0
 
     def launch_seconds(self, case: Case) -> float:
-        """Seconds that a launch of the case may take: the timeout, or what its steps need."""
+        """Returns the seconds that a launch may take: the timeout, or what its steps need."""
         steps = max(case.warmup_limit, PARITY_STEPS) + case.steps
         if case.probe_steps:
             steps += 2 * case.probe_steps + OTHER_STEPS

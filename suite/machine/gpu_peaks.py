@@ -45,7 +45,7 @@ SLICE = "MIG"
 
 
 def datasheet_flops(name: str, multiprocessors: int | None = None) -> dict[str, float]:
-    """The peaks of a GPU, or of a slice of one.
+    """Returns the peaks of a GPU, or of a slice of it.
 
     Args:
         name: As the driver shows it.
@@ -65,7 +65,7 @@ def datasheet_flops(name: str, multiprocessors: int | None = None) -> dict[str, 
 
 
 def _shared(printed: Model, multiprocessors: int | None) -> dict[str, float]:
-    """The peaks of so many of a GPU's multiprocessors; of what is never cut all of them."""
+    """Returns the peaks of some of a GPU's multiprocessors, or of all if it is never divided."""
     if not printed.multiprocessors:
         return dict(zip(FORMATS, printed.flops, strict=False))
     share = (multiprocessors or 0) / printed.multiprocessors

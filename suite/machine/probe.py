@@ -61,7 +61,7 @@ class Asked:
             os.close(writing)
 
     def answer(self, seconds: float) -> Any:
-        """What it found; its standard input is closed now, which ends one that watches.
+        """Returns what the probe answered; closing its standard input ends a probe that watches.
 
         Raises:
             Unknown: It did not answer in time, failed, or answered no JSON.

@@ -33,7 +33,7 @@ def _siblings(core: int, system: Path) -> str:
 
 
 def physical_first(cores: Sequence[int], system: Path = SYSTEM) -> list[int]:
-    """One thread of each physical core, then the second ones: neighbours share no core."""
+    """Orders threads: one of each physical core, then the second ones; neighbours share no core."""
     groups = physical_cores(cores, system)
     deepest = max(map(len, groups), default=0)
     return [group[depth] for depth in range(deepest) for group in groups if depth < len(group)]
@@ -77,7 +77,7 @@ def _near(gpu: Gpu, groups: Sequence[Sequence[int]], system: Path) -> list[int]:
 
 
 def cpu_list(text: str) -> set[int]:
-    """The cores of ``0-3,8``, as the kernel writes them."""
+    """Reads a list of cores as the kernel writes it: ``0-3,8``."""
     found: set[int] = set()
     for part in filter(None, text.strip().split(",")):
         first, _, last = part.partition("-")

@@ -142,11 +142,14 @@ class Balancer:
 
     @property
     def seconds_a_sample(self) -> list[float]:
-        """Estimated for each device."""
+        """The estimated seconds a sample of each device."""
         return [math.exp(one.level) for one in self._filters]
 
     def _plan(self) -> tuple[int, ...]:
-        """Every device has at least one piece: one without samples would never be heard again."""
+        """Plans the shares by the speeds that are estimated now.
+
+        Every device keeps at least one piece, because one without samples tells nothing any more.
+        """
         pieces = sum(self.shares) // self.quantum
         speeds = [1 / seconds for seconds in self.seconds_a_sample]
         spare = proportional_shares(pieces, speeds)
@@ -156,14 +159,17 @@ class Balancer:
         return tuple(self.quantum * count for count in spare)
 
     def _gain(self, plan: Sequence[int]) -> float:
-        """By what share the slowest device of ``plan`` is sooner than now's."""
+        """Returns by what share the slowest device is sooner done with ``plan`` than now."""
         return 1 - self._slowest(plan) / self._slowest(self.shares)
 
     def _slowest(self, shares: Sequence[int]) -> float:
         return max(n * each for n, each in zip(shares, self.seconds_a_sample, strict=True))
 
     def _needed(self) -> float:
-        """At least two deviations of what is known of the two devices that know least."""
+        """Returns by what share a plan has to be faster.
+
+        It is at least two deviations of what is known of the two devices that are known least.
+        """
         unsure = sorted((one.variance for one in self._filters), reverse=True)
         return max(LEAST_GAIN, 2 * math.sqrt(sum(unsure[:2])))
 
