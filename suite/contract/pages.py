@@ -24,8 +24,8 @@ import numpy as np
 
 # madvise(2), since Linux 5.14: maps pages for reading, or for writing as well.
 POPULATE_READ, POPULATE_WRITE = 22, 23
-# Of each page's entry in /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst): it is there,
-# and it is a page of a file.
+# Bits of a page's entry in /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst): the page is
+# present, and it belongs to a file.
 PRESENT, OF_FILE = np.uint64(1 << 63), np.uint64(1 << 61)
 # Mappings of the kernel's own, which cannot be asked for.
 KERNELS = ("[vvar", "[vdso]", "[vsyscall]")

@@ -47,7 +47,7 @@ class ForkedRank(psutil.Process):  # type: ignore[misc]
             try:
                 self.returncode = self.nursery.code_of(self.pid)
             except NotReady:
-                # Its nursery is gone, and it with that: the kernel sends it SIGKILL.
+                # Its nursery is gone, and so is the rank: the kernel sends it SIGKILL.
                 self.returncode = None if self._runs() else -signal.SIGKILL
         return self.returncode
 

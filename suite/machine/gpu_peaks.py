@@ -39,7 +39,7 @@ MODELS: dict[str, Model] = {
     "A10": Model((0.49e12, 31.2e12, 62.5e12, 125e12)),
     "RTX 4090": Model((1.29e12, 82.6e12, 82.6e12, 165.2e12)),
 }
-# Words of GPUs of the same number with other clocks and units.
+# Words in the names of GPUs that have the same number but other clocks and units.
 OTHERS = {"Laptop", "Max", "D"}
 SLICE = "MIG"
 

@@ -22,9 +22,10 @@ LEAST_GAIN = 0.04
 # Steps in a row that have to ask for a new plan, and steps between two plans: what a step tells of
 # the plan before it is not held against the new one.
 CONFIRMED, REST = 2, 3
-# Deviation of a device's seconds a sample, as a share, in the first steps, and its least; how far a
-# speed wanders from one step to the next; what lies outside so many deviations is an outlier, and
-# so many of them in a row on the same side are a jump.
+# FIRST_NOISE is the deviation that is assumed of a device's seconds a sample, as a share, and
+# LEAST_NOISE the smallest that is believed. WANDER is how far a speed wanders from one step to the
+# next. A value that is OUTSIDE deviations away is an outlier, and JUMP outliers in a row on the same
+# side are a jump.
 FIRST_NOISE, LEAST_NOISE, WANDER, OUTSIDE, JUMP = 0.1, 0.01, 0.003, 3.0, 3
 # Part that a new step has in the estimate of the noise.
 NOISE_WEIGHT = 0.05
@@ -83,7 +84,7 @@ class SpeedFilter:
         gain = predicted / (predicted + self.noise)
         self.level += gain * surprise
         self.variance = (1 - gain) * predicted
-        # Of a surprise the noise is the part that the estimate's own variance does not explain.
+        # The noise is the part of a surprise that the estimate's own variance does not explain.
         seen_noise = max(surprise**2 - predicted, 0.0)
         self.noise = max((1 - NOISE_WEIGHT) * self.noise + NOISE_WEIGHT * seen_noise,
                          LEAST_NOISE**2)
@@ -93,7 +94,7 @@ class SpeedFilter:
             self.held = []
         self.held.append(surprise)
         if len(self.held) == JUMP:
-            # An outlier may be among them: the middle one counts.
+            # One of the values may be an outlier, so the median is taken.
             self.level += median(self.held)
             self.variance, self.held = self.noise / JUMP, []
 

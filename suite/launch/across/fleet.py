@@ -84,7 +84,7 @@ class Fleet:
                 self.close()
 
     def _launch_on(self, request: LaunchRequest, links: list[Link], began: float) -> Ending:
-        # Before the hosts have other answers to give.
+        # First of all, while no other answer of a host can lie in between.
         for link in links:
             link.clock = link.offset()
         ranks = self._prepare(request, links)
