@@ -24,7 +24,7 @@ import numpy as np
 
 # madvise(2), since Linux 5.14: maps pages for reading, or for writing as well.
 POPULATE_READ, POPULATE_WRITE = 22, 23
-# Bits of a page's entry in /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst): the page is
+# Bits of a page's entry in /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst): it is
 # present, and it belongs to a file.
 PRESENT, OF_FILE = np.uint64(1 << 63), np.uint64(1 << 61)
 # Mappings of the kernel's own, which cannot be asked for.

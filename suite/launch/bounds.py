@@ -14,7 +14,7 @@ from suite.machine.gpus import Gpu, usable_gpus
 ALLOWANCE = 4.0
 # What every core exceeds: a model that is soon done at this rate needs no measurement.
 SLOW_CORE_FLOPS_S = 4e9
-# Steps under the profiler, and those with neither probes nor communication, beside the probes'.
+# Beside the timed and silent steps that are counted: three traced ones and the first silent one.
 OTHER_STEPS = 4
 
 

@@ -24,8 +24,8 @@ LEAST_GAIN = 0.04
 CONFIRMED, REST = 2, 3
 # FIRST_NOISE is the deviation that is assumed of a device's seconds a sample, as a share, and
 # LEAST_NOISE the smallest that is believed. WANDER is how far a speed wanders from one step to the
-# next. A value that is OUTSIDE deviations away is an outlier, and JUMP outliers in a row on the same
-# side are a jump.
+# next. A value that is OUTSIDE deviations away is an outlier, and JUMP outliers in a row on the
+# same side are a jump.
 FIRST_NOISE, LEAST_NOISE, WANDER, OUTSIDE, JUMP = 0.1, 0.01, 0.003, 3.0, 3
 # Part that a new step has in the estimate of the noise.
 NOISE_WEIGHT = 0.05
