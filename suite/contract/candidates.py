@@ -17,7 +17,7 @@ class Candidate:
     """A way of splitting that was enumerated.
 
     Attributes:
-        question: Whose way it is: framework, model, batch and devices.
+        question: What it is a way for: framework, model, batch and devices.
         case_id: The case that would run it.
         way: The way in words.
         fate: What became of it before anything ran.

@@ -85,7 +85,7 @@ def on_one_clock(
 
     Args:
         records: What ranks wrote, of training or of a link sweep, as JSON objects.
-        offsets: By rank; a rank without one keeps its times.
+        offsets: The offset of each rank; a rank without one keeps its times.
     """
     return [_shifted(record, offsets.get(record.get("rank", -1))) for record in records]
 

@@ -32,7 +32,7 @@ class Kind:
     """What a fault does and how its launch has to end.
 
     Attributes:
-        says: In words, for a reader.
+        says: What the fault does, in words for a reader.
         phases: Where it can strike.
         statuses: What the row may say; one of them.
         dies: Whether the rank is gone at once, which has to be noticed while time is left.

@@ -26,8 +26,8 @@ class LeastMemory:
     """The least memory of one case.
 
     Attributes:
-        host_bytes: Of all its processes together in the machine's memory.
-        device_bytes: Of one GPU; 0 for a case on CPU devices.
+        host_bytes: What all its processes together need of the machine's memory.
+        device_bytes: What it needs of the memory of one GPU; 0 for a case on CPU devices.
     """
 
     host_bytes: int

@@ -22,7 +22,7 @@ class Bounds:
     """What cases need at least on the devices of this machine.
 
     Args:
-        cores: Of the run; the first one is measured when a large model asks for it.
+        cores: The cores of the run; the first one is measured when a large model asks for it.
         timeout: Seconds that the user lets a launch take.
     """
 
@@ -42,7 +42,7 @@ class Bounds:
     def device_flops_s(self, device: str, dtype: str) -> float:
         """Returns the rate that one device does not exceed; 0 if unknown.
 
-        That of a core is measured, with half of it in float64; that of a GPU is its datasheet's.
+        The rate of a core is measured, and half of it taken for float64; a GPU's is its datasheet's.
         """
         if device == "cpu":
             return self._core_flops_s / (2 if dtype == "float64" else 1)

@@ -43,7 +43,7 @@ class Outcome:
     Attributes:
         status: ``ok``, ``failed``, ``timeout`` or ``oom``.
         reason: Why, in words; empty if the status is ``ok``.
-        seconds: From the start of the first process to the end of the last.
+        seconds: Time from the start of the first process to the end of the last.
         records: The records of the ranks in the order of ranks; if the launch failed, those records
             that were written before.
         noticed_at_s: ``time.monotonic`` when the harness knew how the launch ends, before it ended

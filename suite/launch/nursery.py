@@ -117,7 +117,7 @@ class Nursery:
 
         Args:
             worker: The module that it runs.
-            arguments: Those of its command line.
+            arguments: The arguments of its command line.
             environment: All of its variables.
             folder: The folder in which it starts.
             log: The file to which its output is appended.

@@ -15,7 +15,7 @@ class Model:
         flops: Dense FLOP/s: float64 and float32 without tensor cores (TF32 is off there), TF32 and
             bfloat16 with them. Of GPUs for graphics float64 is a 32nd (Turing) or a 64th (Ampere,
             Ada) of float32, as the white papers of their architectures have it.
-        multiprocessors: Of the whole GPU; 0 where it cannot be cut into MIG slices.
+        multiprocessors: Their number on the whole GPU; 0 if it cannot be cut into MIG slices.
     """
 
     flops: tuple[float, ...]
@@ -48,9 +48,9 @@ def datasheet_flops(name: str, multiprocessors: int | None = None) -> dict[str, 
     """Returns the peaks of a GPU, or of a slice of it.
 
     Args:
-        name: As the driver shows it.
-        multiprocessors: Of a MIG slice, whose peaks are their share of the GPU's; None if the
-            driver does not tell.
+        name: Its name as the driver shows it.
+        multiprocessors: Their number in a MIG slice, whose peaks are that share of the GPU's; None
+            if the driver does not tell.
 
     Returns:
         Number format to FLOP/s; without formats that it lacks, empty for a GPU that is not known.

@@ -66,7 +66,7 @@ def summary(looks: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Summarises what a GPU ran at while it was busy.
 
     Args:
-        looks: From :func:`look`, one after another.
+        looks: What :func:`look` returned, one look after another.
 
     Returns:
         ``looks``, how many of them met a busy GPU; medians and extremes of those; and

@@ -85,11 +85,11 @@ def others_cores(
     """Returns how many of the run's cores other programs kept busy, also those that have ended.
 
     Args:
-        before: Of the processes, at the start.
-        after: Of the processes, at the end.
+        before: CPU times of the processes at the start.
+        after: CPU times of the processes at the end.
         cores_before: Seconds that each core had spent in each state, at the start.
         cores_after: The same at the end.
-        seconds: In between.
+        seconds: Time between the two.
 
     Returns:
         None where the system does not tell.

@@ -41,7 +41,7 @@ class Asked:
 
     Args:
         module: Calls :func:`answer` with what it found.
-        arguments: Of the module, after the number of the pipe.
+        arguments: Arguments of the module, which follow the number of the pipe.
         extra: Variables of its environment beside ours.
     """
 

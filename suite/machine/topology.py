@@ -15,7 +15,7 @@ def physical_cores(cores: Sequence[int], system: Path = SYSTEM) -> list[list[int
     """Groups cores that are hardware threads of one physical core.
 
     Args:
-        cores: Those that may be used, in order.
+        cores: The cores that may be used, in order.
         system: Where sysfs is mounted.
 
     Returns:
@@ -49,7 +49,7 @@ def cores_beside(
 
     Args:
         gpus: A GPU of each rank; ranks may share one.
-        cores: Those that may be used.
+        cores: The cores that may be used.
         system: Where sysfs is mounted.
 
     Returns:

@@ -64,7 +64,7 @@ class SpeedFilter:
 
     Attributes:
         level: Estimated logarithm of seconds a sample.
-        variance: Of that estimate.
+        variance: The variance of that estimate.
         noise: Estimated variance of a single step's logarithm.
     """
 

@@ -110,7 +110,7 @@ class Fleet:
         return ending
 
     def _prepare(self, request: LaunchRequest, links: list[Link]) -> list[RemoteRank]:
-        """Tells each host its part; the ranks, not started yet."""
+        """Tells each host its part; returns the ranks, which are not started yet."""
         (request.folder / "worker.log").touch()
         hosts = self._placed(request, links)
         where = places(hosts)
@@ -165,7 +165,7 @@ class Fleet:
         return failures.still_busy(places, folder)
 
     def _keep_clocks(self, request: LaunchRequest, links: list[Link]) -> None:
-        """Offsets of the hosts' clocks by rank, the mean of before and after the launch."""
+        """Writes each rank's clock offset, the mean of those before and after the launch."""
         by_rank: dict[int, dict[str, float]] = {}
         for link in links:
             if link.clock:
@@ -174,7 +174,7 @@ class Fleet:
         write_atomically(request.folder / CLOCK_FILE, json.dumps(by_rank, indent=1))
 
     def _end(self, links: list[Link]) -> list[str]:
-        """Ends the group on every host that answers; what is left there, in words."""
+        """Ends the group on every host that answers; returns what is left there, in words."""
         for link in links:
             with suppress(LaunchError):
                 link.tell("end")
@@ -187,7 +187,7 @@ class Fleet:
         return left
 
     def _followers(self) -> list[Link]:
-        """Followers on all hosts in the hosts' order; has the engine start them if need be."""
+        """Returns the hosts' followers in their order; has the engine start them if need be."""
         if self.links and not any(link.problem() for link in self.links):
             return self.links
         self.close()

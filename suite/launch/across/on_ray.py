@@ -57,7 +57,7 @@ def _nodes(ray: Any) -> list[dict[str, Any]]:
 
 
 def _names(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Addresses, since a node's name need not resolve on the others."""
+    """Lists addresses, because a node's name need not resolve on the others."""
     return [str(node["NodeManagerAddress"]) for node in nodes]
 
 
@@ -107,7 +107,7 @@ def _bundle(node: Mapping[str, Any], slots: int) -> dict[str, float]:
 
 
 def _passed(number: int) -> dict[str, str]:
-    """Variables of a follower beside those of Ray's node."""
+    """Returns the variables of a follower beside those of Ray's node."""
     return {PLACE: str(number), KEY: os.environ[KEY], "PATH": os.environ["PATH"]}
 
 
