@@ -42,7 +42,7 @@ class Bounds:
     def device_flops_s(self, device: str, dtype: str) -> float:
         """Returns the rate that one device does not exceed; 0 if unknown.
 
-        The rate of a core is measured, and half of it taken for float64; a GPU's is its datasheet's.
+        A core's rate is measured, and half of it taken for float64; a GPU's is its datasheet's.
         """
         if device == "cpu":
             return self._core_flops_s / (2 if dtype == "float64" else 1)
