@@ -87,11 +87,11 @@ def crowding(devices: int, hosts: int, slots: Sequence[int]) -> int:
 
 
 def spans(case: Case, host_of_rank: Sequence[object]) -> dict[int, int]:
-    """Counts the hosts on which groups of a case's ranks lie, by the number of a group's members.
+    """How many hosts the groups of a case's ranks lie on, by the number of a group's members.
 
     A pipeline's groups are pairs: neighbouring stages, and the first with the last, which may share
-    a parameter. If groups with equally many members lie on different numbers of hosts, the count is
-    0, because no single link carries their messages.
+    a parameter. Where groups of as many members lie on different numbers of hosts, it is 0: no one
+    link is theirs.
 
     Args:
         case: The case.
