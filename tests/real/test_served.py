@@ -42,7 +42,8 @@ def _case(strategy: str, workload: str, devices: int = 2, **more: object) -> Cas
 
 
 @pytest.mark.parametrize(("strategy", "workload", "devices"), [
-    ("intra_layer", "gpt", 2),
+    ("intra_layer", "mlp", 2),
+    pytest.param("intra_layer", "gpt", 2, marks=LONG),
     pytest.param("inter_layer", "gpt", 2, marks=LONG),  # a tied table travels both ways
     pytest.param("intra_layer", "resnet", 2, marks=LONG),
     pytest.param("inter_layer", "resnet", 2, marks=LONG),
