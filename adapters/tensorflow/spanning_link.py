@@ -46,12 +46,13 @@ class SpanningLink:
 
         @tf.function(autograph=False)
         def call(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            # The graph would drop identities: a tensor that comes back as it went is not sent.
             with tf.device(here):
                 start = tf.timestamp()
                 with tf.control_dependencies([start]):
-                    x = tf.identity(x)
+                    x = tf.raw_ops.DeepCopy(x=x)
             with tf.device(there):
-                x = tf.identity(x)
+                x = tf.raw_ops.DeepCopy(x=x)
             with tf.device(here):
                 last = tf.identity(x)[-1]
                 with tf.control_dependencies([last]):

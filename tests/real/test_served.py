@@ -21,8 +21,10 @@ from suite.contract.case import PARITY_STEPS, Case
 from suite.contract.records import RankRecord, read_records
 from suite.contract.registry import traits_of
 from suite.contract.splits.volumes import logical_communications
+from suite.contract.sweep import Sweep
 from suite.contract.workloads import initial_weights
 from suite.machine.software import installed_version
+from suite.measure.links import Plan, link_case, measure
 from suite.measure.proofs import load_evidence
 from tests.conftest import References
 from tests.followers import fleet_of_two, gone, launch_on, second_host
@@ -89,6 +91,25 @@ def _holds_what_each_device_did(case: Case, records: list[RankRecord]) -> None:
     assert (reduced.busy.sum(axis=1) < step * case.devices).all()
     assert 0 < reduced.columns["t_comm_s"] <= step
     assert 1.0 <= reduced.columns["load_balance"] < case.devices
+
+
+@pytest.mark.long
+def test_a_tensor_goes_to_the_other_process_and_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rank 0 alone has samples; 4 MiB take longer than nothing to send and receive twice."""
+    case = link_case("tensorflow", "tensorflow", "cpu", 2, hosts=2)
+    sizes = [4, 4 << 20]
+    plan = Plan(case, Sweep({"send_recv": sizes}, repetitions=8, seconds=5.0))
+    with fleet_of_two(tmp_path, monkeypatch) as fleet, second_host():
+        samples, outcome = measure(plan, tmp_path, 60.0, launcher=fleet)
+    assert outcome.status == "ok", outcome.reason
+    assert {sample["rank"] for sample in samples} == {0}
+    small, large = (min(s["end_s"] - s["start_s"] for s in samples if s["bytes"] == size)
+                    for size in sizes)
+    # A round trip of gRPC is no 50 us on loopback, and a byte is copied and sent more than once.
+    assert small > 25e-6 and large > small + 4e-4, (small, large)
+    assert {(s["backend"], s["devices"], s["hosts"]) for s in samples} == {("gRPC", 2, 2)}
 
 
 @pytest.mark.long
