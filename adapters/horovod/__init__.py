@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from adapters.horovod.training import autotuner
 from adapters.horovod.training.interfaces import interface_of_host
 from adapters.pytorch import build as torch_build
 from adapters.pytorch import compiler
@@ -42,6 +43,7 @@ TRAITS = Traits(
     environment={
         "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2",
         "HOROVOD_CONTROLLER": "gloo", "HOROVOD_CPU_OPERATIONS": "gloo", "HOROVOD_AUTOTUNE": "0",
+        **autotuner.EFFORT,
         # Gloo gives up after 30 s: of a rank that hangs the others would be taken for the cause.
         "HOROVOD_GLOO_TIMEOUT_SECONDS": "86400",
     },
