@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from torch.distributed.tensor.parallel import (
 )
 
 from adapters.pytorch.models import torch_name, torch_path
+from adapters.pytorch.splits.compiled import CompiledPasses
 from adapters.pytorch.splits.group import GroupSession
 from adapters.pytorch.splits.shards import torch_axes
 from adapters.pytorch.splits.styles import Entrance, OwnInputs, OwnPart
@@ -110,13 +112,36 @@ class IntraLayerSession(GroupSession):
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Attaches the probes that see every communication of a step, and detaches them again."""
+        if self.case.mode == "compiled":
+            through = self.passes.through("timed", self._marked)
+            with super().watched(), _replaced(lambda kind, original: self.passes.marked), through:
+                yield
+            return
         with super().watched(), _replaced(self._stamped):
             yield
+
+    @cached_property
+    def passes(self) -> CompiledPasses:
+        """The graphs of a compiled model beside the clean one."""
+        return CompiledPasses(self.model, self.group("intra_layer"))
+
+    def _marked(self, tensor: torch.Tensor, collective: Callable[[], object]) -> None:
+        """Runs an all-reduce of a compiled graph, between two marks in a timed step."""
+        probe = self.probe
+        if probe is None:
+            collective()
+            return
+        start = probe.mark()
+        collective()
+        key = probe.number(self.key("intra_layer", "all_reduce"))
+        probe.add("all_reduce", tensor, start, probe.mark(), key)
 
     @contextmanager
     def silenced(self) -> Iterator[None]:
         """Switches every communication of a step off, and on again."""
-        with super().silenced(), _replaced(lambda kind, original: _identity):
+        through = (self.passes.through("silent") if self.case.mode == "compiled"
+                   else nullcontext())
+        with super().silenced(), _replaced(lambda kind, original: _identity), through:
             yield
 
     def _stamped(self, kind: str, original: Collective) -> Collective:
