@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -21,9 +21,9 @@ from torch.distributed.tensor.parallel import (
 )
 
 from adapters.pytorch.models import torch_name, torch_path
-from adapters.pytorch.splits.compiled import CompiledPasses
 from adapters.pytorch.splits.group import GroupSession
-from adapters.pytorch.splits.shards import torch_axes
+from adapters.pytorch.splits.opaque import opaque
+from adapters.pytorch.splits.shards import Reduce, torch_axes
 from adapters.pytorch.splits.styles import Entrance, OwnInputs, OwnPart
 from adapters.pytorch.training.number_format import lower_input
 from suite.contract.workloads import Branch, Weights
@@ -65,10 +65,12 @@ class IntraLayerSession(GroupSession):
         """Returns whether PyTorch's own styles can split a branch.
 
         They can split linear layers, whose parameters become DTensors. DDP reduces only plain
-        tensors, so together with data parallel the suite's own styles are used.
+        tensors, so together with data parallel the suite's own styles are used; and so they are in
+        a compiled model, whose graph would hold a DTensor's collectives out of reach of probes.
         """
         linear = not branch.channels and not self._convolves(branch.row)
-        return linear and "data" not in self.case.axes.names
+        plain = "data" in self.case.axes.names or self.case.mode == "compiled"
+        return linear and not plain
 
     def _convolves(self, layer: str) -> bool:
         return len(self.spec.shapes()[f"{layer}.weight"]) == 4
@@ -81,8 +83,14 @@ class IntraLayerSession(GroupSession):
             rows.append(branch.middle.row)
             entered.append(branch.middle.column)
         plan: Plan = {name: OwnPart(self.axes[torch_path(name)]) for name in parts}
-        plan |= {name: OwnInputs(self.axes[torch_path(name)], self._all_reduce) for name in rows}
-        return [plan, {name: Entrance(self._all_reduce) for name in entered}]
+        plan |= {name: OwnInputs(self.axes[torch_path(name)], self._reduce) for name in rows}
+        return [plan, {name: Entrance(self._reduce) for name in entered}]
+
+    @cached_property
+    def _reduce(self) -> Reduce:
+        if self.case.mode == "compiled":
+            return opaque("intra_layer", self._all_reduce)
+        return self._all_reduce
 
     def _all_reduce(self, tensor: torch.Tensor) -> torch.Tensor:
         """Adds a tensor up in place, and waits: what follows needs the sum at once."""
@@ -112,36 +120,13 @@ class IntraLayerSession(GroupSession):
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Attaches the probes that see every communication of a step, and detaches them again."""
-        if self.case.mode == "compiled":
-            through = self.passes.through("timed", self._marked)
-            with super().watched(), _replaced(lambda kind, original: self.passes.marked), through:
-                yield
-            return
         with super().watched(), _replaced(self._stamped):
             yield
-
-    @cached_property
-    def passes(self) -> CompiledPasses:
-        """The graphs of a compiled model beside the clean one."""
-        return CompiledPasses(self.model, self.group("intra_layer"))
-
-    def _marked(self, tensor: torch.Tensor, collective: Callable[[], object]) -> None:
-        """Runs an all-reduce of a compiled graph, between two marks in a timed step."""
-        probe = self.probe
-        if probe is None:
-            collective()
-            return
-        start = probe.mark()
-        collective()
-        key = probe.number(self.key("intra_layer", "all_reduce"))
-        probe.add("all_reduce", tensor, start, probe.mark(), key)
 
     @contextmanager
     def silenced(self) -> Iterator[None]:
         """Switches every communication of a step off, and on again."""
-        through = (self.passes.through("silent") if self.case.mode == "compiled"
-                   else nullcontext())
-        with super().silenced(), _replaced(lambda kind, original: _identity), through:
+        with super().silenced(), _replaced(lambda kind, original: _identity):
             yield
 
     def _stamped(self, kind: str, original: Collective) -> Collective:
