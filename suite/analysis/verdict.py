@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from suite.analysis.ledger import obstacle
+from suite.analysis.quantiles import student_t
 from suite.analysis.statistics import (
     LEVEL,
     Spread,
-    quantile,
     ratio_interval,
     typical_spread,
 )
@@ -70,7 +70,7 @@ class Comparison:
                      if self._quantile(count) * deviation / math.sqrt(count) < distance), None)
 
     def _quantile(self, pairs: int) -> float:
-        return quantile(pairs - 1 + self.prior_degrees, self.level)
+        return student_t(pairs - 1 + self.prior_degrees, self.level)
 
 
 def compare_cases(
