@@ -40,7 +40,7 @@ FLAGS = {
 # File, what it says and what it shall say: one gloo in C++17 serves both engines, and no debug
 # information is written, which nothing reads. Neither changes what the processor executes.
 SHORTER = (
-    ("horovod/tensorflow/CMakeLists.txt", "TF_LINKER_LIBS compatible17_gloo", "TF_LINKER_LIBS gloo"),
+    ("horovod/tensorflow/CMakeLists.txt", "LIBS compatible17_gloo", "LIBS gloo"),
     ("CMakeLists.txt", "(DEFINED Tensorflow_CXX17 AND Tensorflow_CXX17)", "FALSE"),
     ("third_party/gloo/CMakeLists.txt", "project(gloo CXX C)",
      "project(gloo CXX C)\nset(CMAKE_CXX_STANDARD 17)"),

@@ -37,9 +37,8 @@ TEXTS = {
     "timeout": ("UV_HTTP_TIMEOUT",),
     "default-timeout": ("UV_HTTP_TIMEOUT",),
     "retries": ("UV_HTTP_RETRIES",),
-    "cache-dir": (),  # the two do not share one
 }
-SWITCHES = {"no-cache-dir": "UV_NO_CACHE", "no-index": "UV_NO_INDEX"}
+ON = ("1", "yes", "true", "on")
 # From this release on pip trusts the certificates of the system.
 SYSTEM_CERTIFICATES = (24, 2)
 HASHES = "--require-hashes"
@@ -50,8 +49,11 @@ def main() -> int:
     arguments = sys.argv[1:]
     if os.environ.get("INSTALLER") == "pip" or find_spec("uv") is None:
         return subprocess.run([sys.executable, "-m", "pip", "install", *arguments]).returncode
-    environment = os.environ | for_uv(settings_of_pip(), os.environ, HASHES in arguments)
+    settings = settings_of_pip()
+    environment = os.environ | for_uv(settings, os.environ, HASHES in arguments)
     command = [sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable]
+    if settings.get("no-index", "").lower() in ON:
+        command.append("--no-index")  # which has no variable
     code = subprocess.run([*command, *arguments], env=environment).returncode
     if code:
         print("Fix: mend what uv says above, or let pip install: make setup INSTALLER=pip",
@@ -103,8 +105,8 @@ def for_uv(
             variable, between = LISTS[name]
             found[variable] = between.join(str(Path(one).expanduser()) if one[0] == "~" else one
                                            for one in value.split())
-        if name in SWITCHES and value.lower() in ("1", "yes", "true", "on"):
-            found[SWITCHES[name]] = "1"
+        if name == "no-cache-dir" and value.lower() in ON:
+            found["UV_NO_CACHE"] = "1"
     if "UV_INDEX" in found:  # pip takes the best file of all indexes, not of the first that has any
         found["UV_INDEX_STRATEGY"] = "unsafe-best-match"
     if "SSL_CERT_FILE" not in found and _pip_trusts_system():

@@ -16,7 +16,8 @@ STEP = Path(__file__).resolve().parents[1] / "scripts" / "step.py"
 
 
 def _step(log: Path, code: str, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(STEP), *options, "Packages", str(log), sys.executable, "-c", code]
+    program = [sys.executable, "-c", code]
+    command = [sys.executable, str(STEP), *options, "Packages", str(log), *program]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -78,13 +79,13 @@ user.name='nobody'
 def test_uv_looks_where_pip_would_look() -> None:
     settings = merged(LISTED)
     assert settings["find-links"] == "/wheels" and settings["timeout"] == "60"
-    found = for_uv(settings | {"cert": "/own.pem", "no-index": "true"}, {})
+    found = for_uv(settings | {"cert": "/own.pem", "no-cache-dir": "true"}, {})
     assert found == {
         "UV_DEFAULT_INDEX": "https://user:p%40ss@index.example/simple",
         "UV_INDEX": "https://cpu.example/whl file:///mirror/simple",
         "UV_INDEX_STRATEGY": "unsafe-best-match",
         "UV_INSECURE_HOST": "index.example cpu.example:8080",
-        "UV_FIND_LINKS": "/wheels", "UV_HTTP_TIMEOUT": "60", "UV_NO_INDEX": "1",
+        "UV_FIND_LINKS": "/wheels", "UV_HTTP_TIMEOUT": "60", "UV_NO_CACHE": "1",
         "UV_CONSTRAINT": f"/etc/a.txt {Path.home()}/b.txt", "SSL_CERT_FILE": "/own.pem",
     }
 
