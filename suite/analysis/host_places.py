@@ -25,6 +25,8 @@ def links_between(case: Case, records: Launch, fits: Sequence[LinkFit]) -> list[
         records: The records of one of its launches, which name the hosts.
         fits: All links that were swept.
     """
+    if not fits:
+        return []
     hosts = [record.host for record in records]
     if len(hosts) != case.devices:  # one process drives all devices
         return [fit for fit in fits if fit.hosts == 1]
