@@ -12,8 +12,6 @@ from collections.abc import Callable
 from functools import lru_cache
 from statistics import NormalDist
 
-# It takes six steps as a rule; where rounding makes the last one never end, these do.
-STEPS_AT_MOST = 60
 # Above it sums would lose digits, and SciPy is asked.
 MOST_DEGREES = 200
 
@@ -80,11 +78,13 @@ def _beyond(half: float, degrees: int) -> float:
 def _solved(
     missing: Callable[[float], float], slope: Callable[[float], float], first: float
 ) -> float:
-    """Newton's method for a rising function, of which ``missing`` tells how much is missing."""
-    found = first
-    for _ in range(STEPS_AT_MOST):
+    """Newton's method for a rising function, of which ``missing`` tells how much is missing.
+
+    Steps shrink until nothing but rounding is left, which makes two that do not.
+    """
+    found, least, longer = first, math.inf, 0
+    while longer < 2:
         step = missing(found) / slope(found)
-        found += step
-        if abs(step) <= 2e-16 * found:
-            break
+        longer += abs(step) >= least
+        found, least = found + step, min(least, abs(step))
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -66,8 +67,10 @@ class Comparison:
             return self.pairs + 1
         reach = (math.log(self.high) - math.log(self.low)) / 2
         deviation = reach * math.sqrt(self.pairs) / self._quantile(self.pairs)
-        return next((count for count in range(self.pairs + 1, PAIRS_AT_MOST + 1)
-                     if self._quantile(count) * deviation / math.sqrt(count) < distance), None)
+        counts = range(self.pairs + 1, PAIRS_AT_MOST + 1)
+        first = bisect_left(counts, True, key=lambda count: self._quantile(count) * deviation
+                            / math.sqrt(count) < distance)
+        return counts[first] if first < len(counts) else None
 
     def _quantile(self, pairs: int) -> float:
         return student_t(pairs - 1 + self.prior_degrees, self.level)
