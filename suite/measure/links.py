@@ -14,6 +14,7 @@ from suite.contract.hosts import dealt, spans
 from suite.contract.registry import label, traits_of
 from suite.contract.sweep import Sweep, payload_sizes
 from suite.contract.threads import preferred_event_loops
+from suite.contract.traits import LOGICAL_DEVICES
 from suite.contract.workloads import parameter_count
 from suite.launch.group import SWEEP, Launcher, LaunchRequest, Outcome, launch
 from suite.launch.starter import cores_of_devices
@@ -34,6 +35,9 @@ def link_case(
     """Returns a case for a sweep of links, which trains nothing; its workload is only a
     placeholder.
 
+    Its strategy only says which processes there are: where one process drives all devices, over
+    hosts it does so in intra-layer and inter-layer alone.
+
     Args:
         framework: The framework whose transport is measured.
         engine: Its engine.
@@ -42,10 +46,11 @@ def link_case(
         interface: The network interface.
         hosts: On how many hosts the devices are.
     """
+    placed = hosts > 1 and traits_of(framework).placement == LOGICAL_DEVICES
     return Case(
-        framework=framework, engine=engine, strategy="data", variant="", workload="mlp",
-        size="tiny", data="synthetic", device=device, devices=devices,
-        interface=interface, hosts=hosts,
+        framework=framework, engine=engine, strategy="intra_layer" if placed else "data",
+        variant="", workload="mlp", size="tiny", data="synthetic", device=device,
+        devices=devices, interface=interface, hosts=hosts,
     )
 
 
@@ -172,7 +177,7 @@ def plans_for_run(cases: Sequence[Case], slots: Sequence[int] = ()) -> list[Plan
     Sizes reach the parameters' bytes, which no gradient exceeds. The devices are those of an axis
     of a mesh: its groups are who communicates. A pipeline's stages do so two by two. Groups that
     lie on several hosts are swept across hosts; where some of an axis's groups do and others do
-    not, no one link is theirs and none is swept. The ranks of a sweep start as its cases' do.
+    not, both links are swept. The ranks of a sweep start as its cases' do.
 
     Args:
         cases: The cases of the run.
@@ -183,12 +188,13 @@ def plans_for_run(cases: Sequence[Case], slots: Sequence[int] = ()) -> list[Plan
         across = spans(case, _host_of_rank(case, slots))
         for axis, size in case.axes.axes:
             among = 2 if axis == "inter_layer" else size
-            key = case.framework, case.engine, case.device, among, across[among]
-            if size > 1 and across[among] and not case.oversubscribe and _collectives(case, axis):
-                columns.setdefault(key, []).append((case, axis))
+            for hosts in sorted(across[axis]):
+                key = case.framework, case.engine, case.device, among, hosts
+                if size > 1 and not case.oversubscribe and _collectives(case, axis, hosts):
+                    columns.setdefault(key, []).append((case, axis))
     return [
         Plan(replace(link_case(*key[:-1], hosts=key[-1]), start=_start_of(mine)),
-             _run_sweep(mine, key[-2]))
+             _run_sweep(mine, *key[-2:]))
         for key, mine in columns.items()
     ]
 
@@ -206,11 +212,15 @@ def _host_of_rank(case: Case, slots: Sequence[int]) -> list[int]:
     return [number for number, share in enumerate(shares) for _ in range(share)]
 
 
-def _collectives(case: Case, axis: str) -> Sequence[str]:
-    return traits_of(case.framework).collectives_of(axis, case.variant)
+def _collectives(case: Case, axis: str, hosts: int) -> Sequence[str]:
+    traits = traits_of(case.framework)
+    if hosts == 1 and case.placed and case.hosts > 1:
+        return []  # a copy inside a process, which such a case does not make
+    unswept = traits.unswept_across if hosts > 1 else {}
+    return [name for name in traits.collectives_of(axis, case.variant) if name not in unswept]
 
 
-def _run_sweep(users: Sequence[tuple[Case, str]], devices: int) -> Sweep:
+def _run_sweep(users: Sequence[tuple[Case, str]], devices: int, hosts: int) -> Sweep:
     largest = max(4 * parameter_count(case.spec) for case, _ in users)
     bounded = min(max(largest, RUN_AT_LEAST_BYTES), RUN_AT_MOST_BYTES)
     high = 1 << (bounded - 1).bit_length()
@@ -218,7 +228,7 @@ def _run_sweep(users: Sequence[tuple[Case, str]], devices: int) -> Sweep:
     def sizes(pipelined: bool) -> dict[str, list[int]]:
         names = dict.fromkeys(
             name for case, axis in users if _schedules_apart(case) == pipelined
-            for name in _collectives(case, axis)
+            for name in _collectives(case, axis, hosts)
         )
         return {name: payload_sizes(name, devices, 4, high, RUN_FACTOR) for name in names}
 
