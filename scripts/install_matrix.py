@@ -4,19 +4,17 @@
                                      [--versions pinned|newest|before] [--write]
 
 Each row is an environment of its own, made from requirements.txt without what the row leaves out,
-in which the preset ``smoke`` runs. That of all frameworks builds Horovod, as the set-up does.
-Versions are the pinned ones; or the newest up to these that the interpreter can have, for one to
-which the pinned ones are not offered; or the newest before these. A framework that is missing must
-be rows ``unsupported`` that say how to get it, and nothing else may fail. ``--write`` puts the rows
-into the table of docs/installing.md, where they take the place of rows alike. Exits with 1 where a
-row is not as it has to be. Environments stay in .venv-installs.
+in which the preset ``smoke`` runs. Versions are the pinned ones; or the newest up to these that the
+interpreter can have, for one to which the pinned ones are not offered; or the newest before these.
+A framework that is missing must be rows ``unsupported`` that say how to get it, and nothing else
+may fail. ``--write`` puts the rows into the table of docs/installing.md, where they take the place
+of rows alike. Exits with 1 where a row is not as it has to be. Environments stay in .venv-installs.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import os
 import re
 import subprocess
 import sys
@@ -29,7 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "installing.md"
 PLACE = ROOT / ".venv-installs"
-TOOLS = ("pytest", "playwright", "ruff", "mypy", "hypothesis", "jsonschema")
+TOOLS = ("pytest", "playwright", "ruff", "mypy", "cmake")
 # Name of an install -> distributions of requirements.txt that it leaves out.
 INSTALLS = {
     "torch": ("tensorflow-cpu", "keras"), "tensorflow": ("torch",), "all": (),
@@ -133,16 +131,8 @@ def install(python: str, name: str, versions: str) -> Found:
             said = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
             return Found(version, name, versions, done.returncode, Counter(), said[:1],
                          done.stderr)
-        if name == "all":
-            build_horovod(own)
         ready.write_text(f"{time.monotonic() - began:.0f} s\n")
     return run(own, version, name, versions)
-
-
-def build_horovod(python: Path) -> None:
-    """Builds Horovod for an install; where that fails its rows have to say that it is missing."""
-    subprocess.run([str(python), str(ROOT / "scripts" / "build_horovod.py")], cwd=ROOT, check=False,
-                   env=os.environ | {"PYTHONPATH": str(ROOT)})
 
 
 def run(python: Path, version: str, name: str, versions: str) -> Found:
