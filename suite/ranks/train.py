@@ -99,7 +99,7 @@ class MeasuredTraining:
         self.session, self.case, self.rank, self.clock = session, case, rank, clock
         self.record = RankRecord(rank.index, host=socket.gethostname())
         self.index = 0  # number of the next step
-        self.balance = Balance(session, case, self.record)
+        self.balance = Balance(session, case, self.record, clock)
 
     def measure(self) -> RankRecord:
         """Proves the case, warms it up, measures clean steps, then the passes with probes if any.

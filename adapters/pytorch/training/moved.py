@@ -14,7 +14,7 @@ from adapters.pytorch.training.balanced import Gathered, TellsBusy
 from suite.contract.adapter import Inputs
 from suite.contract.case import Case, Rank
 from suite.contract.splits.stages import moved_weights
-from suite.contract.workloads import Weights
+from suite.contract.workloads import Weights, Workload
 
 # What of an optimiser's state is moved beside a parameter, whose shape it has.
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -100,7 +100,7 @@ class MovedLayers(TellsBusy):
         steps = next(iter(states.values()))["step"]
         self.optimizer.zero_grad()
         self.cut = tuple(cut)
-        self.model = self.build(self._blank())
+        self.model = self.build(_nothing(self.spec))
         _keep(self.modules()[0], {name: held[name] for name in held if name not in goes})
         self.optimizer = self.make_optimizer()
         now = self.named_parameters()
@@ -111,11 +111,6 @@ class MovedLayers(TellsBusy):
             self.give(name, packed, giver, taker)
             if taker == self.stage:
                 self.optimizer.state[now[name]] = _unpacked(now[name], packed, steps)
-
-    def _blank(self) -> Weights:
-        """Stands for all weights of the model, without their memory."""
-        return {name: np.broadcast_to(np.float32(0), shape)
-                for name, shape in self.spec.shapes().items()}
 
     def _packed(self, name: str, parameter: Any, states: dict[Any, Any]) -> torch.Tensor:
         """A parameter and its moments, (3, …); with no values where another rank has them."""
@@ -142,3 +137,8 @@ def _unpacked(
     moments = {name: torch.empty_like(parameter).detach().copy_(part)
                for name, part in zip(MOMENTS, packed[1:], strict=True)}
     return {"step": steps.clone(), **moments}
+
+
+def _nothing(spec: Workload) -> Weights:
+    """Stands for all weights of a model; nothing is written, so they take no memory."""
+    return {name: np.zeros(shape, np.float32) for name, shape in spec.shapes().items()}

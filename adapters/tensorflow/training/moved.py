@@ -11,7 +11,7 @@ from adapters.tensorflow.training.balanced import TellsBusy
 from suite.contract.adapter import Inputs
 from suite.contract.case import Case
 from suite.contract.splits.stages import moved_weights
-from suite.contract.workloads import Weights
+from suite.contract.workloads import Weights, Workload
 
 
 class MovedLayers(TellsBusy):
@@ -59,7 +59,7 @@ class MovedLayers(TellsBusy):
                    for name, (giver, _) in goes.items()}
         self.cut = tuple(cut)
         kept = {name: variable for name, variable in held.items() if name not in goes}
-        self.variables = self.build(self._blank()) | kept
+        self.variables = {**self.build(_nothing(self.spec)), **kept}
         self.optimizer = self.make_optimizer()
         self.optimizer.count.assign(before.count)
         self.optimizer.slots |= {name: before.slots[name] for name in kept}
@@ -70,14 +70,14 @@ class MovedLayers(TellsBusy):
         self.train = self.new_graph()
         self.train.get_concrete_function(*self.batches[0])  # type: ignore[attr-defined]
 
-    def _blank(self) -> Weights:
-        """Stands for all weights of the model, without their memory."""
-        return {name: np.broadcast_to(np.float32(0), shape)
-                for name, shape in self.spec.shapes().items()}
-
     def _packed(self, name: str) -> np.ndarray:
         """A variable and its moments, (3, …); zeros where another process has them."""
         if name not in self.variables:
             return np.zeros((3, *self.spec.shapes()[name]), self.dtype.as_numpy_dtype)
         parts: list[tf.Variable] = [self.variables[name], *self.optimizer.slots[name]]
         return np.stack([part.numpy() for part in parts])
+
+
+def _nothing(spec: Workload) -> Weights:
+    """Stands for all weights of a model; nothing is written, so they take no memory."""
+    return {name: np.zeros(shape, np.float32) for name, shape in spec.shapes().items()}

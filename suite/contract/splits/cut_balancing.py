@@ -81,7 +81,8 @@ class StageFilter:
             cut: Units of each stage.
         """
         costs = self.costs
-        return self.paces * [costs[units].sum() for units in _stages(cut)]
+        sums = np.array([costs[units].sum() for units in _stages(cut)])
+        return np.asarray(self.paces * sums)
 
     def slope(self, cut: Sequence[int], device: int) -> np.ndarray:
         """How the logarithm of a stage's busy seconds depends on the state.
