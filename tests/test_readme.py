@@ -110,6 +110,28 @@ def test_documents_name_paths_that_exist(document: Path) -> None:
     assert [name for name, pattern in patterns.items() if not any(ROOT.glob(pattern))] == []
 
 
+LINK = re.compile(r"\]\(([^)#\s]*)#?([^)\s]*)\)")
+
+
+def _anchors(document: Path) -> set[str]:
+    """The names that GitHub gives to a document's headings."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_links_lead_somewhere(document: Path) -> None:
+    links = LINK.findall(document.read_text(encoding="utf-8"))
+    wrong = []
+    for name, anchor in links:
+        target = document.parent / name if name else document
+        if name.startswith("http"):
+            continue
+        if not target.exists() or (anchor and anchor not in _anchors(target)):
+            wrong.append(f"{name}#{anchor}")
+    assert wrong == []
+
+
 def test_options_of_the_table_exist() -> None:
     import typer
 

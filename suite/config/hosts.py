@@ -19,7 +19,7 @@ LONGEST_FILE_BYTES = 1 << 20
 
 
 def parse_hosts(given: Sequence[str], slots: int) -> tuple[Host, ...]:
-    """The hosts with the number of devices on each.
+    """Returns the hosts with the number of devices on each.
 
     Args:
         given: ``name`` or ``name:slots`` each, or the path of one host file.

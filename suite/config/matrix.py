@@ -84,7 +84,7 @@ def _scalings(way: Way, config: MeasureConfig) -> list[str]:
 
 
 def spread(counts: Sequence[int], slots: Sequence[int]) -> dict[int, int]:
-    """How many hosts each number of devices needs."""
+    """Returns how many hosts each number of devices needs."""
     if max(counts) > sum(slots) > 0:
         raise UsageError("--devices", max(counts), f"at most {sum(slots)}, the slots of --hosts",
                          "ask for fewer, or name more hosts or slots")

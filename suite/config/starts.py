@@ -33,7 +33,7 @@ def with_starts(cases: list[Case], asked: str) -> list[Case]:
 
 
 def _barred(case: Case) -> str:
-    """What a case lacks for its ranks to be forks; empty if nothing."""
+    """Returns why the ranks of a case cannot be forks; empty if they can."""
     if problem := forking_problem():
         return problem
     if case.device != "cpu" or case.hosts > 1:

@@ -30,7 +30,7 @@ class NotAsAsked(Exception):
 
 
 def asked_of(case: Case) -> dict[str, str]:
-    """Entries of the ledger that a case determines, as adapters write them."""
+    """Returns the entries of the ledger that a case determines, as adapters write them."""
     asked = {
         "threads_per_device": "1", "dtype": case.dtype, "mode": case.mode,
         "tf32": switch(case.dtype == "tf32"),
@@ -39,7 +39,7 @@ def asked_of(case: Case) -> dict[str, str]:
 
 
 def network_found(said: Sequence[str]) -> dict[str, str]:
-    """The network between hosts by NCCL's own words, as an entry to be held against the case.
+    """Returns the network between hosts that NCCL names, to be compared with the case.
 
     Args:
         said: What ``nccl.words`` returned.
@@ -51,7 +51,7 @@ def network_found(said: Sequence[str]) -> dict[str, str]:
 def check_found(
     case: Case, found: Mapping[str, str], environment: Mapping[str, str] = os.environ
 ) -> None:
-    """Holds a ledger against its case; an entry that an adapter does not write is not held.
+    """Compares a ledger with its case, except for entries that the adapter does not write.
 
     Args:
         case: What was asked.
@@ -69,7 +69,7 @@ def check_found(
 
 
 def _cause(names: Mapping[str, str], environment: Mapping[str, str]) -> str:
-    """The variables that are set here and change one of these entries."""
+    """Names the variables that are set here and change one of these entries."""
     patterns = [pattern for name in names for pattern in CAUSES.get(name, ())]
     suspects = [
         f"{name}={value}" for name, value in sorted(environment.items())

@@ -17,7 +17,7 @@ class Candidate:
     """A way of splitting that was enumerated.
 
     Attributes:
-        question: Whose way it is: framework, model, batch and devices.
+        question: What it is a way for: framework, model, batch and devices.
         case_id: The case that would run it.
         way: The way in words.
         fate: What became of it before anything ran.
@@ -40,7 +40,7 @@ class Candidate:
 
 
 class Asked(Protocol):
-    """What a case and a row both say of the question that they answer, and of their way."""
+    """What both a case and a row say: the question that they answer, and their way to split."""
 
     @property
     def framework(self) -> str: ...  # noqa: D102
@@ -71,7 +71,7 @@ class Asked(Protocol):
 
 
 def question(asked: Asked, devices: int) -> str:
-    """Words for what a choice is made of: all ways of one framework for one model.
+    """Names the question that ways answer: all ways of one framework for one model.
 
     Args:
         asked: A case or a row.
@@ -84,12 +84,12 @@ def question(asked: Asked, devices: int) -> str:
 
 
 def is_plain(asked: Asked) -> bool:
-    """Whether a way is data parallelism as a framework offers it, with nothing added."""
+    """Returns whether a way is data parallelism as a framework offers it, with nothing added."""
     return asked.strategy == "data" and _bare(asked)
 
 
 def is_alone(asked: Asked) -> bool:
-    """Whether a way is one device, with nothing added."""
+    """Returns whether a way is one device, with nothing added."""
     return asked.strategy == "single" and _bare(asked)
 
 

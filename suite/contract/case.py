@@ -205,7 +205,7 @@ class Case:
 
     @property
     def workload_id(self) -> str:
-        """A folder-safe name of workload and size, and of what of it is not its own."""
+        """A folder-safe name of workload and size, and of what differs from its defaults."""
         name = f"{self.workload.replace(':', '-')}-{self.size}"
         own = find_workload(self.workload, self.size).global_batch
         if self.global_batch not in (0, own):

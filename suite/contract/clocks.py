@@ -34,7 +34,7 @@ class ClockOffset:
 
     @classmethod
     def mean(cls, early: ClockOffset, late: ClockOffset) -> ClockOffset:
-        """The offsets in the middle of two readings; the uncertainty covers their drift too."""
+        """Returns the offsets midway between two readings; their uncertainty covers drift too."""
         drift = abs(late.seconds - early.seconds) / 2.0
         return cls(
             (early.seconds + late.seconds) / 2.0, (early.date_seconds + late.date_seconds) / 2.0,
@@ -42,7 +42,7 @@ class ClockOffset:
         )
 
     def moved(self, time: float) -> float:
-        """A time of that host on the harness's clock of the same kind."""
+        """Converts a time of that host to the harness's clock of the same kind."""
         return time - (self.date_seconds if time > FIRST_DATE_S else self.seconds)
 
 
@@ -66,7 +66,7 @@ class RoundTrip:
 
 
 def best_offset(trips: Iterable[RoundTrip]) -> ClockOffset:
-    """The offset by the fastest of several round trips.
+    """Returns the offset that the fastest of several round trips gives.
 
     The other clock was read somewhere within the round trip; the middle is assumed, so that the
     error is at most half of it (D. L. Mills, RFC 5905, section 8; there the fastest is kept too).
@@ -81,11 +81,11 @@ def best_offset(trips: Iterable[RoundTrip]) -> ClockOffset:
 def on_one_clock(
     records: Sequence[Mapping[str, Any]], offsets: Mapping[int, ClockOffset]
 ) -> list[dict[str, Any]]:
-    """The ranks' records with all times on the harness's clock.
+    """Returns the ranks' records with all times on the harness's clock.
 
     Args:
         records: What ranks wrote, of training or of a link sweep, as JSON objects.
-        offsets: By rank; a rank without one keeps its times.
+        offsets: The offset of each rank; a rank without one keeps its times.
     """
     return [_shifted(record, offsets.get(record.get("rank", -1))) for record in records]
 

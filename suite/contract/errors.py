@@ -20,7 +20,7 @@ class Unsupported(Exception):
 
 
 def worded(error: BaseException) -> str:
-    """An error in a line, as a reason of a row: its type, its words, and where a file is meant."""
+    """Puts an error into one line, as a row's reason: its type, message and, if any, its file."""
     if isinstance(error, OSError) and error.strerror:
         place = f": {error.filename}" if error.filename else ""
         return f"{error.strerror}{place}"

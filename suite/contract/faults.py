@@ -32,7 +32,7 @@ class Kind:
     """What a fault does and how its launch has to end.
 
     Attributes:
-        says: In words, for a reader.
+        says: What the fault does, in words for a reader.
         phases: Where it can strike.
         statuses: What the row may say; one of them.
         dies: Whether the rank is gone at once, which has to be noticed while time is left.
@@ -75,11 +75,11 @@ class Fault:
 
     @property
     def expected(self) -> Kind:
-        """What has to become of it."""
+        """What has to become of the launch."""
         return KINDS[self.kind]
 
     def statuses(self, probed: bool) -> tuple[str, ...]:
-        """What the row may say.
+        """Returns the statuses that the row may have.
 
         Args:
             probed: Whether the case has passes with probes. Memory that runs out after them costs
@@ -94,12 +94,12 @@ class Fault:
 
     @classmethod
     def read(cls, text: str) -> Fault:
-        """The fault that ``written`` made a text of."""
+        """Reads a fault from the text that ``written`` made."""
         return cls(**json.loads(text))
 
 
 def every_fault() -> Iterator[Fault]:
-    """Each kind in each phase where it can strike, of rank 0."""
+    """Returns each kind of fault in each phase where it can strike, planted in rank 0."""
     for kind, traits in KINDS.items():
         for phase in traits.phases:
             yield Fault(kind, phase)

@@ -46,7 +46,7 @@ def _fixed(value: float, places: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """How long something takes a person: ``90 s``, ``14 min``, ``2.5 h``."""
+    """Writes a time as a person says it: ``90 s``, ``14 min``, ``2.5 h``."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
@@ -133,7 +133,7 @@ def bounds(low: float | None, high: float | None, places: int = 2) -> str:
 
 
 def _bound(value: float, places: int) -> str:
-    """An end of an interval; of one that is wider than anything its digits say nothing."""
+    """Writes an end of an interval, without digits if it is too large for them to say anything."""
     most = 10 ** (4 - places)
     return f"{value:.{places}f}" if value <= most else f">{most}"
 

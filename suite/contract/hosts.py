@@ -39,14 +39,14 @@ class Place:
 
 
 def places(hosts: Sequence[Host]) -> list[Place]:
-    """The place of every rank. The ranks of a host follow each other, as every launcher has it."""
+    """Places every rank; the ranks of a host follow each other, as with every launcher."""
     return [
         Place(number, local) for number, host in enumerate(hosts) for local in range(host.devices)
     ]
 
 
 def dealt(devices: int, slots: Sequence[int]) -> list[int]:
-    """How many devices of each host take part: as even as the hosts' slots allow.
+    """Says how many devices of each host take part, as evenly as the hosts' slots allow.
 
     Args:
         devices: Devices of the case.
@@ -68,7 +68,7 @@ def dealt(devices: int, slots: Sequence[int]) -> list[int]:
 
 
 def hosts_needed(devices: int, slots: Sequence[int]) -> int:
-    """How many of the first hosts hold that many devices.
+    """Counts how many of the first hosts are needed for that many devices.
 
     Raises:
         ValueError: All of them together do not.
@@ -82,7 +82,7 @@ def hosts_needed(devices: int, slots: Sequence[int]) -> int:
 
 
 def crowding(devices: int, hosts: int, slots: Sequence[int]) -> int:
-    """The most devices that one of the hosts has of a case; all of them on a single host."""
+    """Returns the most devices of a case on one host; on a single host it is all of them."""
     return max(dealt(devices, slots[:hosts])) if hosts > 1 else devices
 
 

@@ -26,8 +26,8 @@ class LeastMemory:
     """The least memory of one case.
 
     Attributes:
-        host_bytes: Of all its processes together in the machine's memory.
-        device_bytes: Of one GPU; 0 for a case on CPU devices.
+        host_bytes: What all its processes together need of the machine's memory.
+        device_bytes: What it needs of the memory of one GPU; 0 for a case on CPU devices.
     """
 
     host_bytes: int
@@ -56,18 +56,18 @@ def least_memory(case: Case, batches: int = 1) -> LeastMemory:
 
 
 def sample_bytes(spec: Workload) -> int:
-    """Bytes of a sample's features and targets, as they lie in the file of the inputs."""
+    """Returns the bytes of a sample's features and targets in the file of the inputs."""
     return sum(prod(one.shape) * np.dtype(one.dtype).itemsize
                for one in (spec.features, spec.targets))
 
 
 def _copied(case: Case) -> bool:
-    """Whether each replica holds all parameters of its own, with gradients and moments."""
+    """Tells whether each replica holds all parameters itself, with gradients and moments."""
     return "data" in case.axes.names and case.variant not in ZERO
 
 
 def _samples_at_once(case: Case) -> float:
-    """Samples whose activations are in memory together, over all devices."""
+    """Counts the samples whose activations are in memory together, over all devices."""
     parts = max(case.accumulate, case.statistics_groups)
     if "inter_layer" in case.axes.names:
         # Others hold all micro-batches of a batch before their first backward pass.
@@ -76,12 +76,12 @@ def _samples_at_once(case: Case) -> float:
 
 
 def _activation_bytes(case: Case) -> int:
-    """Bytes of an entry of an activation."""
+    """Returns the bytes of one element of an activation."""
     return {"float64": 8, "bf16": 2}.get(case.dtype, 4)
 
 
 def _kept_entries(case: Case) -> int:
-    """Entries a sample of what a forward pass leaves for the backward pass."""
+    """Counts the elements that the forward pass of a sample keeps for the backward pass."""
     spec = case.spec
     if case.recomputes:
         return sum(prod(spec.boundary(unit)) for unit in range(1, len(spec.units())))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from suite.contract.case import RDMA, TCP, Case
 
-# Variables by which a user follows NCCL's words; whoever sets one gets them as asked for.
+# Variables by which a user asks NCCL for messages; if one is set, NCCL writes as the user asked.
 LISTENED = ("NCCL_DEBUG", "NCCL_DEBUG_FILE", "NCCL_DEBUG_SUBSYS")
 # What makes NCCL use sockets, or InfiniBand's verbs and nothing else, between hosts.
 NETWORKS: Mapping[str, Mapping[str, str]] = {

@@ -49,7 +49,7 @@ class OperationPlan:
 
     @classmethod
     def read(cls, path: Path) -> OperationPlan:
-        """The plan that ``write`` left in a file."""
+        """Reads the plan that ``write`` left in a file."""
         held = json.loads(path.read_text(encoding="utf-8"))
         held["products"] = tuple(tuple(lengths) for lengths in held["products"])
         for name in ("layers", "updates", "link_bytes"):
@@ -61,16 +61,16 @@ class Operations(Protocol):
     """Operations of one framework and engine on this rank's device, in float32."""
 
     def product(self, lengths: Lengths) -> Operation:
-        """A product of two matrices of these lengths."""
+        """Makes a product of two matrices of these lengths."""
 
     def stream(self, elements: int) -> Operation:
-        """The sum of two arrays into a third: 12 bytes an element."""
+        """Makes a sum of two arrays into a third, which moves 12 bytes an element."""
 
     def layers(self, width: int, number: int) -> Operation:
-        """Forward and backward pass of that many dense layers with activations, one sample."""
+        """Makes a forward and backward pass of one sample through dense layers with activations."""
 
     def update(self, parameters: int) -> Operation:
-        """One step of Adam over that many parameters."""
+        """Makes one step of Adam over that many parameters."""
 
 
 class OpenOperations(Protocol):
@@ -83,5 +83,5 @@ class OpenOperations(Protocol):
 
 
 def collectives_of_calibration(offered: Sequence[str]) -> list[str]:
-    """The collectives whose constants predictions need, of those that an adapter offers."""
+    """Returns those of an adapter's collectives whose constants predictions need."""
     return [name for name in ("all_reduce", "all_gather", "send_recv") if name in offered]

@@ -24,8 +24,8 @@ import numpy as np
 
 # madvise(2), since Linux 5.14: maps pages for reading, or for writing as well.
 POPULATE_READ, POPULATE_WRITE = 22, 23
-# Of each page's entry in /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst): it is there,
-# and it is a page of a file.
+# Bits of a page's entry in /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst): it is
+# present, and it belongs to a file.
 PRESENT, OF_FILE = np.uint64(1 << 63), np.uint64(1 << 61)
 # Mappings of the kernel's own, which cannot be asked for.
 KERNELS = ("[vvar", "[vdso]", "[vsyscall]")
@@ -45,7 +45,7 @@ Pages = list[Run]
 
 
 def own_pages() -> Pages:
-    """The pages that this process holds."""
+    """Lists the pages that this process holds."""
     with Path("/proc/self/pagemap").open("rb", buffering=0) as entries:
         spans = list(_private_mappings())
         return [Run(begin, length, private and writable) for start, end, writable in spans
@@ -71,7 +71,7 @@ def hold(pages: Pages) -> None:
 
 @cache
 def forking_problem() -> str:
-    """Why this kernel cannot make forks like new processes; empty if it can."""
+    """Says what this machine lacks to make forks like new processes; empty if nothing."""
     if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
         return "Linux"
     try:
@@ -83,8 +83,10 @@ def forking_problem() -> str:
 
 
 def _private_mappings() -> Iterator[tuple[int, int, bool]]:
-    """Of each private mapping that can be read: its first address, the one after its last, and
-    whether it can be written.
+    """Lists the private mappings that can be read.
+
+    Yields:
+        First address, the one after the last, and whether it can be written.
     """
     for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
         span, rights, _, _, _, *path = line.split(maxsplit=5)
@@ -95,8 +97,10 @@ def _private_mappings() -> Iterator[tuple[int, int, bool]]:
 
 
 def _present(entries: FileIO, begin: int, end: int) -> Iterator[tuple[int, int, bool]]:
-    """Runs of pages in a mapping that are present: address, length, and whether they are copies of
-    this process's own.
+    """Lists the runs of pages in a mapping that are present.
+
+    Yields:
+        Address, length, and whether they are this process's own copies.
     """
     size = mmap.PAGESIZE
     count = (end - begin) // size

@@ -64,11 +64,11 @@ class StepTrace:
         operations_s: Time of the framework's own operations, each without the operations that it
             calls, as a profiler saw them on a CPU that drives one device; 0 if it was not
             measured.
-        stages: Of a traced step: what the communication library did, by its own timeline. Empty on
+        stages: What the communication library did in a traced step, by its own timeline. Empty on
             ranks that have none.
-        copies_s: Of a traced step: time of the copies that the framework makes within its
-            communications, as its profiler saw them; 0 if it makes none or none was measured.
-        asked: Of a step with stages: its communications as the suite's probes saw them, on the
+        copies_s: Time of the copies that the framework makes within its communications in a traced
+            step, as its profiler saw them; 0 if it makes none or none was measured.
+        asked: The communications of a step with ``stages`` as the suite's probes saw them, on the
             same clock.
     """
 
@@ -238,12 +238,12 @@ def _rank_of(path: Path) -> int:
 
 
 def clean_path(folder: Path, rank: int) -> Path:
-    """Where a rank leaves what it has measured before the passes with probes."""
+    """Returns the file in which a rank leaves what it measured before the passes with probes."""
     return folder / f"clean-{rank}.json"
 
 
 def read_clean(folder: Path, ranks: int) -> list[dict[str, Any]]:
-    """What every rank had measured before the passes with probes; empty unless all had.
+    """Reads what the ranks measured before the passes with probes; empty unless all left it.
 
     Raises:
         ValueError: A record is truncated, or no JSON object.

@@ -25,7 +25,7 @@ _FORMS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def masked(content: Any) -> Any:
-    """A copy of plain data in which nothing that looks like a secret is left.
+    """Copies plain data, with whatever looks like a secret hidden.
 
     Args:
         content: Texts, numbers, mappings and sequences of them. A value under a secret's name is
@@ -46,7 +46,7 @@ def _is_secret(name: object) -> bool:
 
 
 def _masked_arguments(parts: list[Any] | tuple[Any, ...]) -> list[Any]:
-    """Of ``--token VALUE`` the value is a part of its own."""
+    """Masks a command line, in which the value of ``--token VALUE`` is an argument of its own."""
     before = (None, *parts)
     return [
         HIDDEN if isinstance(part, str) and isinstance(name, str) and name.startswith("-")

@@ -14,7 +14,7 @@ from suite.machine.gpus import Gpu, usable_gpus
 ALLOWANCE = 4.0
 # What every core exceeds: a model that is soon done at this rate needs no measurement.
 SLOW_CORE_FLOPS_S = 4e9
-# Steps under the profiler, and those with neither probes nor communication, beside the probes'.
+# Beside the timed and silent steps that are counted: three traced ones and the first silent one.
 OTHER_STEPS = 4
 
 
@@ -22,7 +22,7 @@ class Bounds:
     """What cases need at least on the devices of this machine.
 
     Args:
-        cores: Of the run; the first one is measured when a large model asks for it.
+        cores: The cores of the run; the first one is measured when a large model asks for it.
         timeout: Seconds that the user lets a launch take.
     """
 
@@ -31,18 +31,18 @@ class Bounds:
 
     @cached_property
     def gpus(self) -> list[Gpu]:
-        """Those that this process may use."""
+        """The GPUs that this process may use."""
         return usable_gpus()
 
     @cached_property
     def _core_flops_s(self) -> float:
-        """float32 matrix products of the first core; 0 where it could not be measured."""
+        """The rate of float32 matrix products of the first core; 0 if it could not be measured."""
         return max((rate.matmul_flops_s for rate in measure_cores(self.cores[:1])), default=0.0)
 
     def device_flops_s(self, device: str, dtype: str) -> float:
-        """The rate that one device does not exceed; 0 if unknown.
+        """Returns the rate that one device does not exceed; 0 if unknown.
 
-        That of a core is measured, with half of it in float64; that of a GPU is its datasheet's.
+        A core's rate is measured, and half of it taken for float64; a GPU's is its datasheet's.
         """
         if device == "cpu":
             return self._core_flops_s / (2 if dtype == "float64" else 1)
@@ -52,13 +52,13 @@ class Bounds:
         return datasheet_flops(first.name, first.multiprocessors).get(dtype, 0.0)
 
     def least_seconds(self, case: Case, steps: int) -> float:
-        """Seconds of so many training steps at the devices' full rate; 0 if that is unknown."""
+        """Returns the seconds of training steps at the devices' full rate; 0 if that is unknown."""
         flops = case.spec.flops_per_sample() * case.spec.global_batch * steps
         rate = case.devices * self.device_flops_s(case.device, case.dtype)
         return flops / rate if rate else 0.0
 
     def launch_seconds(self, case: Case) -> float:
-        """Seconds that a launch of the case may take: the timeout, or what its steps need."""
+        """Returns the seconds that a launch may take: the timeout, or what its steps need."""
         steps = max(case.warmup_limit, PARITY_STEPS) + case.steps
         if case.probe_steps:
             steps += 2 * case.probe_steps + OTHER_STEPS

@@ -24,7 +24,7 @@ ALLOWED = (
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*", "TZ", "TERM",
     "LD_LIBRARY_PATH", "LD_PRELOAD", "VIRTUAL_ENV", "CONDA_*", "XDG_*", "CC", "CXX",
     "CUDA_VISIBLE_DEVICES", "CUDA_HOME", "CUDA_PATH", "CUDA_CACHE_*",
-    # What a container shows; NVIDIA_TF32_OVERRIDE would change what is computed.
+    # What a container shows of its GPUs. Not NVIDIA_*: NVIDIA_TF32_OVERRIDE changes the arithmetic.
     "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "NVIDIA_REQUIRE_*",
     # Chooses the kernels of OpenBLAS, whose own choice computes wrong results on some processors.
     "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE",

@@ -116,7 +116,7 @@ def log_of(folder: Path) -> str:
 
 
 def where(rank: int, folder: Path) -> str:
-    """A rank, and the phase that it has entered last."""
+    """Names a rank and the phase that it has entered last."""
     try:
         phase = (folder / f"phase-{rank}").read_text(encoding="utf-8").strip()
     except OSError:

@@ -43,7 +43,7 @@ class Outcome:
     Attributes:
         status: ``ok``, ``failed``, ``timeout`` or ``oom``.
         reason: Why, in words; empty if the status is ``ok``.
-        seconds: From the start of the first process to the end of the last.
+        seconds: Time from the start of the first process to the end of the last.
         records: The records of the ranks in the order of ranks; if the launch failed, those records
             that were written before.
         noticed_at_s: ``time.monotonic`` when the harness knew how the launch ends, before it ended
@@ -99,7 +99,7 @@ class LaunchRequest:
     kept: Path | None = None
 
     def cores_of(self, rank: int, processes: int) -> list[int]:
-        """The cores that a rank is pinned to."""
+        """Returns the cores that a rank is pinned to."""
         if not self.dealt:
             return share_of_cores(self.cores, rank, processes)
         each = max(1, len(self.dealt) // processes)
@@ -154,7 +154,7 @@ def bounded(
 
 
 def _clean_records(request: LaunchRequest) -> list[dict[str, Any]]:
-    """What the ranks had measured when memory ran out in the passes with probes."""
+    """Reads what the ranks had measured when memory ran out in the passes with probes."""
     ranks = len(list(request.folder.glob("phase-*")))
     try:
         return read_clean(request.folder, ranks)
@@ -260,7 +260,7 @@ def _start(
 def worker_command(
     request: LaunchRequest, rank: int, plan: LaunchPlan, cores: Sequence[int]
 ) -> list[str]:
-    """The command line of a rank that is pinned to ``cores``."""
+    """Returns the command line of a rank that is pinned to ``cores``."""
     paths = (request.case_path, request.inputs_path, request.folder)
     return [
         *request.prefix(rank), request.python, "-m", request.worker,

@@ -143,7 +143,7 @@ def _file(workload: Workload, path: Path) -> Arrays:
 
 
 def _refuse_huge(path: Path) -> None:
-    """A small archive may hold arrays of any size; they are read whole, so their sizes are asked.
+    """Refuses arrays that do not fit into memory; a small archive may hold arrays of any size.
 
     Raises:
         UsageError: Together they do not fit in the memory that is free.

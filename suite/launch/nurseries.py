@@ -65,7 +65,7 @@ class ForkedGroup(ProcessGroup):
         return rank
 
     def _alive(self) -> list[psutil.Process]:
-        """A fork shows the variables of its nursery, not the mark of its launch."""
+        """Adds forks, which show the variables of their nursery and not the launch's mark."""
         found = {process.pid: process for process in super()._alive()}
         for nursery in set(self.used):
             found |= {process.pid: process for process in nursery.strays()}
@@ -110,7 +110,7 @@ class Nurseries:
         return outcome
 
     def nursery_of(self, request: LaunchRequest, environment: Mapping[str, str]) -> Nursery:
-        """The nursery of a rank; it is started if there is none."""
+        """Returns the nursery of a rank, and starts it if there is none."""
         traits = traits_of(request.case.framework)
         late = (*OF_A_LAUNCH, *traits.late)
         early = {name: value for name, value in environment.items()

@@ -47,12 +47,12 @@ class ForkedRank(psutil.Process):  # type: ignore[misc]
             try:
                 self.returncode = self.nursery.code_of(self.pid)
             except NotReady:
-                # Its nursery is gone, and it with that: the kernel sends it SIGKILL.
+                # Its nursery is gone, and so is the rank: the kernel sends it SIGKILL.
                 self.returncode = None if self._runs() else -signal.SIGKILL
         return self.returncode
 
     def _runs(self) -> bool:
-        """Whether this very process still runs, and not another one of its number."""
+        """Tells whether this very process still runs, and not another one with its number."""
         reap(self.pid)
         with contextlib.suppress(psutil.Error):
             return bool(self.is_running() and self.status() != psutil.STATUS_ZOMBIE)
@@ -117,7 +117,7 @@ class Nursery:
 
         Args:
             worker: The module that it runs.
-            arguments: Those of its command line.
+            arguments: The arguments of its command line.
             environment: All of its variables.
             folder: The folder in which it starts.
             log: The file to which its output is appended.
@@ -151,7 +151,7 @@ class Nursery:
         self.ready = True
 
     def code_of(self, pid: int) -> int | None:
-        """The exit code of a rank; None while it runs.
+        """Returns the exit code of a rank; None while it runs.
 
         Raises:
             NotReady: The nursery is gone.
@@ -175,7 +175,7 @@ class Nursery:
         return bool(select.select([self.channel], [], [], max(0.0, seconds))[0])
 
     def _hear(self, ends: float) -> dict[str, Any]:
-        """The next message; exit codes are kept on the way.
+        """Waits for the next message; exit codes that come first are kept.
 
         Raises:
             NotReady: None came in time, or none will.
@@ -194,7 +194,7 @@ class Nursery:
         return told
 
     def _last_words(self) -> str:
-        """How its process ended, and what it said at last."""
+        """Says how the nursery's process ended, and what it wrote last."""
         with contextlib.suppress(psutil.Error):
             self.process.wait(KILLED_SECONDS)
         said = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()

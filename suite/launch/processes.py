@@ -45,10 +45,10 @@ class RankProcess(Protocol):
         """Sends it a signal."""
 
     def status(self) -> str:
-        """What the kernel says of it, such as ``psutil.STATUS_STOPPED``."""
+        """Returns the state that the kernel reports, such as ``psutil.STATUS_STOPPED``."""
 
     def io_counters(self) -> Any:
-        """What it has read and written."""
+        """Returns what the process has read and written."""
 
 
 class ProcessGroup:

@@ -144,7 +144,7 @@ class Starter:
 
 
 def cores_of_devices(case: Case, cores: Sequence[int]) -> list[list[int]]:
-    """The cores beside each GPU of a case; empty for CPU devices, which are cores themselves."""
+    """Returns the cores beside each GPU of a case; empty for CPU devices, which are cores."""
     if case.device != "cuda" or case.hosts > 1:
         return []
     seen = gpus.usable_gpus()

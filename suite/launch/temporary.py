@@ -21,7 +21,7 @@ YOUNG_SECONDS = 0.3
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A new folder, removed at the end with what is in it.
+    """Makes a folder, which is removed at the end with what is in it.
 
     Its lock lives as long as the harness. One that was killed removes nothing, so the next harness
     removes the folders of this kind that nobody holds.
@@ -38,14 +38,14 @@ def temporary_folder() -> Iterator[Path]:
 
 @cache
 def _remove_abandoned() -> None:
-    """Once a process is enough."""
+    """Removes the folders that dead harnesses left; once a process is enough."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         if _abandoned(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _abandoned(folder: Path) -> bool:
-    """Whether no process holds it; another user's folder is not ours to judge."""
+    """Tells whether no process holds a folder; another user's folder is not ours to judge."""
     try:
         if time.time() - (folder / LOCK).stat().st_mtime < YOUNG_SECONDS:
             return False

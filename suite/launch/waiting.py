@@ -23,7 +23,7 @@ class Ending(NamedTuple):
 
     @classmethod
     def now(cls, status: str, reason: str = "") -> Ending:
-        """An ending that is seen at this moment."""
+        """Makes an ending that is noticed at this moment."""
         return cls(status, reason, time.monotonic())
 
 
@@ -74,7 +74,7 @@ def wait(
 
 
 def flooded(folder: Path) -> str:
-    """By how much the ranks' log is too long, in words; empty while it is not."""
+    """Says by how much the ranks' log is too long; empty while it is not."""
     limit = processes.LOG_LIMIT_BYTES
     too_long = (folder / "worker.log").stat().st_size > limit
     return f"more than {limit >> 20} MiB of log" if too_long else ""

@@ -110,7 +110,7 @@ class Calibration:
         block.gpus = [_over_block(gpu, reasons, watched.get(gpu.index, {})) for gpu in after]
 
     def _watched(self) -> dict[int, Any]:
-        """Index of a GPU -> what it ran at over the block; empty where nobody could watch."""
+        """Maps a GPU's index to what it ran at over the block; empty if nobody could watch."""
         watch, self.watch = self.watch, None
         try:
             return dict(enumerate(watch.answer(WATCH_SECONDS))) if watch else {}
@@ -119,7 +119,7 @@ class Calibration:
 
 
 def _over_block(gpu: Gpu, reasons: Mapping[int, str], watched: Mapping[str, Any]) -> dict[str, Any]:
-    """State of a GPU after a block, with what slowed it in the block: counted, or seen."""
+    """Returns the state of a GPU after a block, with what slowed it: counted, or seen by looks."""
     seen = under_load(watched)
     why = (*reasons.get(gpu.index, gpu.throttle).split(", "), *seen.get("throttle", "").split(", "))
     return gpu.state() | seen | {"throttle": ", ".join(dict.fromkeys(filter(None, why)))}

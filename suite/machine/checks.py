@@ -151,7 +151,7 @@ def gpu() -> Check:
 
 
 def driver_and_wheels() -> Check:
-    """A wheel brings CUDA, and CUDA needs a driver of its own release or newer."""
+    """Checks that the driver is as new as the CUDA that each framework's wheel brings."""
     usable = gpus.usable_gpus()
     if not usable:
         return Check("CUDA of the wheels", OK, "not needed: no GPU")

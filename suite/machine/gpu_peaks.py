@@ -15,7 +15,7 @@ class Model:
         flops: Dense FLOP/s: float64 and float32 without tensor cores (TF32 is off there), TF32 and
             bfloat16 with them. Of GPUs for graphics float64 is a 32nd (Turing) or a 64th (Ampere,
             Ada) of float32, as the white papers of their architectures have it.
-        multiprocessors: Of the whole GPU; 0 where it cannot be cut into MIG slices.
+        multiprocessors: Their number on the whole GPU; 0 if it cannot be cut into MIG slices.
     """
 
     flops: tuple[float, ...]
@@ -39,18 +39,18 @@ MODELS: dict[str, Model] = {
     "A10": Model((0.49e12, 31.2e12, 62.5e12, 125e12)),
     "RTX 4090": Model((1.29e12, 82.6e12, 82.6e12, 165.2e12)),
 }
-# Words of GPUs of the same number with other clocks and units.
+# Words in the names of GPUs that have the same number but other clocks and units.
 OTHERS = {"Laptop", "Max", "D"}
 SLICE = "MIG"
 
 
 def datasheet_flops(name: str, multiprocessors: int | None = None) -> dict[str, float]:
-    """The peaks of a GPU, or of a slice of one.
+    """Returns the peaks of a GPU, or of a slice of it.
 
     Args:
-        name: As the driver shows it.
-        multiprocessors: Of a MIG slice, whose peaks are their share of the GPU's; None if the
-            driver does not tell.
+        name: Its name as the driver shows it.
+        multiprocessors: Their number in a MIG slice, whose peaks are that share of the GPU's; None
+            if the driver does not tell.
 
     Returns:
         Number format to FLOP/s; without formats that it lacks, empty for a GPU that is not known.
@@ -65,7 +65,7 @@ def datasheet_flops(name: str, multiprocessors: int | None = None) -> dict[str, 
 
 
 def _shared(printed: Model, multiprocessors: int | None) -> dict[str, float]:
-    """The peaks of so many of a GPU's multiprocessors; of what is never cut all of them."""
+    """Returns the peaks of some of a GPU's multiprocessors, or of all if it is never divided."""
     if not printed.multiprocessors:
         return dict(zip(FORMATS, printed.flops, strict=False))
     share = (multiprocessors or 0) / printed.multiprocessors

@@ -43,7 +43,7 @@ def _input_closed() -> bool:
 
 
 def look(nvml: Any, handle: Any) -> dict[str, Any]:
-    """One GPU now: clock in MHz, watts, degrees Celsius, busy percent, the mask of reasons.
+    """Looks at a GPU: clock in MHz, watts, degrees Celsius, busy percent, the mask of reasons.
 
     What the driver does not tell is None; of a GPU that is cut into slices it does not tell how
     busy it is.
@@ -63,10 +63,10 @@ def look(nvml: Any, handle: Any) -> dict[str, Any]:
 
 
 def summary(looks: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What a GPU ran at while it was busy.
+    """Summarises what a GPU ran at while it was busy.
 
     Args:
-        looks: From :func:`look`, one after another.
+        looks: What :func:`look` returned, one look after another.
 
     Returns:
         ``looks``, how many of them met a busy GPU; medians and extremes of those; and

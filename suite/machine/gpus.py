@@ -64,12 +64,12 @@ class Gpu:
 
 
 def words(reasons: int) -> str:
-    """The reasons of a mask that slow a GPU down; empty for none."""
+    """Names the reasons of a mask that slow a GPU down; empty for none."""
     return ", ".join(said for bit, said in THROTTLES.items() if reasons & bit)
 
 
 def under_load(watched: Mapping[str, Any]) -> dict[str, Any]:
-    """What a GPU ran at while it was busy, for ``run.json``; empty where it never was.
+    """Returns what a GPU ran at while it was busy, for ``run.json``; empty if it never was.
 
     Args:
         watched: A summary of ``suite.machine.gpu_watch``.

@@ -17,8 +17,8 @@ MULTIPROCESSORS, PCI_BUS, PCI_DEVICE, PCI_DOMAIN = 16, 33, 34, 50
 
 
 def devices() -> list[dict[str, Any]]:
-    """What the driver tells of each GPU, with the keys of ``Gpu``; empty without a driver."""
-    # CUDA would show its own choice alone; which GPUs are left is decided from all of them.
+    """Returns what the driver tells of each GPU, by the keys of ``Gpu``; empty without a driver."""
+    # With the variable CUDA would list only the chosen GPUs; the caller chooses among all of them.
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)
     try:
         cuda = ctypes.CDLL(LIBRARY)

@@ -37,14 +37,14 @@ class Usage:
 
 
 def usage() -> Usage:
-    """Read from the kernel, in some milliseconds; processes that may not be read are left out."""
+    """Reads every process's CPU time, in some milliseconds, except of those it may not read."""
     mine: list[psutil.Process] = known(lambda: psutil.Process().children(recursive=True), [])
     own = {os.getpid(), *(process.pid for process in mine)}
     return Usage(known(lambda: _processes(own), {}), _own_seconds(mine))
 
 
 def _processes(own: Collection[int]) -> dict[Identity, tuple[str, float]]:
-    """Processor seconds of each process but our own."""
+    """Returns the processor seconds of each process but our own."""
     found = {}
     for process in psutil.process_iter(["pid", "name", "create_time", "cpu_times"]):
         told = process.info
@@ -55,7 +55,7 @@ def _processes(own: Collection[int]) -> dict[Identity, tuple[str, float]]:
 
 
 def _own_seconds(living: Sequence[psutil.Process]) -> float:
-    """Of this process, of every descendant that has ended, and of those that live.
+    """Returns the processor seconds of this process and of its descendants, ended or alive.
 
     A rank that was forked is a child of a process that lives on after it, and counts there.
     """
@@ -69,7 +69,7 @@ def _own_seconds(living: Sequence[psutil.Process]) -> float:
 
 
 def neighbours(before: Usage, after: Usage, seconds: float) -> list[Neighbour]:
-    """The programs that used most in between, the busiest first."""
+    """Returns the programs that used most in between, the busiest first."""
     found = []
     for identity, (name, used) in after.processes.items():
         cores = (used - before.processes.get(identity, ("", 0.0))[1]) / seconds
@@ -82,14 +82,14 @@ def others_cores(
     before: Usage, after: Usage, cores_before: Sequence[Mapping[str, float]],
     cores_after: Sequence[Mapping[str, float]], seconds: float,
 ) -> float | None:
-    """How many of the run's cores other programs kept busy, also such as came and went.
+    """Returns how many of the run's cores other programs kept busy, also those that have ended.
 
     Args:
-        before: Of the processes, at the start.
-        after: Of the processes, at the end.
+        before: CPU times of the processes at the start.
+        after: CPU times of the processes at the end.
         cores_before: Seconds that each core had spent in each state, at the start.
         cores_after: The same at the end.
-        seconds: In between.
+        seconds: Time between the two.
 
     Returns:
         None where the system does not tell.

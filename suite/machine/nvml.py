@@ -97,18 +97,18 @@ def _slice(nvml: Any, part: Any) -> dict[str, Any]:
 
 
 def pci_address(bus: str) -> str:
-    """``0000:17:00.0``, as sysfs writes it, of NVML's ``00000000:17:00.0``."""
+    """Writes NVML's ``00000000:17:00.0`` as sysfs does: ``0000:17:00.0``."""
     domain, _, rest = bus.strip("\0").lower().partition(":")
     return f"{domain[-4:]}:{rest}"
 
 
 def _release(version: int) -> str:
-    """``13.0`` of CUDA's 13000."""
+    """Writes CUDA's 13000 as ``13.0``."""
     return f"{version // 1000}.{version % 1000 // 10}"
 
 
 def active_reasons(nvml: Any, handle: Any) -> int:
-    """The driver's mask of active reasons, 0 where it tells none.
+    """Returns the driver's mask of active reasons; 0 if it tells none.
 
     Drivers before 535 call it otherwise: a newer binding has both names, and one of them fails.
     """

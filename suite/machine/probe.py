@@ -41,7 +41,7 @@ class Asked:
 
     Args:
         module: Calls :func:`answer` with what it found.
-        arguments: Of the module, after the number of the pipe.
+        arguments: Arguments of the module, which follow the number of the pipe.
         extra: Variables of its environment beside ours.
     """
 
@@ -61,7 +61,7 @@ class Asked:
             os.close(writing)
 
     def answer(self, seconds: float) -> Any:
-        """What it found; its standard input is closed now, which ends one that watches.
+        """Returns what the probe answered; closing its standard input ends a probe that watches.
 
         Raises:
             Unknown: It did not answer in time, failed, or answered no JSON.

@@ -15,7 +15,7 @@ def physical_cores(cores: Sequence[int], system: Path = SYSTEM) -> list[list[int
     """Groups cores that are hardware threads of one physical core.
 
     Args:
-        cores: Those that may be used, in order.
+        cores: The cores that may be used, in order.
         system: Where sysfs is mounted.
 
     Returns:
@@ -33,7 +33,7 @@ def _siblings(core: int, system: Path) -> str:
 
 
 def physical_first(cores: Sequence[int], system: Path = SYSTEM) -> list[int]:
-    """One thread of each physical core, then the second ones: neighbours share no core."""
+    """Orders threads: one of each physical core, then the second ones; neighbours share no core."""
     groups = physical_cores(cores, system)
     deepest = max(map(len, groups), default=0)
     return [group[depth] for depth in range(deepest) for group in groups if depth < len(group)]
@@ -49,7 +49,7 @@ def cores_beside(
 
     Args:
         gpus: A GPU of each rank; ranks may share one.
-        cores: Those that may be used.
+        cores: The cores that may be used.
         system: Where sysfs is mounted.
 
     Returns:
@@ -77,7 +77,7 @@ def _near(gpu: Gpu, groups: Sequence[Sequence[int]], system: Path) -> list[int]:
 
 
 def cpu_list(text: str) -> set[int]:
-    """The cores of ``0-3,8``, as the kernel writes them."""
+    """Reads a list of cores as the kernel writes it: ``0-3,8``."""
     found: set[int] = set()
     for part in filter(None, text.strip().split(",")):
         first, _, last = part.partition("-")

@@ -274,5 +274,5 @@ class RecordFile(Part):
 
 
 def checked_part(path: Path, model: type[Part], content: dict[str, Any]) -> dict[str, Any]:
-    """What was read, with its named members in their types; raises :class:`UsageError`."""
+    """Checks the named members of what was read; raises :class:`UsageError` if one is wrong."""
     return checked(path, "", model, content).model_dump(exclude_unset=True)

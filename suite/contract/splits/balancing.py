@@ -22,9 +22,10 @@ LEAST_GAIN = 0.04
 # Steps in a row that have to ask for a new plan, and steps between two plans: what a step tells of
 # the plan before it is not held against the new one.
 CONFIRMED, REST = 2, 3
-# Deviation of a device's seconds a sample, as a share, in the first steps, and its least; how far a
-# speed wanders from one step to the next; what lies outside so many deviations is an outlier, and
-# so many of them in a row on the same side are a jump.
+# FIRST_NOISE is the deviation that is assumed of a device's seconds a sample, as a share, and
+# LEAST_NOISE the smallest that is believed. WANDER is how far a speed wanders from one step to the
+# next. A value that is OUTSIDE deviations away is an outlier, and JUMP outliers in a row on the
+# same side are a jump.
 FIRST_NOISE, LEAST_NOISE, WANDER, OUTSIDE, JUMP = 0.1, 0.01, 0.003, 3.0, 3
 # Part that a new step has in the estimate of the noise.
 NOISE_WEIGHT = 0.05
@@ -66,7 +67,7 @@ class SpeedFilter:
 
     Attributes:
         level: Estimated logarithm of seconds a sample.
-        variance: Of that estimate.
+        variance: The variance of that estimate.
         noise: Estimated variance of a single step's logarithm.
     """
 
@@ -86,7 +87,7 @@ class SpeedFilter:
         gain = predicted / (predicted + self.noise)
         self.level += gain * surprise
         self.variance = (1 - gain) * predicted
-        # Of a surprise the noise is the part that the estimate's own variance does not explain.
+        # The noise is the part of a surprise that the estimate's own variance does not explain.
         seen_noise = max(surprise**2 - predicted, 0.0)
         self.noise = max((1 - NOISE_WEIGHT) * self.noise + NOISE_WEIGHT * seen_noise,
                          LEAST_NOISE**2)
@@ -96,7 +97,7 @@ class SpeedFilter:
             self.held = []
         self.held.append(surprise)
         if len(self.held) == JUMP:
-            # An outlier may be among them: the middle one counts.
+            # One of the values may be an outlier, so the median is taken.
             self.level += median(self.held)
             self.variance, self.held = self.noise / JUMP, []
 
@@ -145,11 +146,14 @@ class Balancer:
 
     @property
     def seconds_a_sample(self) -> list[float]:
-        """Estimated for each device."""
+        """The estimated seconds a sample of each device."""
         return [math.exp(one.level) for one in self._filters]
 
     def _plan(self) -> tuple[int, ...]:
-        """Every device has at least one piece: one without samples would never be heard again."""
+        """Plans the shares by the speeds that are estimated now.
+
+        Every device keeps at least one piece, because one without samples tells nothing any more.
+        """
         pieces = sum(self.shares) // self.quantum
         speeds = [1 / seconds for seconds in self.seconds_a_sample]
         spare = proportional_shares(pieces, speeds)
@@ -159,14 +163,17 @@ class Balancer:
         return tuple(self.quantum * count for count in spare)
 
     def _gain(self, plan: Sequence[int]) -> float:
-        """By what share the slowest device of ``plan`` is sooner than now's."""
+        """Returns by what share the slowest device is sooner done with ``plan`` than now."""
         return 1 - self._slowest(plan) / self._slowest(self.shares)
 
     def _slowest(self, shares: Sequence[int]) -> float:
         return max(n * each for n, each in zip(shares, self.seconds_a_sample, strict=True))
 
     def _needed(self) -> float:
-        """At least two deviations of what is known of the two devices that know least."""
+        """Returns by what share a plan has to be faster.
+
+        It is at least two deviations of what is known of the two devices that are known least.
+        """
         unsure = sorted((one.variance for one in self._filters), reverse=True)
         return max(LEAST_GAIN, 2 * math.sqrt(sum(unsure[:2])))
 

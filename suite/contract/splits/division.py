@@ -50,7 +50,7 @@ def division_problem(case: Case) -> str:
 
 
 def _check_replicas(case: Case, label: str, replicas: int) -> None:
-    """Every replica must get the same number of samples, or at least one if planned by speed."""
+    """Checks that replicas get equal numbers of samples, or at least one if planned by speed."""
     batch = case.spec.global_batch
     if case.strategy == "data" and case.device_speeds:
         if not min(proportional_shares(batch, case.device_speeds)):
@@ -61,7 +61,7 @@ def _check_replicas(case: Case, label: str, replicas: int) -> None:
 
 
 def _check_shards(workload: Workload, label: str, devices: int) -> None:
-    """Every sharded axis, and every count such as attention heads, must divide by the shards."""
+    """Checks that the shards divide every sharded axis and every count, such as that of heads."""
     for name, axis in shard_axes(workload).items():
         if workload.shapes()[name][axis] % devices:
             _refuse(label, devices, f"a divisor of {name}'s {workload.shapes()[name][axis]}")
@@ -71,7 +71,7 @@ def _check_shards(workload: Workload, label: str, devices: int) -> None:
 
 
 def _check_stages(case: Case, label: str, stages: int, samples: int) -> None:
-    """Every stage needs a unit, and a replica's ``samples`` must divide into micro-batches."""
+    """Checks that every stage has a unit and that ``samples`` divide into micro-batches."""
     if case.variant == "interleaved":
         _check_interleaves(case, f"{label} {case.variant}", stages)
     elif len(case.spec.units()) < stages:
@@ -85,7 +85,7 @@ def _check_stages(case: Case, label: str, stages: int, samples: int) -> None:
 
 
 def _check_cut(case: Case, label: str) -> None:
-    """A cut that was asked for names the units of every stage, all units together."""
+    """Checks that a cut that was asked for gives every stage units and uses all of them."""
     units = len(case.spec.units())
     if case.cut and (len(case.cut) != case.stages or sum(case.cut) != units or min(case.cut) < 1):
         raise UsageError(
@@ -96,7 +96,7 @@ def _check_cut(case: Case, label: str) -> None:
 
 
 def _check_uncut(case: Case, label: str) -> None:
-    """No stage may end inside a branch: its layers are sharded together, within a stage."""
+    """Checks that no stage ends inside a branch, whose layers are sharded together."""
     holders = stages_of_weights(case.spec, case.stages, case.stage_speeds, case.cut)
     for branch in case.spec.branches():
         if len({holders[name] for name in branch_parameters(case.spec, branch)}) > 1:
@@ -109,7 +109,7 @@ def _check_uncut(case: Case, label: str) -> None:
 
 
 def _check_interleaves(case: Case, label: str, devices: int) -> None:
-    """An interleaved pipeline needs two devices, and a unit for each virtual stage."""
+    """Checks that an interleaved pipeline has two devices and a unit for each virtual stage."""
     units = len(case.spec.units())
     if devices < 2:
         _refuse(label, devices, "2 or more: one device has nobody to take turns with")

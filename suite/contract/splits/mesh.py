@@ -183,7 +183,7 @@ def _sizes_asked(strategy: str, devices: int, text: str) -> dict[str, int]:
 
 
 def balances(strategy: str, devices: int) -> bool:
-    """Whether ``devices`` can be spread so that every axis of the strategy has two or more."""
+    """Tells whether ``devices`` can be spread so that every axis has two or more."""
     return len(_prime_factors(devices)) >= len(parts_of(strategy))
 
 

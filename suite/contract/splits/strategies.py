@@ -15,9 +15,9 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "intra_layer": ("",),
     "inter_layer": ("gpipe", "1f1b", "naive", "interleaved"),
 }
-# Variants of data that spread over the devices what the plain one keeps on each: the optimiser's
-# state; gradients and, between steps, parameters with it; parameters within a step too
-# (Rajbhandari et al. 2020, stages 1 to 3).
+# Variants of data that spread over the devices what the plain one keeps on each (Rajbhandari et al.
+# 2020): stage 1 the optimiser's state, stage 2 also gradients and, between steps, parameters, and
+# stage 3 also parameters within a step.
 ZERO = ("zero1", "zero2", "fsdp")
 # 16-bit formats in which gradients are communicated; they are computed and applied in float32.
 COMPRESSIONS = ("fp16", "bf16")

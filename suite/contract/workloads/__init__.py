@@ -27,7 +27,7 @@ ORDER = ("mlp", "gpt", "bert", "xlnet", "resnet", "efficientnet")
 
 
 def _families() -> dict[str, ModuleType]:
-    """Name of a family -> its module; those that ORDER does not name come after the others."""
+    """Maps the name of each family to its module; those that ORDER does not name come last."""
     names = [module.name for module in pkgutil.iter_modules(__path__)]
     modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
     families = {module.SIZES[0].name: module for module in modules if hasattr(module, "SIZES")}

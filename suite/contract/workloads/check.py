@@ -64,5 +64,5 @@ def _split_layers(branch: Branch) -> list[str]:
 
 
 def _has(shapes: dict[str, tuple[int, ...]], layer: str) -> bool:
-    """Whether the layer has any parameter."""
+    """Tells whether the layer has any parameter."""
     return any(name.rpartition(".")[0] == layer for name in shapes)

@@ -200,7 +200,7 @@ class EfficientNetSpec(ImageClassifier):
         )
 
     def shallower(self, units: int) -> EfficientNetSpec | None:
-        """Of the first blocks of every stage, as many of each as make ``units`` at least."""
+        """Keeps the first blocks of every stage, so many that at least ``units`` are left."""
         depths = [ceil(stage.blocks * self.depth_multiplier) for stage in self.stages]
         kept = shortened(depths, units)
         stages = tuple(replace(stage, blocks=count)
@@ -208,7 +208,7 @@ class EfficientNetSpec(ImageClassifier):
         return replace(self, stages=stages, depth_multiplier=1.0) if kept else None
 
     def boundary(self, unit: int) -> tuple[int, ...]:
-        """(height, width, channels) that the block before ``unit`` puts out."""
+        """Returns (height, width, channels) of what the block before ``unit`` puts out."""
         return self.blocks()[unit - 1].project.output
 
 

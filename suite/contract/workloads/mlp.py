@@ -71,13 +71,13 @@ class MlpSpec(Workload):
         ]
 
     def shallower(self, units: int) -> MlpSpec | None:
-        """Of the first layers, the last of which has the model's output."""
+        """Keeps the first layers; the last of them gets the model's output."""
         if not 0 < units < self.layers:
             return None
         return replace(self, widths=(*self.widths[:units], self.widths[-1]))
 
     def boundary(self, unit: int) -> tuple[int, ...]:
-        """(width,) of the tensor that enters layer ``unit``."""
+        """Returns (width,) of the tensor that enters layer ``unit``."""
         return (self.widths[unit],)
 
 

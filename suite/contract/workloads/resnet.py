@@ -128,12 +128,12 @@ class ResNetSpec(ImageClassifier):
         ]
 
     def shallower(self, units: int) -> ResNetSpec | None:
-        """Of the first blocks of every stage, as many of each as make ``units`` at least."""
+        """Keeps the first blocks of every stage, so many that at least ``units`` are left."""
         blocks = shortened(self.blocks, units)
         return replace(self, blocks=blocks) if blocks else None
 
     def boundary(self, unit: int) -> tuple[int, ...]:
-        """(height, width, channels) that the block before ``unit`` puts out."""
+        """Returns (height, width, channels) of what the block before ``unit`` puts out."""
         return self._last(self.convolutions()[unit - 1]).output
 
 

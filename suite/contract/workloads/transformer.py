@@ -88,11 +88,11 @@ class Transformer(Workload):
         return self.vocabulary + self.padding
 
     def padded(self, multiple: int) -> Transformer | None:
-        """The same model with a token table of a multiple of ``multiple`` rows."""
+        """Returns the model with as many padding rows as make a multiple of ``multiple``."""
         return replace(self, padding=-self.vocabulary % multiple)
 
     def padding_rows(self) -> dict[str, int]:
-        """The rows that the token table and, where there is one, the output bias end with."""
+        """Counts the padding rows at the end of the token table and of the output bias, if any."""
         ends = ("embed.token.table", "head.bias") if self.padding else ()
         return {name: self.padding for name in ends if name in self.shapes()}
 
@@ -143,7 +143,7 @@ class Transformer(Workload):
         return flops
 
     def branches(self) -> list[Branch]:
-        """Attention by heads, then the feed-forward layers by columns (Shoeybi et al. 2019)."""
+        """Splits attention by heads and feed-forward layers by columns (Shoeybi et al. 2019)."""
         entering = int(np.prod(self.boundary(0)))
         branches = []
         for block in self.block_names():
@@ -169,13 +169,13 @@ class Transformer(Workload):
         return tuple(f"{attention}.{part}" for part in ("query", "key", "value")), ()
 
     def divisors(self) -> dict[str, int]:
-        """An intra-layer split must divide the heads."""
+        """Names the heads, which an intra-layer split must divide."""
         return {"heads": self.heads}
 
     def shallower(self, units: int) -> Transformer | None:
-        """Of the first blocks; all blocks are alike."""
+        """Keeps the first blocks; all blocks are alike."""
         return replace(self, blocks=units) if 0 < units < self.blocks else None
 
     def boundary(self, unit: int) -> tuple[int, ...]:
-        """(sequence, width), the same between all blocks."""
+        """Returns (sequence, width), which is the same between all blocks."""
         return (self.sequence, self.width)

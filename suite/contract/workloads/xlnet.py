@@ -107,7 +107,7 @@ class XLNetSpec(Transformer):
         )
 
     def boundary(self, unit: int) -> tuple[int, ...]:
-        """(2, sequence, width): the content stream, then the query stream."""
+        """Returns (2, sequence, width): the content stream, then the query stream."""
         return (STREAMS, self.sequence, self.width)
 
     def examples(self, tokens: np.ndarray, generator: np.random.Generator) -> Arrays:

@@ -27,7 +27,7 @@ SCONTROL_SECONDS, RAY_SECONDS = 20.0, 60.0
 def hosts_of(
     launcher: str, given: Sequence[str], slots: int, environment: Mapping[str, str] = os.environ
 ) -> tuple[Host, ...]:
-    """The hosts of a run with the devices of each; empty for a run on this machine alone.
+    """Returns the hosts of a run with their devices; empty for a run on this machine alone.
 
     Args:
         launcher: Name of the engine.
@@ -59,7 +59,7 @@ def hosts_of(
 
 
 def _allocated(environment: Mapping[str, str]) -> list[str]:
-    """The names of the nodes of Slurm's allocation, in Slurm's order."""
+    """Returns the names of the nodes of Slurm's allocation, in Slurm's order."""
     nodes = environment.get("SLURM_JOB_NODELIST", "")
     if not nodes:
         raise UsageError("--launcher", SLURM, "a Slurm job around the command",
@@ -76,7 +76,7 @@ def _allocated(environment: Mapping[str, str]) -> list[str]:
 
 
 def _nodes_of_ray() -> list[str]:
-    """The addresses of the nodes of the Ray cluster that this host belongs to, this one first."""
+    """Returns the addresses of the nodes of this host's Ray cluster, its own first."""
     try:
         told = subprocess.run(
             [*on_ray(), "nodes"], capture_output=True, text=True, timeout=RAY_SECONDS

@@ -39,7 +39,7 @@ class Message:
 
 
 def join_key(environment: Mapping[str, str] = os.environ) -> bytes:
-    """The key that all hosts of a run share.
+    """Returns the key that all hosts of a run share.
 
     Raises:
         UsageError: There is none in the environment.
@@ -59,7 +59,7 @@ def send(connection: Connection, kind: str, payload: bytes = b"", **fields: Any)
 
 
 def receive(connection: Connection) -> Message:
-    """The next message.
+    """Waits for the next message and returns it.
 
     Raises:
         EOFError: The other side has closed the connection.
@@ -86,13 +86,13 @@ def hang_up(connection: Connection) -> None:
 
 
 def own_address(connection: Connection) -> str:
-    """The address of this end, at which the other end reaches this host."""
+    """Returns the address of this end, at which the other end reaches this host."""
     with socket.socket(fileno=os.dup(connection.fileno())) as view:
         return str(view.getsockname()[0])
 
 
 def plain(name: str) -> str:
-    """The name of a file that lies directly in the launch's folder.
+    """Checks that a name is that of a file directly in the launch's folder, and returns it.
 
     Raises:
         ValueError: It is no such name, and could lead out of the folder.

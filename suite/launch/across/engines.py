@@ -26,20 +26,20 @@ PORT, DEFAULT_PORT = "SUITE_JOIN_PORT", 29777
 
 
 def mpirun(hosts: Sequence[Host], follower: Sequence[str]) -> list[str]:
-    """Open MPI: one process a host, not bound to cores, with the key in its environment."""
+    """Returns Open MPI's command: one process a host, not bound to cores, with the key."""
     names = ",".join(f"{host.name}:1" for host in hosts)
     return ["mpirun", "--host", names, "--map-by", "ppr:1:node", "--bind-to", "none",
             "-x", KEY, "-x", "PATH", *follower]
 
 
 def horovodrun(hosts: Sequence[Host], follower: Sequence[str]) -> list[str]:
-    """Horovod's launcher, which checks that it reaches the hosts over ssh and passes variables."""
+    """Returns the command of Horovod's launcher, which uses ssh and passes variables on."""
     names = ",".join(f"{host.name}:1" for host in hosts)
     return ["horovodrun", "--gloo", "-np", str(len(hosts)), "-H", names, *follower]
 
 
 def srun(hosts: Sequence[Host], follower: Sequence[str]) -> list[str]:
-    """Slurm: a step with one task a node, inside the job's allocation."""
+    """Returns Slurm's command: a step with one task a node, inside the job's allocation."""
     count = str(len(hosts))
     named = ["--nodelist", ",".join(host.name for host in hosts)] if hosts[0].name else []
     return ["srun", "--nodes", count, "--ntasks", count, "--ntasks-per-node", "1", *named,
@@ -47,15 +47,15 @@ def srun(hosts: Sequence[Host], follower: Sequence[str]) -> list[str]:
 
 
 def ray(hosts: Sequence[Host], follower: Sequence[str]) -> list[str]:
-    """Ray: a task a node, in a placement group that is spread strictly over the hosts."""
+    """Returns Ray's command: a task a node, in a placement group that is spread strictly."""
     named = ",".join(f"{host.name}:{host.devices}" for host in hosts)
     return [*on_ray(), "start", named, *follower]
 
 
 def on_ray() -> list[str]:
-    """The command that speaks to Ray, by this interpreter or by that of the program in PATH.
+    """Returns the command that speaks to Ray, with this interpreter or that of ``ray`` in PATH.
 
-    The suite and Ray may so have an environment each. A console script lies beside its interpreter.
+    So the suite and Ray may have an environment each. The interpreter lies beside ``ray``.
     """
     script = str(Path(__file__).with_name("on_ray.py"))
     program = shutil.which("ray")
@@ -94,7 +94,7 @@ def check_installed(launcher: str) -> None:
 
 
 def address_toward(host: str) -> str:
-    """This host's address on the way to another one; nothing is sent.
+    """Returns this host's address on the way to another one; nothing is sent.
 
     Raises:
         UsageError: The name does not resolve, or no route leads there.
@@ -119,7 +119,7 @@ class Started:
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Started:
-        """From the variables that torchrun sets.
+        """Reads the group from the variables that torchrun sets.
 
         Raises:
             UsageError: They are not there, so nobody has started this process as one of several.

@@ -69,7 +69,7 @@ class Fleet:
             self.engine = None
 
     def about(self) -> list[dict[str, Any]]:
-        """What the hosts said of themselves, with their slots; empty before the first launch."""
+        """Returns what the hosts said of themselves, with their slots; empty before a launch."""
         return [
             link.about | {"slots": host.devices}
             for host, link in zip(self.hosts, self.links, strict=False)
@@ -84,7 +84,7 @@ class Fleet:
                 self.close()
 
     def _launch_on(self, request: LaunchRequest, links: list[Link], began: float) -> Ending:
-        # Before the hosts have other answers to give.
+        # First of all, while no other answer of a host can lie in between.
         for link in links:
             link.clock = link.offset()
         ranks = self._prepare(request, links)
@@ -110,7 +110,7 @@ class Fleet:
         return ending
 
     def _prepare(self, request: LaunchRequest, links: list[Link]) -> list[RemoteRank]:
-        """Tells each host its part; the ranks, not started yet."""
+        """Tells each host its part; returns the ranks, which are not started yet."""
         (request.folder / "worker.log").touch()
         hosts = self._placed(request, links)
         where = places(hosts)
@@ -129,7 +129,7 @@ class Fleet:
         return ranks
 
     def _placed(self, request: LaunchRequest, links: list[Link]) -> list[Host]:
-        """The hosts with their shares of the devices, their addresses and free ports."""
+        """Gives the hosts their shares of the devices, with their addresses and free ports."""
         for link in links:
             link.tell("ports")
         ports = [tuple(link.answer("ports").fields["ports"]) for link in links]
@@ -165,7 +165,7 @@ class Fleet:
         return failures.still_busy(places, folder)
 
     def _keep_clocks(self, request: LaunchRequest, links: list[Link]) -> None:
-        """Offsets of the hosts' clocks by rank, the mean of before and after the launch."""
+        """Writes each rank's clock offset, the mean of those before and after the launch."""
         by_rank: dict[int, dict[str, float]] = {}
         for link in links:
             if link.clock:
@@ -174,7 +174,7 @@ class Fleet:
         write_atomically(request.folder / CLOCK_FILE, json.dumps(by_rank, indent=1))
 
     def _end(self, links: list[Link]) -> list[str]:
-        """Ends the group on every host that answers; what is left there, in words."""
+        """Ends the group on every host that answers; returns what is left there, in words."""
         for link in links:
             with suppress(LaunchError):
                 link.tell("end")
@@ -187,7 +187,7 @@ class Fleet:
         return left
 
     def _followers(self) -> list[Link]:
-        """Followers on all hosts in the hosts' order; has the engine start them if need be."""
+        """Returns the hosts' followers in their order; has the engine start them if need be."""
         if self.links and not any(link.problem() for link in self.links):
             return self.links
         self.close()
@@ -199,7 +199,7 @@ class Fleet:
         return self.links
 
     def _meeting_point(self) -> tuple[str, int]:
-        """The address and port at which the harness waits for the followers; 0 is any port."""
+        """Returns address and port at which the harness waits for the followers; 0 is any port."""
         if self.launcher == TORCHRUN:
             started = Started.read()
             # An operator may tell the first of its pods that this is "localhost".
@@ -220,7 +220,7 @@ class Fleet:
         return group
 
     def _engine_problem(self) -> str:
-        """How the engine ended, in words; empty while it runs."""
+        """Says how the engine ended; empty while it runs."""
         leader = self.engine.leaders[0] if self.engine else None
         if leader is None or leader.poll() is None:
             return ""
@@ -230,7 +230,7 @@ class Fleet:
 
 
 def _must_end(folder: Path, links: Sequence[Link]) -> Ending | None:
-    """Whether a host cannot be reached any more, or the ranks flood their log."""
+    """Tells whether a host cannot be reached any more, or the ranks flood their log."""
     if much := flooded(folder):
         return Ending.now("failed", f"the ranks wrote {much}")
     problem = next(filter(None, (link.problem() for link in links)), "")
@@ -238,7 +238,7 @@ def _must_end(folder: Path, links: Sequence[Link]) -> Ending | None:
 
 
 def read_offsets(folder: Path) -> dict[int, ClockOffset]:
-    """Clock offsets by rank, as the launch in ``folder`` kept them; empty where it kept none."""
+    """Reads the clock offsets by rank that the launch in ``folder`` kept; empty if it kept none."""
     try:
         written = json.loads((folder / CLOCK_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):

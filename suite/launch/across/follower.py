@@ -190,7 +190,7 @@ class Follower:
         return kind == "leave"
 
     def _prepare(self, message: Message) -> None:
-        """Whatever goes wrong before the ranks start is told in words, and ends this launch."""
+        """Prepares a launch; whatever goes wrong is told to the harness and ends this launch."""
         self._end()
         try:
             self.share = HostShare(message, self.tell)
@@ -206,7 +206,7 @@ class Follower:
 
 
 def about_this_host(connection: Connection) -> dict[str, Any]:
-    """What the harness has to know of this host before it deals out ranks."""
+    """Collects what the harness has to know of this host before it deals out ranks."""
     address = own_address(connection)
     return {
         "name": socket.gethostname(), "address": address, "interface": interface_of(address),
@@ -220,12 +220,12 @@ PLACES = (on_ray.PLACE, "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID", "HO
 
 
 def place_given(environment: Mapping[str, str] = os.environ) -> int:
-    """Which of the followers this is, by the variables of the engine that started it."""
+    """Returns which of the followers this is, by the variables of the engine that started it."""
     return next((int(environment[name]) for name in PLACES if name in environment), 0)
 
 
 def interface_of(address: str) -> str:
-    """The network interface with that address; empty where none has it."""
+    """Returns the network interface with that address; empty if none has it."""
     for name, found in psutil.net_if_addrs().items():
         if address in (one.address for one in found):
             return str(name)
@@ -233,7 +233,7 @@ def interface_of(address: str) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """TCP ports that nothing on this host uses now, all different."""
+    """Returns TCP ports that nothing on this host uses now, all different."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for bound in sockets:

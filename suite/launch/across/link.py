@@ -43,7 +43,7 @@ class RemoteRank:
         self.code: int | None = None
 
     def poll(self) -> int | None:
-        """The exit code, once the follower has told it."""
+        """Returns the exit code, once the follower has told it."""
         return self.code
 
 
@@ -97,7 +97,7 @@ class Link:
             write_atomically(path, json.dumps(failure))
 
     def problem(self) -> str:
-        """Why the host cannot be relied on any more, in words; empty while it can."""
+        """Says why the host cannot be relied on any more; empty while it can."""
         silent = time.monotonic() - self.heard_at
         if self.lost:
             return f"the connection to host {self.name} ended ({self.lost})"
@@ -113,7 +113,7 @@ class Link:
             raise LaunchError(f"host {self.name} cannot be reached ({error})") from error
 
     def answer(self, kind: str, seconds: float = ANSWER_SECONDS) -> Message:
-        """The answer of that kind; raises :class:`LaunchError` where none comes in time."""
+        """Waits for an answer of that kind; raises :class:`LaunchError` if none comes in time."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not self.problem():
             with suppress(queue.Empty):
@@ -125,7 +125,7 @@ class Link:
         raise LaunchError(self.problem() or f"host {self.name} did not answer in {seconds:g} s")
 
     def offset(self) -> ClockOffset:
-        """How far this follower's clock is ahead of the harness's, by the fastest round trip."""
+        """Measures how far this follower's clock is ahead, by the fastest round trip."""
         return best_offset([self._asked() for _ in range(CLOCK_ROUNDS)])
 
     def _asked(self) -> RoundTrip:

@@ -50,14 +50,14 @@ def main() -> int:
 
 
 def _nodes(ray: Any) -> list[dict[str, Any]]:
-    """The nodes that are alive, this one first, then by their addresses."""
+    """Returns the nodes that are alive, this one first, then by their addresses."""
     own = ray.get_runtime_context().get_node_id()
     alive = [node for node in ray.nodes() if node["Alive"]]
     return sorted(alive, key=lambda node: (node["NodeID"] != own, node["NodeManagerAddress"]))
 
 
 def _names(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Addresses, since a node's name need not resolve on the others."""
+    """Lists addresses, because a node's name need not resolve on the others."""
     return [str(node["NodeManagerAddress"]) for node in nodes]
 
 
@@ -85,7 +85,7 @@ def _start(ray: Any, hosts: str, command: list[str]) -> int:
 
 
 def _found(nodes: Sequence[dict[str, Any]], host: str) -> tuple[dict[str, Any], int]:
-    """The node that a host names, by name or address, and the host's slots.
+    """Finds the node that a host means, by name or address, and the host's slots.
 
     Raises:
         ValueError: No node of the cluster has that name or address.
@@ -98,7 +98,7 @@ def _found(nodes: Sequence[dict[str, Any]], host: str) -> tuple[dict[str, Any], 
 
 
 def _bundle(node: Mapping[str, Any], slots: int) -> dict[str, float]:
-    """What is reserved on a node: its devices for the slots, and a share of the node's own mark."""
+    """Says what to reserve on a node: devices for its slots, and a share of its own resource."""
     there: dict[str, float] = node["Resources"]
     devices = {kind: min(slots, there.get(kind, 0)) for kind in ("CPU", "GPU")}
     return {kind: count for kind, count in devices.items() if count} | {
@@ -107,7 +107,7 @@ def _bundle(node: Mapping[str, Any], slots: int) -> dict[str, float]:
 
 
 def _passed(number: int) -> dict[str, str]:
-    """Variables of a follower beside those of Ray's node."""
+    """Returns the variables of a follower beside those of Ray's node."""
     return {PLACE: str(number), KEY: os.environ[KEY], "PATH": os.environ["PATH"]}
 
 
