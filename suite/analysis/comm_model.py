@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from suite.analysis.communication import AMONG
+from suite.analysis.communication import ACROSS, AMONG
 from suite.analysis.link_fit import LinkFit
 from suite.contract.formats import seconds, size_bytes
 from suite.contract.registry import traits_of
@@ -36,7 +36,7 @@ class StepPrediction:
 
 
 def fits_by_kind(
-    fits: Iterable[LinkFit], framework: str, engine: str, devices: int
+    fits: Iterable[LinkFit], framework: str, engine: str, devices: int, hosts: int = 1
 ) -> dict[str, LinkFit]:
     """Picks the fits that apply to a row.
 
@@ -46,13 +46,15 @@ def fits_by_kind(
         engine: Engine of the row.
         devices: Number of devices that take part in a collective. A point-to-point transfer is
             always between two.
+        hosts: On how many hosts these devices are.
 
     Returns:
         Kind of communication, as traces name it, to its fit. An adapter may carry out a transfer
         between pipeline stages by another collective, whose fit is then used.
     """
     mine = [f for f in fits
-            if f.idle and (f.framework, f.engine, f.status) == (framework, engine, "ok")]
+            if f.idle and (f.framework, f.engine, f.status, f.hosts) == (
+                framework, engine, "ok", hosts)]
     by_kind = {f.collective: f for f in mine if f.devices == devices}
     hop = traits_of(framework).hop
     for fit in mine:
@@ -71,15 +73,15 @@ def links_of(
         framework: Framework of the row.
         engine: Engine of the row.
         devices: Number of devices of the case.
-        kinds: Kinds as ``communication.payloads`` names them, such as ``all_reduce@2``.
+        kinds: Kinds as ``communication.payloads`` names them, such as ``all_reduce@2^2``.
 
     Returns:
         Kind to fit; kinds that were not swept are missing.
     """
     every, links = list(fits), {}
     for kind in kinds:
-        collective, members = _members(kind, devices)
-        fit = fits_by_kind(every, framework, engine, members).get(collective)
+        collective, members, hosts = _members(kind, devices)
+        fit = fits_by_kind(every, framework, engine, members, hosts).get(collective)
         if fit:
             links[kind] = fit
     return links
@@ -138,10 +140,14 @@ def bytes_seconds(
     )
 
 
-def _members(kind: str, devices: int) -> tuple[str, int]:
-    """Takes ``all_reduce@2`` apart: among 2; a kind without a number is among all devices."""
-    collective, _, members = kind.partition(AMONG)
-    return collective, int(members or devices)
+def _members(kind: str, devices: int) -> tuple[str, int, int]:
+    """Takes ``all_reduce@2^2`` apart: among 2 devices, which are on 2 hosts.
+
+    A kind without numbers is among all devices, on one host.
+    """
+    among, _, hosts = kind.partition(ACROSS)
+    collective, _, members = among.partition(AMONG)
+    return collective, int(members or devices), int(hosts or 1)
 
 
 def share_of(kind: str, devices: int) -> float:
@@ -154,7 +160,7 @@ def share_of(kind: str, devices: int) -> float:
         kind: Kind of communication, such as ``all_reduce@2``.
         devices: Number of devices of the case.
     """
-    collective, members = _members(kind, devices)
+    collective, members, _ = _members(kind, devices)
     return (1 if collective == "send_recv" else members) / devices
 
 
@@ -262,10 +268,11 @@ def _unusable(
 ) -> str:
     """Returns why the links cannot model these communications, in words; empty if they can."""
     for kind in payloads:
-        collective, members = _members(kind, devices)
+        collective, members, hosts = _members(kind, devices)
         if kind not in known:
             failed = "; ".join(dict.fromkeys(f.reason for f in mine if f.status != "ok"))
-            return f"not modelled: no sweep of {collective} with {members} devices" + (
+            among = f"{members} devices" + (f" on {hosts} hosts" if hosts > 1 else "")
+            return f"not modelled: no sweep of {collective} with {among}" + (
                 f" ({failed})" if failed else ""
             )
         if _flat(known[kind]):
@@ -289,6 +296,6 @@ def _range(known: Mapping[str, LinkFit], payloads: Mapping[str, Sequence[int]]) 
         for size in (min(sizes), max(sizes)):
             if not low <= size <= high:
                 swept = f"{size_bytes(low)} to {size_bytes(high)}"
-                collective = kind.partition(AMONG)[0]
+                collective, *_ = _members(kind, 0)
                 return f"out of range: B = {size_bytes(size)} of {collective}, swept {swept}"
     return ""

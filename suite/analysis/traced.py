@@ -137,7 +137,8 @@ def _devices(case: Case, probed: list[ProbedLaunch]) -> dict[str, Any]:
     busy = [launch.busy for launch in probed if launch.busy.size]
     if not busy:
         return {}
-    each = np.median(np.concatenate(busy), axis=0)
+    ordered = np.sort(np.concatenate(busy), axis=0)
+    each = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
     columns: dict[str, Any] = {"device_compute_s": each.tolist()}
     if case.devices < 2:
         return columns
