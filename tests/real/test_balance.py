@@ -73,10 +73,6 @@ def test_a_device_that_becomes_slow_gives_a_layer_away(
     moves = [step for step, pair in enumerate(pairwise(units), 1) if pair[0] != pair[1]]
     print(name, [(step, *units[step]) for step in moves], imbalance.round(2).tolist())
     assert SLOW_FROM < moves[0] < PARITY_STEPS and units[moves[0]] == units[-1] == [3, 1]
-    before = float(np.median(imbalance[SLOW_FROM + 1:moves[0]]))
-    after = float(np.median(imbalance[SLOW_FROM + WITHIN:]))
-    truth(f"{name} stages: L as it becomes slow", "1.5", before, 1.35, 1.6)
-    truth(f"{name} stages: L from ten steps later on", "1.0", after, 1.0, 1.12)
     found = evidence_of(tmp_path / "slow")
     verdict = hold(case, found)
     assert verdict.status == "ok", verdict.reason
@@ -84,6 +80,13 @@ def test_a_device_that_becomes_slow_gives_a_layer_away(
     still = evidence_of(tmp_path / "still")
     assert found.losses == still.losses
     assert found.parameters and found.parameters.keys() == still.parameters.keys()
-    for parameter, array in still.parameters.items():
-        assert np.array_equal(found.parameters[parameter], array), parameter
+    furthest = max(float(np.abs(found.parameters[parameter] - array).max())
+                   for parameter, array in still.parameters.items())
+    print(f"parameters differ by {furthest}")
+    # TensorFlow makes another graph for another stage, which need not round alike.
+    assert furthest <= (1e-6 if "tensorflow" in name else 0.0)
     assert 0 < records[0].figures["cut_moves_s"] < 5
+    before = float(np.median(imbalance[SLOW_FROM + 1:moves[0]]))
+    after = float(np.median(imbalance[SLOW_FROM + WITHIN:]))
+    truth(f"{name} stages: L as it becomes slow", "1.5", before, 1.35, 1.6)
+    truth(f"{name} stages: L from ten steps later on", "1.0", after, 1.0, 1.12)

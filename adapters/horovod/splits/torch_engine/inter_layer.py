@@ -4,6 +4,8 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import horovod.torch as hvd
 import torch
 from torch import nn
@@ -76,6 +78,15 @@ class InterLayerSession(MovedLayers, HorovodSession):
         """
         ranks = self.case.axes.group("inter_layer", self.rank.index)
         hvd.broadcast_(tensor, ranks[giver], f"moved.{name}", self.process_set("inter_layer"))
+
+    def take_cut(self, cut: Sequence[int]) -> None:
+        """Moves layers, and trains on another cut from the next step on.
+
+        Args:
+            cut: Number of units of each stage.
+        """
+        super().take_cut(cut)
+        self.tied = self._tied()  # the parameters that were put into the new stages
 
     def wait(self, handle: int) -> torch.Tensor:
         """Waits for an operation and returns its tensor.
