@@ -9,6 +9,7 @@ import json
 import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from adapters.tensorflow import build
@@ -19,6 +20,8 @@ from suite.contract.hosts import Host, places
 from suite.contract.splits.strategies import MULTI_WORKER, ZERO
 from suite.contract.traits import LOGICAL_DEVICES, Traits
 
+# Variable with the address at which rank 0 takes in the ranks that it drives.
+DRIVER = "SUITE_TF_DRIVER"
 TRAITS = Traits(
     engines=("tensorflow",),
     distributions=build.DISTRIBUTIONS,
@@ -40,6 +43,10 @@ TRAITS = Traits(
         ("all_gather", "reduce_scatter", "broadcast"),
         "the devices of one TensorFlow process only reduce and copy, whatever the strategy",
     ),
+    unswept_across={
+        "all_reduce": "over hosts one process places copies on the devices of the others, and "
+                      "MirroredStrategy reduces on one host alone",
+    },
     references=("tensorflow",),
     environment={
         "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2",
@@ -74,9 +81,12 @@ def unsupported_reason(case: Case) -> str:
         return "XLA (jit_compile) compiles for one device, but manual placement spans several"
     if case.variant == MULTI_WORKER and case.interface != "lo":
         return "workers of one host talk over its loopback interface only"
-    if case.hosts > 1 and case.variant != MULTI_WORKER:
-        return ("one TensorFlow process drives the devices of one host; data parallel spans hosts "
+    if case.hosts > 1 and case.axes.names == ("data",) and case.variant != MULTI_WORKER:
+        return ("MirroredStrategy drives the devices of one process; data parallel spans hosts "
                 "with --variant multi_worker")
+    if case.hosts > 1 and case.device == "cuda" and case.variant != MULTI_WORKER:
+        return ("manual placement over hosts sends what is on a GPU through the hosts' memory, and "
+                "no profile of a process tells those communications; it is offered for CPUs")
     if case.oversubscribe:
         return ("TensorFlow's one process uses each GPU once; only PyTorch has ranks that share a "
                 "GPU")
@@ -113,14 +123,20 @@ def launch_plan(case: Case, folder: Path, python: str) -> LaunchPlan:
 def launch_plan_on(
     case: Case, folder: Path, python: str, hosts: Sequence[Host]
 ) -> LaunchPlan:
-    """Plans MultiWorkerMirroredStrategy's processes, one for each device of each host.
+    """Plans a process for each device of each host: a worker of MultiWorkerMirroredStrategy, or
+    for manual placement rank 0, which drives all devices, and a server for each of the others.
 
     The parameters are those of ``suite.contract.hosts.SpansHosts``.
     """
     where = places(hosts)
     workers = [f"{hosts[place.host].address}:{hosts[place.host].ports[place.local]}"
                for place in where]
-    return _workers(case, folder, workers, [place.local for place in where])
+    plan = _workers(case, folder, workers, [place.local for place in where])
+    if case.variant == MULTI_WORKER:
+        return plan
+    # The first port of rank 0's host that no server has.
+    driver = {DRIVER: f"{hosts[0].address}:{hosts[0].ports[hosts[0].devices]}"}
+    return replace(plan, environment=[own | driver for own in plan.environment])
 
 
 def _workers(

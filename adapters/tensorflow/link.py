@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from adapters.tensorflow.spanning_link import ServedLink, SpanningLink
 from adapters.tensorflow.training.single import open_devices
 from suite.contract.case import Case, Rank
-from suite.contract.sweep import ELEMENT_BYTES, Call
+from suite.contract.sweep import ELEMENT_BYTES, Call, LinkSession
 
 
-def open_link(case: Case, rank: Rank) -> TensorFlowLink:
-    """Configures the devices; all of them belong to this one process."""
+def open_link(case: Case, rank: Rank) -> LinkSession:
+    """Configures the devices: all belong to this process, or over hosts each to one of its own."""
+    if case.hosts > 1:
+        return ServedLink(case, rank) if rank.index else SpanningLink(case)
     return TensorFlowLink(case, open_devices(case, case.devices))
 
 

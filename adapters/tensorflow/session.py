@@ -1,10 +1,11 @@
-"""Opens a TensorFlow case in its one process, or in one worker of several."""
+"""Opens a TensorFlow case in its one process, or in one process of several."""
 
 from __future__ import annotations
 
 from adapters.tensorflow.training.single import Training, open_devices
 from suite.contract.adapter import Inputs, Session
 from suite.contract.case import Case, Rank
+from suite.contract.driven import Driven
 from suite.contract.session_table import session_class
 from suite.contract.splits.strategies import MULTI_WORKER
 from suite.contract.workloads import Weights
@@ -19,7 +20,9 @@ AXES = {
 VARIANTS = {MULTI_WORKER: f"{SPLITS}.multi_worker:MultiWorkerSession"}
 
 
-def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session:
+def open_session(
+    case: Case, rank: Rank, weights: Weights, inputs: Inputs
+) -> Session | Driven:
     """Configures devices and threads, then builds the session of the case's strategy.
 
     Args:
@@ -31,6 +34,8 @@ def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Se
     if case.variant in VARIANTS:
         # The launch plan lets a worker see only its own GPU.
         return session_class(VARIANTS, case.variant)(case, weights, inputs, open_devices(case, 1))
+    if case.hosts > 1:
+        return _spanning(case, rank, weights, inputs)
     devices = open_devices(case, case.devices)
     if case.strategy == "single":
         return Training(case, weights, inputs, devices)
@@ -38,6 +43,17 @@ def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Se
     if not inner:
         return session_class(AXES, outer)(case, weights, inputs, devices)
     return _towers(case, weights, inputs, devices)
+
+
+def _spanning(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session | Driven:
+    """Builds the session that places operations on all hosts, or one that serves its device."""
+    if rank.index:
+        from adapters.tensorflow.splits.served import ServedSession
+
+        return ServedSession(case, rank)
+    from adapters.tensorflow.splits.spanning import open_spanning
+
+    return open_spanning(case, weights, inputs)
 
 
 def _towers(case: Case, weights: Weights, inputs: Inputs, devices: list[str]) -> Session:

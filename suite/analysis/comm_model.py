@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from suite.analysis.communication import AMONG
+from suite.analysis.communication import ACROSS, AMONG
 from suite.analysis.link_fit import LinkFit
 from suite.contract.formats import seconds, size_bytes
 from suite.contract.registry import traits_of
@@ -22,21 +21,8 @@ NORMAL_FROM = 0.67
 FLAT_UP_TO = 1.5
 
 
-@dataclass(frozen=True)
-class StepPrediction:
-    """What N communications of B bytes take on the idle link, in seconds.
-
-    Attributes:
-        alpha_form_s: alpha·B·N.
-        hockney_s: N·(a + alpha·B), Hockney's form, which counts the latency a too.
-    """
-
-    alpha_form_s: float
-    hockney_s: float
-
-
 def fits_by_kind(
-    fits: Iterable[LinkFit], framework: str, engine: str, devices: int
+    fits: Iterable[LinkFit], framework: str, engine: str, devices: int, hosts: int = 1
 ) -> dict[str, LinkFit]:
     """Picks the fits that apply to a row.
 
@@ -46,13 +32,15 @@ def fits_by_kind(
         engine: Engine of the row.
         devices: Number of devices that take part in a collective. A point-to-point transfer is
             always between two.
+        hosts: On how many hosts these devices are.
 
     Returns:
         Kind of communication, as traces name it, to its fit. An adapter may carry out a transfer
         between pipeline stages by another collective, whose fit is then used.
     """
     mine = [f for f in fits
-            if f.idle and (f.framework, f.engine, f.status) == (framework, engine, "ok")]
+            if f.idle and (f.framework, f.engine, f.status, f.hosts) == (
+                framework, engine, "ok", hosts)]
     by_kind = {f.collective: f for f in mine if f.devices == devices}
     hop = traits_of(framework).hop
     for fit in mine:
@@ -71,15 +59,15 @@ def links_of(
         framework: Framework of the row.
         engine: Engine of the row.
         devices: Number of devices of the case.
-        kinds: Kinds as ``communication.payloads`` names them, such as ``all_reduce@2``.
+        kinds: Kinds as ``communication.payloads`` names them, such as ``all_reduce@2^2``.
 
     Returns:
         Kind to fit; kinds that were not swept are missing.
     """
     every, links = list(fits), {}
     for kind in kinds:
-        collective, members = _members(kind, devices)
-        fit = fits_by_kind(every, framework, engine, members).get(collective)
+        collective, members, hosts = _members(kind, devices)
+        fit = fits_by_kind(every, framework, engine, members, hosts).get(collective)
         if fit:
             links[kind] = fit
     return links
@@ -106,7 +94,8 @@ def usable_links(
 
 
 def idle_seconds(
-    links: Mapping[str, LinkFit], payloads: Mapping[str, Sequence[int]], devices: int
+    links: Mapping[str, LinkFit], payloads: Mapping[str, Sequence[int]], devices: int,
+    of: Callable[[LinkFit, int], float] = LinkFit.seconds,
 ) -> float | None:
     """Returns Hockney's N·(a + alpha·B) of a step on the idle link, in seconds.
 
@@ -114,6 +103,7 @@ def idle_seconds(
         links: Kind of communication to fit.
         payloads: Kind of communication to payload bytes of each one in a step.
         devices: Number of devices of the case.
+        of: Seconds of one communication, from its fit and its bytes.
 
     Returns:
         The mean over devices; None if a kind was not swept.
@@ -121,27 +111,29 @@ def idle_seconds(
     if not payloads or not set(payloads) <= set(links):
         return None
     return sum(
-        share_of(kind, devices) * links[kind].seconds(size)
+        share_of(kind, devices) * of(links[kind], size)
         for kind, sizes in payloads.items() for size in sizes
     )
 
 
-def bytes_seconds(
-    links: Mapping[str, LinkFit], payloads: Mapping[str, Sequence[int]], devices: int
-) -> float | None:
-    """Returns alpha·B·N of a step on the idle link, in seconds, as ``idle_seconds`` does."""
-    if not payloads or not set(payloads) <= set(links):
-        return None
-    return sum(
-        share_of(kind, devices) * (links[kind].alpha_s_per_byte or 0.0) * size
-        for kind, sizes in payloads.items() for size in sizes
-    )
+def bytes_part(link: LinkFit, payload_bytes: int) -> float:
+    """Returns alpha·B of one communication on the idle link, in seconds."""
+    return (link.alpha_s_per_byte or 0.0) * payload_bytes
 
 
-def _members(kind: str, devices: int) -> tuple[str, int]:
-    """Takes ``all_reduce@2`` apart: among 2; a kind without a number is among all devices."""
-    collective, _, members = kind.partition(AMONG)
-    return collective, int(members or devices)
+def waking_part(link: LinkFit, payload_bytes: int) -> float:
+    """Returns what a usual call on the idle link takes beyond its fastest, in seconds."""
+    return link.usual_over_fastest_s or 0.0
+
+
+def _members(kind: str, devices: int) -> tuple[str, int, int]:
+    """Takes ``all_reduce@2^2`` apart: among 2 devices, which are on 2 hosts.
+
+    A kind without numbers is among all devices, on one host.
+    """
+    among, _, hosts = kind.partition(ACROSS)
+    collective, _, members = among.partition(AMONG)
+    return collective, int(members or devices), int(hosts or 1)
 
 
 def share_of(kind: str, devices: int) -> float:
@@ -154,34 +146,8 @@ def share_of(kind: str, devices: int) -> float:
         kind: Kind of communication, such as ``all_reduce@2``.
         devices: Number of devices of the case.
     """
-    collective, members = _members(kind, devices)
+    collective, members, _ = _members(kind, devices)
     return (1 if collective == "send_recv" else members) / devices
-
-
-def predict(fits: Mapping[str, LinkFit], kind: str, payload_bytes: float) -> float:
-    """Returns the seconds that one communication takes on the idle link.
-
-    Raises:
-        KeyError: The kind was not swept.
-    """
-    return fits[kind].seconds(payload_bytes)
-
-
-def predict_step(
-    fits: Mapping[str, LinkFit], kind: str, bytes_per_call: float, count: float
-) -> StepPrediction:
-    """Predicts a step with ``count`` communications of one kind and size.
-
-    Args:
-        fits: Kind of communication to fit.
-        kind: Kind of the communications.
-        bytes_per_call: Payload of each.
-        count: How many there are; a share of a communication is allowed.
-    """
-    alpha = fits[kind].alpha_s_per_byte or 0.0
-    return StepPrediction(
-        alpha * bytes_per_call * count, count * predict(fits, kind, bytes_per_call)
-    )
 
 
 def model_columns(
@@ -216,18 +182,13 @@ def model_columns(
     reason = _unusable(known, payloads, mine, devices)
     if reason:
         return {"comm_verdict": reason}
-    total = [
-        predict_step(known, kind, size, share_of(kind, devices))
-        for kind, sizes in payloads.items() for size in sizes
-    ]
-    model = sum(prediction.alpha_form_s for prediction in total)
+    model = idle_seconds(known, payloads, devices, bytes_part)
     row: dict[str, Any] = {"t_comm_model_s": model, "alpha_s_per_byte": _alpha(known, payloads)}
-    if transfer_s is None:
+    idle = idle_seconds(known, payloads, devices)
+    if transfer_s is None or model is None or idle is None:
         return row
     row["contention"] = transfer_s / model
-    row["comm_verdict"] = _range(known, payloads) or verdict(
-        transfer_s, sum(prediction.hockney_s for prediction in total)
-    )
+    row["comm_verdict"] = _range(known, payloads) or verdict(transfer_s, idle)
     return row
 
 
@@ -262,10 +223,11 @@ def _unusable(
 ) -> str:
     """Returns why the links cannot model these communications, in words; empty if they can."""
     for kind in payloads:
-        collective, members = _members(kind, devices)
+        collective, members, hosts = _members(kind, devices)
         if kind not in known:
             failed = "; ".join(dict.fromkeys(f.reason for f in mine if f.status != "ok"))
-            return f"not modelled: no sweep of {collective} with {members} devices" + (
+            among = f"{members} devices" + (f" on {hosts} hosts" if hosts > 1 else "")
+            return f"not modelled: no sweep of {collective} with {among}" + (
                 f" ({failed})" if failed else ""
             )
         if _flat(known[kind]):
@@ -289,6 +251,6 @@ def _range(known: Mapping[str, LinkFit], payloads: Mapping[str, Sequence[int]]) 
         for size in (min(sizes), max(sizes)):
             if not low <= size <= high:
                 swept = f"{size_bytes(low)} to {size_bytes(high)}"
-                collective = kind.partition(AMONG)[0]
+                collective, *_ = _members(kind, 0)
                 return f"out of range: B = {size_bytes(size)} of {collective}, swept {swept}"
     return ""

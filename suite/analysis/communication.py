@@ -35,6 +35,8 @@ KIND_COLUMNS = {
 }
 # Separates the kind of a collective from how many devices take part: ``all_reduce@2``.
 AMONG = "@"
+# Separates it from on how many hosts they are, if that is more than one: ``all_reduce@2^2``.
+ACROSS = "^"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Communication:
         last_ready_s: When the last participant was ready, in seconds.
         end_s: When the last participant had the result, in seconds.
         members: Number of devices of a collective; 0 for a point-to-point transfer.
+        hosts: Number of hosts on which its participants are.
     """
 
     kind: str
@@ -54,6 +57,7 @@ class Communication:
     last_ready_s: float
     end_s: float
     members: int = 0
+    hosts: int = 1
 
 
 def communication(records: Launch) -> dict[str, float]:
@@ -93,7 +97,7 @@ def payloads(records: Launch, name: Pass = "traces") -> dict[str, list[int]]:
     Returns:
         Kind to the payload bytes of each communication of the pass's first step, if its size is
         known. A collective of some devices has a kind of its own: of four devices,
-        ``all_reduce@2`` is among two.
+        ``all_reduce@2`` is among two, and ``all_reduce@2^2`` among two that are on two hosts.
     """
     steps = steps_of(records, name)
     by_kind: dict[str, list[int]] = {}
@@ -107,6 +111,8 @@ def payloads(records: Launch, name: Pass = "traces") -> dict[str, list[int]]:
 def group_kind(event: Communication, step: Step) -> str:
     """Returns ``kind``, or ``kind@members`` if only some devices take part.
 
+    ``^hosts`` follows if they are on several hosts.
+
     If only one device of a step has events, as in a framework's own timeline, it speaks for all.
 
     Args:
@@ -114,8 +120,11 @@ def group_kind(event: Communication, step: Step) -> str:
         step: All devices of the step.
     """
     observers = sum(bool(device.events) for device in step)
+    alone = observers == 1 and event.kind != "send_recv"
     everyone = event.members in (0, len(step)) or observers == 1
-    return event.kind if everyone else f"{event.kind}{AMONG}{event.members}"
+    kind = event.kind if everyone else f"{event.kind}{AMONG}{event.members}"
+    hosts = len({device.host for device in step}) if alone else event.hosts
+    return kind if hosts < 2 else f"{kind}{ACROSS}{hosts}"
 
 
 def _medians(columns_by_step: Iterable[dict[str, float]]) -> dict[str, float]:
@@ -167,13 +176,15 @@ def matched_events(step: Step) -> dict[str, Communication]:
         Key of the events to the communication that they are parts of.
     """
     groups: dict[str, list[CommEvent]] = {}
+    hosts: dict[str, set[str]] = {}
     for device in step:
         for event in device.events:
             groups.setdefault(event.key, []).append(event)
-    return {key: _join(events) for key, events in groups.items()}
+            hosts.setdefault(event.key, set()).add(device.host)
+    return {key: _join(events, len(hosts[key])) for key, events in groups.items()}
 
 
-def _join(events: list[CommEvent]) -> Communication:
+def _join(events: list[CommEvent], hosts: int) -> Communication:
     """Makes one communication of the events of its participants.
 
     The event of a sender only says when the tensor was ready; its own end is not used. A mark may
@@ -186,6 +197,7 @@ def _join(events: list[CommEvent]) -> Communication:
         min(end, max(event.start_s for event in events)),
         end,
         sum(event.role == "member" for event in events),
+        hosts,
     )
 
 

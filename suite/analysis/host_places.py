@@ -1,4 +1,4 @@
-"""On which hosts a launch's ranks were, and which links its communications crossed."""
+"""On which hosts a launch's ranks were, and how the links were scheduled that they used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from suite.analysis.link_fit import LinkFit
 from suite.contract.case import Case
-from suite.contract.hosts import spans
 from suite.contract.records import Launch
 
 
@@ -17,19 +16,18 @@ def topology(records: Launch) -> str:
     return ", ".join(f"{host}: {count}" for host, count in ranks.items())
 
 
-def links_between(case: Case, records: Launch, fits: Sequence[LinkFit]) -> list[LinkFit]:
-    """Picks the links that lie on as many hosts as the groups of the case's ranks do.
+def links_of_processes(case: Case, fits: Sequence[LinkFit]) -> list[LinkFit]:
+    """Leaves out the links inside a process if each device of the case has a process of its own.
+
+    That is so over hosts where one process drives all devices of a single host: what its sweep
+    measured there is a copy, and a case over hosts makes none.
 
     Args:
         case: The case.
-        records: The records of one of its launches, which name the hosts.
-        fits: All links that were swept.
+        fits: The links that were swept.
     """
-    hosts = [record.host for record in records]
-    if len(hosts) != case.devices:  # one process drives all devices
-        return [fit for fit in fits if fit.hosts == 1]
-    across = spans(case, hosts)
-    return [fit for fit in fits if fit.hosts == across.get(fit.devices, 0)]
+    apart = case.placed and case.hosts > 1
+    return [fit for fit in fits if fit.hosts > 1 or not apart]
 
 
 def links_scheduled(fits: Sequence[LinkFit], event_loops: str) -> list[LinkFit]:
@@ -47,5 +45,5 @@ def links_scheduled(fits: Sequence[LinkFit], event_loops: str) -> list[LinkFit]:
     return alike + [fit for fit in fits if _link_of(fit) not in known]
 
 
-def _link_of(fit: LinkFit) -> tuple[str, str, str, int]:
-    return fit.framework, fit.engine, fit.collective, fit.devices
+def _link_of(fit: LinkFit) -> tuple[str, str, str, int, int]:
+    return fit.framework, fit.engine, fit.collective, fit.devices, fit.hosts

@@ -10,7 +10,7 @@ import numpy as np
 
 from suite.analysis.comm_model import model_columns, usable_links
 from suite.analysis.doubts import Conditions, find_warnings
-from suite.analysis.host_places import links_between, links_scheduled, topology
+from suite.analysis.host_places import links_of_processes, links_scheduled, topology
 from suite.analysis.in_run import in_run_columns
 from suite.analysis.launch_figures import (
     launch_samples,
@@ -286,7 +286,7 @@ def _modelled(result: CaseResult, row: Row, conditions: Conditions) -> dict[str,
             in_run_columns(row, transfers, {}))
     whose = case.framework, case.engine, case.devices
     payloads = probed[0].payloads
-    fits = links_scheduled(links_between(case, result.good[-1], conditions.fits),
+    fits = links_scheduled(links_of_processes(case, conditions.fits),
                            row.ledger.get("event_loops", ""))
     links = usable_links(fits, *whose, payloads)
     return model_columns(*whose, payloads, row.t_comm_transfer_s, fits) | (

@@ -24,11 +24,13 @@ class DeviceStep:
         clock: Its compute clock: points (time, compute seconds so far).
         queued: A clock of the communicating threads of its process: points (time, seconds so far
             in which they were ready to run but had no core).
+        host: Name of the host that it is on; empty in records of early releases.
     """
 
     events: list[CommEvent]
     clock: Sequence[Interval]
     queued: Sequence[Interval] = ()
+    host: str = ""
 
 
 # All devices of one step, in the order of the ranks.
@@ -50,7 +52,8 @@ def steps_of(records: Launch, name: Pass) -> list[Step]:
         return []
     count = min(map(len, passes))
     return [
-        [device for traces in passes for device in _devices(traces[step])]
+        [device for record, traces in zip(records, passes, strict=True)
+         for device in _devices(traces[step], record.host)]
         for step in range(count)
     ]
 
@@ -60,11 +63,12 @@ def traces_of(record: RankRecord, name: Pass) -> list[StepTrace]:
     return record.traces if name == "traces" else record.profiles
 
 
-def _devices(trace: StepTrace) -> list[DeviceStep]:
-    count = max([len(trace.busy), *(event.device + 1 for event in trace.events), 1])
-    clocks = [*trace.busy, *([[]] * (count - len(trace.busy)))]
-    return [
-        DeviceStep([e for e in trace.events if e.device == number], clocks[number],
-                   trace.queued)
-        for number in range(count)
-    ]
+def _devices(trace: StepTrace, host: str) -> list[DeviceStep]:
+    events: list[list[CommEvent]] = [[] for _ in range(max(1, len(trace.busy)))]
+    for event in trace.events:
+        while event.device >= len(events):
+            events.append([])
+        events[event.device].append(event)
+    clocks = [*trace.busy, *([[]] * (len(events) - len(trace.busy)))]
+    return [DeviceStep(own, clock, trace.queued, host)
+            for own, clock in zip(events, clocks, strict=True)]

@@ -12,7 +12,7 @@ from suite.contract.records import Launch
 
 # Backends, as ledgers write them in lower case, that have one transport alone.
 ONLY = {
-    "gloo": "TCP", "grpc ring": "TCP", "in-process": "memory of one process",
+    "gloo": "TCP", "grpc ring": "TCP", "grpc": "TCP", "in-process": "memory of one process",
 }
 
 

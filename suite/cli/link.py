@@ -139,7 +139,7 @@ def build_plans(
     low, high = _range(config, device)
     plans, refused = [], []
     for framework in dict.fromkeys(config.framework):
-        unswept = traits_of(framework).unswept
+        unswept = traits_of(framework).not_swept(hosts)
         for engine in engines()[framework]:
             case = link_case(
                 framework, engine, device, config.devices, config.interface, hosts

@@ -86,30 +86,27 @@ def crowding(devices: int, hosts: int, slots: Sequence[int]) -> int:
     return max(dealt(devices, slots[:hosts])) if hosts > 1 else devices
 
 
-def spans(case: Case, host_of_rank: Sequence[object]) -> dict[int, int]:
-    """How many hosts the groups of a case's ranks lie on, by the number of a group's members.
+def spans(case: Case, host_of_rank: Sequence[object]) -> dict[str, set[int]]:
+    """On how many hosts the groups of a case's ranks lie, by the axis of its mesh.
 
     A pipeline's groups are pairs: neighbouring stages, and the first with the last, which may share
-    a parameter. Where groups of as many members lie on different numbers of hosts, it is 0: no one
-    link is theirs.
+    a parameter. Groups of one axis may lie on different numbers of hosts: of four stages on two
+    hosts, some hops stay inside a host and others leave it.
 
     Args:
         case: The case.
         host_of_rank: Something that names the host of each rank.
     """
-    found: dict[int, set[int]] = {}
-    for group in _groups(case):
-        found.setdefault(len(group), set()).add(len({host_of_rank[rank] for rank in group}))
-    return {size: min(counts) if len(counts) == 1 else 0 for size, counts in found.items()}
+    return {axis: {len({host_of_rank[rank] for rank in group}) for group in _groups(case, axis)}
+            for axis in case.axes.names}
 
 
-def _groups(case: Case) -> Iterator[Sequence[int]]:
-    for axis in case.axes.names:
-        for group in case.axes.groups(axis):
-            if axis == "inter_layer":
-                yield from zip(group, [*group[1:], group[0]], strict=True)
-            else:
-                yield group
+def _groups(case: Case, axis: str) -> Iterator[Sequence[int]]:
+    for group in case.axes.groups(axis):
+        if axis == "inter_layer":
+            yield from zip(group, [*group[1:], group[0]], strict=True)
+        else:
+            yield group
 
 
 @runtime_checkable

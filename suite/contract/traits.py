@@ -33,6 +33,7 @@ class Traits:
         collectives: Strategy, or ``strategy/variant`` -> the collectives that it calls, which a
             run's short link sweep measures.
         unswept: Collective -> why ``link.py`` does not offer it.
+        unswept_across: The same of devices on several hosts, besides ``unswept``.
         references: Engines whose single device can compute the float64 reference of a proof.
         environment: Variables that every worker of the adapter gets.
         preloaded: Engine -> modules that every rank of it imports, whatever its case. A harness may
@@ -57,6 +58,7 @@ class Traits:
     hop: str = "send_recv"
     low_activations: tuple[str, ...] = ()
     unswept: Mapping[str, str] = field(default_factory=dict)
+    unswept_across: Mapping[str, str] = field(default_factory=dict)
     references: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     networks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -69,6 +71,10 @@ class Traits:
         """Returns the collectives that the adapter names for an axis; empty if it names none."""
         own = self.collectives.get(f"{axis}/{variant}")
         return self.collectives.get(axis, ()) if own is None else own
+
+    def not_swept(self, hosts: int) -> Mapping[str, str]:
+        """Returns the collectives that ``link.py`` does not offer on so many hosts, and why."""
+        return {**self.unswept, **(self.unswept_across if hosts > 1 else {})}
 
     def problem(self) -> str:
         """Returns what is wrong with these traits, in words; empty if nothing is."""

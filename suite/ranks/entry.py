@@ -78,6 +78,11 @@ def enter(rank: Rank, phase: str) -> None:
         call(rank, phase)
 
 
+def affinity() -> list[int]:
+    """Returns the cores that this process may run on; empty where the system does not tell."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
 def how_started() -> dict[str, str]:
     """How this process came to be, for the ledger: also why it could not be a fork."""
     why = os.environ.get(NOT_FORKED, "")

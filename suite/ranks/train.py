@@ -21,16 +21,26 @@ from pathlib import Path
 import numpy as np
 
 from suite.contract import nccl
-from suite.contract.adapter import Inputs, OpenSession, RankRecord, ReportsFigures, Session
+from suite.contract.adapter import Inputs, RankRecord, ReportsFigures, Session
 from suite.contract.asked import check_found, network_found
 from suite.contract.case import PARITY_STEPS, Case, Rank
+from suite.contract.driven import CLEAN_ENDED, Driven, Drives, OpensRank
 from suite.contract.files import write_atomically
 from suite.contract.plugins import adapter_package
 from suite.contract.records import UNPROBED, clean_path
 from suite.contract.workloads import Weights, initial_weights, parameter_count
 from suite.ranks import entry
 from suite.ranks.balance import Shares
-from suite.ranks.entry import arrive, enter, last_words, leave, leave_record, swift_start
+from suite.ranks.driven import follow, repeated
+from suite.ranks.entry import (
+    affinity,
+    arrive,
+    enter,
+    last_words,
+    leave,
+    leave_record,
+    swift_start,
+)
 from suite.ranks.traffic import grown, received_bytes
 
 # The warm-up ends when the medians of two successive windows of steps differ by less than this.
@@ -62,10 +72,12 @@ def load_inputs(path: Path, case: Case) -> Inputs:
 
 
 def run_rank(
-    case: Case, rank: Rank, inputs: Inputs, open_session: OpenSession,
+    case: Case, rank: Rank, inputs: Inputs, open_session: OpensRank,
     clock: Clock = time.perf_counter,
-) -> Session:
+) -> Session | Driven:
     """Opens the session, proves it, measures its passes, and at the end writes ``rank-N.json``.
+
+    A rank whose device rank 0 drives follows that rank instead.
 
     Args:
         case: What is trained, and how.
@@ -81,9 +93,11 @@ def run_rank(
     began = clock()
     with swift_start():
         session = open_session(case, rank, initial_weights(case.spec, case.seed), inputs)
-    training = MeasuredTraining(session, case, rank, clock)
-    training.record.open_seconds = clock() - began
-    record = training.measure()
+    record = RankRecord(rank.index, host=socket.gethostname(), open_seconds=clock() - began)
+    if isinstance(session, Driven):
+        follow(session, case, rank, record)
+    else:
+        MeasuredTraining(session, case, rank, clock, record).measure()
     enter(rank, entry.TEARDOWN)
     session.close()
     enter(rank, entry.RECORD)
@@ -95,9 +109,13 @@ def run_rank(
 class MeasuredTraining:
     """Trains step by step in one rank and keeps the record of what it measures."""
 
-    def __init__(self, session: Session, case: Case, rank: Rank, clock: Clock) -> None:
+    def __init__(
+        self, session: Session, case: Case, rank: Rank, clock: Clock,
+        record: RankRecord | None = None,
+    ) -> None:
         self.session, self.case, self.rank, self.clock = session, case, rank, clock
-        self.record = RankRecord(rank.index, host=socket.gethostname())
+        self.record = record or RankRecord(rank.index)
+        self.drives = session if isinstance(session, Drives) else None
         self.index = 0  # number of the next step
         self.shares = Shares(session, case, self.record)
 
@@ -133,18 +151,25 @@ class MeasuredTraining:
         if isinstance(session, ReportsFigures):
             record.figures = session.figures()
         record.figures |= self.shares.figures(self.case.steps)
-        record.affinity = _affinity()
+        record.affinity = affinity()
+        if self.drives:
+            self.drives.over(repeated(record))
         return record
 
     def _keep_clean(self) -> None:
         """Leaves what is measured so far: passes with probes hold more memory than clean steps."""
         ledger = self.session.describe() | entry.how_started()
         ledger |= {UNPROBED: "out of memory after the clean steps"}
-        record = asdict(replace(self.record, ledger=ledger, affinity=_affinity()))
+        record = asdict(replace(self.record, ledger=ledger, affinity=affinity()))
         write_atomically(clean_path(self.rank.folder, self.rank.index), json.dumps(record))
 
     def _enter(self, phase: str) -> None:
         enter(self.rank, phase)
+        self._tell(phase)
+
+    def _tell(self, moment: str) -> None:
+        if self.drives:
+            self.drives.moment(moment)
 
     def _timed(self, step: Callable[[int], object]) -> float:
         """Returns the wall seconds of one step, until its work is finished."""
@@ -196,6 +221,7 @@ class MeasuredTraining:
         for _ in range(self.case.steps):
             self.record.step_seconds.append(self._timed(self.session.step))
         self.record.received_bytes = grown(before, received_bytes())
+        self._tell(CLEAN_ENDED)
 
     def _refuse_broken_training(self) -> None:
         """Ends the rank if the measured steps trained on NaN; the proof only saw the first steps.
@@ -263,10 +289,6 @@ def _steady(seconds: list[float]) -> bool:
     last, before = seconds[-WARMUP_WINDOW:], seconds[-2 * WARMUP_WINDOW : -WARMUP_WINDOW]
     after = statistics.median(last)
     return abs(statistics.median(before) - after) <= WARMUP_TOLERANCE * after
-
-
-def _affinity() -> list[int]:
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 if __name__ == "__main__":

@@ -37,7 +37,8 @@ def test_the_library_says_and_the_counters_agree() -> None:
 
 
 @pytest.mark.parametrize(("backend", "named"), [
-    ("gloo", "TCP"), ("gRPC ring", "TCP"), ("in-process", "memory of one process"),
+    ("gloo", "TCP"), ("gRPC ring", "TCP"), ("gRPC", "TCP"),
+    ("in-process", "memory of one process"),
     ("nccl", ""), ("something", ""),
 ])
 def test_backends_that_have_one_transport(backend: str, named: str) -> None:

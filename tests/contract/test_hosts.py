@@ -39,11 +39,12 @@ def test_the_first_hosts_are_filled_before_others_are_used() -> None:
 
 def test_groups_of_a_mesh_stay_inside_a_host_or_cross_it() -> None:
     on = ["a", "a", "b", "b"]
-    assert spans(_case("data", 4), on) == {4: 2}
-    # Shards are neighbours and share a host; replicas of 2 cross it: of 2 members there is no one.
-    assert spans(_case("data+intra_layer", 4, "data=2,intra_layer=2"), on) == {2: 0}
+    assert spans(_case("data", 4), on) == {"data": {2}}
+    # Shards are neighbours and share a host; replicas of 2 cross it.
+    mesh = {"data": {2}, "intra_layer": {1}}
+    assert spans(_case("data+intra_layer", 4, "data=2,intra_layer=2"), on) == mesh
     wide = _case("data+intra_layer", 8, "data=2,intra_layer=4")
-    assert spans(wide, ["a"] * 4 + ["b"] * 4) == {2: 2, 4: 1}
+    assert spans(wide, ["a"] * 4 + ["b"] * 4) == mesh
     # Hops 0-1 and 2-3 stay, 1-2 and 3-0 cross.
-    assert spans(_case("inter_layer", 4), on) == {2: 0}
-    assert spans(_case("inter_layer", 2), ["a", "b"]) == {2: 2}
+    assert spans(_case("inter_layer", 4), on) == {"inter_layer": {1, 2}}
+    assert spans(_case("inter_layer", 2), ["a", "b"]) == {"inter_layer": {2}}

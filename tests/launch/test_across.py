@@ -5,31 +5,24 @@ The engine is torchrun's way: the test starts the second host's follower itself.
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import psutil
 import pytest
 
 from suite.contract.case import Case
 from suite.contract.hosts import Host
-from suite.launch.across.channel import KEY, SILENCE_SECONDS, Message, hang_up
-from suite.launch.across.engines import PORT
-from suite.launch.across.fleet import Fleet, read_offsets
+from suite.launch.across.channel import SILENCE_SECONDS, Message, hang_up
+from suite.launch.across.fleet import read_offsets
 from suite.launch.across.follower import HostShare
-from suite.launch.group import LaunchRequest, Outcome
+from suite.launch.group import LaunchRequest
 from suite.machine.devices import allowed_cores
 from tests.conftest import written
-
-FOLLOWER = "suite.launch.across.follower"
+from tests.followers import fleet_of_two, gone, launch_on, ranks_left, second_host
 
 
 @pytest.fixture
@@ -37,63 +30,13 @@ def across(fake: Case) -> Case:
     return replace(fake, hosts=2)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def _fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
-    port = str(_free_port())
-    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", PORT: port,
-                        KEY: "shared"}.items():
-        monkeypatch.setenv(name, value)
-    fleet = Fleet("torchrun", (Host("", 1), Host("", 1)), tmp_path / "cluster.log")
-    try:
-        yield fleet
-    finally:
-        fleet.close()
-
-
-@contextmanager
-def _second_host(key: str = "shared") -> Iterator[subprocess.Popen[bytes]]:
-    environment = {**os.environ, "RANK": "1", KEY: key}
-    process = subprocess.Popen(
-        [sys.executable, "-m", FOLLOWER, "127.0.0.1", os.environ[PORT]], env=environment
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _launch(fleet: Fleet, case: Case, folder: Path, timeout_s: float = 60.0) -> Outcome:
-    path, inputs = written(case, folder)
-    return fleet(LaunchRequest(case, path, inputs, folder, [], timeout_s))
-
-
-def _ranks_left() -> list[str]:
-    lines = [" ".join(process.info["cmdline"] or []) for process in
-             psutil.process_iter(["cmdline"])]
-    return [line for line in lines if "suite.ranks.train" in line and "suite-launch-" in line]
-
-
-def _gone(seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while _ranks_left() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return not _ranks_left()
-
-
 def test_every_host_brings_its_records_home(
     across: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with _fleet(tmp_path, monkeypatch) as fleet, _second_host():
+    with fleet_of_two(tmp_path, monkeypatch) as fleet, second_host():
         for name in ("first", "again"):
             folder = tmp_path / name
-            outcome = _launch(fleet, across, folder)
+            outcome = launch_on(fleet, across, folder)
             assert outcome.status == "ok", outcome.reason
             assert [record["rank"] for record in outcome.records] == [0, 1]
             assert outcome.records[1]["host"] == socket.gethostname()
@@ -102,13 +45,13 @@ def test_every_host_brings_its_records_home(
             offsets = read_offsets(folder)
             assert all(abs(o.seconds) <= o.uncertainty_s + 1e-4 for o in offsets.values())
             assert {"slots", "cores", "address"} <= fleet.about()[1].keys()
-    assert _gone(5.0)
+    assert gone(5.0)
 
 
 def test_a_case_on_one_host_is_launched_here(
     fake: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with _fleet(tmp_path, monkeypatch) as fleet:
+    with fleet_of_two(tmp_path, monkeypatch) as fleet:
         path, inputs = written(fake, tmp_path / "alone")
         request = LaunchRequest(fake, path, inputs, tmp_path / "alone", allowed_cores()[:2], 60.0)
         assert fleet(request).status == "ok" and not fleet.about()
@@ -127,11 +70,11 @@ def test_what_goes_wrong_on_another_host_is_told_here(
     words: str,
 ) -> None:
     monkeypatch.setenv("FAKE_FAULT", fault)
-    with _fleet(tmp_path, monkeypatch) as fleet, _second_host():
+    with fleet_of_two(tmp_path, monkeypatch) as fleet, second_host():
         began = time.monotonic()
-        outcome = _launch(fleet, across, tmp_path / "launch", 6.0 if fault == "hang" else 60.0)
+        outcome = launch_on(fleet, across, tmp_path / "launch", 6.0 if fault == "hang" else 60.0)
         assert outcome.status == status and words in outcome.reason, outcome.reason
-        assert time.monotonic() - began < 40 and _gone(1.0)
+        assert time.monotonic() - began < 40 and gone(1.0)
         if fault == "hang":
             log = (tmp_path / "launch" / "worker.log").read_text()
             assert "time.sleep(1000)" in log or "session.py" in log
@@ -147,17 +90,17 @@ def test_a_host_that_is_lost_ends_the_case_and_the_next_one_is_clean(
     words: str,
 ) -> None:
     monkeypatch.setenv("FAKE_FAULT", "stop")
-    with _fleet(tmp_path, monkeypatch) as fleet:
-        with _second_host() as host:
+    with fleet_of_two(tmp_path, monkeypatch) as fleet:
+        with second_host() as host:
             _when_ranks_run(lambda: host.send_signal(number))
             began = time.monotonic()
-            outcome = _launch(fleet, across, tmp_path / "lost")
+            outcome = launch_on(fleet, across, tmp_path / "lost")
             assert outcome.status == "failed" and words in outcome.reason, outcome.reason
             assert time.monotonic() - began < 20 + SILENCE_SECONDS
-        assert _gone(5.0)
+        assert gone(5.0)
         monkeypatch.setenv("FAKE_FAULT", "")
-        with _second_host():
-            assert _launch(fleet, across, tmp_path / "next").status == "ok"
+        with second_host():
+            assert launch_on(fleet, across, tmp_path / "next").status == "ok"
 
 
 def _when_ranks_run(act: object) -> None:
@@ -165,7 +108,7 @@ def _when_ranks_run(act: object) -> None:
 
     def wait() -> None:
         deadline = time.monotonic() + 30
-        while not _ranks_left() and time.monotonic() < deadline:
+        while not ranks_left() and time.monotonic() < deadline:
             time.sleep(0.1)
         time.sleep(1.0)
         act()  # type: ignore[operator]
@@ -178,10 +121,10 @@ def test_followers_end_with_a_harness_that_was_killed(
 ) -> None:
     """The connection ends, and with it everything that was started for it."""
     monkeypatch.setenv("FAKE_FAULT", "hang")
-    with _fleet(tmp_path, monkeypatch) as fleet, _second_host() as host:
+    with fleet_of_two(tmp_path, monkeypatch) as fleet, second_host() as host:
         _when_ranks_run(lambda: [hang_up(link.connection) for link in fleet.links])
-        assert _launch(fleet, across, tmp_path / "launch").status == "failed"
-        assert host.wait(15) == 0 and _gone(5.0)
+        assert launch_on(fleet, across, tmp_path / "launch").status == "failed"
+        assert host.wait(15) == 0 and gone(5.0)
 
 
 def test_whoever_lacks_the_key_is_not_let_in(
@@ -189,8 +132,8 @@ def test_whoever_lacks_the_key_is_not_let_in(
 ) -> None:
     monkeypatch.setattr("suite.launch.across.link.START_SECONDS", 3.0)
     monkeypatch.setattr("suite.launch.across.link.gather.__defaults__", (3.0,))
-    with _fleet(tmp_path, monkeypatch) as fleet, _second_host(key="guessed") as host:
-        outcome = _launch(fleet, across, tmp_path / "launch")
+    with fleet_of_two(tmp_path, monkeypatch) as fleet, second_host(key="guessed") as host:
+        outcome = launch_on(fleet, across, tmp_path / "launch")
         assert outcome.status == "failed"
         assert "of 2 hosts only 1 joined" in outcome.reason
         assert host.wait(10) != 0

@@ -160,6 +160,35 @@ def test_a_mesh_splits_layers_inside_a_host_and_sums_gradients_across(tmp_path: 
         assert inside > 2 * across, row["network_bytes"]
 
 
+@pytest.mark.alone
+@pytest.mark.long
+def test_tensorflow_places_layers_on_both_hosts(tmp_path: Path) -> None:
+    """Rank 0 drives the second host's device too; only what the graph sends crosses the cable."""
+    _needs("tensorflow")
+    with cluster(RATE_MBIT, tmp_path) as hosts:
+        said = _finished(_suite(
+            hosts, "run", *HOSTS, "--preset", "smoke", "--framework", "tensorflow", "--workload",
+            "mlp", "--strategy", "single,intra_layer,inter_layer",
+            "--out", str(tmp_path / "out"),
+        ))
+        shaped_s_per_byte = hosts.link.seconds_per_byte()
+    rows = _rows(tmp_path / "out")
+    across = [row for name, row in rows.items() if "hosts2" in name]
+    assert {row["strategy"] for row in across} == {"intra_layer", "inter_layer"}, said
+    for row in across:
+        assert (row["status"], row["parity"]) == ("ok", "ok"), f"{row['reason']} {said}"
+        assert row["topology"] == "host-a: 1, host-b: 1" and row["transport_used"] == "TCP"
+        assert 0 <= float(row["t_comm_wait_s"]) <= float(row["t_comm_s"]) < 1
+        assert 0 < float(row["t_comm_transfer_s"]) <= float(row["t_comm_s"])
+        assert 1 <= float(row["load_balance"]) < 2 and float(row["compute_avg_s"]) > 0
+        # gRPC copies what it sends, so a byte takes longer than on the cable, and never less.
+        assert 0.95 < float(row["alpha_s_per_byte"]) / shaped_s_per_byte < 2, row
+        # Of two stages or shards about as much goes there as comes back; the larger is shown.
+        _, received = _received(row["network_bytes"])
+        moved = float(row["comm_bytes"]) * float(row["comm_count"])
+        assert 0.45 * moved < received < 1.3 * moved + 20_000, (row["network_bytes"], moved)
+
+
 def _gradient_bytes() -> int:
     """Bytes of the gradients of both shards; what is not sharded is in each of them."""
     spec = sized_workload("gpt", "tiny", 0)

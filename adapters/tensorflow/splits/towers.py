@@ -92,7 +92,7 @@ class TowersSession(Training):
 
     def _mean(self, name: str, parts: list[tf.Tensor]) -> list[tf.Tensor]:
         """Averages a gradient on the first tower's device, and copies it to each tower's own."""
-        devices = [_number(tower.variables[name]) for tower in self.towers]
+        devices = [self._number(tower.variables[name]) for tower in self.towers]
         stamps = self.stamps
         ready = [stamps.mark(*pair) for pair in self._each(devices, parts)] if stamps.on else []
         with tf.name_scope(REDUCTION_SCOPE):
@@ -106,6 +106,11 @@ class TowersSession(Training):
         for device, start, copy in zip(devices, ready, copies, strict=False):
             stamps.member("all_reduce", key, device, size, start, stamps.mark(device, [copy]))
         return copies
+
+    def _number(self, variable: tf.Variable) -> int:
+        """Returns 3 for a variable on ``/job:localhost/…/device:CPU:3``, the device ``/CPU:3``."""
+        return next(number for number, name in enumerate(self.devices)
+                    if variable.device.endswith(name.removeprefix("/")))
 
     @staticmethod
     def _each(devices: list[int], parts: list[tf.Tensor]) -> list[tuple[int, list[tf.Tensor]]]:
@@ -157,8 +162,3 @@ def tower_case(case: Case, devices: int) -> Case:
     sizes = ",".join(f"{part}={case.axes.size(part)}" for part in parts_of(strategy))
     mesh = mesh_of(strategy, devices, sizes)
     return replace(case, strategy=strategy, devices=devices, mesh=mesh_text(strategy, mesh))
-
-
-def _number(variable: tf.Variable) -> int:
-    """Returns 3 for a variable on ``/job:localhost/…/device:CPU:3``."""
-    return int(variable.device.rpartition(":")[2])

@@ -39,13 +39,17 @@ class StepGraph:
         # Products and what travels between shards or stages; parameters and updates stay float32.
         self.low = tf.bfloat16 if case.dtype == "bf16" else None
         self.loss_function = planned_loss(loss_function(self.spec), case)
-        self.stamps = Stamps(devices)
+        self.stamps = self.make_stamps()
         self.batches = [self.place(*inputs.at(index)) for index in range(inputs.count)]
         self.variables = self.build(weights)
         self.optimizer = self.make_optimizer()
         self.silent = False  # whether the graph that is traced now leaves communication out
         self.turn = 0  # number of the micro-batch that is being traced
         self.train = self.new_graph()
+
+    def make_stamps(self) -> Stamps:
+        """Makes the stamps of this session's devices."""
+        return Stamps(self.devices)
 
     def new_graph(self) -> Graph:
         """Makes a graph of the training step; it is traced when first called.

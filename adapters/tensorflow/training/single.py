@@ -91,7 +91,7 @@ class Training(StepGraph):
 
     def __init__(self, case: Case, weights: Weights, inputs: Inputs, devices: list[str]) -> None:
         super().__init__(case, weights, inputs, devices)
-        self._probed: tuple[Graph, dict[str, int]] | None = None
+        self._probed: tuple[Graph, dict[str, int] | None] | None = None
         self._silenced: Graph | None = None
 
     def step(self, index: int) -> tf.Tensor:
@@ -189,17 +189,21 @@ class Training(StepGraph):
         ]
         return StepTrace(events, clocks, unseen, ended - began)
 
-    def _stamped(self, index: int) -> tuple[Graph, dict[str, int]]:
+    def _stamped(self, index: int) -> tuple[Graph, dict[str, int] | None]:
         """Returns the graph with stamps and the devices of its operations; made at first use."""
         if self._probed is None:
             graph = self.new_graph()
             if self.case.device == "cpu":
                 self.stamps.enable(2 * len(logical_communications(self.case)))
-            nodes = xplane.node_devices(lambda: self.run(graph, index))
+            nodes = self.node_devices(lambda: self.run(graph, index))
             self.stamps.on = False
             self.run(graph, index)
             self._probed = graph, nodes
         return self._probed
+
+    def node_devices(self, build: Callable[[], None]) -> dict[str, int] | None:
+        """Runs a graph for the first time; returns the device of each of its operations."""
+        return xplane.node_devices(build)
 
     def silent_step(self, index: int) -> None:
         """Runs a step of a third graph, in which no device communicates with another."""

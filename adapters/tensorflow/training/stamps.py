@@ -42,11 +42,13 @@ class Stamps:
 
     Args:
         devices: Names of the devices.
+        hosts: The host of each device, where they are on several: each host has a clock of its own.
     """
 
-    def __init__(self, devices: Sequence[str]) -> None:
+    def __init__(self, devices: Sequence[str], hosts: Sequence[str] = ()) -> None:
         self.on = False
         self._devices = devices
+        self._hosts = hosts or [""] * len(devices)
         self._free: list[list[tf.Variable]] = []
         self._intervals: list[_Interval] = []
 
@@ -131,17 +133,20 @@ class Stamps:
         operation that the stamp should precede. But no device can have been ready later than the
         first device had the result, so starts are bounded by the earliest end. A tensor that
         arrives while its receiver still works therefore has no length. For a hop to another
-        process only the send is recorded here.
+        process only the send is recorded here. Times of different hosts are not compared: the
+        harness brings their clocks together later.
 
         Returns:
             An event per device and communication, in seconds since the epoch.
         """
-        ends = {
-            interval.key: min(float(i.end) for i in self._intervals if i.key == interval.key)
-            for interval in self._intervals if interval.role != "send"
-        }
+        ends: dict[tuple[str, str], float] = {}
+        for interval in self._intervals:
+            if interval.role != "send":
+                where = interval.key, self._hosts[interval.device]
+                ends[where] = min(float(interval.end), ends.get(where, float("inf")))
         return [
-            _event(interval, ends.get(interval.key, float("inf"))) for interval in self._intervals
+            _event(interval, ends.get((interval.key, self._hosts[interval.device]), float("inf")))
+            for interval in self._intervals
         ]
 
 

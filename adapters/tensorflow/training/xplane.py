@@ -109,7 +109,7 @@ def record(step: Callable[[], Any]) -> xplane_pb2.XSpace:
 
 
 def operations(
-    space: xplane_pb2.XSpace, devices: Mapping[str, int], kind: str = "cpu"
+    space: xplane_pb2.XSpace, devices: Mapping[str, int] | None, kind: str = "cpu"
 ) -> list[Operation]:
     """Lists what ran on the devices: leaf operations on CPUs, kernels on GPUs.
 
@@ -117,7 +117,8 @@ def operations(
 
     Args:
         space: The profile.
-        devices: Operation name to device, from ``node_devices``.
+        devices: Operation name to device, from ``node_devices``; None if the process has a single
+            device, where whatever it runs is that device's.
         kind: ``cpu`` or ``cuda``.
 
     Returns:
@@ -169,13 +170,15 @@ def _end_ps(event: xplane_pb2.XEvent) -> int:
 
 
 def _host(
-    event: xplane_pb2.XEvent, full_name: str, devices: Mapping[str, int], row: int, origin_s: float
+    event: xplane_pb2.XEvent, full_name: str, devices: Mapping[str, int] | None, row: int,
+    origin_s: float,
 ) -> Operation:
     """Reads an operation of a CPU device."""
     name, kind = full_name.split(":")
+    device = 0 if devices is None else devices.get(name, -1)
     reduces = any(part.startswith(REDUCTION_SCOPE) for part in name.split("/"))
     computes = not NOT_COMPUTE.fullmatch(kind) and not reduces
-    return _operation(event, name, devices.get(name, -1), row, origin_s, computes)
+    return _operation(event, name, device, row, origin_s, computes)
 
 
 def _kernel(
