@@ -129,9 +129,6 @@ def test_float32_is_told_from_bfloat16_by_how_little_its_gradient_differs() -> N
         assert _names(check_precision(found, _evidence(), INITIAL, "bf16")) == said
 
 
-TINY = 1e-7  # of such a gradient an entry loses 0.298 of its size in float16
-
-
 @pytest.mark.parametrize(("quantity", "bound", "planted"), [
     ("first loss", 1e-5, lambda x: _evidence(1 + x, HALF)),
     ("losses", 2.0**-11, lambda x: Evidence([1.0, 0.5 + 0.5 * x], *_arrays(HALF))),
@@ -147,19 +144,23 @@ def test_each_bound_of_gradients_sent_on_two_devices_is_as_wide_as_the_documents
     assert within.status == "ok" and _names(beyond) == quantity, (within, beyond)
 
 
-@pytest.mark.parametrize(("quantity", "bound", "direction"), [
-    ("gradient", 3**0.5 * (2**0.5 * 2.0**-11 + 0.298), ACROSS),
-    ("scale", 2.0**-11 + 0.298, GRADIENT),
+@pytest.mark.parametrize(("sent_as", "smallest", "roundoff"), [
+    ("fp16", 2.0**-24, 2.0**-11), ("bf16", 2.0**-133, 2.0**-8),
 ])
-def test_bounds_of_tiny_gradients_are_wider_by_what_float16_loses(
-    quantity: str, bound: float, direction: np.ndarray
+def test_bounds_of_tiny_gradients_are_wider_by_what_their_format_loses(
+    sent_as: str, smallest: float, roundoff: float
 ) -> None:
-    lost = 2.0**-25 / (TINY * np.sqrt((GRADIENT**2).mean()))
-    assert lost == pytest.approx(0.298, abs=0.003)
-    reference = _evidence(gradient=TINY * GRADIENT)
-    for share, said in ((0.9, ""), (1.1, quantity)):
-        found = _evidence(gradient=TINY * (GRADIENT + share * bound * direction))
-        assert _names(check_compression(found, reference, INITIAL, "fp16", 2)) == said
+    """Entries of 5/3 of its smallest number lose up to half of that number, 0.3 of their size."""
+    tiny = smallest / 2 / 0.3 * GRADIENT / np.sqrt((GRADIENT**2).mean())
+    for quantity, bound, direction in (
+        ("gradient", 3**0.5 * (2**0.5 * roundoff + 0.3), ACROSS),
+        ("scale", roundoff + 0.3, GRADIENT),
+    ):
+        along = direction * np.linalg.norm(tiny) / np.linalg.norm(GRADIENT)
+        for share, said in ((0.9, ""), (1.1, quantity)):
+            found = check_compression(_evidence(gradient=tiny + share * bound * along),
+                                      _evidence(gradient=tiny), INITIAL, sent_as, 2)
+            assert _names(found) == said, found
 
 
 def test_gradients_that_were_not_rounded_for_sending_are_told() -> None:
