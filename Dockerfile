@@ -15,19 +15,20 @@ RUN apt-get update \
       build-essential ca-certificates make python3 python3-dev python3-venv
 WORKDIR /opt/suite
 # Only what decides which packages are installed and how Horovod is built: no other edit repeats it.
-COPY requirements.txt requirements.lock requirements-tensorflow-gpu.txt ./
-COPY scripts/setup.mk scripts/step.py scripts/build_horovod.py scripts/
+COPY requirements.txt requirements.lock requirements-uv.lock requirements-tensorflow-gpu.txt ./
+COPY scripts/setup.mk scripts/step.py scripts/install.py scripts/build_horovod.py scripts/
 COPY suite/contract/packages.py suite/contract/
 COPY adapters/pytorch/build.py adapters/pytorch/
 COPY adapters/tensorflow/build.py adapters/tensorflow/
 ARG TARGETS=packages
-# A folder that holds wheels already may be lent to the build; pip's cache stays out of the image.
+# A folder that holds wheels already may be lent to the build; caches stay out of the image, and
+# bytecode is made for everything, because no run can keep any.
 ARG HOROVOD_WHEELS=/tmp/horovod
-RUN PIP_NO_CACHE_DIR=1 make -f scripts/setup.mk ${TARGETS} HOROVOD_WHEELS=${HOROVOD_WHEELS} \
+RUN PIP_NO_CACHE_DIR=1 UV_COMPILE_BYTECODE=1 make -f scripts/setup.mk ${TARGETS} HOROVOD_WHEELS=${HOROVOD_WHEELS} \
  && cat ${HOROVOD_WHEELS}/*/build.log > horovod-build.log
 # What only builds and tests need is half of it again. Bytecode stays: a user who may not write it
 # would wait for it at the start of every rank.
-RUN .venv/bin/python -m pip uninstall --quiet --yes cmake playwright ruff mypy \
+RUN .venv/bin/python -m pip uninstall --quiet --yes uv cmake playwright ruff mypy \
  && cd .venv/lib/python3*/site-packages \
  && rm -rf tensorflow/include torch/test \
  && find . -type d -name tests -prune -exec rm -rf {} + \

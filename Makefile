@@ -29,7 +29,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# requirements.lock from requirements.txt.
+# requirements.lock from requirements.txt, and requirements-uv.lock.
 lock: $(TOOLS)
 	$(VENV)-tools/bin/python scripts/lock_requirements.py $(VENV)-tools/bin/uv
 

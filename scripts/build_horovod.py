@@ -5,8 +5,8 @@
 Without a folder the wheel is kept in the user's cache, so that all checkouts and environments of
 this machine share it. Inside, a wheel has a folder named after everything it depends on: this
 script and its flags, the interpreter, the versions of the frameworks, and the processor. If that
-folder has a wheel already, it is only installed. If the build fails, the script prints the path of
-its log and exits with 1.
+folder has a wheel already, it is only installed. If the build fails or takes longer than
+``LONGEST_S``, the script prints the path of its log and exits with 1.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ import hashlib
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import zipfile
 from pathlib import Path
 
@@ -35,6 +37,20 @@ FLAGS = {
     "HOROVOD_WITH_GLOO": "1",
     "HOROVOD_CPU_OPERATIONS": "GLOO",
 }
+# File, what it says and what it shall say: one gloo in C++17 serves both engines, and no debug
+# information is written, which nothing reads. Neither changes what the processor executes.
+SHORTER = (
+    ("horovod/tensorflow/CMakeLists.txt", "LIBS compatible17_gloo", "LIBS gloo"),
+    ("CMakeLists.txt", "(DEFINED Tensorflow_CXX17 AND Tensorflow_CXX17)", "FALSE"),
+    ("third_party/gloo/CMakeLists.txt", "project(gloo CXX C)",
+     "project(gloo CXX C)\nset(CMAKE_CXX_STANDARD 17)"),
+    ("third_party/gloo/CMakeLists.txt", "-std=c++11 -fPIC", "-std=c++17 -fPIC"),
+    ("CMakeLists.txt", 'string(REPLACE "-O2" "-O3" CMAKE_CXX_FLAGS_RELWITHDEBINFO',
+     'string(REPLACE "-g" "" CMAKE_CXX_FLAGS_RELWITHDEBINFO "${CMAKE_CXX_FLAGS_RELWITHDEBINFO}")\n'
+     'string(REPLACE "-O2" "-O3" CMAKE_CXX_FLAGS_RELWITHDEBINFO'),
+)
+# After this time a build is given up.
+LONGEST_S = 3600.0
 GPU_OPERATIONS, WITH_TENSORFLOW = "HOROVOD_GPU_OPERATIONS", "HOROVOD_WITH_TENSORFLOW"
 LIBRARIES = {"HOROVOD_WITH_PYTORCH": "horovod/torch/mpi_lib_v2",
              WITH_TENSORFLOW: "horovod/tensorflow/mpi_lib"}
@@ -133,7 +149,7 @@ def _build(folder: Path, log: Path) -> Path:
         shutil.unpack_archive(archive, plain)
         source = Path(plain) / f"horovod-{RELEASE}"
         _edit(source, for_gpus=GPU_OPERATIONS in flags())
-        _pip(["wheel", "--no-build-isolation", "--no-deps", "-w", plain, str(source)], log)
+        _pip(["wheel", "-v", "--no-build-isolation", "--no-deps", "-w", plain, str(source)], log)
         wheel = next(Path(plain).glob("horovod-*.whl"))
         _check(wheel)
         part = shutil.move(wheel, folder / f".{os.getpid()}.part")
@@ -179,14 +195,42 @@ def _edit(source: Path, for_gpus: bool) -> None:
     path = source / "horovod/tensorflow/CMakeLists.txt"
     lines = [line for line in path.read_text().splitlines(True) if "xla_mpi_ops.cc" not in line]
     path.write_text("".join(lines))
+    for name, old, new in SHORTER:
+        path = source / name
+        text = path.read_text()
+        if text.count(old) != 1:
+            raise RuntimeError(f"{name} has {old!r} {text.count(old)} times, expected once")
+        path.write_text(text.replace(old, new))
+
+
+def _cores() -> int:
+    """The cores that this process may use, as far as the system tells."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def _pip(arguments: list[str], log: Path) -> None:
-    environment = os.environ | flags() | {"MAKEFLAGS": f"-j{os.cpu_count() or 1}"}
+    """Runs pip; its words go to the log, and how far a compilation is to the standard output too.
+
+    Raises:
+        RuntimeError: It failed, or took longer than ``LONGEST_S`` and was ended.
+    """
+    environment = os.environ | flags() | {"MAKEFLAGS": f"-j{_cores()}"}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    with log.open("a") as stream:
-        command = [sys.executable, "-m", "pip", *arguments]
-        subprocess.run(command, check=True, stdout=stream, stderr=stream, env=environment)
+    with log.open("a") as stream, subprocess.Popen(
+        [sys.executable, "-m", "pip", *arguments], stdout=subprocess.PIPE, text=True,
+        stderr=subprocess.STDOUT, env=environment, errors="replace", start_new_session=True,
+    ) as started:
+        end = threading.Timer(LONGEST_S, os.killpg, (started.pid, signal.SIGKILL))
+        end.daemon = True
+        end.start()
+        for line in started.stdout or ():
+            stream.write(line)
+            if "%] Building" in line:
+                print(line.strip(), flush=True)
+        end.cancel()
+    if started.returncode:
+        raise RuntimeError(f"pip {arguments[0]} ended with code {started.returncode}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ HOROVOD_WHEELS ?=
 # What the programs of the set-up say, and what runs each of them.
 LOG := $(VENV)/setup.log
 STEP := $(BIN)/python scripts/step.py
+INSTALL := $(BIN)/python scripts/install.py
 # The driver's own devices: nvidia-smi need not be on the PATH.
 GPU := $(wildcard /dev/nvidiactl /dev/nvidia0 /dev/dxg)
 
@@ -22,18 +23,23 @@ setup: $(READY) $(if $(GPU),$(TENSORFLOW))
 packages: $(PACKAGES)
 
 # Each step is a line with its seconds; what the programs say is in $(LOG) and shown where one fails.
-# First what has one right file for everybody, each checked by its hash; then torch, whose wheel
-# depends on the machine, and what it brings.
-$(PACKAGES): requirements.txt requirements.lock scripts/build_horovod.py
+# First uv, then by uv what has one right file for everybody, each checked by its hash; then torch,
+# whose wheel depends on the machine, and what it brings.
+$(PACKAGES): requirements.txt requirements.lock requirements-uv.lock scripts/build_horovod.py
 	@rm -f $(LOG)
 	@$(PYTHON) scripts/step.py "Python environment in $(VENV)" $(LOG) $(PYTHON) -m venv $(VENV)
-	@$(STEP) "TensorFlow and packages, checked by their hashes (half a gigabyte)" $(LOG) $(BIN)/python -m pip install --require-hashes --no-deps -r requirements.lock
-	@$(STEP) "PyTorch (half a gigabyte)" $(LOG) $(BIN)/python -m pip install -r requirements.txt
-	-@PYTHONPATH=. $(STEP) "Horovod, built for these frameworks once (up to five minutes)" $(LOG) $(BIN)/python scripts/build_horovod.py $(HOROVOD_WHEELS)
+	@$(STEP) --instead "not to be had here, pip installs the rest, which takes longer" \
+	  "uv, which installs the rest" $(LOG) $(BIN)/python -m pip install --require-hashes --no-deps -r requirements-uv.lock
+	@$(STEP) --usual 25 "TensorFlow and packages, checked by their hashes (half a gigabyte)" $(LOG) $(INSTALL) --require-hashes --no-deps -r requirements.lock
+	@$(STEP) --usual 10 "PyTorch (half a gigabyte)" $(LOG) $(INSTALL) -r requirements.txt
+	@PYTHONPATH=. $(STEP) --usual 120 "Horovod, built for these frameworks once (two minutes or more)" $(LOG) $(BIN)/python scripts/build_horovod.py $(HOROVOD_WHEELS) \
+	  || echo "The set-up goes on without Horovod. To try again: PYTHONPATH=. $(BIN)/python scripts/build_horovod.py"
 	@touch $(PACKAGES)
 
 $(READY): $(PACKAGES) pyproject.toml
-	@$(STEP) "This suite" $(LOG) $(BIN)/python -m pip install --no-deps --no-build-isolation -e .
+	@$(STEP) "This suite" $(LOG) $(INSTALL) --no-deps --no-build-isolation -e .
+	@$(STEP) --usual 15 "First look at the frameworks" $(LOG) $(BIN)/python -m scripts.first_look \
+	  || echo "The set-up goes on: rows of what cannot be imported will say so"
 	@touch $(READY)
 
 tensorflow-gpu: $(TENSORFLOW)

@@ -31,7 +31,7 @@ NATIVE = {
     "horovod": {"horovod", "torch", "tensorflow"},
 }
 # What the one edge between adapters lends: models, the loop that trains them, parts of layers.
-LENT = ("models", "training", "splits.shards", "traits", "build", "compiler")
+LENT = ("models", "training", "splits.shards", "splits.opaque", "traits", "build", "compiler")
 FILES = [p for folder in ("suite", "adapters") for p in sorted((ROOT / folder).rglob("*.py"))]
 
 

@@ -46,10 +46,15 @@ def test_what_is_missing_is_said_with_where_it_is(
 def _archive(folder: Path) -> Path:
     """A source distribution with the files that are edited."""
     root = folder / f"horovod-{build_horovod.RELEASE}"
+    shorter: dict[str, str] = {}
+    for name, old, _new in build_horovod.SHORTER:
+        shorter[name] = f"{shorter.get(name, '')}{old}\n"
     files = {
-        "CMakeLists.txt": "set(CMAKE_CXX_STANDARD 14)\n",
+        **shorter,
+        "CMakeLists.txt": f"set(CMAKE_CXX_STANDARD 14)\n{shorter['CMakeLists.txt']}",
         "horovod/torch/CMakeLists.txt": "set(CMAKE_CXX_STANDARD 14)\n",
-        "horovod/tensorflow/CMakeLists.txt": "a.cc\nxla_mpi_ops.cc\n",
+        "horovod/tensorflow/CMakeLists.txt":
+            f"a.cc\nxla_mpi_ops.cc\n{shorter['horovod/tensorflow/CMakeLists.txt']}",
         "cmake/Modules/FindPytorch.cmake":
             "(torch.version.cuda is not None) and (CUDA_HOME is not None)\n",
     }
@@ -83,6 +88,8 @@ def test_cmake_sees_the_edited_sources_and_the_variables(
     assert ("operations NCCL" in said) == for_gpus
     # A build for CPUs must not find the CUDA of torch.
     assert ("torch.version.cuda" in said) == for_gpus and "CMAKE_CXX_STANDARD 17" in said
+    # One gloo, and no debug information.
+    assert 'REPLACE "-g" ""' in said and "Tensorflow_CXX17" not in said
 
 
 def test_a_build_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

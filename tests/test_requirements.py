@@ -54,8 +54,20 @@ def test_the_lock_is_closed() -> None:
 
 def test_set_up_installs_by_hash() -> None:
     recipe = (ROOT / "scripts/setup.mk").read_text(encoding="utf-8")
-    hashed = recipe.index("install --require-hashes --no-deps -r requirements.lock")
-    assert hashed < recipe.index("install -r requirements.txt")
+    installer, hashed, by_machine = (recipe.index(f"{words}\n") for words in (
+        "-m pip install --require-hashes --no-deps -r requirements-uv.lock",
+        "$(INSTALL) --require-hashes --no-deps -r requirements.lock",
+        "$(INSTALL) -r requirements.txt",
+    ))
+    assert installer < hashed < by_machine
+
+
+def test_the_installer_is_locked_at_the_version_that_made_the_locks() -> None:
+    lock = (ROOT / "requirements-uv.lock").read_text(encoding="utf-8")
+    tools = (ROOT / "requirements-tools.txt").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^uv==\S+", tools, re.MULTILINE)
+    assert re.findall(r"^[\w.-]+==\S+", lock, re.MULTILINE) == [line]
+    assert len(re.findall(r"--hash=sha256:[0-9a-f]{64}", lock)) > 10
 
 
 @pytest.mark.parametrize(("line", "name"), [

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from adapters.horovod.training import autotuner
 from adapters.horovod.training.interfaces import interface_of_host
 from adapters.pytorch import build as torch_build
 from adapters.pytorch import compiler
@@ -42,6 +43,7 @@ TRAITS = Traits(
     environment={
         "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2",
         "HOROVOD_CONTROLLER": "gloo", "HOROVOD_CPU_OPERATIONS": "gloo", "HOROVOD_AUTOTUNE": "0",
+        **autotuner.EFFORT,
         # Gloo gives up after 30 s: of a rank that hangs the others would be taken for the cause.
         "HOROVOD_GLOO_TIMEOUT_SECONDS": "86400",
     },
@@ -81,7 +83,7 @@ def unsupported_reason(case: Case) -> str:
     if case.dtype == "bf16" and case.engine != "torch" and set(case.axes.names) - {"data"}:
         return ("Horovod carries no bfloat16, in which TensorFlow's stages and shards pass their "
                 "activations on")
-    if case.mode == "compiled" and (case.engine != "torch" or "intra_layer" in case.axes.names):
+    if case.mode == "compiled" and case.engine != "torch":
         return "Horovod's collectives do not run inside compiled graphs"
     if case.oversubscribe:
         return "Horovod gives each rank a GPU of its own; ranks share one in PyTorch only"

@@ -53,8 +53,6 @@ def unsupported_reason(case: Case) -> str:
     """Returns why this case cannot run by design; empty if it can."""
     if case.variant == MULTI_WORKER:
         return "multi_worker is TensorFlow's; PyTorch's data has a process for each device"
-    if case.mode == "compiled" and "intra_layer" in case.axes.names:
-        return "a compiled model has its all-reduces inside, where no probe sees them"
     if case.variant == "interleaved" and "data" in case.axes.names:
         return ("each of a rank's two stages would need a DDP wrapper with probes, which is not "
                 "offered")

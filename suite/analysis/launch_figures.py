@@ -112,6 +112,8 @@ def step_summary(steps: np.ndarray) -> dict[str, list[float]]:
     """
     ordered = np.sort(steps)
     places = np.asarray(QUANTILES) * (len(steps) - 1)
-    chosen = np.linspace(0, len(steps) - 1, min(SAMPLE_SIZE, len(steps))).round().astype(int)
     quantiles = np.interp(places, np.arange(len(steps)), ordered)
-    return {"step_quantiles_s": quantiles.tolist(), "step_sample_s": steps[chosen].tolist()}
+    sample = steps
+    if len(steps) > SAMPLE_SIZE:
+        sample = steps[np.linspace(0, len(steps) - 1, SAMPLE_SIZE).round().astype(int)]
+    return {"step_quantiles_s": quantiles.tolist(), "step_sample_s": sample.tolist()}

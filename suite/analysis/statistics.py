@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special  # scipy.stats would double the time until a report begins
+
+from suite.analysis.quantiles import chi_square_median, student_t
 
 LEVEL = 0.95
 # What the other cases' spread counts for beside a pair's own, in degrees of freedom: at most this,
@@ -148,7 +149,7 @@ def _welch(ours: list[float], theirs: list[float], level: float) -> tuple[float,
     degrees = sum(squared) ** 2 / sum(
         one**2 / (len(each) - 1) for one, each in zip(squared, (ours, theirs), strict=True)
     )
-    reach = math.sqrt(sum(squared)) * quantile(degrees, level)
+    reach = math.sqrt(sum(squared)) * student_t(degrees, level)
     shift = _mean(ours) - _mean(theirs)
     return math.exp(shift - reach), math.exp(shift + reach)
 
@@ -221,7 +222,7 @@ def typical_spread(seconds: np.ndarray) -> Spread | None:
     rest = logs - logs.mean(1, keepdims=True)
     rest -= rest.mean(0)
     variances = (rest**2).sum(1) / ((blocks - 1) * (cases - 1) / cases)
-    by_chance = 2 * special.gammaincinv((blocks - 1) / 2, 0.5) / (blocks - 1)
+    by_chance = chi_square_median(blocks - 1) / (blocks - 1)
     return Spread(2 * float(np.median(variances)) / by_chance, degrees)
 
 
@@ -237,7 +238,7 @@ def _student(
         whole = degrees + spread.degrees
         steadied = (degrees * own + spread.degrees * spread.variance) / whole
         degrees, variance = whole, max(own, steadied)
-    reach, center = math.sqrt(variance / len(logs)) * quantile(degrees, level), _mean(logs)
+    reach, center = math.sqrt(variance / len(logs)) * student_t(degrees, level), _mean(logs)
     return math.exp(center - reach), math.exp(center + reach)
 
 
@@ -249,13 +250,6 @@ def sign_critical(count: int, level: float) -> int:
     """
     below = np.cumsum([math.comb(count, heads) / 2**count for heads in range(count)])
     return int(np.searchsorted(below, (1 - level) / 2, side="right")) - 1
-
-
-@lru_cache(maxsize=256)
-def quantile(degrees: float, level: float) -> float:
-    """Student's t that holds ``level`` between its two signs."""
-    # The special function behind stats.t.ppf: a report of many rows spends its time here.
-    return float(special.stdtrit(degrees, (1 + level) / 2))
 
 
 @lru_cache(maxsize=256)

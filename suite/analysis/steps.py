@@ -64,10 +64,11 @@ def traces_of(record: RankRecord, name: Pass) -> list[StepTrace]:
 
 
 def _devices(trace: StepTrace, host: str) -> list[DeviceStep]:
-    count = max([len(trace.busy), *(event.device + 1 for event in trace.events), 1])
-    clocks = [*trace.busy, *([[]] * (count - len(trace.busy)))]
-    return [
-        DeviceStep([e for e in trace.events if e.device == number], clocks[number],
-                   trace.queued, host)
-        for number in range(count)
-    ]
+    events: list[list[CommEvent]] = [[] for _ in range(max(1, len(trace.busy)))]
+    for event in trace.events:
+        while event.device >= len(events):
+            events.append([])
+        events[event.device].append(event)
+    clocks = [*trace.busy, *([[]] * (len(events) - len(trace.busy)))]
+    return [DeviceStep(own, clock, trace.queued, host)
+            for own, clock in zip(events, clocks, strict=True)]

@@ -17,7 +17,7 @@ from suite.analysis.communication import (
 )
 from suite.analysis.handling import handling
 from suite.analysis.statistics import median, union, union_length
-from suite.analysis.steps import DeviceStep, Interval, Step, steps_of
+from suite.analysis.steps import Interval, Step, steps_of
 from suite.contract.records import Launch
 
 # Kind of communication -> (payload bytes, seconds) of each one in a step.
@@ -213,16 +213,20 @@ def _scheduling(step: Step, over: Callable[..., np.ndarray] = np.max) -> float:
         over: Makes one figure of what the processes waited in a transfer.
     """
     intervals = transfer_intervals(step, matched_events(step))
-    return float(np.mean([_waited(step, union(own), over) for own in intervals]))
+    clocks = [np.asarray(device.queued, float).T for device in step]
+    return float(np.mean([_waited(clocks, union(own), over) for own in intervals]))
 
 
-def _waited(step: Step, spans: Sequence[Interval], over: Callable[..., np.ndarray]) -> float:
+def _waited(
+    clocks: Sequence[np.ndarray], spans: Sequence[Interval], over: Callable[..., np.ndarray]
+) -> float:
+    """Seconds of ``spans`` in which processes waited for a core.
+
+    Args:
+        clocks: (2, points) of each process: times, and the seconds that it has waited until then.
+        spans: Intervals that do not overlap.
+        over: Makes one figure of what the processes waited in an interval.
+    """
     edges = np.asarray(spans, float).reshape(-1, 2)
-    waited = over([_queued(device, edges) for device in step], axis=0)
+    waited = over([np.diff(np.interp(edges, *clock), axis=1).ravel() for clock in clocks], axis=0)
     return float(np.minimum(np.diff(edges, axis=1).ravel(), waited).sum())
-
-
-def _queued(device: DeviceStep, edges: np.ndarray) -> np.ndarray:
-    """Returns for how long a device's process waited for a core in each interval, (intervals,)."""
-    times, seconds = np.asarray(device.queued, float).T
-    return np.asarray(np.diff(np.interp(edges, times, seconds), axis=1).ravel())

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from suite.analysis.ledger import obstacle
+from suite.analysis.quantiles import student_t
 from suite.analysis.statistics import (
     LEVEL,
     Spread,
-    quantile,
     ratio_interval,
     typical_spread,
 )
@@ -66,11 +67,13 @@ class Comparison:
             return self.pairs + 1
         reach = (math.log(self.high) - math.log(self.low)) / 2
         deviation = reach * math.sqrt(self.pairs) / self._quantile(self.pairs)
-        return next((count for count in range(self.pairs + 1, PAIRS_AT_MOST + 1)
-                     if self._quantile(count) * deviation / math.sqrt(count) < distance), None)
+        counts = range(self.pairs + 1, PAIRS_AT_MOST + 1)
+        first = bisect_left(counts, True, key=lambda count: self._quantile(count) * deviation
+                            / math.sqrt(count) < distance)
+        return counts[first] if first < len(counts) else None
 
     def _quantile(self, pairs: int) -> float:
-        return quantile(pairs - 1 + self.prior_degrees, self.level)
+        return student_t(pairs - 1 + self.prior_degrees, self.level)
 
 
 def compare_cases(

@@ -39,13 +39,13 @@ def print_rows(
     """
     page = f"{folder}/report.html"
     chosen = told(candidates_of(run or {}), rows)
-    answers = [*verdict_lines(chosen), *verdicts(rows)]
-    if shape == "json":
+    if shape != "table":
+        answers = [*verdict_lines(chosen), *verdicts(rows, grids)]
+        if shape == "quiet":
+            print(*answers, page, sep="\n")
+            return
         print(json.dumps({"page": page, "verdicts": answers, "rows": machine_rows(rows)},
                          allow_nan=False))
-        return
-    if shape == "quiet":
-        print(*answers, page, sep="\n")
         return
     console = printer()
     for first in choice_parts(chosen):

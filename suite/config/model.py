@@ -55,7 +55,7 @@ class CaseConfig:
     variant: Annotated[
         list[str],
         Option("of data: default, zero1, zero2, fsdp, fp16, bf16, multi_worker, short_cycle, "
-               "long_cycle, small_fusion; of inter_layer: "
+               "long_cycle, small_fusion, autotuned; of inter_layer: "
                "gpipe, 1f1b, naive, interleaved", names="variant"),
     ] = field(default_factory=list)
     workload: Annotated[

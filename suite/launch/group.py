@@ -32,7 +32,7 @@ from suite.launch.waiting import Ending, flooded, wait
 from suite.machine.topology import share_of_cores
 
 HELPER_SECONDS = 30.0
-TRAIN = "suite.ranks.train"
+TRAIN, SWEEP = "suite.ranks.train", "suite.ranks.sweep"
 Guard = Callable[[Sequence[int]], str]
 
 

@@ -20,7 +20,16 @@ import psutil
 from suite.contract.case import FORKED
 from suite.contract.faults import WORKER as FAULTY
 from suite.contract.registry import traits_of
-from suite.launch.group import TRAIN, Launcher, LaunchRequest, Outcome, bounded, launch, run_here
+from suite.launch.group import (
+    SWEEP,
+    TRAIN,
+    Launcher,
+    LaunchRequest,
+    Outcome,
+    bounded,
+    launch,
+    run_here,
+)
 from suite.launch.nursery import NotReady, Nursery
 from suite.launch.processes import ProcessGroup, RankProcess
 from suite.launch.signals import undisturbed
@@ -28,7 +37,7 @@ from suite.machine.memory import available_bytes
 from suite.ranks.entry import NOT_FORKED
 
 # Modules of ranks that a nursery may run; others measure what a new process does.
-FORKABLE = (TRAIN, FAULTY)
+FORKABLE = (TRAIN, SWEEP, FAULTY)
 # With less than this, nurseries do not wait for their next launch: together they hold two or three.
 SCARCE_BYTES = 6 << 30
 # Variables that differ from launch to launch and that nothing reads while it is imported: the

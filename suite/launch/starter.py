@@ -43,9 +43,15 @@ class Starter:
         """Returns how many of the run's cores the container's quota allows to be busy at once."""
         return min(len(self.cores), limits.usable_cores())
 
-    def begin_block(self) -> None:
-        """Launches of another block share nothing that a process gets by chance."""
-        renew(self.launcher)
+    def begin_block(self, launched: bool = True) -> None:
+        """Launches of another block share nothing that a process gets by chance.
+
+        Args:
+            launched: Whether any row has a launch yet. Before that, only the sweep of the links and
+                the references have forked, and what they have imported serves the first block too.
+        """
+        if launched:
+            renew(self.launcher)
 
     def unset(self) -> Starter:
         """Returns a starter without settings, for the references that cases are compared with."""

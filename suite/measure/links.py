@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from suite.analysis.link_fit import FIT_COLUMNS, SAMPLE_COLUMNS, LinkFit, fit_links
-from suite.contract.case import Case
+from suite.contract.case import FORKED, FRESH, Case
 from suite.contract.hosts import dealt, spans
 from suite.contract.registry import label, traits_of
 from suite.contract.sweep import Sweep, payload_sizes
 from suite.contract.threads import preferred_event_loops
 from suite.contract.traits import LOGICAL_DEVICES
 from suite.contract.workloads import parameter_count
-from suite.launch.group import Launcher, LaunchRequest, Outcome, launch
+from suite.launch.group import SWEEP, Launcher, LaunchRequest, Outcome, launch
 from suite.launch.starter import cores_of_devices
 from suite.machine import devices
 from suite.machine.topology import physical_first
 from suite.measure.availability import adapter_problem
 from suite.runfolder import files
 
-WORKER = "suite.ranks.sweep"
 # The sweep of a run is short, and its messages are no larger than what a step may send at once.
 RUN_SECONDS, RUN_REPETITIONS, RUN_FACTOR = 1.5, 20, 4
 RUN_AT_LEAST_BYTES, RUN_AT_MOST_BYTES = 1 << 20, 64 << 20
@@ -146,7 +145,7 @@ def measure(
     cores = [core for own in dealt for core in own] or every[: plan.case.devices]
     outcome = launcher(LaunchRequest(
         plan.case, case_path, sweep_path, mine / "launch-0", cores, timeout_s, python=python,
-        worker=WORKER, prefixes=prefixes, dealt=dealt,
+        worker=SWEEP, prefixes=prefixes, dealt=dealt,
     ))
     records = outcome.records if outcome.status == "ok" else []
     return [row for record in records for row in _rows(plan.case, record)], outcome
@@ -178,7 +177,7 @@ def plans_for_run(cases: Sequence[Case], slots: Sequence[int] = ()) -> list[Plan
     Sizes reach the parameters' bytes, which no gradient exceeds. The devices are those of an axis
     of a mesh: its groups are who communicates. A pipeline's stages do so two by two. Groups that
     lie on several hosts are swept across hosts; where some of an axis's groups do and others do
-    not, both links are swept.
+    not, both links are swept. The ranks of a sweep start as its cases' do.
 
     Args:
         cases: The cases of the run.
@@ -194,9 +193,15 @@ def plans_for_run(cases: Sequence[Case], slots: Sequence[int] = ()) -> list[Plan
                 if size > 1 and not case.oversubscribe and _collectives(case, axis, hosts):
                     columns.setdefault(key, []).append((case, axis))
     return [
-        Plan(link_case(*key[:-1], hosts=key[-1]), _run_sweep(mine, *key[-2:]))
+        Plan(replace(link_case(*key[:-1], hosts=key[-1]), start=_start_of(mine)),
+             _run_sweep(mine, *key[-2:]))
         for key, mine in columns.items()
     ]
+
+
+def _start_of(users: Sequence[tuple[Case, str]]) -> str:
+    """How the ranks of a sweep start: forked if those of all its cases may be."""
+    return FORKED if all(case.start == FORKED for case, _ in users) else FRESH
 
 
 def _host_of_rank(case: Case, slots: Sequence[int]) -> list[int]:

@@ -24,6 +24,7 @@ from suite.ranks.entry import (
     TEARDOWN,
     arrive,
     enter,
+    how_started,
     last_words,
     leave,
     leave_record,
@@ -66,7 +67,7 @@ def run_sweep(
     record = {
         "rank": rank.index, "backend": session.backend, "transport": session.transport,
         "participants": {kind: session.participants(kind) for kind in sweep.names},
-        "samples": samples,
+        "samples": samples, **how_started(),
     }
     enter(rank, TEARDOWN)
     session.close()

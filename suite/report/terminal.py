@@ -103,9 +103,15 @@ def _answer(headline: Headline, folder: str) -> Iterator[RenderableType]:
     yield Text(f"{' '.join(headline.support)}\n")
 
 
-def verdicts(rows: list[Row]) -> list[str]:
-    """Returns a line with the answer for each workload, over all numbers of devices and on each."""
-    parts: list[Scaling | Grid] = [*build_scalings(rows), *build_grids(rows)]
+def verdicts(rows: list[Row], grids: list[Grid] | None = None) -> list[str]:
+    """Returns a line with the answer for each workload, over all numbers of devices and on each.
+
+    Args:
+        rows: Rows of the run.
+        grids: What ``build_grids`` made of the rows, if that is known already.
+    """
+    grids = build_grids(rows) if grids is None else grids
+    parts: list[Scaling | Grid] = [*build_scalings(rows), *grids]
     return [f"{part.title}: {part.headline.claim}" for part in parts]
 
 

@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from suite.contract.case import FORKED, Case
+from suite.config.model import RunConfig
+from suite.contract.case import FORKED, FRESH, Case
 from suite.launch import nurseries
 from suite.launch.group import LaunchRequest, Outcome
 from suite.launch.nurseries import Nurseries
+from suite.launch.starter import Starter
 from suite.machine.devices import allowed_cores
+from suite.measure.links import measure, plans_for_run
 from tests.conftest import launch_case, written
 
 
@@ -49,6 +52,30 @@ def test_launches_of_a_block_share_one_and_those_of_the_next_another(
     launch_case(case, tmp_path / "next", launcher=forking)
     (second,) = forking.found.values()
     assert second.process.pid != first.process.pid
+
+
+def test_a_sweep_of_links_is_forked_too_and_its_imports_serve_the_first_block(
+    case: Case, forking: Nurseries, tmp_path: Path
+) -> None:
+    (plan,) = plans_for_run([replace(case, strategy="single", devices=1), case])
+    samples, outcome = measure(plan, tmp_path, 60.0, launcher=forking)
+    assert outcome.status == "ok" and samples, outcome.reason
+    assert [record["start"] for record in outcome.records] == ["forked", "forked"]
+    (swept,) = forking.found.values()
+    starter = Starter(RunConfig(), tmp_path, forking)
+    starter.begin_block(launched=False)
+    assert _starts(launch_case(case, tmp_path / "first", launcher=forking)) == {"forked"}
+    assert list(forking.found.values()) == [swept]
+    starter.begin_block()
+    assert not forking.found and not swept.process.is_running()
+
+
+def test_a_sweep_starts_as_its_cases_do(case: Case) -> None:
+    for start, other in ((FORKED, FORKED), (FORKED, FRESH), (FRESH, FRESH)):
+        cases = [replace(case, start=start),
+                 replace(case, start=other, strategy="inter_layer", variant="gpipe")]
+        (plan,) = plans_for_run(cases)
+        assert plan.case.start == (FORKED if start == other == FORKED else FRESH)
 
 
 def test_what_is_read_while_importing_is_not_shared(

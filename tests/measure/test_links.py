@@ -16,20 +16,20 @@ import pytest
 from rich.console import Console
 
 from suite.analysis.comm_model import (
+    bytes_part,
     fits_by_kind,
+    idle_seconds,
     model_columns,
-    predict,
-    predict_step,
     usable_links,
 )
 from suite.analysis.doubts import Conditions
 from suite.analysis.host_places import links_scheduled
+from suite.analysis.link_calls import call_seconds
 from suite.analysis.link_fit import (
     FIT_COLUMNS,
     IDENTITY,
     LinkFit,
     bus_factor,
-    call_seconds,
     fit_link,
     fit_links,
 )
@@ -295,9 +295,10 @@ def test_horovods_hop_is_a_broadcast() -> None:
     fit = replace(FIT, framework="horovod", collective="broadcast")
     found = fits_by_kind([fit, HOP], "horovod", "torch", 4)
     assert found == {"send_recv": fit}
-    assert predict(found, "send_recv", 10**6) == pytest.approx(7e-4)
-    step = predict_step(found, "send_recv", 10**6, 4)
-    assert (step.alpha_form_s, step.hockney_s) == pytest.approx((2e-3, 2.8e-3))
+    # Eight hops of four devices are two for each of them.
+    hops = {"send_recv": [10**6] * 8}
+    assert idle_seconds(found, hops, 4) == pytest.approx(2 * 7e-4)
+    assert idle_seconds(found, hops, 4, bytes_part) == pytest.approx(2 * 5e-4)
 
 
 # Real processes of the fake adapter.

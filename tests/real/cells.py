@@ -16,6 +16,7 @@ from suite.contract.manifests import manifest
 from suite.contract.records import RankRecord, read_launch, read_records
 from suite.contract.registry import engines
 from suite.contract.splits.division import division_problem
+from suite.contract.splits.strategies import AUTOTUNED
 from suite.contract.splits.volumes import logical_communications
 from suite.machine.software import installed_version
 from suite.measure.proofs import load_evidence
@@ -74,9 +75,11 @@ def launched_together(cases: Iterable[Case], folder: Path, reference: References
 def _group(case: Case) -> tuple[Any, ...]:
     """With a timeline, a thread of Horovod's never sleeps: the cases that need none go without.
 
-    A process that has compiled once is taken for one that compiles.
+    A process that has compiled once is taken for one that compiles, and only the first case of a
+    group joins it, so the autotuner has a group of its own.
     """
     kinds = ["timeline"] * has_timeline(case) + [case.mode] * (case.mode != "eager")
+    kinds += [case.variant] * (case.variant == AUTOTUNED)
     return case.framework, case.engine, case.devices, *kinds
 
 

@@ -9,7 +9,7 @@ import pytest
 from suite.analysis.parity import Evidence, Verdict
 from suite.contract.case import PARITY_STEPS, Case
 from tests.depths import case_fields
-from tests.real.cells import Find, evidence_of, name, records_of
+from tests.real.cells import Find, check_payloads, evidence_of, name, records_of
 
 # Each compiles for long.
 CELLS = [
@@ -17,13 +17,21 @@ CELLS = [
     ("pytorch", "torch", "inter_layer", "1f1b", "mlp"),
     ("tensorflow", "tensorflow", "data", "", "gpt/shallow"),
     ("horovod", "torch", "data", "", "mlp"),
+    ("pytorch", "torch", "intra_layer", "", "gpt/shallow"),
 ]
 
 
+LONG = [("horovod", "torch", "intra_layer", "", "mlp")]
+
+
+def _case(*cell: str, workload: str) -> Case:
+    return Case(*cell, *case_fields(workload), "real", "cpu", 2, mode="compiled", steps=1,
+                probe_steps=1, warmup_limit=PARITY_STEPS)
+
+
 @pytest.mark.parametrize("case", [
-    Case(*cell, *case_fields(workload), "real", "cpu", 2, mode="compiled", steps=1, probe_steps=1,
-         warmup_limit=PARITY_STEPS)
-    for *cell, workload in CELLS
+    pytest.param(_case(*cell, workload=workload), marks=[pytest.mark.long] * (number >= len(CELLS)))
+    for number, (*cell, workload) in enumerate([*CELLS, *LONG])
 ], ids=name)
 def test_a_compiled_cell_is_at_parity(
     case: Case, ran: Find, hold: Callable[[Case, Evidence], Verdict]
@@ -31,4 +39,9 @@ def test_a_compiled_cell_is_at_parity(
     folder = ran(case)
     verdict = hold(case, evidence_of(folder))
     assert verdict.status == "ok", verdict.reason
-    assert records_of(folder)[0].traces[0].events
+    records = records_of(folder)
+    assert records[0].traces[0].events
+    # What a compiled graph computes is no operation that the profiler could tell from dispatch.
+    assert not records[0].profiles[0].operations_s
+    if case.strategy == "intra_layer":
+        check_payloads(case, records)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -72,6 +73,12 @@ def test_json_that_is_too_deep(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("[" * 200_000)
     with pytest.raises(UsageError, match="valid JSON"):
         read_json(tmp_path / "run.json", "RUN")
+
+
+def test_half_a_character_of_a_command_line_is_read_again(tmp_path: Path) -> None:
+    run = {"command_line": ["run", "--out", b"caf\xe9".decode("utf-8", "surrogateescape")]}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    assert read_json(tmp_path / "run.json", "RUN") == run
 
 
 @pytest.mark.parametrize("name", ["link_fit.csv", "link.csv"])

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from importlib import metadata
 from itertools import pairwise
 from math import prod
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from adapters.horovod.training import autotuner
 from adapters.horovod.training.interfaces import interface_of_host
 from suite.contract.case import Case, Rank
 from suite.contract.splits.mesh import Mesh
 from suite.contract.splits.shards import shard_axes
 from suite.contract.splits.stages import tied_weights
+from suite.contract.splits.strategies import AUTOTUNED
 from suite.contract.threads import ScheduledLoops, native_threads, preferred_event_loops
 from suite.contract.workloads import Weights, Workload
 
@@ -26,11 +29,11 @@ from suite.contract.workloads import Weights, Workload
 # core: a cycle of 0.1 ms slowed the single device by 15 %.
 CYCLE_MS, FUSION_BYTES = 1, 128 << 20
 CYCLE, FUSION, AUTOTUNE = "HOROVOD_CYCLE_TIME", "HOROVOD_FUSION_THRESHOLD", "HOROVOD_AUTOTUNE"
-SETTINGS = (CYCLE, FUSION, "HOROVOD_TIMELINE")
+SETTINGS = (CYCLE, FUSION, "HOROVOD_TIMELINE", autotuner.LOG)
 # Variants that are tuned by a documented setting. Each leaves one parameter free, see ``join``.
 TUNING = {
     "short_cycle": {CYCLE: "0.2"}, "long_cycle": {CYCLE: "5"},
-    "small_fusion": {FUSION: str(2 << 20)},
+    "small_fusion": {FUSION: str(2 << 20)}, AUTOTUNED: {AUTOTUNE: "1", **autotuner.FIXED},
 }
 EMULATED = "hops are broadcasts over 2-rank process sets: Horovod has no send/recv"
 
@@ -45,12 +48,13 @@ def backend(case: Case, hvd: Any) -> str:
     return "nccl" if case.device == "cuda" and hvd.nccl_built() else "gloo"
 
 
-def ledger(case: Case, hvd: Any) -> dict[str, str]:
+def ledger(case: Case, hvd: Any, settings: Mapping[str, str]) -> dict[str, str]:
     """Returns what Horovod adds to a row's fairness ledger.
 
     Args:
         Case: The case.
         hvd: ``horovod.torch`` or ``horovod.tensorflow``.
+        settings: What the autotuner chose, if it did.
     """
     entries = {
         "horovod": metadata.version("horovod"),
@@ -59,6 +63,7 @@ def ledger(case: Case, hvd: Any) -> dict[str, str]:
         "fusion_threshold_bytes": os.environ.get(FUSION, str(FUSION_BYTES)),
         "autotune": os.environ[AUTOTUNE],
         "controller": "gloo" if hvd.gloo_enabled() else "mpi",
+        **settings,
     }
     if case.compression:
         entries["gradient_communication"] = "float16"
@@ -85,8 +90,8 @@ def shared_by(case: Case) -> list[tuple[int, ...]]:
     return list(dict.fromkeys(map(tuple, groups)))
 
 
-def join(hvd: Any, sets: ProcessSets, variant: str = "") -> None:
-    """Joins the group without a timeline, with the settings of a variant.
+def join(hvd: Any, sets: ProcessSets, case: Case, rank: Rank) -> None:
+    """Joins the group without a timeline, with the settings of the case's variant.
 
     Others have Horovod's default cycle time and fusion threshold. If both are set in the
     environment, even to their defaults, Horovod 0.28.1 has no parameter left to tune, and joining a
@@ -95,11 +100,14 @@ def join(hvd: Any, sets: ProcessSets, variant: str = "") -> None:
     Args:
         hvd: ``horovod.torch`` or ``horovod.tensorflow``.
         sets: The process sets of the case.
-        variant: The variant of the case.
+        case: The case.
+        rank: The place of this rank.
     """
     for name in SETTINGS:
         os.environ.pop(name, None)
-    os.environ.update(TUNING.get(variant, {}))
+    os.environ.update(TUNING.get(case.variant, {}))
+    if case.variant == AUTOTUNED:
+        os.environ[autotuner.LOG] = str(autotuner.log_path(rank))
     hvd.init(process_sets=sets.new)
 
 
@@ -126,11 +134,19 @@ class ProcessSets:
 
 
 class OnMesh:
-    """Knows a rank's place on the mesh of its case, and the process sets that it belongs to."""
+    """Knows a rank's place on the mesh of its case, and the process sets that it belongs to.
+
+    Attributes:
+        case: The case.
+        rank: The place of this rank.
+        sets: The process sets that the case needs.
+        settings: What the autotuner chose, as entries of the ledger; empty if it was off.
+    """
 
     case: Case
     rank: Rank
     sets: ProcessSets
+    settings: Mapping[str, str] = MappingProxyType({})
 
     def position(self, axis: str) -> int:
         """Returns the position of this rank on an axis."""

@@ -17,6 +17,7 @@ from adapters.horovod.training.timeline import (
 )
 from suite.contract.adapter import CommEvent, StepTrace
 from suite.contract.case import Case, Rank
+from suite.contract.splits.strategies import AUTOTUNED
 from suite.contract.threads import native_threads, preferred_event_loops, schedule_event_loops
 
 
@@ -39,8 +40,11 @@ class GroupTimeline:
     def tells(self) -> bool:
         """Whether there will be a timeline of all that the case communicates.
 
-        Only the first rank of all has one, of the group of all ranks.
+        Only the first rank of all has one, of the group of all ranks. What the autotuner chose
+        would be lost with the group that it tuned.
         """
+        if self._case.variant == AUTOTUNED:
+            return False
         groups = shared_by(self._case)
         return bool(groups) and all(len(group) == self._rank.processes for group in groups)
 

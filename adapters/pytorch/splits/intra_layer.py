@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -21,7 +22,8 @@ from torch.distributed.tensor.parallel import (
 
 from adapters.pytorch.models import torch_name, torch_path
 from adapters.pytorch.splits.group import GroupSession
-from adapters.pytorch.splits.shards import torch_axes
+from adapters.pytorch.splits.opaque import opaque
+from adapters.pytorch.splits.shards import Reduce, torch_axes
 from adapters.pytorch.splits.styles import Entrance, OwnInputs, OwnPart
 from adapters.pytorch.training.number_format import lower_input
 from suite.contract.workloads import Branch, Weights
@@ -63,10 +65,12 @@ class IntraLayerSession(GroupSession):
         """Returns whether PyTorch's own styles can split a branch.
 
         They can split linear layers, whose parameters become DTensors. DDP reduces only plain
-        tensors, so together with data parallel the suite's own styles are used.
+        tensors, so together with data parallel the suite's own styles are used; and so they are in
+        a compiled model, whose graph would hold a DTensor's collectives out of reach of probes.
         """
         linear = not branch.channels and not self._convolves(branch.row)
-        return linear and "data" not in self.case.axes.names
+        plain = "data" in self.case.axes.names or self.case.mode == "compiled"
+        return linear and not plain
 
     def _convolves(self, layer: str) -> bool:
         return len(self.spec.shapes()[f"{layer}.weight"]) == 4
@@ -79,8 +83,14 @@ class IntraLayerSession(GroupSession):
             rows.append(branch.middle.row)
             entered.append(branch.middle.column)
         plan: Plan = {name: OwnPart(self.axes[torch_path(name)]) for name in parts}
-        plan |= {name: OwnInputs(self.axes[torch_path(name)], self._all_reduce) for name in rows}
-        return [plan, {name: Entrance(self._all_reduce) for name in entered}]
+        plan |= {name: OwnInputs(self.axes[torch_path(name)], self._reduce) for name in rows}
+        return [plan, {name: Entrance(self._reduce) for name in entered}]
+
+    @cached_property
+    def _reduce(self) -> Reduce:
+        if self.case.mode == "compiled":
+            return opaque("intra_layer", self._all_reduce)
+        return self._all_reduce
 
     def _all_reduce(self, tensor: torch.Tensor) -> torch.Tensor:
         """Adds a tensor up in place, and waits: what follows needs the sum at once."""

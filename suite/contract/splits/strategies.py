@@ -7,8 +7,10 @@ STRATEGIES = ("single", "data", "intra_layer", "inter_layer")
 AUTO = "auto"
 # A worker process for each device, where the plain variant drives all devices from one process.
 MULTI_WORKER = "multi_worker"
-# Gradients are collected for less or more time before they are sent, or sent in smaller pieces.
-TUNED = ("short_cycle", "long_cycle", "small_fusion")
+# Gradients are collected for less or more time before they are sent, or sent in smaller pieces; in
+# the last one the library itself looks for the settings.
+AUTOTUNED = "autotuned"
+TUNED = ("short_cycle", "long_cycle", "small_fusion", AUTOTUNED)
 VARIANTS: dict[str, tuple[str, ...]] = {
     "single": ("",),
     "data": ("", "fsdp", "zero1", "zero2", "fp16", "bf16", MULTI_WORKER, *TUNED),

@@ -141,7 +141,8 @@ class HorovodSession(OnMesh, Training):
 
     def describe(self) -> dict[str, str]:
         """Returns the fairness ledger, with what Horovod adds to it."""
-        return super().describe() | ledger(self.case, hvd) | {"event_loops": self.event_loops}
+        own = ledger(self.case, hvd, self.settings)
+        return super().describe() | own | {"event_loops": self.event_loops}
 
     def close(self) -> None:
         """Leaves the group once every rank is ready to."""

@@ -22,7 +22,7 @@ def open_engine(case: Case, rank: Rank) -> TensorFlowEngineLink:
     # The first operation starts TensorFlow's threads, so threads that start later are Horovod's.
     tf.zeros(()).numpy()
     before = native_threads()
-    join(hvd, sets)
+    join(hvd, sets, case, rank)
     started = native_threads() - before
     return TensorFlowEngineLink(case, rank, device, sets.of((0, 1)), started)
 

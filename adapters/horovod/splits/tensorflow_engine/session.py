@@ -6,6 +6,7 @@ import horovod.tensorflow as hvd
 import tensorflow as tf
 
 from adapters.horovod.splits.tensorflow_engine.group import HorovodSession
+from adapters.horovod.training.autotuner import settled
 from adapters.horovod.training.common import (
     ComputeClock,
     ProcessSets,
@@ -41,14 +42,14 @@ def open_engine(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Ses
     tf.zeros(()).numpy()
     clock = ComputeClock()
     sets = ProcessSets(hvd, rank.processes, shared_by(case))
-    join(hvd, sets, case.variant)
+    join(hvd, sets, case, rank)
     clock.initialised()
     session = _class_of(case)
     session.rank, session.sets, session.clock = rank, sets, clock
     session.event_loops = schedule_event_loops(
         clock.communicating, preferred_event_loops(case.device, case.axes.names)
     )
-    return session(case, weights, inputs, devices)
+    return settled(case, rank, hvd, lambda: session(case, weights, inputs, devices))
 
 
 def _class_of(case: Case) -> type[HorovodSession]:

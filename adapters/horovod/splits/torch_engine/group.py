@@ -32,7 +32,7 @@ class HorovodSession(OnMesh, Training):
 
     def describe(self) -> dict[str, str]:
         """Returns the fairness ledger, with what Horovod adds to it."""
-        return super().describe() | ledger(self.case, hvd)
+        return super().describe() | ledger(self.case, hvd, self.settings)
 
     def full(self, tensors: dict[str, torch.Tensor]) -> Weights:
         """Returns whole arrays in their canonical layout."""

@@ -10,6 +10,7 @@ from torch import nn
 
 from adapters.horovod.splits.torch_engine.group import HorovodSession
 from adapters.pytorch.models import torch_path
+from adapters.pytorch.splits.opaque import opaque
 from adapters.pytorch.splits.shards import Reduce, enter, keep_shard, merge_output, torch_axes
 from suite.contract.workloads import Weights
 
@@ -72,4 +73,4 @@ class IntraLayerSession(HorovodSession):
                 self.probe.add("all_reduce", sent, start, self.probe.mark(), key)
             return result.to(tensor.dtype)
 
-        return reduce
+        return opaque(name, reduce) if self.case.mode == "compiled" else reduce

@@ -21,7 +21,7 @@ def open_engine(case: Case, rank: Rank) -> TorchEngineLink:
     device = open_device(case, rank)
     sets = ProcessSets(hvd, rank.processes, [(0, 1)])
     before = native_threads()
-    join(hvd, sets)
+    join(hvd, sets, case, rank)
     started = native_threads() - before
     return TorchEngineLink(case, rank, device, sets.of((0, 1)), started)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import horovod.torch as hvd
 
 from adapters.horovod.splits.torch_engine.group import HorovodSession
+from adapters.horovod.training.autotuner import settled
 from adapters.horovod.training.common import (
     ProcessSets,
     join,
@@ -37,13 +38,13 @@ def open_engine(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Ses
     device = open_device(case, rank)
     sets = ProcessSets(hvd, rank.processes, shared_by(case))
     before = native_threads()
-    join(hvd, sets, case.variant)
+    join(hvd, sets, case, rank)
     session = _class_of(case)
     session.sets, session.communicating = sets, native_threads() - before
     session.event_loops = schedule_event_loops(
         session.communicating, preferred_event_loops(case.device, case.axes.names)
     )
-    return session(case, rank, weights, inputs, device)
+    return settled(case, rank, hvd, lambda: session(case, rank, weights, inputs, device))
 
 
 def _class_of(case: Case) -> type[HorovodSession]:
