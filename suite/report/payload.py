@@ -13,7 +13,8 @@ import numpy as np
 from markupsafe import Markup
 
 from suite.analysis.ledger import MUST_EQUAL
-from suite.analysis.link_fit import IDENTITY, LinkFit, call_seconds, loops_of
+from suite.analysis.link_calls import call_seconds, loops_of
+from suite.analysis.link_fit import IDENTITY, LinkFit
 from suite.contract.columns import Metric
 from suite.contract.files import TableRow
 from suite.contract.formats import kept
