@@ -182,12 +182,13 @@ def _devices(rows: Sequence[Row]) -> list[list[float | None]]:
     return [_numbers(busy) if len(busy) <= each else _thin(sorted(busy), each) for busy in by_row]
 
 
-def _shares(course: ShareCourse | None) -> dict[str, list[Any]] | None:
-    """Shares step by step, of as many devices as a page can hold."""
+def _shares(course: ShareCourse | None) -> dict[str, Any] | None:
+    """Shares or stages step by step, of as many devices as a page can hold."""
     if course is None:
         return None
     most = DEVICES_A_CASE[1]
-    return {"steps": course.steps, "samples": [samples[:most] for samples in course.samples],
+    return {"kind": course.kind, "steps": course.steps,
+            "shares": [shares[:most] for shares in course.shares],
             "busy": [_numbers(busy[:most]) for busy in course.busy_seconds]}
 
 

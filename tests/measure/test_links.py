@@ -127,6 +127,9 @@ def test_a_change_of_protocol_is_found(truth: Any, alpha: float, low: int, high:
     assert fit.latency_s == pytest.approx(truth(0), rel=0.05)
     for size in (64, 4096, 4 << 20):
         assert fit.seconds(size) == pytest.approx(truth(size), rel=0.05)
+    # Each side has a line of its own.
+    assert fit.latency_above_s == pytest.approx(truth(8 << 20) - alpha * (8 << 20), rel=0.1)
+    assert fit.alpha_below_s_per_byte == pytest.approx(1e-10, rel=0.25)
 
 
 def test_noise_brings_no_breakpoint_into_the_held_out_error() -> None:
@@ -546,3 +549,12 @@ def test_failed_fits_are_told_by_the_exit_code(tmp_path: Path) -> None:
     assert _exit_code(False, [FIT, replace(failed, status="unsupported")]) == 0
     assert _exit_code(False, [FIT, failed]) == 1
     assert _exit_code(True, [FIT]) == 130
+
+
+def test_an_interval_of_noise_is_symmetric_about_alpha_and_may_hold_zero() -> None:
+    """Bytes cost nothing here, and resampled slopes lie on both sides of it."""
+    fit = fit_link(_samples(lambda size: 2e-4, repetitions=5, noise=0.5))
+    assert fit.alpha_s_per_byte is not None and fit.alpha_ci_low is not None
+    assert fit.alpha_ci_high is not None and fit.alpha_ci_low < 0 < fit.alpha_ci_high
+    assert fit.alpha_ci_low <= fit.alpha_s_per_byte <= fit.alpha_ci_high
+    assert fit.alpha_ci_high - fit.alpha_ci_low < 1e-9
