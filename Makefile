@@ -89,10 +89,11 @@ scale: setup
 	$(BIN)/python -m tests.benchmarks.scale --ranks
 	$(BIN)/python -m tests.benchmarks.page
 
-# How many planted mistakes in suite/analysis the tests notice; half a minute each.
-COUNT ?= 30
+# How many planted mistakes the tests of a room notice; some seconds each. ROOM=launch narrows it.
+COUNT ?= 40
+SEED ?= 0
 mutants: setup
-	$(BIN)/python -m scripts.mutants $(COUNT)
+	$(BIN)/python -m scripts.mutants --count $(COUNT) --seed $(SEED) $(ROOM)
 
 # What one GPU proves, with the torch of PYTHON if that has CUDA and this set-up's has not.
 test-gpu:

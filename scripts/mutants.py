@@ -1,120 +1,216 @@
 """How many planted mistakes the tests of a room find: ``make mutants``.
 
-    python -m scripts.mutants [COUNT] [MODULE ...]
+    python -m scripts.mutants [--count 40] [--seed 0] [--jobs 2] [ROOM | FILE …]
 
-Draws COUNT places (30) in the given modules, those of suite/analysis without any, and changes one
-at a time in a copy of the project: a comparison turned or widened, an operator exchanged, a number
-one larger, a condition negated. The tests of that module and of its readers run until one fails. A
-mutant that none of them notices is printed with its line; somebody should ask whether it matters.
+``ROOM`` is ``analysis``, ``proofs`` or ``launch``; without one all three are looked at, each with
+``--count`` mistakes. A mistake is one place of a module changed in a copy of the project: a
+comparison turned or widened, an operator exchanged, a number made larger, a condition negated. The
+tests that may notice it run until one fails, nearest first (``scripts.near_tests``). What none
+of them notices is printed with its line; somebody should ask whether it matters.
+
+Places that nothing computes, or that only say how a text is laid out, are left out
+(``scripts.mutations``). No real framework is started: what only a real launch shows counts as
+missed.
 """
 
 from __future__ import annotations
 
-import ast
+import argparse
+import importlib
+import importlib.util
+import os
 import random
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.mutations import count_places, mutate
+from scripts.near_tests import Tiers, nearest_tests
+
 ROOT = Path(__file__).resolve().parents[1]
-TESTS = ("tests/analysis", "tests/cli/test_compare.py", "tests/measure/test_runner.py",
-         "tests/measure/test_links.py", "tests/measure/test_ab.py", "tests/report/test_page.py",
-         "tests/report/test_scaling.py")
+PROOFS = ("suite/measure/proofs.py", "suite/measure/proof_limits.py", "suite/measure/proving.py",
+          "suite/measure/shallow.py", "suite/analysis/parity.py", "suite/analysis/rounding.py",
+          "suite/analysis/judging.py")
+ROOMS = {"analysis": ("suite/analysis",), "proofs": PROOFS, "launch": ("suite/launch",)}
 LEFT_OUT = (".venv*", ".git", "results", "__pycache__", ".*_cache")
-COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
-    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
-    ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
-}
-COMPUTED: dict[type[ast.operator], type[ast.operator]] = {
-    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
-    ast.FloorDiv: ast.Mult,
-}
-LONGEST_S = 600.0
+# What takes long to import and is none of the project's: forked with, it is there at once.
+PRELOADED = ("pytest", "numpy", "pandas", "scipy.stats", "pydantic", "psutil", "jinja2", "rich",
+             "typer", "hypothesis")
+OPTIONS = ("-q", "-x", "-p", "no:cacheprovider", "-m", "not alone and not long")
+PASSED, NONE_CHOSEN = 0, 5  # pytest's exit codes
+# Files of the far tiers that take longer are about processes, and not about one module.
+NEAR_TIERS, FAR_FILE_S = 3, 5.0
+# A mistake may never end: that is noticed after this time, or a multiple of what is usual.
+LEAST_LIMIT_S, TIMES_USUAL = 20.0, 4.0
+POLL_S = 0.05
+Seconds = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """The place of a mistake: a module, relative to the project, and the number of the place."""
+
+    module: str
+    number: int
 
 
 def main() -> int:
-    """Prints each mutant's fate and the share that was noticed; 1 where the tests fail anyway."""
-    numbers = [int(text) for text in sys.argv[1:] if text.isdigit()]
-    named = [text for text in sys.argv[1:] if not text.isdigit()]
-    found = [ROOT / name for name in named] or sorted((ROOT / "suite" / "analysis").glob("*.py"))
-    places = [(path, number) for path in found for number in range(count_places(path.read_text()))]
-    chosen = random.Random(0).sample(places, min(len(places), (numbers or [30])[0]))
-    noticed = 0
+    """Prints each mutant's fate and each room's share; 1 where the tests fail without a mistake."""
+    asked = _arguments()
+    _preload()
+    rooms = {name: sample(ROOMS.get(name, (name,)), asked.count, asked.seed)
+             for name in asked.rooms or ROOMS}
     with tempfile.TemporaryDirectory() as name:
-        copy = Path(name) / "project"
-        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*LEFT_OUT))
-        shutil.copytree(ROOT / "results" / "sample", copy / "results" / "sample")
-        if not _passes(copy):
-            print("The tests fail without any mistake planted; mend that first", file=sys.stderr)
+        first = _copied(Path(name) / "0")
+        try:
+            usual = _usual_seconds(first, [one for chosen, _ in rooms.values() for one in chosen])
+        except AssertionError as error:
+            print(error, file=sys.stderr)
             return 1
-        for path, number in chosen:
-            killed, what = _try(copy / path.relative_to(ROOT), number, copy)
-            noticed += killed
-            fate = "noticed" if killed else "SURVIVED"
-            print(f"{fate:9}{path.relative_to(ROOT)}:{what}", flush=True)
-    print(f"{noticed} of {len(chosen)} noticed, of {len(places)} places")
+        # With what was compiled on the way.
+        others = [shutil.copytree(first, Path(name) / str(job)) for job in range(1, asked.jobs)]
+        for room, (chosen, places) in rooms.items():
+            noticed = sum(_run_all(chosen, [first, *others], usual))
+            print(f"{room}: {noticed} of {len(chosen)} noticed ({noticed / len(chosen):.0%}), of "
+                  f"{places} places, seed {asked.seed}", flush=True)
     return 0
 
 
-def _try(path: Path, number: int, copy: Path) -> tuple[bool, str]:
-    text = path.read_text()
-    changed, what = mutate(text, number)
-    path.write_text(changed)
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="How many planted mistakes the tests find.")
+    parser.add_argument("rooms", nargs="*", help="analysis, proofs, launch, a file or a folder")
+    parser.add_argument("--count", type=int, default=40, help="mistakes in each room")
+    parser.add_argument("--seed", type=int, default=0, help="which places are drawn")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)),
+                        help="tested at the same time")
+    return parser.parse_args()
+
+
+def _preload() -> None:
+    """Imports what tests need, with one thread: the fork of a process with more may hang."""
+    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    for name in PRELOADED:
+        importlib.import_module(name)
+
+
+def sample(paths: Sequence[str], count: int, seed: int) -> tuple[list[Mutant], int]:
+    """Draws places of these files and folders; the second is how many there are."""
+    modules = [file for name in paths
+               for file in (sorted((ROOT / name).rglob("*.py")) if (ROOT / name).is_dir()
+                            else [ROOT / name])]
+    places = [Mutant(str(module.relative_to(ROOT)), number)
+              for module in modules for number in range(count_places(module.read_text()))]
+    return random.Random(seed).sample(places, min(len(places), count)), len(places)
+
+
+def _copied(folder: Path) -> Path:
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    shutil.copytree(ROOT / "results" / "sample", folder / "results" / "sample")
+    return folder
+
+
+def _usual_seconds(copy: Path, mutants: Sequence[Mutant]) -> Seconds:
+    """How long each file with tests takes without a mistake.
+
+    Raises:
+        AssertionError: One of them fails anyway.
+    """
+    needed = {path for module in {one.module for one in mutants}
+              for tier in nearest_tests(module, copy) for path in tier}
+    found: Seconds = {}
+    for path in sorted(needed):
+        began = time.monotonic()
+        _, status = os.waitpid(_tested(copy, [path], keep=True), 0)
+        code = os.waitstatus_to_exitcode(status)
+        assert code in (PASSED, NONE_CHOSEN), f"fails without a mistake; mend that first: {path}"
+        found[path] = time.monotonic() - began
+    slowest = max(found, key=lambda path: found[path], default="none")
+    print(f"{len(found)} files with tests take {sum(found.values()):.0f} s without a mistake, most "
+          f"of it {slowest}", flush=True)
+    return found
+
+
+def _run_all(mutants: Sequence[Mutant], copies: Sequence[Path], usual: Seconds) -> Iterator[bool]:
+    """Whether each is noticed, in the order in which that is known; a line is printed for each."""
+    waiting, idle = list(mutants), list(copies)
+    running: list[Trial] = []
+    while waiting or running:
+        while waiting and idle:
+            running.append(Trial(waiting.pop(0), idle.pop(), usual))
+        for trial in list(running):
+            if (noticed := trial.noticed()) is not None:
+                running.remove(trial)
+                idle.append(trial.copy)
+                fate = "noticed" if noticed else "SURVIVED"
+                seconds = time.monotonic() - trial.began
+                print(f"{fate:9}{trial.mutant.module}:{trial.what}  [{seconds:.0f} s]", flush=True)
+                yield noticed
+        time.sleep(POLL_S)
+
+
+class Trial:
+    """A mistake that is planted in a copy, and the process in which the tests look for it."""
+
+    def __init__(self, mutant: Mutant, copy: Path, usual: Seconds) -> None:
+        self.mutant, self.copy, self.path = mutant, copy, copy / mutant.module
+        tests = in_order(nearest_tests(mutant.module, copy), usual)
+        self.limit_s = max(LEAST_LIMIT_S, TIMES_USUAL * sum(usual[path] for path in tests))
+        self.text = self.path.read_text()
+        changed, self.what = mutate(self.text, mutant.number)
+        self.path.write_text(changed)
+        Path(importlib.util.cache_from_source(str(self.path))).unlink(missing_ok=True)
+        self.began = time.monotonic()
+        self.pid = _tested(copy, tests, keep=False)
+
+    def noticed(self) -> bool | None:
+        """Whether a test failed or did not end; None while they run."""
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if not pid and time.monotonic() - self.began < self.limit_s:
+            return None
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        if not pid:
+            os.waitpid(self.pid, 0)
+        self.path.write_text(self.text)
+        return not pid or os.waitstatus_to_exitcode(status) not in (PASSED, NONE_CHOSEN)
+
+
+def in_order(tiers: Tiers, usual: Seconds) -> list[str]:
+    """The files of a nearer tier first, in a tier the quicker ones."""
+    return [path for number, tier in enumerate(tiers)
+            for path in sorted(tier, key=lambda path: usual[path])
+            if number < NEAR_TIERS or usual[path] <= FAR_FILE_S]
+
+
+def _tested(folder: Path, tests: Sequence[str], keep: bool) -> int:
+    """Runs tests until one fails, in a fork of this process; returns its id.
+
+    ``keep`` says whether compiled modules are kept: their times are in whole seconds, so a module
+    that was changed twice in one would be taken for unchanged.
+    """
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
     try:
-        return not _passes(copy), what
+        os.setsid()
+        os.chdir(folder)
+        sys.path[0] = str(folder)
+        if not keep:
+            sys.dont_write_bytecode = True
+            os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for number in range(3):
+            os.dup2(nowhere, number)
+        code = int(importlib.import_module("pytest").main([*OPTIONS, *tests]))
     finally:
-        path.write_text(text)
-
-
-def _passes(copy: Path) -> bool:
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *TESTS]
-    try:
-        done = subprocess.run(command, cwd=copy, check=False, timeout=LONGEST_S,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    except subprocess.TimeoutExpired:  # a mistake that never ends is noticed too
-        return False
-    return done.returncode == 0
-
-
-def count_places(text: str) -> int:
-    """How many places of a module can be changed."""
-    return sum(1 for _ in _places(ast.parse(text)))
-
-
-def mutate(text: str, number: int) -> tuple[str, str]:
-    """The module with one place changed, and which: ``line: code before -> after``."""
-    tree = ast.parse(text)
-    node = list(_places(tree))[number]
-    before, line = _first_line(node), getattr(node, "lineno", 0)
-    _change(node)
-    return ast.unparse(tree), f"{line}: {before} -> {_first_line(node)}"
-
-
-def _first_line(node: ast.AST) -> str:
-    return ast.unparse(node).splitlines()[0]
-
-
-def _places(tree: ast.AST) -> Iterator[ast.AST]:
-    for node in ast.walk(tree):
-        compared = isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARED
-        computed = isinstance(node, ast.BinOp) and type(node.op) in COMPUTED
-        number = isinstance(node, ast.Constant) and type(node.value) in (int, float)
-        if compared or computed or number or isinstance(node, ast.IfExp | ast.If):
-            yield node
-
-
-def _change(node: ast.AST) -> None:
-    if isinstance(node, ast.Compare):
-        node.ops[0] = COMPARED[type(node.ops[0])]()
-    elif isinstance(node, ast.BinOp):
-        node.op = COMPUTED[type(node.op)]()
-    elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
-        node.value += 1
-    elif isinstance(node, (ast.If, ast.IfExp)):
-        node.test = ast.UnaryOp(ast.Not(), node.test)
+        os._exit(code)
 
 
 if __name__ == "__main__":

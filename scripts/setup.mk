@@ -32,12 +32,14 @@ $(PACKAGES): requirements.txt requirements.lock requirements-uv.lock scripts/bui
 	  "uv, which installs the rest" $(LOG) $(BIN)/python -m pip install --require-hashes --no-deps -r requirements-uv.lock
 	@$(STEP) --usual 25 "TensorFlow and packages, checked by their hashes (half a gigabyte)" $(LOG) $(INSTALL) --require-hashes --no-deps -r requirements.lock
 	@$(STEP) --usual 10 "PyTorch (half a gigabyte)" $(LOG) $(INSTALL) -r requirements.txt
-	-@PYTHONPATH=. $(STEP) --usual 120 "Horovod, built for these frameworks once (two minutes or more)" $(LOG) $(BIN)/python scripts/build_horovod.py $(HOROVOD_WHEELS)
+	@PYTHONPATH=. $(STEP) --usual 120 "Horovod, built for these frameworks once (two minutes or more)" $(LOG) $(BIN)/python scripts/build_horovod.py $(HOROVOD_WHEELS) \
+	  || echo "The set-up goes on without Horovod. To try again: PYTHONPATH=. $(BIN)/python scripts/build_horovod.py"
 	@touch $(PACKAGES)
 
 $(READY): $(PACKAGES) pyproject.toml
 	@$(STEP) "This suite" $(LOG) $(INSTALL) --no-deps --no-build-isolation -e .
-	-@$(STEP) --usual 15 "First look at the frameworks" $(LOG) $(BIN)/python -m scripts.first_look
+	@$(STEP) --usual 15 "First look at the frameworks" $(LOG) $(BIN)/python -m scripts.first_look \
+	  || echo "The set-up goes on: rows of what cannot be imported will say so"
 	@touch $(READY)
 
 tensorflow-gpu: $(TENSORFLOW)

@@ -12,9 +12,11 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from tests.shaped import HOSTS, ShapedLink, shaped_link, why_not
 
@@ -55,6 +57,26 @@ class Cluster:
             "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
             "OMPI_MCA_plm_rsh_agent": str(self.agent),
         }
+
+
+def processes_of(hosts: Cluster) -> list[int]:
+    """The ids of all processes on the hosts."""
+    spaces = [prefix[-1] for prefix in hosts.link.prefixes]
+    told = [subprocess.run(["ip", "netns", "pids", space], capture_output=True, text=True)
+            for space in spaces]
+    return [int(pid) for one in told for pid in one.stdout.split()]
+
+
+def end_all(hosts: Cluster) -> None:
+    """Ends whatever runs on the hosts: daemons and their jobs outlive what started them, and
+    ``unshare``, through which commands start there, passes no SIGTERM on.
+    """
+    processes = []
+    for pid in processes_of(hosts):
+        with suppress(psutil.Error):
+            processes.append(psutil.Process(pid))
+            processes[-1].kill()
+    psutil.wait_procs(processes, timeout=10)
 
 
 @contextmanager

@@ -6,18 +6,21 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from suite.analysis.parity import Evidence, Verdict, check, measure_drift
+from suite.config.starts import AUTO, with_starts
 from suite.contract.case import PARITY_STEPS, Case
 from suite.contract.workloads import initial_weights
-from suite.launch.group import Launcher, LaunchRequest, Outcome, launch
+from suite.launch.group import Launcher, LaunchRequest, Outcome
 from suite.launch.inputs import load_data
+from suite.launch.nurseries import Nurseries
 from suite.machine.devices import allowed_cores
 from suite.measure.proofs import load_evidence
 
@@ -45,6 +48,10 @@ os.environ["FAKE_OWNER"] = str(os.getpid())
 # A shell's background job ignores interrupts, and so would every run that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 Launch = Callable[..., tuple[Outcome, Path]]
+# What starts the ranks of the tests: of cases that say so as forks, so that a framework is imported
+# once for all launches of this process.
+FORKING = Nurseries()
+REFERENCE_LIMIT_S = 280.0
 
 
 @pytest.fixture
@@ -66,7 +73,7 @@ def start(tmp_path: Path) -> Launch:
 
 def launch_case(
     case: Case, folder: Path, timeout_s: float = 120.0, worker: str = "suite.ranks.train",
-    turned: bool = False, launcher: Launcher = launch,
+    turned: bool = False, launcher: Launcher = FORKING,
 ) -> Outcome:
     """``turned`` gives the devices the same cores in the other order."""
     path, inputs = written(case, folder)
@@ -87,24 +94,14 @@ def written(case: Case, folder: Path) -> tuple[Path, Path]:
     return path, inputs
 
 
-def several_launched(cases: list[Case], folder: Path, timeout_s: float) -> dict[Case, Path]:
-    """One group that runs cases of one column and device count in turn.
+def forked(case: Case) -> Case:
+    """The case with its ranks started as a run starts them: forked if it can be."""
+    (found,) = with_starts([case], AUTO)
+    return found
 
-    Each one's folder; those that were done when the group died have their record.
-    """
-    folders = {case: folder / f"{number}-{case.case_id}" for number, case in enumerate(cases)}
-    listing = []
-    for case, own in folders.items():
-        own.mkdir(parents=True)
-        listing.append([str(path) for path in (*written(case, own), own)])
-    inputs = folder / "several.json"
-    inputs.write_text(json.dumps(listing))
-    first, cores = cases[0], allowed_cores()[: cases[0].devices]
-    launch(LaunchRequest(
-        first, Path(listing[0][0]), inputs, folder / "group", cores, timeout_s,
-        worker="tests.real.several", expects_records=False,
-    ))
-    return folders
+
+def pytest_sessionfinish() -> None:
+    FORKING.renew()
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
@@ -119,28 +116,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class References:
-    """The evidence of the single devices that cases are held against, each computed once."""
+    """The evidence of the single devices that cases are held against, each computed once.
 
-    def __init__(self, new_folder: Callable[[], Path]) -> None:
-        self._new_folder = new_folder
+    Processes that run tests beside each other share ``folder``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._known: dict[str, Evidence] = {}
 
     def __call__(self, case: Case, dtype: str = "float64") -> Evidence:
-        self.prepare([case], dtype)
-        return self._known[_name(_reference_of(case, dtype))]
+        single = _reference_of(case, dtype)
+        name = _name(single)
+        if name not in self._known:
+            self._known[name] = self._computed(single, self._folder / name)
+        return self._known[name]
 
-    def prepare(self, cases: Iterable[Case], dtype: str = "float64") -> None:
-        """One launch for all that is not known yet."""
-        wanted = {_name(one): one for one in (_reference_of(case, dtype) for case in cases)}
-        missing = [one for name, one in wanted.items() if name not in self._known]
-        if not missing:
-            return
-        folder = self._new_folder()
-        for single, own in several_launched(missing, folder, 280).items():
-            record = own / "rank-0.json"
-            assert record.exists(), (folder / "group" / "worker.log").read_text()[-2000:]
-            losses = json.loads(record.read_text())["losses"]
-            self._known[_name(single)] = load_evidence(own, losses)
+    def _computed(self, single: Case, folder: Path) -> Evidence:
+        folder.parent.mkdir(exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not (folder / "rank-0.json").exists():
+                outcome = launch_case(forked(single), folder, REFERENCE_LIMIT_S)
+                assert outcome.status == "ok", outcome.reason
+        losses = json.loads((folder / "rank-0.json").read_text())["losses"]
+        return load_evidence(folder, losses, keep=True)  # another process may read it, too
 
 
 def _reference_of(case: Case, dtype: str) -> Case:
@@ -158,7 +157,9 @@ def _name(single: Case) -> str:
 
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> References:
-    return References(lambda: tmp_path_factory.mktemp("references"))
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    return References(shared / "references")
 
 
 @pytest.fixture(scope="session")

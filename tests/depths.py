@@ -4,7 +4,8 @@
 traces and torch.compile translates in half the time. ``deep`` ones have units for two stages on
 each of four devices, ``eight`` a unit and a head on each of eight, ``sixteen`` two units;
 TensorFlow traces the deep MLP in a tenth of the time. Of the ``heavy`` one parameters, gradients
-and moments are nearly all that a process holds.
+and moments are nearly all that a process holds. The ``long`` one has so many layers of equal size
+that a pipeline can be cut nearly anywhere.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ GPT = [_shallow("gpt"), replace(_shallow("gpt"), size="deep", blocks=8),
        replace(_shallow("gpt"), size="eight", blocks=8, heads=8),
        replace(_shallow("gpt"), size="sixteen", blocks=16, heads=8)]
 MLP = [MlpSpec("deep", (64, *[64] * 7, 10), "digits", 64, "gelu"),
-       MlpSpec("heavy", (64, *[2048] * 4, 10), "digits", 32, "gelu")]
+       MlpSpec("heavy", (64, *[2048] * 4, 10), "digits", 32, "gelu"),
+       MlpSpec("long", (64, *[512] * 25, 10), "digits", 256, "gelu")]
 
 
 def case_fields(workload: str) -> tuple[str, str]:

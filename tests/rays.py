@@ -7,12 +7,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import psutil
-
-from tests.cluster import NAMES, Cluster
+from tests.cluster import NAMES, Cluster, end_all
 
 READY_SECONDS = 60
 PORT = 6379
@@ -43,26 +41,9 @@ def ray(hosts: Cluster) -> Iterator[dict[str, str]]:
                     "--node-ip-address", f"10.200.0.{number + 1}", *common]
             started = subprocess.Popen(line, env=environment, stdout=log, stderr=log)
             stack.callback(started.wait)
-            stack.callback(_end_all, hosts)
+            stack.callback(end_all, hosts)
             _await_nodes(hosts, environment, number + 1, Path(log.name))
         yield environment
-
-
-def _end_all(hosts: Cluster) -> None:
-    """Ends whatever runs on the hosts: Ray's daemons outlive the command that started them."""
-    processes = [psutil.Process(pid) for pid in processes_of(hosts) if psutil.pid_exists(pid)]
-    for process in processes:
-        with suppress(psutil.Error):
-            process.kill()
-    psutil.wait_procs(processes, timeout=10)
-
-
-def processes_of(hosts: Cluster) -> list[int]:
-    """The ids of all processes on the hosts."""
-    spaces = [prefix[-1] for prefix in hosts.link.prefixes]
-    told = [subprocess.run(["ip", "netns", "pids", space], capture_output=True, text=True)
-            for space in spaces]
-    return [int(pid) for one in told for pid in one.stdout.split()]
 
 
 def _await_nodes(hosts: Cluster, environment: dict[str, str], count: int, log: Path) -> None:

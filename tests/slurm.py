@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.cluster import NAMES, Cluster
+from tests.cluster import NAMES, Cluster, end_all
 
 DAEMONS = ("slurmctld", "slurmd", "srun", "salloc", "sbatch", "scontrol")
 READY_SECONDS = 40
@@ -34,6 +34,8 @@ SwitchType=switch/none
 JobAcctGatherType=jobacct_gather/none
 ReturnToService=2
 SlurmdParameters=config_overrides
+# Otherwise a job that is queued again waits half a minute for the next look at the queue.
+SchedulerParameters=sched_interval=2,bf_interval=2
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -65,24 +67,18 @@ def slurm(hosts: Cluster, folder: Path) -> Iterator[dict[str, str]]:
         "SLURM_CONF": str(path), "PATH": f"{os.environ['PATH']}:/usr/sbin",
     }
     with ExitStack() as stack:
+        log = stack.enter_context((folder / "daemons.log").open("wb"))
         daemons = [(0, "exec slurmctld -D"), *(
             (number, f"{CGROUPS}; mkdir {folder}/spool-{name}; exec slurmd -D -N {name}")
             for number, name in enumerate(NAMES)
         )]
         for number, line in daemons:
             command = [*hosts.prefixes[number], "sh", "-c", line]
-            stack.callback(_stopped, subprocess.Popen(command, env=environment))
+            started = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+            stack.callback(started.wait)
+            stack.callback(end_all, hosts)
         _await_nodes(hosts, environment, folder)
         yield environment
-
-
-def _stopped(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _await_nodes(hosts: Cluster, environment: dict[str, str], folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ from scripts import first_look, install
 from scripts.install import for_uv, merged
 from scripts.step import Left
 
-STEP = Path(__file__).resolve().parents[1] / "scripts" / "step.py"
+ROOT = Path(__file__).resolve().parents[1]
+STEP = ROOT / "scripts" / "step.py"
 
 
 def _step(log: Path, code: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -107,11 +109,48 @@ def test_pip_trusts_the_system_from_a_release_on(monkeypatch: pytest.MonkeyPatch
 def test_a_first_look_imports_what_is_installed_once_an_engine(
     monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(first_look, "installed_version", lambda names: "1")
+    (torch, others), (flow, _), harness = first_look.looks()
+    assert torch == ["adapters.pytorch.session", "torch._dynamo",
+                     "adapters.horovod.splits.torch_engine.session", "torch._dynamo"]
+    assert "adapters.pytorch.splits.intra_layer" in others
+    assert not any("tensorflow" in name for name in [*torch, *others])
+    assert not any("torch" in name for name in flow) and harness == ([], list(first_look.HARNESS))
     monkeypatch.setattr(first_look, "installed_version",
                         lambda names: "" if "horovod" in names else "1")
-    assert first_look.looks() == [
-        first_look.HARNESS, ("adapters.pytorch.session", "torch._dynamo"),
-        ("adapters.tensorflow.session",),
-    ]
-    assert first_look._import(("json", "no_such_module")) == "json, no_such_module"
-    assert first_look._import(("json",)) == ""
+    assert not any("horovod" in name for look in first_look.looks() for name in look[0])
+
+
+def test_a_first_look_leaves_bytecode_where_nobody_else_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("seen", "also"):
+        (tmp_path / f"{name}.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
+    assert first_look.imported((["seen"], ["no_such_module", "also"])) == ""
+    assert len(list((tmp_path / "__pycache__").glob("*.pyc"))) == 2
+    assert first_look.imported((["seen", "no_such_module"], [])) == "seen no_such_module"
+
+
+def test_the_set_up_goes_on_where_horovod_cannot_be_built(tmp_path: Path) -> None:
+    """With programs in place of the interpreter and of its environment, which end at once."""
+    names = ("requirements.txt", "requirements.lock", "requirements-uv.lock", "pyproject.toml",
+             "scripts/setup.mk", "scripts/step.py", "scripts/build_horovod.py")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    binary = tmp_path / ".venv" / "bin"
+    binary.mkdir(parents=True)
+    program = binary / "python"
+    program.write_text('#!/bin/sh\ncase "$1" in scripts/step.py) '
+                       f'exec {sys.executable} "$@";; esac\n'
+                       'case "$*" in *build_horovod*) echo "no compiler"; exit 1;; esac\n')
+    program.chmod(0o755)
+    command = ["make", "-f", "scripts/setup.mk", "setup", f"PYTHON={program}", "GPU="]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "no compiler" in done.stderr and "goes on without Horovod. To try again" in done.stdout
+    assert "First look at the frameworks: done" in done.stdout
+    assert (tmp_path / ".venv" / ".ready").exists()

@@ -70,8 +70,9 @@ def unsupported_reason(case: Case) -> str:
         return ("tf.recompute_grad needs a tape, but only tf.gradients places gradients beside the "
                 "shards of a layer")
     if case.balances and case.variant != MULTI_WORKER:
-        return ("devices of one process share its threads, so none is slower than another; "
-                "--variant multi_worker gives each a process")
+        way = ("; --variant multi_worker gives each a process" if case.strategy == "data" else
+               ": no clock tells what a stage is busy for, and no stage is what its device is not")
+        return "devices of one process share its threads, so none is slower than another" + way
     if case.compression:
         return "TensorFlow's strategies reduce gradients as they are and compress none"
     if {"intra_layer", "inter_layer"} <= set(case.axes.names):

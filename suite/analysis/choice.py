@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from suite.analysis.contenders import rank
+from suite.analysis.speedups import add_speedup
 from suite.analysis.verdict import NOT_COMPARABLE, Comparison
 from suite.contract.candidates import is_alone, is_plain, question
 from suite.contract.row import Row
 
-CHOSEN = "chosen"
+CHOSEN, NOT_CHOSEN = "chosen", "not chosen"
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,21 @@ def choices(rows: Sequence[Row]) -> list[Choice]:
 
 
 def mark_chosen(rows: Sequence[Row]) -> None:
-    """Marks the rows that are chosen."""
+    """Marks the rows that are chosen, and the others as those of a run that chooses.
+
+    In such a run micro-batches and recomputation are ways among others. So all of them are compared
+    with one another, and the base of a speedup is one device with nothing added.
+    """
+    for row in rows:
+        row.choice = NOT_CHOSEN
+    for group in questions(rows).values():
+        base = next((row for row in group if is_alone(row) and row.timed), None)
+        for row in group:
+            if row.timed and base is not None and row.base_case_id != base.case_id:
+                add_speedup(row, base)
     chosen = {one.row.case_id for one in choices(rows)}
     for row in rows:
-        row.choice = CHOSEN if row.case_id in chosen else ""
+        row.choice = CHOSEN if row.case_id in chosen else NOT_CHOSEN
 
 
 def better_half(rows: Sequence[Row]) -> list[Row]:

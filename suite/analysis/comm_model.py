@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from suite.analysis.communication import ACROSS, AMONG
@@ -20,19 +19,6 @@ NORMAL_FROM = 0.67
 # If the largest message takes less than this many times as long as an empty one, alpha is noise.
 # A copy between devices of one process may hand the tensor over without copying.
 FLAT_UP_TO = 1.5
-
-
-@dataclass(frozen=True)
-class StepPrediction:
-    """What N communications of B bytes take on the idle link, in seconds.
-
-    Attributes:
-        alpha_form_s: alpha·B·N.
-        hockney_s: N·(a + alpha·B), Hockney's form, which counts the latency a too.
-    """
-
-    alpha_form_s: float
-    hockney_s: float
 
 
 def fits_by_kind(
@@ -108,7 +94,8 @@ def usable_links(
 
 
 def idle_seconds(
-    links: Mapping[str, LinkFit], payloads: Mapping[str, Sequence[int]], devices: int
+    links: Mapping[str, LinkFit], payloads: Mapping[str, Sequence[int]], devices: int,
+    of: Callable[[LinkFit, int], float] = LinkFit.seconds,
 ) -> float | None:
     """Returns Hockney's N·(a + alpha·B) of a step on the idle link, in seconds.
 
@@ -116,6 +103,7 @@ def idle_seconds(
         links: Kind of communication to fit.
         payloads: Kind of communication to payload bytes of each one in a step.
         devices: Number of devices of the case.
+        of: Seconds of one communication, from its fit and its bytes.
 
     Returns:
         The mean over devices; None if a kind was not swept.
@@ -123,21 +111,19 @@ def idle_seconds(
     if not payloads or not set(payloads) <= set(links):
         return None
     return sum(
-        share_of(kind, devices) * links[kind].seconds(size)
+        share_of(kind, devices) * of(links[kind], size)
         for kind, sizes in payloads.items() for size in sizes
     )
 
 
-def bytes_seconds(
-    links: Mapping[str, LinkFit], payloads: Mapping[str, Sequence[int]], devices: int
-) -> float | None:
-    """Returns alpha·B·N of a step on the idle link, in seconds, as ``idle_seconds`` does."""
-    if not payloads or not set(payloads) <= set(links):
-        return None
-    return sum(
-        share_of(kind, devices) * (links[kind].alpha_s_per_byte or 0.0) * size
-        for kind, sizes in payloads.items() for size in sizes
-    )
+def bytes_part(link: LinkFit, payload_bytes: int) -> float:
+    """Returns alpha·B of one communication on the idle link, in seconds."""
+    return (link.alpha_s_per_byte or 0.0) * payload_bytes
+
+
+def waking_part(link: LinkFit, payload_bytes: int) -> float:
+    """Returns what a usual call on the idle link takes beyond its fastest, in seconds."""
+    return link.usual_over_fastest_s or 0.0
 
 
 def _members(kind: str, devices: int) -> tuple[str, int, int]:
@@ -162,32 +148,6 @@ def share_of(kind: str, devices: int) -> float:
     """
     collective, members, _ = _members(kind, devices)
     return (1 if collective == "send_recv" else members) / devices
-
-
-def predict(fits: Mapping[str, LinkFit], kind: str, payload_bytes: float) -> float:
-    """Returns the seconds that one communication takes on the idle link.
-
-    Raises:
-        KeyError: The kind was not swept.
-    """
-    return fits[kind].seconds(payload_bytes)
-
-
-def predict_step(
-    fits: Mapping[str, LinkFit], kind: str, bytes_per_call: float, count: float
-) -> StepPrediction:
-    """Predicts a step with ``count`` communications of one kind and size.
-
-    Args:
-        fits: Kind of communication to fit.
-        kind: Kind of the communications.
-        bytes_per_call: Payload of each.
-        count: How many there are; a share of a communication is allowed.
-    """
-    alpha = fits[kind].alpha_s_per_byte or 0.0
-    return StepPrediction(
-        alpha * bytes_per_call * count, count * predict(fits, kind, bytes_per_call)
-    )
 
 
 def model_columns(
@@ -222,18 +182,13 @@ def model_columns(
     reason = _unusable(known, payloads, mine, devices)
     if reason:
         return {"comm_verdict": reason}
-    total = [
-        predict_step(known, kind, size, share_of(kind, devices))
-        for kind, sizes in payloads.items() for size in sizes
-    ]
-    model = sum(prediction.alpha_form_s for prediction in total)
+    model = idle_seconds(known, payloads, devices, bytes_part)
     row: dict[str, Any] = {"t_comm_model_s": model, "alpha_s_per_byte": _alpha(known, payloads)}
-    if transfer_s is None:
+    idle = idle_seconds(known, payloads, devices)
+    if transfer_s is None or model is None or idle is None:
         return row
     row["contention"] = transfer_s / model
-    row["comm_verdict"] = _range(known, payloads) or verdict(
-        transfer_s, sum(prediction.hockney_s for prediction in total)
-    )
+    row["comm_verdict"] = _range(known, payloads) or verdict(transfer_s, idle)
     return row
 
 

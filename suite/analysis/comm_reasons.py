@@ -9,6 +9,7 @@ from suite.contract.formats import seconds
 LINK, SCHEDULING = "the link itself", "threads without a core"
 NEGOTIATION, COPIES = "queueing and negotiation", "copies into and out of buffers"
 HANDLING, TURNS = "the framework's own handling", "cores waited for in turns (at most)"
+WAKING = "waking threads up, as an idle call does (at most)"
 REST = "not told apart"
 
 
@@ -24,7 +25,9 @@ class Transfer:
         bytes_s: The part alpha·B·N of ``link_s``.
         negotiation_s: The row's ``t_comm_negotiation_s``, a part of ``handling_s``.
         copies_s: The row's ``t_comm_copy_s``; a part of ``handling_s`` where that is known.
-        turns_s: The row's ``t_comm_turns_s``, an upper bound: it is told last.
+        turns_s: The row's ``t_comm_turns_s``, an upper bound: it is told after what is measured.
+        waking_s: What usual calls on the idle link take beyond the fastest ones. A thread that
+            waits for a core may be in it too, so it is an upper bound as well, told last.
     """
 
     whole_s: float
@@ -35,6 +38,7 @@ class Transfer:
     negotiation_s: float | None = None
     copies_s: float | None = None
     turns_s: float | None = None
+    waking_s: float | None = None
 
     @property
     def factor(self) -> float | None:
@@ -45,7 +49,7 @@ class Transfer:
         """Lists (cause, seconds): the idle link's first, what is left over last."""
         known: list[tuple[str, float]] = []
         left = self.whole_s
-        for name, value in [*self._told(), (TURNS, self.turns_s)]:
+        for name, value in [*self._told(), (TURNS, self.turns_s), (WAKING, self.waking_s)]:
             if value is not None:
                 part = min(value, left)
                 known.append((name, part))

@@ -11,6 +11,8 @@ from suite.contract.row import Row
 
 # The best and three more: who needs to know more than that asks for more launches of all.
 TOLD_APART_AT_ONCE = 3
+# Why a case is launched no more (column ``stopped``): another way was faster in its round.
+HALVING = "halving"
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,9 @@ def rank(rows: Sequence[Row]) -> Ranking | None:
 
 def what_would_tell(ranking: Ranking) -> Deciding | None:
     """What would tell the best from its nearest; None where nothing is open, or nothing would."""
-    near = [(row, one.pairs_to_tell(), one.pairs)
-            for row, one in ranking.undecided[:TOLD_APART_AT_ONCE]]
+    # What a round of --strategy auto left out gets no more launches.
+    left = [(row, one) for row, one in ranking.undecided if row.stopped != HALVING]
+    near = [(row, one.pairs_to_tell(), one.pairs) for row, one in left[:TOLD_APART_AT_ONCE]]
     tellable = [(row, pairs, had) for row, pairs, had in near if pairs is not None]
     if not tellable:
         return None

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from suite.analysis.comm_model import bytes_seconds, idle_seconds, share_of
+from suite.analysis.comm_model import bytes_part, idle_seconds, share_of, waking_part
 from suite.analysis.comm_reasons import Transfer
 from suite.analysis.link_fit import LinkFit
 from suite.analysis.statistics import median
@@ -217,7 +217,8 @@ def transfer_of(
         whole_s=row.t_comm_transfer_s,
         link_s=idle_seconds(links, payloads, row.devices),
         scheduling_s=row.t_comm_scheduling_s, handling_s=row.t_comm_handling_s,
-        bytes_s=bytes_seconds(links, payloads, row.devices),
+        bytes_s=idle_seconds(links, payloads, row.devices, bytes_part),
+        waking_s=idle_seconds(links, payloads, row.devices, waking_part),
         negotiation_s=row.t_comm_negotiation_s, copies_s=row.t_comm_copy_s,
         turns_s=row.t_comm_turns_s,
     )

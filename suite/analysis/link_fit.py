@@ -20,16 +20,22 @@ from typing import Any
 import numpy as np
 
 from suite.analysis.lines import FEWEST_SIZES, fit_lines, heldout_errors
+from suite.analysis.link_calls import (
+    Sample,
+    call_seconds,
+    hosts_of,
+    load_of,
+    loops_of,
+    usual_over_fastest,
+)
 from suite.contract.sweep import COLLECTIVES
 
-Sample = dict[str, Any]
 IDENTITY = ("framework", "engine", "collective", "backend", "transport", "devices")
 SAMPLE_COLUMNS = [*IDENTITY, "bytes", "repetition", "rank", "start_s", "end_s", "call", "load_s",
                   "hosts", "event_loops"]
 RESAMPLES, LEVEL = 1000, 95.0
 # Two lines are kept if their held-out error is below this share of one line's.
 BREAK_GAIN = 0.75
-CLOCK_RESOLUTION_S = 1e-7  # a call inside one process may begin and end at the same reading
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,8 @@ class LinkFit:
         hosts: On how many hosts the devices were.
         event_loops: How the transport's event loops were scheduled, see
             ``suite.contract.threads``; empty if it has none or an early release swept it.
+        usual_over_fastest_s: How much longer than its fastest call the median call of a size
+            takes: median over sizes. None beside computing.
     """
 
     framework: str
@@ -94,6 +102,7 @@ class LinkFit:
     load_s: float = 0.0
     hosts: int = 1
     event_loops: str = ""
+    usual_over_fastest_s: float | None = None
 
     @property
     def idle(self) -> bool:
@@ -161,6 +170,7 @@ def fit_link(samples: Sequence[Sample]) -> LinkFit:
         heldout_error_mean=float(error.mean()), heldout_error_max=float(error.max()),
         bytes_min=int(sizes[0]), bytes_max=int(sizes[-1]),
         repetitions=len(seconds), load_s=load_s,
+        usual_over_fastest_s=usual_over_fastest(samples),
         breakpoint_bytes=float(lines.breaks[0]) if pieces == 2 else None,
         alpha_below_s_per_byte=float(lines.slopes[0, 0]) if pieces == 2 else None,
         latency_above_s=float(lines.intercepts[0, 1]) if pieces == 2 else None,
@@ -192,52 +202,6 @@ def bus_factor(collective: str, devices: int) -> float:
     return {"all_reduce": 2 * share, "all_gather": share, "reduce_scatter": share}.get(
         collective, 1.0
     )
-
-
-def hosts_of(sample: Sample) -> int:
-    """On how many hosts the devices were; 1 in files of older releases."""
-    return int(sample.get("hosts") or 1)
-
-
-def loops_of(sample: Sample) -> str:
-    """How the event loops were scheduled; empty in files of older releases."""
-    return str(sample.get("event_loops") or "")
-
-
-def load_of(sample: Sample) -> float:
-    """Returns the seconds that a rank computed before a call.
-
-    It is 0 for samples of early releases, which swept idle links only.
-    """
-    return float(sample.get("load_s") or 0.0)
-
-
-def call_seconds(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns payload sizes and transfer times of one link.
-
-    Of several calls of a size in one repetition the fastest counts. Beside computing the median
-    counts, because what disturbs a call is what a step meets.
-
-    Args:
-        samples: Rows of ``link.csv`` that differ in call and rank alone.
-
-    Returns:
-        (sizes,) payload bytes and (repetitions, sizes) seconds.
-    """
-    calls: dict[tuple[int, int, int], tuple[float, float]] = {}
-    for sample in samples:
-        key = sample["repetition"], sample["bytes"], sample.get("call", 0)
-        start, end = calls.get(key, (-np.inf, -np.inf))
-        calls[key] = max(start, sample["start_s"]), max(end, sample["end_s"])
-    lengths: dict[tuple[int, int], list[float]] = {}
-    for (repetition, size, _), (start, end) in calls.items():
-        lengths.setdefault((repetition, size), []).append(end - start)
-    typical = np.median if load_of(samples[0]) else min
-    repetitions = sorted({repetition for repetition, _ in lengths})
-    sizes = sorted({size for _, size in lengths})
-    seconds = [[typical(lengths[repetition, size]) for size in sizes]
-               for repetition in repetitions]
-    return np.asarray(sizes, float), np.maximum(seconds, CLOCK_RESOLUTION_S)
 
 
 def _choose(sizes: np.ndarray, fastest: np.ndarray) -> tuple[int, np.ndarray]:

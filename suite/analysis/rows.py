@@ -21,7 +21,7 @@ from suite.analysis.launch_figures import (
 from suite.analysis.ledger import build_ledger, shown_speeds
 from suite.analysis.memory_frontier import frontier_columns
 from suite.analysis.parity import Verdict
-from suite.analysis.share_course import share_course
+from suite.analysis.share_course import last_cut, share_course, shared
 from suite.analysis.speedups import add_host_speedups, add_speedup
 from suite.analysis.statistics import coefficient_of_variation, median_interval
 from suite.analysis.traced import ProbedLaunch, reduce_launch, slowest_rank, traced_columns
@@ -175,7 +175,8 @@ def _row_of(run_id: str, result: CaseResult) -> Row:
         row.topology = topology(result.good[-1])
         if case.devices > 1:
             row.put(transport_columns(result.good, case.steps))
-        row.share_course = share_course(result.good)
+        row.share_course = share_course(result.good, shared(case))
+        row.cut_found = last_cut(row.share_course)
     return row
 
 

@@ -93,7 +93,12 @@ def _launch_columns(case: Case, records: Launch) -> dict[str, float]:
     if case.devices > 1 and all(record.silent_step_seconds for record in records):
         columns["t_comm_silent_check_s"] = clean - _median_step(records, "silent_step_seconds")
     columns |= handling_columns(records)
-    scheduling, dispatch = scheduling_seconds(records), dispatch_seconds(records)
+    if _in_one_process(case, records) and "t_comm_transfer_s" in columns:
+        # No library carries a tensor from device to device: its threads hand it over.
+        columns["t_comm_handling_s"] = columns["t_comm_transfer_s"]
+    # A GPU's transfers need none of the cores, and it computes beside them.
+    scheduling = scheduling_seconds(records) if case.device == "cpu" else None
+    dispatch = dispatch_seconds(records)
     if scheduling is not None:
         columns["t_comm_scheduling_s"] = scheduling
         columns["t_comm_turns_s"] = turns_seconds(records) or 0.0
@@ -106,6 +111,11 @@ def _launch_columns(case: Case, records: Launch) -> dict[str, float]:
         ideal = ideal_bubble(case.variant, case.axes.size("inter_layer"), case.micro_batches)
         columns |= {"bubble": idle, "bubble_ideal": ideal}
     return columns
+
+
+def _in_one_process(case: Case, records: Launch) -> bool:
+    """Whether the devices are threads of one process, which share its memory."""
+    return case.device == "cpu" and len(records) == 1 < case.devices
 
 
 def _median_step(records: Launch, key: str) -> float:

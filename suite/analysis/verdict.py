@@ -83,7 +83,8 @@ def compare_cases(
 
     A difference is claimed if the interval of the ratio excludes 1. Rows are not compared if their
     fairness ledgers differ in an entry that must be equal. Where batches grew with the devices
-    from the same base, steps are compared by what they take for the base's batch.
+    from the same base, steps are compared by what they take for the base's batch. In a run that
+    chooses how to split, the number of micro-batches is a part of the choice.
 
     Args:
         a: The first row.
@@ -91,7 +92,8 @@ def compare_cases(
         level: Level of the interval.
     """
     grown = _grown_alike(a, b)
-    against = obstacle(a.ledger, b.ledger, ("global_batch",) if grown else ())
+    free = ["global_batch"] * grown + ["accumulate"] * bool(a.choice and b.choice)
+    against = obstacle(a.ledger, b.ledger, free)
     if against:
         return Comparison(math.nan, math.nan, math.nan, NOT_COMPARABLE, against)
     pairs = paired(a.launch_step_s, b.launch_step_s)

@@ -150,7 +150,7 @@ def build_plans(
                 plans += [Plan(case, sweep) for sweep in _sweeps(config, sizes)]
             refused += [
                 LinkFit(framework, engine, name, "", "", config.devices, status="unsupported",
-                        reason=unswept[name])
+                        reason=unswept[name], hosts=hosts)
                 for name in config.collective if name in unswept
             ]
     return plans, refused

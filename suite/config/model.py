@@ -126,7 +126,8 @@ class CaseConfig:
     ] = field(default_factory=lambda: [0])
     balance: Annotated[
         list[Literal["static", "dynamic"]], MinLen(1),
-        Option("shares of the batch as planned, or following busy times: static, dynamic",
+        Option("shares of the batch, and stages of a pipeline: static as planned, or dynamic, "
+               "following busy times",
                names="balance"),
     ] = field(default_factory=lambda: ["static"])
     start: Annotated[

@@ -199,32 +199,51 @@ class OpenSession(Protocol):
     def __call__(self, case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session: ...
 
 
-@runtime_checkable
-class TakesShares(Protocol):
-    """A data-parallel session whose replicas' shares of the batch may change between steps."""
+class TellsBusy(Protocol):
+    """A session whose devices tell one another how long they were busy in each step."""
 
-    def share_out(self, on: bool) -> None:
-        """Makes steps exchange their replicas' busy seconds from now on, or no longer.
+    def tell_busy(self, on: bool) -> None:
+        """Makes steps exchange their devices' busy seconds from now on, or no longer.
 
         Args:
             on: Whether they do.
         """
 
-    def busy_seconds(self) -> Sequence[float]:
-        """Returns how long each replica was busy with its share, in the next step not told of yet.
+    def busy_seconds(self) -> Sequence[Sequence[float]]:
+        """Returns how long each device was busy in the steps that are told of now, oldest first.
 
-        The seconds count from the start of a step until the replica's own gradients are there:
-        what it computes, and what it waits for a core, but not what it waits for others. The
-        figures travel while something else is done, so no step waits for them. It is called after
-        each step and returns the same on every rank: figures of that step, or, if they travel
-        during the next one, nothing after the first and those of the step before from then on.
+        Busy is what a device computes and what it waits for a core, but not what it waits for
+        others. A replica's seconds count until its own gradients are there, because its update
+        does not depend on its share; a stage's count to the end of its update. The figures of
+        several steps travel at once and while something else is done. It is called after each step
+        and returns the same on every rank, which may be nothing; no step is left out.
         """
+
+
+@runtime_checkable
+class TakesShares(TellsBusy, Protocol):
+    """A data-parallel session whose replicas' shares of the batch may change between steps."""
 
     def take_shares(self, shares: Sequence[int]) -> None:
         """Trains on other shares from the next step on.
 
         Args:
             shares: Samples of each replica; the shares lie side by side in the global batch.
+        """
+
+
+@runtime_checkable
+class TakesCuts(TellsBusy, Protocol):
+    """A session of a pipeline whose layers may move between stages, from one step to the next."""
+
+    def take_cut(self, cut: Sequence[int]) -> None:
+        """Moves layers, and trains on another cut from the next step on; a collective call.
+
+        Parameters move with their optimiser's states, bit by bit. It is called after a step, and
+        not within one.
+
+        Args:
+            cut: Number of units of each stage.
         """
 
 

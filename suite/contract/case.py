@@ -13,7 +13,7 @@ from suite.contract.registry import label, traits_of
 from suite.contract.splits.batches import planned_shares, statistics_groups
 from suite.contract.splits.mesh import Mesh, mesh_of, mesh_shape, mesh_text
 from suite.contract.splits.schedule import micro_batches
-from suite.contract.splits.stages import stage_count
+from suite.contract.splits.stages import stage_count, stage_units
 from suite.contract.splits.strategies import COMPRESSIONS
 from suite.contract.traits import LOGICAL_DEVICES
 from suite.contract.workloads import Workload, find_workload, sized_workload
@@ -24,7 +24,7 @@ PARITY_STEPS = 10
 DTYPES, MODES = ("float32", "tf32", "bf16"), ("eager", "compiled")
 # What of the forward pass is computed again in the backward pass instead of being kept.
 RECOMPUTES = (NO_RECOMPUTE, BLOCKS) = ("none", "blocks")
-# Whether the replicas' shares of a batch stay as planned or follow what the devices show.
+# Whether shares of a batch and cuts of a model stay as planned or follow what devices show.
 BALANCES = (STATIC, DYNAMIC) = ("static", "dynamic")
 # Whether each rank is a new process, or a fork of one that has imported the framework.
 STARTS = (FRESH, FORKED) = ("fresh", "forked")
@@ -73,7 +73,8 @@ class Case:
         proof_arrays: Whether the first steps leave gradients and parameters, and not only losses.
         recompute: With ``blocks`` a device keeps only what enters each unit of the model, and
             computes the inside again in the backward pass.
-        balance: With ``dynamic`` the replicas' shares begin as planned and follow busy times.
+        balance: With ``dynamic`` shares of replicas, or cuts, begin as planned and follow busy
+            times.
         start: Whether its ranks are new processes, ``fresh``, or may be ``forked`` from one that
             has imported the framework.
         padded: What the vocabulary is padded to a multiple of; 0 leaves it as it is.
@@ -163,7 +164,7 @@ class Case:
 
     @property
     def balances(self) -> bool:
-        """Whether the shares of the batch change during training."""
+        """Whether shares of the batch, or stages, may change during training."""
         return self.balance != STATIC
 
     @property
@@ -247,6 +248,12 @@ class Case:
     def stage_speeds(self) -> tuple[float, ...]:
         """Relative speed of the device of each stage; devices take the stages in turns."""
         return self.device_speeds * (self.stages // self.axes.size("inter_layer"))
+
+    @property
+    def planned_cut(self) -> tuple[int, ...]:
+        """Units of each stage of a pipeline at the beginning of a training."""
+        groups = stage_units(self.spec, self.stages, self.stage_speeds, self.cut)
+        return tuple(map(len, groups))
 
     @property
     def reference_id(self) -> str:

@@ -127,10 +127,10 @@ class RankRecord:
         received_bytes: Bytes that the network interfaces and RDMA ports of the rank's host received
             during the clean steps, whoever sent them.
         phases: Seconds that the process spent in each phase, from the first that it entered.
-        shares: Only of rank 0 and of balanced shares: each device's samples in every step from the
-            first of the proof to the last clean one.
-        share_busy_seconds: Likewise the seconds that each device was busy with its share; of a step
-            or two less, since they are told afterwards.
+        shares: Only of rank 0 and of dynamic balance: each device's samples, or the units of its
+            stage, in every step from the first of the proof to the last clean one.
+        share_busy_seconds: Likewise the seconds that each device was busy with them; of some steps
+            less, since they are told afterwards.
     """
 
     rank: int
@@ -202,19 +202,25 @@ class FrontierProbe:
     limit_bytes: int | None = None
 
 
+# What a device has a share of: of the batch, or of the model.
+SAMPLES, UNITS = "samples", "units"
+
+
 @dataclass(frozen=True)
 class ShareCourse:
-    """Shares of a batch in some steps of a launch.
+    """Shares of a batch, or stages of a pipeline, in some steps of a launch.
 
     Attributes:
         steps: Numbers of the steps.
-        samples: Each device's samples in these steps.
+        shares: Each device's samples, or units of the model, in these steps.
         busy_seconds: Seconds that each device was busy with them.
+        kind: What is shared: ``samples`` or ``units``.
     """
 
     steps: list[int]
-    samples: list[list[int]]
+    shares: list[list[int]]
     busy_seconds: list[list[float]]
+    kind: str = SAMPLES
 
 
 def read_records(written: Sequence[Mapping[str, Any]]) -> list[RankRecord]:

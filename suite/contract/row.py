@@ -32,7 +32,7 @@ class Row(RunColumns):
         device_compute_s: Busy compute time T_i of each device.
         clocked_step_s: Length of the step in which T_i was measured.
         frontier: The probes of ``--find-max-batch``.
-        share_course: The shares that ``--balance dynamic`` chose, in one launch.
+        share_course: Shares or stages that ``--balance dynamic`` chose, in one launch.
     """
 
     scaling: str = text(
@@ -121,14 +121,24 @@ class Row(RunColumns):
     )
     choice: str = text(
         "choice",
-        "chosen if --strategy auto chose this case: the fastest that it ran, or plain data "
-        "parallelism where that is not shown to be slower."
+        "Of a run with --strategy auto: chosen if it chose this case, the fastest that it ran, or "
+        "plain data parallelism where that is not shown to be slower; otherwise not chosen."
     )
     t_comm_turns_s: float | None = seconds(
         "T_comm in turns",
         "How much longer than T_comm scheduling threads may have been without a core, at most: "
         "processes that wait in turns within a transfer wait longer together than the one that "
         "waited longest."
+    )
+    cut_found: str = text(
+        "last cut",
+        "With dynamic balance of a pipeline: how many units each stage had in the last clean step, "
+        "in the launch whose stages changed most often; --cut begins with them."
+    )
+    cut_moves_s: float | None = figure(
+        "s", "moving layers", "lower", "seconds",
+        "With dynamic balance of a pipeline: how long layers were moved between stages in a "
+        "launch, in all and outside of its steps, median over launches.", from_ranks="median"
     )
 
     launch_step_s: list[float | None] = field(default_factory=list)

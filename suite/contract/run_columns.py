@@ -216,19 +216,19 @@ class RunColumns(CoreColumns):
     )
     balance: str = text(
         "balance",
-        "dynamic if the replicas' shares of the batch follow busy times (--balance dynamic); "
-        "empty if they stay as planned."
+        "dynamic if the replicas' shares of the batch, or the stages of a pipeline, follow busy "
+        "times (--balance dynamic); empty if they stay as planned."
     )
     share_changes: float | None = figure(
         "", "changes of shares", "", "ratio",
-        "How often the shares of a launch changed from its first step to its last clean one, "
-        "median over launches; empty if they never did.", from_ranks="median"
+        "How often the shares or stages of a launch changed from its first step to its last clean "
+        "one, median over launches; empty if they never did.", from_ranks="median"
     )
     load_balance_shares: float | None = figure(
         "", "L of shares", "lower", "ratio",
-        "max over mean of the seconds that replicas were busy with their shares, waits for a core "
-        "included: median of a launch's last ten clean steps, median over launches. Only with "
-        "dynamic balance.", from_ranks="median"
+        "max over mean of the seconds that replicas were busy with their shares, or stages with "
+        "their layers, waits for a core included: median of a launch's last ten clean steps, "
+        "median over launches. Only with dynamic balance.", from_ranks="median"
     )
     proof: str = text(
         "proven by",

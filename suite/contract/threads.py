@@ -156,6 +156,19 @@ class RunQueueClock:
             with suppress(OSError):
                 self._waited_ns[os.open(TASKS / str(thread) / "schedstat", os.O_RDONLY)] = 0
 
+    @classmethod
+    def for_balancing(cls, threads: Collection[int]) -> RunQueueClock:
+        """Returns the clock of these threads, which has to tell.
+
+        Raises:
+            RuntimeError: The kernel does not say how long a thread waits for a core.
+        """
+        clock = cls(threads)
+        if not clock.tells:
+            raise RuntimeError("balancing needs /proc/self/task/*/schedstat, and this kernel has "
+                               "none: use --balance static")
+        return clock
+
     @property
     def tells(self) -> bool:
         """Whether there is a thread to watch, and a kernel that counts."""

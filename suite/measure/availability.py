@@ -47,12 +47,18 @@ def adapter_problem(case: Case, python: Mapping[str, str]) -> str:
     refused = unplannable(case.spec, case.strategy) if case.device_speeds else ""
     refused = refused or (unrecomputable(case.spec) if case.recomputes else "")
     if case.balances:
-        refused = refused or unbalanceable(case.spec, case.strategy, case.device, case.mode)
+        refused = refused or _unbalanceable(case)
     if case.cut and not traits.cuts:
         refused = refused or f"{case.framework} balances the FLOPs of stages and takes no other cut"
     return (refused or _no_such_format(case) or _no_such_network(case)
             or adapter.unsupported_reason(case)
             or _no_such_variant(case))
+
+
+def _unbalanceable(case: Case) -> str:
+    if case.strategy == "inter_layer" and len(case.spec.units()) <= case.devices:
+        return f"{case.devices} stages of a unit each have no layer that could move"
+    return unbalanceable(case.spec, case.strategy, case.variant, case.device, case.mode)
 
 
 def _no_such_variant(case: Case) -> str:

@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from suite.analysis.choice import mark_chosen
+from suite.analysis.contenders import HALVING
 from suite.analysis.doubts import Conditions, common_peaks
 from suite.analysis.judging import judge, loss_rows
 from suite.analysis.link_fit import LinkFit
@@ -179,9 +180,8 @@ class Runner:
         why = "repeats" if self._repeated() else "budget"
         left_out = self.rule.left_out(self.rows)
         for result in self._open():
-            result.stopped = why if result.case.case_id in unfinished else "precision"
-            if result.case.case_id in left_out:
-                result.stopped = "halving"
+            result.stopped = (HALVING if result.case.case_id in left_out else
+                              why if result.case.case_id in unfinished else "precision")
         self.run["stopped"] = {
             "by": why if unfinished else "precision" if self._open() else "",
             "blocks": len(self.blocks), "seconds": self._spent(),

@@ -30,7 +30,7 @@ from suite.contract.plugins import adapter_package
 from suite.contract.records import UNPROBED, clean_path
 from suite.contract.workloads import Weights, initial_weights, parameter_count
 from suite.ranks import entry
-from suite.ranks.balance import Shares
+from suite.ranks.balance import Balance
 from suite.ranks.driven import follow, repeated
 from suite.ranks.entry import (
     affinity,
@@ -117,7 +117,7 @@ class MeasuredTraining:
         self.record = record or RankRecord(rank.index)
         self.drives = session if isinstance(session, Drives) else None
         self.index = 0  # number of the next step
-        self.shares = Shares(session, case, self.record)
+        self.balance = Balance(session, case, self.record, clock)
 
     def measure(self) -> RankRecord:
         """Proves the case, warms it up, measures clean steps, then the passes with probes if any.
@@ -126,14 +126,14 @@ class MeasuredTraining:
             The complete record of this rank.
         """
         record, session = self.record, self.session
-        self.shares.turn(on=True)
+        self.balance.turn(on=True)
         self._prove()
         # Nothing is measured of a session that does not compute as its case says.
         check_found(self.case, session.describe())
         session.reset_peak_memory()
         self._warm_up()
         self._measure_clean()
-        self.shares.turn(on=False)
+        self.balance.turn(on=False)
         record.peak_memory_bytes = session.peak_memory_bytes()
         record.device_memory_bytes = session.device_memory_bytes()
         self._refuse_broken_training()
@@ -150,7 +150,7 @@ class MeasuredTraining:
         check_found(self.case, record.ledger | network_found(record.transports))
         if isinstance(session, ReportsFigures):
             record.figures = session.figures()
-        record.figures |= self.shares.figures(self.case.steps)
+        record.figures |= self.balance.figures(self.case.steps)
         record.affinity = affinity()
         if self.drives:
             self.drives.over(repeated(record))
@@ -176,8 +176,9 @@ class MeasuredTraining:
         began = self.clock()
         step(self.index)
         self.session.synchronize()
-        self.shares.after_step()
+        self.balance.after_step()
         seconds = self.clock() - began
+        self.balance.between_steps()
         self.index += 1
         return seconds
 

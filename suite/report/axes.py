@@ -32,6 +32,8 @@ AXES: dict[str, Callable[[Any], str]] = {
 }
 # These distinguish the columns of one matrix; its lines are framework and engine.
 COLUMNS = ("strategy", "mesh", "variant", "balance", "transport", "cut")
+# Of a run that chooses its way of splitting these are ways too: they make columns instead.
+WAYS = ("accumulate", "recompute")
 # These divide by a property of the row: batches that grew with the devices are one question.
 DIVIDED_BY = {"global_batch": "base_batch"}
 # A single device is the base on all values of these.
@@ -63,7 +65,7 @@ def families(rows: Sequence[Row]) -> list[list[Row]]:
 
     A single device is in the group of each way of scaling.
     """
-    values = list(map(_shared_values(), rows))
+    values = list(map(_shared_values(rows), rows))
     scalings: dict[tuple[Any, ...], dict[str, None]] = {}
     for row, value in zip(rows, values, strict=True):
         if row.scaling:
@@ -77,12 +79,19 @@ def families(rows: Sequence[Row]) -> list[list[Row]]:
 
 def family(rows: Sequence[Row]) -> tuple[Any, ...]:
     """Returns what the rows of one family have in common: all axes but the number of devices."""
-    return *_shared_values()(rows[0]), next((row.scaling for row in rows if row.scaling), "")
+    return *_shared_values(rows)(rows[0]), next((row.scaling for row in rows if row.scaling), "")
 
 
-def _shared_values() -> Callable[[Row], tuple[Any, ...]]:
+def _shared_values(rows: Sequence[Row]) -> Callable[[Row], tuple[Any, ...]]:
     """Returns a function that reads a row's values on the axes that a base has too."""
-    return attrgetter(*(DIVIDED_BY.get(name, name) for name in AXES if name not in SHARED))
+    names = (name for name in _dividing(rows) if name not in SHARED)
+    return attrgetter(*(DIVIDED_BY.get(name, name) for name in names))
+
+
+def _dividing(rows: Sequence[Row]) -> list[str]:
+    """Returns the axes that divide these rows. All rows of a run that chooses say so."""
+    chooses = bool(rows) and bool(rows[0].choice)
+    return [name for name in AXES if not (chooses and name in WAYS)]
 
 
 def differing(rows: Sequence[Row]) -> list[str]:
@@ -93,7 +102,7 @@ def differing(rows: Sequence[Row]) -> list[str]:
     """
     names: list[str] = []
     groups: list[Sequence[Row]] = [rows]
-    for name in AXES:
+    for name in _dividing(rows):
         getter = attrgetter(DIVIDED_BY.get(name, name))
         if name not in SHARED and len(set(map(getter, rows))) < 2:
             continue  # of thousands of rows, most axes have one value
@@ -114,11 +123,15 @@ def _by(name: str, rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def column(row: Row) -> str:
-    """Names a row's column in its matrix: ``inter_layer gpipe``, ``data+intra_layer 2x2``."""
+    """Names a row's column in its matrix: ``inter_layer gpipe``, ``data+intra_layer 2x2``.
+
+    Where a run chooses, micro-batches and recomputation are in the name.
+    """
     shown = {name: str(row.value(name)) for name in COLUMNS if row.value(name)}
     if "mesh" in shown:
         shown["mesh"] = mesh_shape(shown["mesh"])
-    return " ".join(shown.values())
+    ways = [say(name, row) for name in WAYS] if row.choice else []
+    return " ".join([*shown.values(), *filter(None, ways)])
 
 
 def title(rows: Sequence[Row], also: Iterable[str] = ()) -> str:
@@ -140,7 +153,7 @@ def common(rows: Sequence[Row]) -> list[str]:
     if not rows:
         return []
     several = differing(rows)
-    names = [name for name in AXES if name not in ALWAYS and name not in several]
+    names = [name for name in _dividing(rows) if name not in ALWAYS and name not in several]
     typical = max(rows, key=_typical)
     return [text for text in (say(name, typical) for name in names) if text]
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from suite.analysis.choice import CHOSEN, Choice, choices
+from suite.analysis.contenders import HALVING
 from suite.analysis.verdict import Comparison
 from suite.contract.candidates import Candidate, is_plain
 from suite.contract.formats import seconds, size_bytes
@@ -154,7 +155,7 @@ def _line(one: Candidate, row: Row | None, chosen: bool) -> Line:
         measured = step_text(row) if row.timed else row.status
         launches = str(row.repeats)
         why = row.reason or why
-        became = CHOSEN if chosen else "left out by halving" if row.stopped == "halving" else "run"
+        became = CHOSEN if chosen else "left out by halving" if row.stopped == HALVING else "run"
     return Line((one.way, became, predicted, measured, launches, memory, why), one.fate, chosen)
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from markupsafe import Markup
 
 from suite.analysis.ledger import MUST_EQUAL
-from suite.analysis.link_fit import IDENTITY, LinkFit, call_seconds, loops_of
+from suite.analysis.link_calls import call_seconds, loops_of
+from suite.analysis.link_fit import IDENTITY, LinkFit
 from suite.contract.columns import Metric
 from suite.contract.files import TableRow
 from suite.contract.formats import kept
@@ -181,12 +182,13 @@ def _devices(rows: Sequence[Row]) -> list[list[float | None]]:
     return [_numbers(busy) if len(busy) <= each else _thin(sorted(busy), each) for busy in by_row]
 
 
-def _shares(course: ShareCourse | None) -> dict[str, list[Any]] | None:
-    """Shares step by step, of as many devices as a page can hold."""
+def _shares(course: ShareCourse | None) -> dict[str, Any] | None:
+    """Shares or stages step by step, of as many devices as a page can hold."""
     if course is None:
         return None
     most = DEVICES_A_CASE[1]
-    return {"steps": course.steps, "samples": [samples[:most] for samples in course.samples],
+    return {"kind": course.kind, "steps": course.steps,
+            "shares": [shares[:most] for shares in course.shares],
             "busy": [_numbers(busy[:most]) for busy in course.busy_seconds]}
 
 

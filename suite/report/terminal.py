@@ -32,6 +32,8 @@ DETAILS_WIDTH = 130
 GRIDS_AT_MOST, LINES_AT_MOST, CASES_AT_MOST = 12, 30, 120
 # Widths of a grid's cell with the interval beside the speedup, and of the frameworks' column.
 CELL_WIDTH, NAME_WIDTH = 20, 20
+# The least width of a grid's cell. Ways that have less stand below each other.
+NARROW_WIDTH = 12
 # From this width on a doubt's line has room for the names of cases.
 NAMED_WIDTH = 140
 STYLES = {ORDER: "red", CERTAINTY: "yellow", TERMS: "", EXPLANATION: ""}
@@ -153,15 +155,26 @@ def _doubts(rows: list[Row], width: int) -> Iterator[RenderableType]:
 
 def _grid_table(grid: Grid, width: int) -> Table:
     """Makes the table of a grid; intervals stand under speedups if there is no room beside."""
-    wide = NAME_WIDTH + CELL_WIDTH * len(grid.strategies) <= width
-    table = Table("", *grid.strategies, title=grid.title, title_justify="left",
+    headings, lines = _turned(grid, width)
+    wide = NAME_WIDTH + CELL_WIDTH * len(headings) <= width
+    table = Table("", *headings, title=grid.title, title_justify="left",
                   title_style="bold", box=SIMPLE_HEAD, padding=(0, 1))
-    if len(grid.lines) > LINES_AT_MOST:
-        table.caption = f"{len(grid.lines) - LINES_AT_MOST} more lines are in the page below"
-    for name, cells in grid.lines[:LINES_AT_MOST]:
+    if len(lines) > LINES_AT_MOST:
+        table.caption = f"{len(lines) - LINES_AT_MOST} more lines are in the page below"
+    for name, cells in lines[:LINES_AT_MOST]:
         shown = (_shown(cell, wide) for cell in cells)
         table.add_row(name if wide else name.replace("/", "/\n"), *shown)
     return table
+
+
+def _turned(grid: Grid, width: int) -> tuple[list[str], list[tuple[str, list[Cell | None]]]]:
+    """Headings and lines: ways across and frameworks down, or turned if ways are too many."""
+    ways, lines = grid.strategies, grid.lines
+    if NARROW_WIDTH * (1 + len(ways)) <= width or len(lines) >= len(ways):
+        return ways, lines
+    cells = zip(*(own for _, own in lines), strict=True)
+    return [name for name, _ in lines], [(way, list(own))
+                                         for way, own in zip(ways, cells, strict=True)]
 
 
 def _shown(cell: Cell | None, wide: bool) -> Text:

@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from suite.analysis.rows import CaseResult
-from suite.analysis.share_course import BALANCE_COLUMNS, balance_rows
+from suite.analysis.share_course import BALANCE_COLUMNS, balance_rows, shared
 from suite.contract.errors import UsageError
 from suite.contract.files import TableRow, write_atomically
 from suite.contract.metrics import COLUMNS
@@ -191,14 +191,14 @@ def mend_steps(folder: Path, store: SampleStore) -> None:
 
 
 def write_balance(folder: Path, results: Sequence[CaseResult]) -> None:
-    """Writes ``balance.csv``, the shares of every step; writes no file if no case balances.
+    """Writes ``balance.csv``, shares or cuts of every step; writes no file if no case balances.
 
     Args:
         folder: The run folder.
         results: All cases of the run.
     """
     rows = [row for one in results if one.case.balances
-            for row in balance_rows(one.case.case_id, one.launches)]
+            for row in balance_rows(one.case.case_id, one.launches, shared(one.case))]
     if rows:
         write_table(folder / "balance.csv", BALANCE_COLUMNS, rows)
 

@@ -6,6 +6,7 @@
     python -m tests.accuracy real FILE [DRAWS]   recorded launches against themselves
     python -m tests.accuracy record FILE [N]     adds N launches of three small cases to FILE
     python -m tests.accuracy balancing [RUNS]    learners of shares on planted devices
+    python -m tests.accuracy cutting [RUNS]      learners of stage cuts on planted devices
     python -m tests.accuracy slowed [COLUMN ...] shares of real trainings that lose half a core
     python -m tests.accuracy auto [NAME ...]     --strategy auto against measuring every way
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.accuracy import automatic, balancing, launches, sequential, simulation, slowed
+from tests.accuracy import automatic, balancing, cutting, launches, sequential, simulation, slowed
 
 
 def main() -> None:
@@ -34,6 +35,8 @@ def main() -> None:
         launches.record(rest[0], *map(int, rest[1:]))
     elif command == "balancing":
         balancing.report(*map(int, rest))
+    elif command == "cutting":
+        cutting.report(*map(int, rest))
     elif command == "slowed":
         slowed.report(*rest)
     elif command == "auto":

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import mkdtemp
 
-from suite.analysis.choice import choices
+from suite.analysis.choice import choices, mark_chosen
 from suite.analysis.verdict import Comparison, compare_cases
 from suite.cli.automatic import measure_missing
 from suite.cli.stored import constants_of_case
@@ -101,6 +101,7 @@ def measure(column: str) -> list[Result]:
     every = _run(replace(config, strategy=names, repeats=LAUNCHES, leader_repeats=0),
                  _every_way(config, cases))
     exhaustive_s = time.monotonic() - began
+    mark_chosen(every)  # all are ways of one question, whatever they accumulate
     return [result_of(one.question, one.row.case_id, chose, every, (chose_s, exhaustive_s))
             for one in choices(chose)]
 

@@ -3,10 +3,10 @@
     python -m tests.accuracy balancing [RUNS]
 
 Devices take ``samples * seconds_a_sample`` plus a fixed overhead, times noise of every step and
-device; some steps take three times as long. In step 60 of 160 device 1 becomes half as fast.
-``late`` is how many steps after the fault L, of what devices are expected to take, stays at or
-below 1.1; ``excess`` is the whole run's time over that of the best shares in every step, ``moves``
-the changes of shares without the fault, ``wasted`` what these cost.
+device, and tell four steps at a time; some steps take three times as long. In step 60 of 160 device
+1 becomes half as fast. ``late`` is how many steps after the fault L, of what devices are expected
+to take, stays at or below 1.1; ``excess`` is the whole run's time over that of the best shares in
+every step, ``moves`` the changes of shares without the fault, ``wasted`` what these cost.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from typing import Protocol
 
 import numpy as np
 
-from suite.contract.splits.balancing import Balancer, share_quantum
+from suite.contract.splits.balancing import WINDOW, Balancer, share_quantum
 from suite.contract.splits.shares import proportional_shares
 
 STEPS, FAULT_AT, SLOWER = 160, 60, 2.0
 SAMPLE_S, OVERHEAD_S, SPIKE = 1e-3, 4e-3, 3.0
-LAG = 1  # the figures of a step are there one step later
 
 
 class Learner(Protocol):
@@ -102,9 +101,9 @@ def simulate(
         imbalance.append(float(expected.max() / expected.mean()))
         seconds.append(float(expected.max()))
         told.append((shares, list(expected * factor)))
-        if len(told) > LAG:
-            new = learner.observe(*told[-1 - LAG])
-            moves, shares = moves + (new != shares), new
+        if len(told) == WINDOW:
+            new = [learner.observe(*one) for one in told][-1]
+            moves, shares, told = moves + (new != shares), new, []
     return Course(np.array(imbalance), np.array(seconds), np.array(ideal), moves)
 
 

@@ -20,6 +20,7 @@ def test_real_launches_of_one_case_seldom_differ(name: str, count: int) -> None:
 
 
 @pytest.mark.alone
+@pytest.mark.long  # test_compare.py has a tie and a slowdown of real launches
 def test_equal_is_a_tie_and_five_percent_is_found() -> None:
     """At most one of three may miss, so two that are right need no third."""
     found: list[Compared] = []

@@ -55,3 +55,11 @@ def test_waiting_for_a_core_is_spread_over_negotiation_and_the_rest() -> None:
     assert causes["threads without a core"] == 5e-3
     assert abs(causes["queueing and negotiation"] - 2e-3) < 1e-12
     assert abs(sum(causes.values()) - 10e-3) < 1e-12
+
+
+def test_waking_up_takes_what_is_left_at_the_very_end() -> None:
+    causes = dict(Transfer(10e-3, 2e-3, 5e-3, None, turns_s=1e-3, waking_s=7e-3).causes())
+    assert abs(causes["waking threads up, as an idle call does (at most)"] - 2e-3) < 1e-12
+    assert causes["not told apart"] == 0
+    causes = dict(Transfer(10e-3, 2e-3, 5e-3, None, waking_s=1e-3).causes())
+    assert abs(causes["not told apart"] - 2e-3) < 1e-12

@@ -48,6 +48,12 @@ def test_nothing_planted_is_nothing_said() -> None:
     assert _codes() == []
 
 
+def test_an_interval_as_narrow_as_was_asked_for_is_precise() -> None:
+    width = (1.01 - 0.99) / 2
+    assert _codes(precision=width) == []
+    assert _codes(precision=width * 0.999) == ["imprecise"]
+
+
 @pytest.mark.parametrize(
     ("planted", "code"),
     [

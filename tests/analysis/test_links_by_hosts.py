@@ -12,6 +12,8 @@ from suite.analysis.doubts import Conditions
 from suite.analysis.host_places import links_of_processes
 from suite.analysis.link_fit import LinkFit
 from suite.analysis.rows import CaseResult, build_rows
+from suite.cli.link import build_plans
+from suite.config.sweep_model import LinkConfig
 from suite.contract.case import Case
 from suite.contract.records import CommEvent, RankRecord, StepTrace
 from suite.measure.links import plans_for_run
@@ -115,3 +117,14 @@ def test_a_mesh_has_the_link_inside_a_host_and_the_one_between_hosts_swept() -> 
     plans = plans_for_run([pipeline], [2, 2])
     assert [(plan.case.devices, plan.case.hosts) for plan in plans] == [(2, 1), (2, 2)]
     assert len({plan.name for plan in plans}) == 2
+
+
+def test_the_command_asks_for_copies_alone_between_hosts() -> None:
+    """Over hosts TensorFlow's processes are those of manual placement, and reduce nothing."""
+    config = LinkConfig(framework=["tensorflow"], collective=["all_reduce", "send_recv"], devices=2)
+    (plan,), refused = build_plans(config, 0, [1, 1])
+    assert (plan.sweep.names, plan.case.hosts) == (["send_recv"], 2)
+    (row,) = refused
+    assert (row.collective, row.status, row.hosts) == ("all_reduce", "unsupported", 2)
+    (plan,), refused = build_plans(config, 0)
+    assert (plan.sweep.names, refused) == (["all_reduce", "send_recv"], [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -10,10 +11,17 @@ from scipy import stats
 
 from suite.analysis.statistics import (
     Interval,
+    Spread,
+    coefficient_of_variation,
     exact_from,
+    median,
     median_interval,
+    rank_sum_critical,
     ratio_interval,
+    sign_critical,
     signed_rank_critical,
+    typical_spread,
+    union,
     union_length,
     unpaired_ratio_interval,
 )
@@ -31,8 +39,8 @@ def test_one_launch_has_no_interval() -> None:
 
 
 def test_interval_holds_the_median() -> None:
-    median, low, high = median_interval([1.0, 1.1, 1.2, 1.3, 5.0])
-    assert median == 1.2 and low < median < high
+    middle, low, high = median_interval([1.0, 1.1, 1.2, 1.3, 5.0])
+    assert middle == 1.2 and low < middle < high
 
 
 def test_three_launches_by_hand() -> None:
@@ -104,3 +112,84 @@ def test_few_unpaired_launches_have_welchs_interval() -> None:
 def test_a_half_width_is_relative_to_the_estimate() -> None:
     assert Interval(4.0, 3.0, 7.0).half_width == 0.5
     assert math.isnan(Interval(4.0, math.nan, math.nan).half_width)
+
+
+def _largest_within(outcomes: list[int], level: float) -> int:
+    """The largest c that at most (1 - level) / 2 of these equally likely outcomes do not exceed."""
+    allowed = (1 - level) / 2 * len(outcomes)
+    fits = [c for c in range(-1, max(outcomes) + 1)
+            if sum(one <= c for one in outcomes) <= allowed + 1e-9]
+    return max(fits)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95])
+def test_critical_values_by_counting_every_outcome(level: float) -> None:
+    for count in range(1, 9):
+        tosses = list(product((0, 1), repeat=count))
+        assert sign_critical(count, level) == _largest_within([sum(t) for t in tosses], level)
+        ranks = [sum(rank * t for rank, t in enumerate(toss, 1)) for toss in tosses]
+        assert signed_rank_critical(count, level) == _largest_within(ranks, level)
+    for first, second in ((1, 1), (2, 3), (4, 4), (3, 6), (6, 2)):
+        beaten = [sum(rank - place for place, rank in enumerate(ours))
+                  for ours in combinations(range(first + second), first)]
+        assert rank_sum_critical(first, second, level) == _largest_within(beaten, level)
+
+
+def test_four_unpaired_launches_by_hand() -> None:
+    """P(U <= 0) = 1/70 is within 2.5 %, P(U <= 1) = 2/70 is not: all but the two ends are held."""
+    ours, theirs = [1.0, 2.0, 4.0, 8.0], [1.0] * 4
+    found = unpaired_ratio_interval([2.0, 4.0, 8.0, 16.0], [1.0, 1.01, 1.02, 1.03])
+    assert found.low == pytest.approx(2.0 / 1.03) and found.high == pytest.approx(16.0)
+    assert unpaired_ratio_interval(ours, theirs).estimate == pytest.approx(math.sqrt(8))
+
+
+def test_counts_that_never_vary_have_no_width_and_one_launch_no_interval() -> None:
+    assert tuple(unpaired_ratio_interval([6.0, 6.0], [3.0, 3.0])) == pytest.approx((2.0, 2.0, 2.0))
+    for ours, theirs in (([2.0], [1.0, 1.0]), ([2.0, 2.0], [1.0])):
+        assert math.isnan(unpaired_ratio_interval(ours, theirs).low)
+
+
+@pytest.mark.parametrize(("cases", "blocks", "degrees"), [
+    (3, 5, None), (4, 1, None), (4, 2, 1), (7, 3, 2), (8, 3, 3), (10, 3, 4), (40, 3, 4),
+])
+def test_as_many_degrees_as_two_cases_each_and_four_at_the_most(
+    cases: int, blocks: int, degrees: int | None
+) -> None:
+    found = typical_spread(np.exp(np.random.default_rng(0).normal(size=(cases, blocks))))
+    assert (found.degrees if found else None) == degrees
+
+
+@pytest.mark.parametrize("blocks", [2, 3, 6])
+def test_the_typical_spread_is_that_of_a_pair(blocks: int) -> None:
+    """Levels of cases and of blocks do not count, nor one case that scatters by a factor."""
+    generator = np.random.default_rng(blocks)
+    logs = 0.1 * generator.normal(size=(3000, blocks))
+    logs += generator.normal(size=(3000, 1)) + generator.normal(size=(1, blocks))
+    logs[0] *= 50
+    found = typical_spread(np.exp(logs))
+    assert found and found.variance == pytest.approx(2 * 0.1**2, rel=0.07)
+
+
+@pytest.mark.parametrize(("variance", "whole"), [
+    (4.0, 2.5),  # (2 · 1 + 2 · 4) / 4
+    (0.1, 1.0),  # a pair's own is never narrowed
+])
+def test_other_cases_steady_a_pairs_variance(variance: float, whole: float) -> None:
+    """Logarithms -1, 0, 1: own variance 1 of two degrees; t(0.975, 4) = 2.776445."""
+    ratios = [math.exp(one) for one in (-1, 0, 1)]
+    found = ratio_interval(ratios, [1.0] * 3, spread=Spread(variance, 2))
+    assert math.log(found.high) == pytest.approx(math.sqrt(whole / 3) * 2.776445, rel=1e-6)
+    assert math.log(found.low) == pytest.approx(-math.log(found.high))
+
+
+@pytest.mark.parametrize("samples", [[3.0], [1.0, 2.0], [5.0, 1.0, 2.0], [4.0, 1.0, 2.0, 9.0]])
+def test_the_median_is_numpys(samples: list[float]) -> None:
+    assert median(samples) == median(np.array(samples)) == np.median(samples)
+
+
+def test_intervals_that_touch_are_one() -> None:
+    assert union([(3, 4), (0, 1), (1, 2), (0.5, 0.6)]) == [(0, 2), (3, 4)]
+
+
+def test_variation_is_relative_to_the_mean() -> None:
+    assert coefficient_of_variation([1.0, 3.0]) == 0.5

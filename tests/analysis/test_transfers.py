@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from suite.analysis.communication import communication
@@ -105,6 +107,21 @@ def test_a_copy_has_no_thread_while_the_whole_pool_computes() -> None:
     assert scheduling_seconds(records) == pytest.approx(0.75 / 2)
     two = [RankRecord(0, traces=[StepTrace(hop(1.0, 2.0))], profiles=[traced]), RankRecord(1)]
     assert scheduling_seconds(two) is None
+    case = Case("tensorflow", "tensorflow", "inter_layer", "gpipe", "mlp", "tiny", "real", "cpu", 2)
+    told = _columns(case, records)
+    assert told["t_comm_scheduling_s"] == pytest.approx(0.75 / 2)
+    # What one process hands over in its own memory, no other library carries.
+    assert told["t_comm_handling_s"] == told["t_comm_transfer_s"] == pytest.approx(0.5)
+    # Between GPUs a link carries it, and needs none of the threads that compute.
+    gpu = _columns(replace(case, device="cuda"), records)
+    assert not {"t_comm_scheduling_s", "t_comm_handling_s"} & set(gpu)
+
+
+def _columns(case: Case, records: list[RankRecord]) -> dict[str, float]:
+    """The probed columns of a launch whose clean steps took four seconds."""
+    told = reduce_launch(case, [replace(record, step_seconds=[4.0]) for record in records])
+    assert told is not None
+    return told.columns
 
 
 def test_processes_that_wait_in_different_transfers_wait_for_both() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from suite.analysis.ledger import MUST_EQUAL, build_ledger, differences, obstacle
-from suite.analysis.verdict import NOT_COMPARABLE, compare_cases, may_be_fastest
+from suite.analysis.verdict import NOT_COMPARABLE, Comparison, compare_cases, may_be_fastest
 from suite.contract.case import Case
 from suite.contract.records import RankRecord
 from suite.contract.row import Row
@@ -89,3 +89,22 @@ def test_the_fastest_is_among_the_best_and_its_ties() -> None:
             verdicts = [one.verdict for row, one in may_be_fastest(best, others) if row is rows[0]]
             left_out += verdicts == ["faster"]
     assert left_out <= 0.08 * runs
+
+
+def _tie(distance: float, deviation: float = 0.1, pairs: int = 3) -> Comparison:
+    """A log-ratio at this distance from 0, of which three pairs deviate by so much."""
+    reach = deviation * 4.302653 / math.sqrt(3)  # t(0.975, 2)
+    return Comparison(math.exp(distance), math.exp(distance - reach), math.exp(distance + reach),
+                      "tie", pairs=pairs)
+
+
+@pytest.mark.parametrize(("distance", "pairs"), [
+    (0.1, 7),  # t(0.975, 6) = 2.447 < √7, and t(0.975, 5) = 2.571 > √6
+    (-0.1, 7), (0.3, 4), (1e-6, None),
+])
+def test_pairs_that_would_tell_by_hand(distance: float, pairs: int | None) -> None:
+    assert _tie(distance).pairs_to_tell() == pairs
+
+
+def test_without_an_interval_one_more_pair_gives_one() -> None:
+    assert Comparison(1.1, math.nan, math.nan, "", pairs=1).pairs_to_tell() == 2

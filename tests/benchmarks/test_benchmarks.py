@@ -101,7 +101,9 @@ def test_gate_on_three_million_parameters(benchmark: Any) -> None:
     assert benchmark(check, evidence, evidence, initial).status == "ok"
 
 
-@pytest.fixture(params=COLUMNS, ids="-".join)
+@pytest.fixture(params=[
+    COLUMNS[0], *(pytest.param(column, marks=pytest.mark.long) for column in COLUMNS[1:]),
+], ids="-".join)
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A process with a built single-device case."""
     framework, engine = request.param

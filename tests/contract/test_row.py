@@ -40,7 +40,7 @@ def test_figures_of_the_ranks_are_the_ones_that_say_so() -> None:
     assert {metric.name: metric.from_ranks for metric in FROM_RANKS} == {
         "peak_memory_bytes": "largest", "device_memory_bytes": "largest",
         "matmul_flops_s": "median", "clock_uncertainty_s": "largest",
-        "share_changes": "median", "load_balance_shares": "median",
+        "share_changes": "median", "load_balance_shares": "median", "cut_moves_s": "median",
     }
 
 

@@ -11,7 +11,7 @@ import pytest
 from suite.contract.errors import UsageError
 from suite.contract.workloads import WORKLOADS, Workload, find_workload
 from suite.contract.workloads.workload import Field
-from suite.launch.inputs import load_data
+from suite.launch.inputs import MAXIMUM_BATCHES, REAL, batches_of, load_data
 
 SMALL = [
     spec for sizes in WORKLOADS.values() for size, spec in sizes.items()
@@ -172,3 +172,73 @@ def test_a_small_file_is_repeated_to_a_batch(tmp_path: Path) -> None:
 
 def test_every_workload_has_data() -> None:
     assert all(spec.dataset for sizes in WORKLOADS.values() for spec in sizes.values())
+
+
+@pytest.mark.parametrize("dataset", ["digits", "breast-cancer"])
+def test_columns_of_a_table_are_centred_and_of_one_scale(dataset: str) -> None:
+    width = {"digits": 64, "breast-cancer": 30}[dataset]
+    spec = replace(find_workload("mlp", "tiny"), dataset=dataset, widths=(width, 8, 10))
+    features, _ = REAL[dataset](spec, np.random.default_rng(0))
+    assert features.mean(0) == pytest.approx(np.zeros(width), abs=1e-5)
+    # Some pixels of the digits are always white: those stay at 0.
+    spread = features.std(0)
+    assert spread[spread > 0] == pytest.approx(np.ones((spread > 0).sum()), rel=1e-4)
+    assert (spread == 0).sum() == {"digits": 3, "breast-cancer": 0}[dataset]
+
+
+def test_colours_of_photographs_are_centred_and_of_one_scale() -> None:
+    spec = find_workload("resnet", "tiny")
+    pixels = REAL["photographs"](spec, np.random.default_rng(0))[0]
+    for channel in range(3):
+        assert pixels[..., channel].mean() == pytest.approx(0, abs=0.25)
+        assert pixels[..., channel].std() == pytest.approx(1, abs=0.25)
+
+
+def test_a_square_may_be_as_large_as_a_photograph() -> None:
+    spec = replace(find_workload("resnet", "tiny"), image=427)
+    assert load_data(spec, "real", 0)[0].shape[1:3] == (427, 427)
+
+
+@pytest.mark.parametrize(("family", "source"), [
+    ("mlp", "synthetic"), ("gpt", "synthetic"), ("resnet", "real"), ("mlp", "real"),
+])
+def test_at_least_as_many_batches_as_are_promised_and_no_more_than_are_used(
+    family: str, source: str
+) -> None:
+    spec = find_workload(family, "tiny")
+    count, promised = len(load_data(spec, source, 0)[0]), batches_of(spec, source)
+    assert promised * spec.global_batch <= count <= MAXIMUM_BATCHES * spec.global_batch
+    if source == "synthetic" or family == "resnet":
+        assert count == min(promised, MAXIMUM_BATCHES) * spec.global_batch
+    large = replace(spec, global_batch=1 << 14)
+    assert batches_of(large, source) == promised
+    if family == "mlp":
+        assert len(load_data(large, source, 0)[0]) >= promised * large.global_batch
+
+
+def test_values_at_the_ends_of_what_is_allowed_are_taken(tmp_path: Path) -> None:
+    path, spec = tmp_path / "mine.npz", find_workload("mlp", "tiny")
+    largest = float(np.finfo(np.float32).max)
+    ends = np.array([0, 1, 0, 1] * 16)
+    np.savez(path, features=np.full((64, 30), largest), targets=ends)
+    features, targets = load_data(spec, str(path), 0)
+    assert features.max() == np.float32(largest) and set(targets) == {0, 1}
+    for wrong in (-1, 2, 0.5):
+        np.savez(path, features=np.ones((64, 30)), targets=np.where(ends, ends, wrong))
+        with pytest.raises(UsageError, match="whole numbers from 0 to 1"):
+            load_data(spec, str(path), 0)
+
+
+def test_a_file_as_large_as_the_free_memory_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.npz"
+    np.savez(path, features=np.ones((64, 30)), targets=np.ones(64))
+    held = 2 * 128 + 8 * 64 * 31  # two headers and the numbers
+    for free, fits in ((held, True), (held - 1, False)):
+        monkeypatch.setattr("suite.launch.inputs.available_bytes", lambda free=free: free)
+        if fits:
+            load_data(find_workload("mlp", "tiny"), str(path), 0)
+        else:
+            with pytest.raises(UsageError, match="free memory"):
+                load_data(find_workload("mlp", "tiny"), str(path), 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from dataclasses import asdict, replace
@@ -10,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from suite.analysis.choice import choose, left_in, questions
+from suite.analysis.choice import CHOSEN, choose, left_in, questions
+from suite.analysis.contenders import HALVING, what_would_tell
 from suite.config.matrix import build_matrix
 from suite.config.model import RunConfig
 from suite.config.resolution import resolve
@@ -25,6 +28,9 @@ from suite.measure.automatic import survey
 from suite.measure.room import Room
 from suite.measure.runner import Runner
 from suite.report.choice import candidates_of, told
+from suite.report.matrix import build_grids
+from suite.report.names import case_name
+from suite.report.terminal import answers
 from suite.runfolder.reading import read_run
 from tests.synthetic import Planted, Still
 
@@ -67,7 +73,7 @@ def _launches(runner: Runner) -> Counter[str]:
 
 
 def _chosen(rows: list[Row]) -> list[str]:
-    return [row.case_id for row in rows if row.choice]
+    return [row.case_id for row in rows if row.choice == CHOSEN]
 
 
 def test_auto_means_every_way_that_computes_the_same() -> None:
@@ -120,6 +126,48 @@ def test_the_planted_best_way_is_found_and_chosen(tmp_path: Path) -> None:
     dropped = [row for row in runner.rows if row.stopped == "halving"]
     assert len(dropped) == len(rivals) - len(
         [row for row in left_in(runner.rows) if not (is_plain(row) or is_alone(row))])
+
+
+def test_all_ways_stand_in_one_table_and_are_compared_with_each_other(tmp_path: Path) -> None:
+    ways = _ways(accumulate=[1, 2], recompute=["none", "blocks"])
+    cases, table = survey(ways, lambda case: None, {}, ROOM, 6)
+    runner = _run(tmp_path / "run", {BEST: 0.005}, cases, table)
+    (grid,) = build_grids(runner.rows)
+    assert len(grid.strategies) == len({case.case_id for case in cases})
+    assert "inter_layer 1f1b 2 micro-batches accumulated" in grid.strategies
+    assert len({case_name(row) for row in runner.rows}) == len(runner.rows)
+    assert grid.ranking is not None and len(grid.ranking.ranked) == len(runner.rows) - 1
+    best = next(row for row in runner.rows if row.case_id == BEST)
+    assert best.speedup == pytest.approx(2.0, rel=0.02)
+    assert best.base_case_id == "pytorch.single.gpt-tiny.cpu1"
+    # Too many to stand side by side: a terminal has them below each other, with whole names.
+    console = Console(width=100, file=io.StringIO(), record=True)
+    console.print(*answers(runner.rows, 100, "run"))
+    shown = console.export_text()
+    assert "…" not in shown and shown.count(" ms") >= len(runner.rows)
+
+
+def test_launches_that_would_tell_are_not_of_ways_that_were_dropped(tmp_path: Path) -> None:
+    """The first round drops one that comes near again: only what stays may be launched more."""
+    cases, table = survey(_ways(accumulate=[1], recompute=["none"]), lambda case: None, {}, ROOM, 6)
+    near = {case.case_id: 0.01 * (1 + place / 1000) for place, case in enumerate(cases)}
+    runner = _run(tmp_path / "run", near, cases, table, leader_repeats=0, precision=0.2)
+    (grid,) = build_grids(runner.rows)
+    dropped = {row.case_id for row in runner.rows if row.stopped == HALVING}
+    assert grid.ranking is not None
+    assert dropped & {row.case_id for row, _ in grid.ranking.undecided}
+    found = what_would_tell(grid.ranking)
+    assert found is None or not dropped & {row.case_id for row in found.rows}
+
+
+def test_micro_batches_alone_do_not_win_within_the_error(tmp_path: Path) -> None:
+    """A way that accumulates is compared with plain data parallelism like any other."""
+    cases, table = survey(_ways(accumulate=[1, 2], recompute=["none"]), lambda case: None, {},
+                          ROOM, 6)
+    seconds = {case.case_id: 0.02 for case in cases} | {BEST: 0.00995,
+                                                        "pytorch.data.gpt-tiny.cpu2": 0.01}
+    runner = _run(tmp_path / "run", seconds, cases, table, leader_repeats=0)
+    assert _chosen(runner.rows) == ["pytorch.data.gpt-tiny.cpu2"]
 
 
 def test_a_tie_falls_to_plain_data_parallelism(tmp_path: Path) -> None:

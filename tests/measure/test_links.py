@@ -16,20 +16,20 @@ import pytest
 from rich.console import Console
 
 from suite.analysis.comm_model import (
+    bytes_part,
     fits_by_kind,
+    idle_seconds,
     model_columns,
-    predict,
-    predict_step,
     usable_links,
 )
 from suite.analysis.doubts import Conditions
 from suite.analysis.host_places import links_scheduled
+from suite.analysis.link_calls import call_seconds
 from suite.analysis.link_fit import (
     FIT_COLUMNS,
     IDENTITY,
     LinkFit,
     bus_factor,
-    call_seconds,
     fit_link,
     fit_links,
 )
@@ -127,6 +127,9 @@ def test_a_change_of_protocol_is_found(truth: Any, alpha: float, low: int, high:
     assert fit.latency_s == pytest.approx(truth(0), rel=0.05)
     for size in (64, 4096, 4 << 20):
         assert fit.seconds(size) == pytest.approx(truth(size), rel=0.05)
+    # Each side has a line of its own.
+    assert fit.latency_above_s == pytest.approx(truth(8 << 20) - alpha * (8 << 20), rel=0.1)
+    assert fit.alpha_below_s_per_byte == pytest.approx(1e-10, rel=0.25)
 
 
 def test_noise_brings_no_breakpoint_into_the_held_out_error() -> None:
@@ -295,9 +298,10 @@ def test_horovods_hop_is_a_broadcast() -> None:
     fit = replace(FIT, framework="horovod", collective="broadcast")
     found = fits_by_kind([fit, HOP], "horovod", "torch", 4)
     assert found == {"send_recv": fit}
-    assert predict(found, "send_recv", 10**6) == pytest.approx(7e-4)
-    step = predict_step(found, "send_recv", 10**6, 4)
-    assert (step.alpha_form_s, step.hockney_s) == pytest.approx((2e-3, 2.8e-3))
+    # Eight hops of four devices are two for each of them.
+    hops = {"send_recv": [10**6] * 8}
+    assert idle_seconds(found, hops, 4) == pytest.approx(2 * 7e-4)
+    assert idle_seconds(found, hops, 4, bytes_part) == pytest.approx(2 * 5e-4)
 
 
 # Real processes of the fake adapter.
@@ -545,3 +549,12 @@ def test_failed_fits_are_told_by_the_exit_code(tmp_path: Path) -> None:
     assert _exit_code(False, [FIT, replace(failed, status="unsupported")]) == 0
     assert _exit_code(False, [FIT, failed]) == 1
     assert _exit_code(True, [FIT]) == 130
+
+
+def test_an_interval_of_noise_is_symmetric_about_alpha_and_may_hold_zero() -> None:
+    """Bytes cost nothing here, and resampled slopes lie on both sides of it."""
+    fit = fit_link(_samples(lambda size: 2e-4, repetitions=5, noise=0.5))
+    assert fit.alpha_s_per_byte is not None and fit.alpha_ci_low is not None
+    assert fit.alpha_ci_high is not None and fit.alpha_ci_low < 0 < fit.alpha_ci_high
+    assert fit.alpha_ci_low <= fit.alpha_s_per_byte <= fit.alpha_ci_high
+    assert fit.alpha_ci_high - fit.alpha_ci_low < 1e-9

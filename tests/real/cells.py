@@ -1,9 +1,8 @@
-"""What one group of processes ran in turn, cell by cell: its evidence, and what it sent."""
+"""Cells of the matrix as parameters of tests: their evidence, and what they sent."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,9 @@ from suite.contract.manifests import manifest
 from suite.contract.records import RankRecord, read_launch, read_records
 from suite.contract.registry import engines
 from suite.contract.splits.division import division_problem
-from suite.contract.splits.strategies import AUTOTUNED
 from suite.contract.splits.volumes import logical_communications
 from suite.machine.software import installed_version
 from suite.measure.proofs import load_evidence
-from tests.conftest import References, several_launched
-from tests.real.several import has_timeline
 
 Column = tuple[str, str]
 Records = list[RankRecord]
@@ -29,16 +25,22 @@ Find = Callable[[Case], Path]
 COLUMNS: list[Column] = [
     (framework, engine) for framework, offered in engines().items() for engine in offered
 ]
-GROUP_LIMIT_S = 780
 
 
-def parameter(case: Case) -> Any:
-    """A case as a test's parameter; Horovod's tensorflow engine is left to the long tests.
+def parameter(case: Case, kept: bool) -> Any:
+    """A case as a test's parameter: of ``make test`` if it is ``kept``, else of the long tests.
 
-    Its models are TensorFlow's and its exchanges those that its cells prove, each tested elsewhere.
+    PyTorch's cells take a second each and are all kept. Of the others, whose models are shared or
+    are traced for seconds, those are kept that prove a kind: every strategy, schedule, number
+    format and exchange of each column.
     """
-    twice = (case.framework, case.engine) == ("horovod", "tensorflow")
-    return pytest.param(case, marks=[pytest.mark.long] * twice)
+    every = case.framework == "pytorch"
+    return pytest.param(case, marks=[] if kept or every else [pytest.mark.long])
+
+
+def family(case: Case) -> str:
+    """``gpt`` of the suite's own and of those of other depths."""
+    return case.workload.rpartition(":")[2].lower()
 
 
 def name(case: Case) -> str:
@@ -54,40 +56,8 @@ def unable(case: Case) -> str:
     return offered.unsupported_reason(case) or division_problem(case)
 
 
-def launched_together(cases: Iterable[Case], folder: Path, reference: References) -> Find:
-    """Finds the folder of a case: all able cases of its column and device count are one launch.
-
-    So are the references that they will be held against.
-    """
-    groups: dict[tuple[Any, ...], list[Case]] = {}
-    for case in dict.fromkeys(cases):
-        groups.setdefault(_group(case), []).append(case)
-
-    @cache
-    def launched(key: tuple[Any, ...]) -> dict[Case, Path]:
-        able = [case for case in groups[key] if not unable(case)]
-        reference.prepare(able)
-        return several_launched(able, folder / "-".join(map(str, key)), GROUP_LIMIT_S)
-
-    return lambda case: launched(_group(case))[case]
-
-
-def _group(case: Case) -> tuple[Any, ...]:
-    """With a timeline, a thread of Horovod's never sleeps: the cases that need none go without.
-
-    A process that has compiled once is taken for one that compiles, and only the first case of a
-    group joins it, so the autotuner has a group of its own.
-    """
-    kinds = ["timeline"] * has_timeline(case) + [case.mode] * (case.mode != "eager")
-    kinds += [case.variant] * (case.variant == AUTOTUNED)
-    return case.framework, case.engine, case.devices, *kinds
-
-
 def records_of(folder: Path) -> Records:
-    """The ranks' records; a failure shows what the group said last."""
-    records = read_records(read_launch(folder))
-    assert records, (folder.parent / "group" / "worker.log").read_text()[-2000:]
-    return records
+    return read_records(read_launch(folder))
 
 
 def evidence_of(folder: Path) -> Evidence:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from suite.analysis.communication import communication, waits
 from suite.analysis.transfers import scheduling_seconds
 from suite.contract.case import Case
 from suite.contract.records import read_records
+from suite.launch.group import Outcome
 from suite.machine.devices import allowed_cores
 from suite.machine.software import installed_version
-from tests.conftest import Launch, References, launch_case, several_launched
-from tests.real.cells import GROUP_LIMIT_S, Find, Records, launched_together, records_of, unable
+from tests.conftest import Launch, forked, launch_case
+from tests.real.cells import Find, Records, unable
 
 DELAY_S, ATTEMPTS = 0.050, 3
 # What a core loses to others before a miss says nothing; an idle machine loses under 1 %.
@@ -95,8 +97,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.flaky(reruns=2))
-        if "ran" in getattr(item, "fixturenames", ()):  # the first of a column launches for all
-            item.add_marker(pytest.mark.timeout(GROUP_LIMIT_S + 60))
 
 
 @contextmanager
@@ -113,35 +113,48 @@ def planted(case: Case, plant: str) -> Iterator[None]:
 def launch_planted(case: Case, plant: str, folder: Path, turned: bool = False) -> Records:
     """The ranks' records of a launch with a plant."""
     with planted(case, plant):
-        outcome = launch_case(case, folder, turned=turned)
+        outcome = launch_case(forked(case), folder, turned=turned)
     assert outcome.status == "ok", outcome.reason
     return read_records(outcome.records)
 
 
+@pytest.fixture
+def start(tmp_path: Path) -> Launch:
+    """Launches a case as a run does; returns how it ended and its folder."""
+
+    def run(case: Case, timeout_s: float = 120.0) -> tuple[Outcome, Path]:
+        folder = tmp_path / case.case_id
+        return launch_case(forked(case), folder, timeout_s), folder
+
+    return run
+
+
 @pytest.fixture(scope="session")
-def group(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, reference: References
-) -> Find:
-    """What the chosen tests ask for by their parameter ``case``, a column at a time."""
-    cases = [item.callspec.params["case"] for item in request.session.items
-             if "ran" in getattr(item, "fixturenames", ())]
-    return launched_together(cases, tmp_path_factory.mktemp("groups"), reference)
+def launched(tmp_path_factory: pytest.TempPathFactory) -> Find:
+    """Launches a case once, and finds its folder."""
+
+    @cache
+    def find(case: Case) -> Path:
+        folder = tmp_path_factory.mktemp("cell") / case.case_id
+        outcome = launch_case(forked(case), folder)
+        assert outcome.status == "ok", outcome.reason
+        return folder
+
+    return find
 
 
 @pytest.fixture
-def ran(request: pytest.FixtureRequest, group: Find, start: Launch) -> Find:
-    """The folder of the test's ``case``, launched together with others.
+def ran(request: pytest.FixtureRequest, launched: Find, start: Launch) -> Find:
+    """The folder of the test's ``case``, which tests of the same case share.
 
-    Alone where their group died before it, and in another attempt: the same records would say the
-    same.
+    Another attempt launches again: the same records would say the same.
     """
 
     def find(case: Case) -> Path:
         if reason := unable(case):
             pytest.skip(reason)
-        again = getattr(request.node, "execution_count", 1) > 1
-        if not again and (group(case) / "rank-0.json").exists():
-            return group(case)
+        if getattr(request.node, "execution_count", 1) == 1:
+            return launched(case)
         outcome, folder = start(case)
         assert outcome.status == "ok", outcome.reason
         return folder
@@ -171,7 +184,7 @@ class Late:
 def late_devices(
     adapter: str, column: str, cells: Sequence[tuple[str, str]], folder: Path
 ) -> dict[tuple[str, str], Late]:
-    """Late and punctual steps take turns in one launch, so that drift meets both alike.
+    """Late and punctual steps take turns in a launch, so that drift meets both alike.
 
     The cells that a busy machine spoilt are launched again, ``ATTEMPTS`` times at the most.
     """
@@ -182,19 +195,10 @@ def late_devices(
             break
         cases = [Case(adapter, column, *cell, "mlp", "tiny", "real", "cpu", 2, steps=3,
                       warmup_limit=20, probe_steps=20) for cell in missed]
-        records = _launched_late(cases, folder / str(attempt))
-        found |= {cell: _lateness(records[case]) for cell, case in zip(missed, cases, strict=True)}
+        for cell, case in zip(missed, cases, strict=True):
+            own = folder / f"{attempt}-{case.case_id}"
+            found[cell] = _lateness(launch_planted(case, f"delay:0:{DELAY_S}", own))
     return found
-
-
-def _launched_late(cases: Sequence[Case], folder: Path) -> dict[Case, Records]:
-    """One launch for all; Horovod's sessions each join a group, which a launch has one of."""
-    plant = f"delay:0:{DELAY_S}"
-    if any(case.engine == "horovod" for case in cases):
-        return {case: launch_planted(case, plant, folder / case.case_id) for case in cases}
-    with planted(cases[0], plant):
-        folders = several_launched(list(cases), folder, GROUP_LIMIT_S)
-    return {case: records_of(own) for case, own in folders.items()}
 
 
 def _lateness(records: Records) -> Late:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from suite.analysis.communication import missing_reason
 from suite.analysis.parity import Evidence, Verdict
 from suite.contract.case import PARITY_STEPS, Case
+from suite.contract.records import read_records
 from suite.contract.splits.strategies import (
     COMPRESSIONS,
     MULTI_WORKER,
@@ -18,6 +20,7 @@ from suite.contract.splits.strategies import (
     VARIANTS,
 )
 from suite.contract.workloads import WORKLOADS
+from tests.conftest import launch_case
 from tests.depths import case_fields
 from tests.real.cells import (
     COLUMNS,
@@ -26,7 +29,9 @@ from tests.real.cells import (
     Records,
     check_payloads,
     evidence_of,
+    family,
     name,
+    parameter,
     records_of,
 )
 
@@ -79,10 +84,21 @@ def _four(column: Column) -> list[Case]:
             _case(column, RING, "gpt/deep", 4)]
 
 
+def _kept(case: Case) -> bool:
+    """A language model of every cell, batch statistics of every strategy, the most devices of a
+    step and of a ring, and each of TensorFlow's models where its own branches are split.
+    """
+    cell = case.strategy, case.variant
+    if case.devices == 4:
+        return cell in (DEFAULTS[1], RING)
+    own = case.framework == "tensorflow" and case.strategy == "intra_layer"
+    return own or family(case) == "gpt" or (family(case) == "resnet" and cell in DEFAULTS)
+
+
 @pytest.mark.parametrize("case", [
-    *(_case(column, *cell) for column in COLUMNS for cell in _cells(column)),
-    *(case for column in COLUMNS for case in _four(column)),
-    *(pytest.param(_case(column, cell, "gpt/shallow"), marks=[pytest.mark.long] * bool(number))
+    *(parameter(case, _kept(case)) for column in COLUMNS
+      for case in [*(_case(column, *cell) for cell in _cells(column)), *_four(column)]),
+    *(parameter(_case(column, cell, "gpt/shallow"), not number)
       for number, (column, cell) in enumerate(TUNED_CELLS)),
 ], ids=name)
 def test_a_cell_is_at_parity(
@@ -92,13 +108,28 @@ def test_a_cell_is_at_parity(
     assert verdict.status == "ok", verdict.reason
 
 
-@pytest.mark.parametrize(
-    "case", [_case(column, *cell) for column in COLUMNS for cell in _counted(column)], ids=name,
-)
+@pytest.mark.parametrize("case", [
+    parameter(case, _kept(case)) for column in COLUMNS
+    for case in (_case(column, *cell) for cell in _counted(column))
+], ids=name)
 def test_a_step_sends_what_the_formula_says(case: Case, ran: Find) -> None:
     records = records_of(ran(case))
     check_payloads(case, records)
     _check_shape(records)
+
+
+@pytest.mark.parametrize("case", [
+    parameter(_case(column, DEFAULTS[1], "gpt/shallow"), column != ("horovod", "tensorflow"))
+    for column in COLUMNS
+], ids=name)
+def test_new_processes_train_as_forks_do(case: Case, ran: Find, tmp_path: Path) -> None:
+    """The other cells are forks; these are launched in both ways."""
+    fork = records_of(ran(case))[0]
+    outcome = launch_case(case, tmp_path / "fresh")
+    assert outcome.status == "ok", outcome.reason
+    (fresh,) = read_records(outcome.records[:1])
+    assert (fork.ledger["start"], fresh.ledger["start"]) == ("forked", "fresh")
+    assert fresh.losses == fork.losses
 
 
 def _check_shape(records: Records) -> None:

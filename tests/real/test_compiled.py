@@ -14,14 +14,14 @@ from tests.real.cells import Find, check_payloads, evidence_of, name, records_of
 # Each compiles for long.
 CELLS = [
     ("pytorch", "torch", "data", "", "gpt/shallow"),
-    ("pytorch", "torch", "inter_layer", "1f1b", "mlp"),
     ("tensorflow", "tensorflow", "data", "", "gpt/shallow"),
-    ("horovod", "torch", "data", "", "mlp"),
     ("pytorch", "torch", "intra_layer", "", "gpt/shallow"),
 ]
-
-
-LONG = [("horovod", "torch", "intra_layer", "", "mlp")]
+LONG = [
+    ("horovod", "torch", "data", "", "mlp"),
+    ("pytorch", "torch", "inter_layer", "1f1b", "mlp"),
+    ("horovod", "torch", "intra_layer", "", "mlp"),
+]
 
 
 def _case(*cell: str, workload: str) -> Case:

@@ -12,7 +12,15 @@ from suite.contract.case import PARITY_STEPS, Case
 from suite.contract.splits.strategies import COMPRESSIONS
 from suite.contract.workloads import initial_weights
 from tests.conftest import Launch, References
-from tests.real.cells import COLUMNS, Find, check_payloads, evidence_of, name, records_of
+from tests.real.cells import (
+    COLUMNS,
+    Find,
+    check_payloads,
+    evidence_of,
+    name,
+    parameter,
+    records_of,
+)
 
 COMPRESSING = [column for column in COLUMNS if column[0] != "tensorflow"]
 # (workload, accumulate)
@@ -31,7 +39,7 @@ def _verdict(case: Case, folder: Path, reference: References) -> Verdict:
 
 
 @pytest.mark.parametrize("case", [
-    _case(column, variant, *model)
+    parameter(_case(column, variant, *model), model == MODELS[0])
     for column in COMPRESSING for variant in COMPRESSIONS for model in MODELS
 ], ids=name)
 def test_gradients_in_16_bits(case: Case, ran: Find, reference: References) -> None:

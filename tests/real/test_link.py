@@ -48,7 +48,8 @@ def _fit(framework: str, link: ShapedLink, folder: Path) -> LinkFit:
 
 @shaped
 @pytest.mark.alone
-@pytest.mark.parametrize("rate_mbit", [200, 400, 800])
+@pytest.mark.parametrize("rate_mbit", [400, *(pytest.param(rate, marks=pytest.mark.long)
+                                              for rate in (200, 800))])
 @pytest.mark.parametrize("framework", ["pytorch", "horovod"])
 def test_alpha_is_the_shaped_rate(
     framework: str, rate_mbit: int, truth: Callable[..., None], tmp_path: Path
@@ -126,8 +127,10 @@ def _train(link: ShapedLink, folder: Path) -> list[RankRecord]:
     return read_records(outcome.records)
 
 
-@pytest.mark.parametrize("column", COLUMNS, ids="-".join)
-@pytest.mark.parametrize("devices", [2, 3])
+@pytest.mark.parametrize(("column", "devices"), [
+    *((column, 2) for column in COLUMNS), (COLUMNS[0], 3),
+    *(pytest.param(column, 3, marks=pytest.mark.long) for column in COLUMNS[1:]),
+], ids=lambda value: "-".join(value) if isinstance(value, tuple) else str(value))
 def test_every_collective_of_every_transport(
     column: tuple[str, str], devices: int, tmp_path: Path
 ) -> None:

@@ -49,9 +49,11 @@ def _cases(column: Column) -> list[Case]:
     ]
 
 
-@pytest.mark.parametrize(
-    "case", [parameter(case) for column in COLUMNS for case in _cases(column)], ids=name,
-)
+@pytest.mark.parametrize("case", [
+    parameter(case, case.engine == "torch" and case.size == "shallow"
+              or case.framework == "tensorflow")
+    for column in COLUMNS for case in _cases(column)
+], ids=name)
 def test_a_mesh_is_at_parity_and_moves_what_the_formula_says(
     case: Case, ran: Find, hold: Callable[[Case, Evidence], Verdict]
 ) -> None:

@@ -11,8 +11,17 @@ from suite.analysis.communication import communication, payloads
 from suite.contract.case import PARITY_STEPS, Case
 from suite.contract.records import read_records
 from suite.contract.splits.volumes import logical_communications
-from tests.conftest import Launch, several_launched
-from tests.real.cells import COLUMNS, Column, Find, Records, name, records_of, unable
+from tests.conftest import Launch, launch_case
+from tests.real.cells import (
+    COLUMNS,
+    Column,
+    Find,
+    Records,
+    name,
+    parameter,
+    records_of,
+    unable,
+)
 from tests.real.conftest import launch_planted
 
 CELLS = [("data", ""), ("intra_layer", ""), ("inter_layer", "gpipe")]
@@ -35,16 +44,18 @@ def test_the_framework_counts_the_same_all_reduces(tmp_path: Path) -> None:
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("column", [column for column in COLUMNS if column[0] == "horovod"],
-                         ids="-".join)
+@pytest.mark.parametrize("column", [
+    ("horovod", "torch"), pytest.param(("horovod", "tensorflow"), marks=pytest.mark.long),
+], ids="-".join)
 def test_nothing_computes_beside_a_clean_step(column: Column, tmp_path: Path) -> None:
     """Horovod's timeline did, in a thread that never sleeps (0.99 of a core); now 0.07 are used."""
     case = Case(*column, "data", "", "mlp", "tiny", "real", "cpu", 2, steps=1, probe_steps=0,
                 warmup_limit=PARITY_STEPS)
     if reason := unable(case):
         pytest.skip(reason)
-    several_launched([case], tmp_path, 120)
-    shares = [float(path.read_text()) for path in (tmp_path / "group").glob("idle-*.json")]
+    outcome = launch_case(case, tmp_path / "launch", worker="tests.real.idle")
+    assert outcome.status == "ok", outcome.reason
+    shares = [float(path.read_text()) for path in (tmp_path / "launch").glob("idle-*.json")]
     assert len(shares) == case.devices and max(shares) < 0.5
 
 
@@ -85,8 +96,8 @@ def _check_silent(records: Records) -> None:
 
 
 @pytest.mark.parametrize("case", [
-    Case(*column, "data", "", "mlp", "tiny", "real", "cpu", 2, steps=1, warmup_limit=20,
-         timeline=True)
+    parameter(Case(*column, "data", "", "mlp", "tiny", "real", "cpu", 2, steps=1, warmup_limit=20,
+                   timeline=True), column[0] == "tensorflow")
     for column in COLUMNS if column != ("horovod", "torch")
 ], ids=name)
 def test_a_timeline_is_kept_when_asked_for(case: Case, ran: Find) -> None:

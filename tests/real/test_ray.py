@@ -14,8 +14,8 @@ import pytest
 
 from suite.contract.registry import traits_of
 from suite.machine.software import installed_version
-from tests.cluster import NAMES, Cluster, cluster, why_no_cluster
-from tests.rays import on_ray, processes_of, ray, why_no_ray
+from tests.cluster import NAMES, Cluster, cluster, processes_of, why_no_cluster
+from tests.rays import on_ray, ray, why_no_ray
 
 UNAVAILABLE = why_no_cluster() or why_no_ray()
 pytestmark = [

@@ -39,8 +39,9 @@ def _case(
 
 
 @pytest.mark.parametrize("case", [
-    *(parameter(_case(column, *cell)) for column in COLUMNS for cell in CELLS),
-    *(_case(column, *cell) for column in COLUMNS if column[1] == "torch" for cell in OF_TORCH),
+    *(parameter(_case(column, *cell), cell == CELLS[1]) for column in COLUMNS for cell in CELLS),
+    *(parameter(_case(column, *cell), cell == OF_TORCH[0])
+      for column in COLUMNS if column[1] == "torch" for cell in OF_TORCH),
     *(_case(("pytorch", "torch"), *cell) for cell in OF_PYTORCH),
     *(_case(("pytorch", "torch"), "data", variant, workload, "none", accumulate)
       for variant, workload, accumulate in SHARDED),

@@ -29,7 +29,11 @@ def test_both_sides_train_in_one_group_of_processes() -> None:
     assert 0.5 < found.ratio < 2
 
 
-@pytest.mark.parametrize(("framework", "engine"), COLUMNS)
+# PyTorch's take seconds; TensorFlow traces each script's step of each workload anew.
+@pytest.mark.parametrize(("framework", "engine"), [
+    pytest.param(*column, marks=[pytest.mark.long] * bool(number))
+    for number, column in enumerate(COLUMNS)
+])
 def test_plain_scripts_train_as_the_single_device_does(
     framework: str, engine: str, tmp_path: Path
 ) -> None:

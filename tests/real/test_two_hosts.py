@@ -82,14 +82,21 @@ def test_every_framework_trains_across_two_hosts(tmp_path: Path) -> None:
 
 
 @pytest.mark.alone
+@pytest.mark.parametrize(("framework", "collective"), [
+    ("pytorch", "all_reduce"),
+    pytest.param("tensorflow", "send_recv", marks=pytest.mark.long),
+])
 def test_alpha_across_hosts_is_the_links_rate(
-    truth: Callable[..., None], tmp_path: Path
+    truth: Callable[..., None], tmp_path: Path, framework: str, collective: str
 ) -> None:
-    """Two ranks' all-reduce of B sends B/2 to reduce and B/2 to gather, each way by itself."""
-    _needs("pytorch")
+    """Two ranks' all-reduce of B sends B/2 to reduce and B/2 to gather, each way by itself.
+
+    A tensor that goes to the other host and back takes B each way, of which one counts.
+    """
+    _needs(framework)
     with cluster(RATE_MBIT, tmp_path) as hosts:
         said = _finished(_suite(
-            hosts, "link", *HOSTS, "--framework", "pytorch", "--collective", "all_reduce",
+            hosts, "link", *HOSTS, "--framework", framework, "--collective", collective,
             "--bytes-min", "1MiB", "--bytes-max", "16MiB", "--out", str(tmp_path / "out"),
         ))
         shaped_ns = 1e9 * hosts.link.seconds_per_byte()
@@ -97,7 +104,7 @@ def test_alpha_across_hosts_is_the_links_rate(
     with table.open(encoding="utf-8") as file:
         (fit,) = csv.DictReader(file)
     assert fit["status"] == "ok" and fit["hosts"] == "2", said
-    truth("pytorch across two hosts at 400 Mbit/s: alpha, ns/B", f"{shaped_ns:.3f} ns/B",
+    truth(f"{framework} across two hosts at 400 Mbit/s: alpha, ns/B", f"{shaped_ns:.3f} ns/B",
           1e9 * float(fit["alpha_s_per_byte"]), 0.95 * shaped_ns, 1.05 * shaped_ns)
     (clocks,) = (tmp_path / "out").glob("*/cases/*/launch-0/clock.json")
     offsets = json.loads(clocks.read_text())
@@ -168,10 +175,9 @@ def test_tensorflow_places_layers_on_both_hosts(tmp_path: Path) -> None:
     with cluster(RATE_MBIT, tmp_path) as hosts:
         said = _finished(_suite(
             hosts, "run", *HOSTS, "--preset", "smoke", "--framework", "tensorflow", "--workload",
-            "mlp", "--strategy", "single,intra_layer,inter_layer",
+            "mlp", "--strategy", "single,intra_layer,inter_layer", "--no-link",
             "--out", str(tmp_path / "out"),
         ))
-        shaped_s_per_byte = hosts.link.seconds_per_byte()
     rows = _rows(tmp_path / "out")
     across = [row for name, row in rows.items() if "hosts2" in name]
     assert {row["strategy"] for row in across} == {"intra_layer", "inter_layer"}, said
@@ -181,8 +187,6 @@ def test_tensorflow_places_layers_on_both_hosts(tmp_path: Path) -> None:
         assert 0 <= float(row["t_comm_wait_s"]) <= float(row["t_comm_s"]) < 1
         assert 0 < float(row["t_comm_transfer_s"]) <= float(row["t_comm_s"])
         assert 1 <= float(row["load_balance"]) < 2 and float(row["compute_avg_s"]) > 0
-        # gRPC copies what it sends, so a byte takes longer than on the cable, and never less.
-        assert 0.95 < float(row["alpha_s_per_byte"]) / shaped_s_per_byte < 2, row
         # Of two stages or shards about as much goes there as comes back; the larger is shown.
         _, received = _received(row["network_bytes"])
         moved = float(row["comm_bytes"]) * float(row["comm_count"])

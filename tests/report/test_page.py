@@ -271,9 +271,23 @@ def test_shares_over_time_are_in_the_page_and_bounded() -> None:
     found = build_payload(run.run, rows, [], [], [], [])["shares"]
     (one,) = [shares for shares in found if shares]
     assert len(one["steps"]) == 400 and one["steps"][-1] == 998
-    assert one["samples"][0] == [64, 64] and one["samples"][-1] == [86, 42]
+    assert one["shares"][0] == [64, 64] and one["shares"][-1] == [86, 42]
+    assert one["kind"] == "samples"
     assert one["busy"][0] == [0.1, 0.2]
     assert found.index(one) == 1 and column(rows[1]).endswith("dynamic")
+
+
+def test_stages_over_time_are_told_from_shares_and_the_row_has_the_last_cut() -> None:
+    run = small_run()
+    result = next(one for one in run.results if one.case.strategy == "inter_layer")
+    record = result.good[0][0]
+    record.shares = [[3, 2]] * 30 + [[4, 1]] * 40
+    record.share_busy_seconds = [[0.02, 0.04]] * 30 + [[0.027, 0.026]] * 40
+    result.case = replace(result.case, balance="dynamic")
+    rows = run.rows()
+    (one,) = [shares for shares in build_payload(run.run, rows, [], [], [], [])["shares"] if shares]
+    assert one["kind"] == "units" and one["shares"][-1] == [4, 1]
+    assert [row.cut_found for row in rows if row.cut_found] == ["4,1"]
 
 
 def test_the_command_of_a_case_is_one_the_suite_takes() -> None:

@@ -57,7 +57,7 @@ def test_shares_are_a_table_of_their_own(tmp_path: Path) -> None:
     assert not (tmp_path / "balance.csv").exists()
     write_balance(tmp_path, [static, balanced])
     assert (tmp_path / "balance.csv").read_text().splitlines() == [
-        "case_id,launch,step,device,samples,busy_s",
+        "case_id,launch,step,device,samples,busy_s,units",
         *(f"{case.case_id},0,{rest}"
-          for rest in ("0,0,32,0.1", "0,1,32,0.2", "1,0,43,", "1,1,21,")),
+          for rest in ("0,0,32,0.1,", "0,1,32,0.2,", "1,0,43,,", "1,1,21,,")),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from adapters.pytorch.training.balanced import BalancedShares
+from adapters.pytorch.training.balanced import BalancedShares, Gathered
 from adapters.pytorch.training.single import Training
 from suite.contract.adapter import Inputs
 from suite.contract.case import Case, Rank
@@ -46,6 +46,27 @@ def collective_algorithm(backend: str) -> str:
     if backend == "nccl" and os.environ.get("NCCL_ALGO"):
         return f"NCCL_ALGO={os.environ['NCCL_ALGO']}"
     return f"{backend}'s own choice"
+
+
+def gather_figures(mine: list[float], group: dist.ProcessGroup) -> Gathered:
+    """Begins to gather figures of every rank of a group.
+
+    Args:
+        mine: Figures of this rank; every rank has as many.
+        group: The group.
+
+    Returns:
+        A function that waits for them and returns them by rank.
+    """
+    sent = torch.tensor(mine, dtype=torch.float64)
+    everyone = [torch.empty_like(sent) for _ in range(group.size())]
+    work = dist.all_gather(everyone, sent, group, async_op=True)
+
+    def wait() -> list[list[float]]:
+        work.wait()
+        return [figures.tolist() for figures in everyone]
+
+    return wait
 
 
 def _mesh(case: Case, device: torch.device) -> DeviceMesh:
@@ -124,24 +145,16 @@ class DataParallelSession(BalancedShares, GroupSession):
         """The number of the replica that this rank belongs to."""
         return self.position("data")
 
-    def send_busy(self, seconds: float) -> Callable[[], list[float]]:
-        """Begins to gather every rank's busy seconds.
+    def gather_busy(self, seconds: list[float]) -> Gathered:
+        """Begins to gather every rank's busy seconds of some steps.
 
         Args:
-            seconds: Busy seconds of this rank.
+            seconds: Of this rank in each of the steps, oldest first.
 
         Returns:
-            A function that waits for the figures of all ranks and returns them.
+            A function that waits for the same of all ranks and returns it by rank.
         """
-        mine = torch.tensor([seconds], dtype=torch.float64)
-        everyone = [torch.empty_like(mine) for _ in range(self.case.devices)]
-        work = dist.all_gather(everyone, mine, self.group("data"), async_op=True)
-
-        def wait() -> list[float]:
-            work.wait()
-            return [float(figure) for figure in everyone]
-
-        return wait
+        return gather_figures(seconds, self.group("data"))
 
     def loss(self, handle: torch.Tensor) -> float:
         """Returns the mean loss of the global batch, the same value on every rank."""

@@ -19,7 +19,9 @@ from torch.distributed.pipelining import (
 )
 from torch.nn.parallel import DistributedDataParallel
 
-from adapters.pytorch.splits.group import GroupSession
+from adapters.pytorch.splits.group import GroupSession, gather_figures
+from adapters.pytorch.training.balanced import Gathered
+from adapters.pytorch.training.moved import MovedLayers
 from adapters.pytorch.training.probe import Probe
 from adapters.pytorch.training.profile import RECEIVES, SENDS
 from suite.contract.splits.stages import stages_of, tied_weights, unit_ranges
@@ -31,15 +33,17 @@ Hops = Callable[..., list[Any]]
 Hop = Callable[[Any, Any], None]
 
 
-class InterLayerSession(GroupSession):
+class InterLayerSession(MovedLayers, GroupSession):
     """Each rank has one contiguous group of layers, or several; the last rank has the loss."""
+
+    ends: dist.ProcessGroup | None = None  # first and last stage, if they share a parameter
 
     def build(self, weights: Weights) -> nn.Module:
         """Builds the stages of this rank and the pipeline's schedule."""
         case, group = self.case, self.group("inter_layer")
         self.places, self.index = case.axes.size("inter_layer"), self.position("inter_layer")
         self.last = self.index == self.places - 1
-        units = unit_ranges(self.spec, case.stages, case.stage_speeds, case.cut)
+        units = unit_ranges(self.spec, case.stages, cut=self.cut)
         self.chunks: list[nn.Module] = []
         self.pipeline: list[Any] = []
         for number in stages_of(case.variant, self.places, self.index):
@@ -67,7 +71,7 @@ class InterLayerSession(GroupSession):
 
         Every rank must take part in making the groups of all replicas.
         """
-        if not tied_weights(self.spec, self.case.stages):
+        if self.ends is not None or not tied_weights(self.spec, self.case.stages):
             return
         for group in self.case.axes.groups("inter_layer"):
             made = dist.new_group([group[0], group[-1]])
@@ -81,6 +85,46 @@ class InterLayerSession(GroupSession):
         names = tied_weights(self.spec, self.case.stages) if at_end else []
         held = self.named_parameters()
         return {name: held[name] for name in names}
+
+    @property
+    def stage(self) -> int:
+        """The number of this rank's stage, where it has one alone."""
+        return self.index
+
+    def gather_busy(self, seconds: list[float]) -> Gathered:
+        """Begins to gather the busy seconds of every stage in some steps.
+
+        Args:
+            seconds: Of this rank in each of the steps, oldest first.
+
+        Returns:
+            A function that waits for the same of all stages and returns it by stage.
+        """
+        return gather_figures(seconds, self.group("inter_layer"))
+
+    def give(self, name: str, tensor: torch.Tensor, giver: int, taker: int) -> None:
+        """Sends a tensor from one stage to another.
+
+        Args:
+            name: Canonical name of the parameter that moves.
+            tensor: What the giver has; on the taker it is overwritten.
+            giver: Number of the stage that has it.
+            taker: Number of the stage that gets it.
+        """
+        group = self.group("inter_layer")
+        if self.stage == giver:
+            dist.send(tensor, group=group, group_dst=taker)
+        elif self.stage == taker:
+            dist.recv(tensor, group=group, group_src=giver)
+
+    def take_cut(self, cut: Sequence[int]) -> None:
+        """Moves layers, and trains on another cut from the next step on.
+
+        Args:
+            cut: Number of units of each stage.
+        """
+        self.__dict__.pop("tied", None)  # its parameters are found anew
+        super().take_cut(cut)
 
     def forward_backward(self, index: int) -> torch.Tensor:
         """Leaves the gradients of a batch in ``.grad``.

@@ -1,10 +1,11 @@
-"""Replicas whose shares of the batch may change between steps."""
+"""Sessions that tell how long they were busy, and replicas whose shares of the batch may change."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ import torch
 from adapters.pytorch.training.single import Training
 from suite.contract.adapter import Inputs
 from suite.contract.case import Case, Rank
+from suite.contract.splits.balancing import WINDOW
 from suite.contract.splits.batches import dealt
 from suite.contract.threads import RunQueueClock
 from suite.contract.workloads import Weights
@@ -27,20 +29,83 @@ class BusyClock:
     """
 
     def __init__(self) -> None:
-        self._queue = RunQueueClock([threading.get_native_id()])
-        if not self._queue.tells:
-            raise RuntimeError("balancing needs /proc/self/task/*/schedstat, and this kernel has "
-                               "none: use --balance static")
+        self._queue = RunQueueClock.for_balancing([threading.get_native_id()])
 
     def seconds(self) -> float:
         """Returns the seconds so far."""
         return time.thread_time() + self._queue.seconds()
 
 
-class BalancedShares(Training):
+# Waits for the figures of all ranks and returns, for each of them, those of several steps.
+Gathered = Callable[[], list[list[float]]]
+
+
+class TellsBusy(Training):
+    """Counts what its steps are busy for: the telling half of the contract's ``TellsBusy``."""
+
+    _busy_clock: BusyClock | None = None
+    _idle_s = 0.0  # what of the clock was no work of this rank, in the step that runs
+
+    def gather_busy(self, seconds: list[float]) -> Gathered:
+        """Begins to gather every rank's busy seconds of some steps.
+
+        Args:
+            seconds: Of this rank in each of the steps, oldest first.
+
+        Returns:
+            A function that waits for the same of all ranks and returns it by rank.
+        """
+        raise NotImplementedError
+
+    def tell_busy(self, on: bool) -> None:
+        """Makes steps exchange their busy seconds from now on, or no longer.
+
+        Args:
+            on: Whether they do.
+        """
+        for gathered in self._travelling if self._busy_clock else ():
+            gathered()
+        self._kept: list[float] = []  # of steps that were not sent yet
+        self._travelling: list[Gathered] = []
+        self._busy_clock = BusyClock() if on else None
+
+    def busy_seconds(self) -> Sequence[Sequence[float]]:
+        """Returns the seconds that each rank was busy in the steps that are told of now."""
+        return list(zip(*self._travelling.pop()(), strict=True)) if self._travelling else []
+
+    def keep_busy(self, seconds: float) -> Gathered | None:
+        """Keeps what a step was busy for, and sends it with that of other steps now and then.
+
+        Args:
+            seconds: Busy seconds of this rank in the step.
+
+        Returns:
+            How to get the figures of all ranks, if they travel now.
+        """
+        self._kept.append(seconds)
+        if len(self._kept) < WINDOW:
+            return None
+        sent, self._kept = self._kept, []
+        return self.gather_busy(sent)
+
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """Leaves what the clock counts in this context out of the step's busy seconds."""
+        clock = self._busy_clock
+        if clock is None:
+            yield
+            return
+        began = clock.seconds()
+        try:
+            yield
+        finally:
+            self._idle_s += clock.seconds() - began
+
+
+class BalancedShares(TellsBusy):
     """Trains data parallel by shares; implements ``suite.contract.adapter.TakesShares``.
 
-    A step sends its busy seconds once its gradients are reduced, and updates meanwhile. Sent at the
+    A step sends busy seconds once its gradients are reduced, and updates meanwhile. Sent at the
     start of the next step they would wait in the group's queue beside the first gradients.
 
     Args:
@@ -55,24 +120,11 @@ class BalancedShares(Training):
         self, case: Case, rank: Rank, weights: Weights, inputs: Inputs, device: torch.device
     ) -> None:
         self.inputs, self.shares = inputs, case.planned_shares
-        self._busy_clock: BusyClock | None = None
-        self._waiting: list[Callable[[], list[float]]] = []
         super().__init__(case, rank, weights, inputs, device)
 
     @property
     def replica(self) -> int:
         """Which replica this rank belongs to."""
-        raise NotImplementedError
-
-    def send_busy(self, seconds: float) -> Callable[[], list[float]]:
-        """Begins to gather every rank's busy seconds.
-
-        Args:
-            seconds: Busy seconds of this rank.
-
-        Returns:
-            A function that waits for the figures of all ranks and returns them.
-        """
         raise NotImplementedError
 
     def local_batch(self, features: Any, targets: Any) -> tuple[Any, Any]:
@@ -84,17 +136,6 @@ class BalancedShares(Training):
         """
         share = dealt(self.shares, self.replica)
         return features[share], targets[share]
-
-    def share_out(self, on: bool) -> None:
-        """Makes steps exchange their busy seconds from now on, or no longer.
-
-        Args:
-            on: Whether they do.
-        """
-        for wait in self._waiting:
-            wait()
-        self._waiting = []
-        self._busy_clock = BusyClock() if on else None
 
     def forward_backward(self, index: int) -> torch.Tensor:
         """Runs the forward and backward pass, and reads the clock around it if shares are balanced.
@@ -112,12 +153,9 @@ class BalancedShares(Training):
             return super().forward_backward(index)
         began = clock.seconds()
         loss = super().forward_backward(index)
-        self._waiting.append(self.send_busy(clock.seconds() - began))
+        if gathered := self.keep_busy(clock.seconds() - began):
+            self._travelling.append(gathered)
         return loss
-
-    def busy_seconds(self) -> Sequence[float]:
-        """Returns the seconds that each replica was busy in the last step."""
-        return self._waiting.pop()() if self._waiting else []
 
     def take_shares(self, shares: Sequence[int]) -> None:
         """Trains on other shares from the next step on.

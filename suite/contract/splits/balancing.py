@@ -31,6 +31,9 @@ FIRST_NOISE, LEAST_NOISE, WANDER, OUTSIDE, JUMP = 0.1, 0.01, 0.003, 3.0, 3
 NOISE_WEIGHT = 0.05
 # Plans are made of about so many pieces of an even share.
 PIECES = 32
+# So many steps tell their busy seconds at once. A jump shows in three steps and a plan is asked for
+# twice, so a change is followed within ten steps, and three of four steps exchange nothing.
+WINDOW = 4
 
 
 def share_quantum(total: int, devices: int, accumulate: int = 1) -> int:
@@ -175,23 +178,27 @@ class Balancer:
         return max(LEAST_GAIN, 2 * math.sqrt(sum(unsure[:2])))
 
 
-def unbalanceable(workload: Workload, strategy: str, device: str, mode: str) -> str:
-    """Says why the shares of a case cannot change while it trains.
+def unbalanceable(workload: Workload, strategy: str, variant: str, device: str, mode: str) -> str:
+    """Says why the shares or the cut of a case cannot change while it trains.
 
     Args:
         workload: The workload to train.
         strategy: Strategy name.
+        variant: Its variant.
         device: ``cpu`` or ``cuda``.
         mode: ``eager`` or ``compiled``.
 
     Returns:
         The reason, or an empty text.
     """
-    if strategy != "data":
-        return (f"--balance dynamic moves samples between replicas, and {strategy} has another "
-                "split: its cuts stay while weights and optimiser states stay where they are")
-    if workload.batch_statistics:
+    if strategy not in ("data", "inter_layer"):
+        return ("--balance dynamic moves samples between replicas or layers between stages, and "
+                f"{strategy} has shards of one size, or more than one way to balance")
+    if strategy == "data" and workload.batch_statistics:
         return "batch normalisation over unequal shares is not the reference's over equal ones"
+    if variant == "interleaved":
+        return ("a device of an interleaved pipeline has several stages, whose busy seconds "
+                "--balance dynamic does not tell apart")
     if device != "cpu":
         return "--balance dynamic reads busy seconds from CPU clocks, which a GPU's work is not on"
     if mode == "compiled":

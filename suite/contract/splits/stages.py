@@ -107,6 +107,25 @@ def stages_of_weights(
     }
 
 
+def moved_weights(
+    workload: Workload, before: Sequence[int], after: Sequence[int]
+) -> dict[str, tuple[int, int]]:
+    """Says which parameters change their stage from one cut to another.
+
+    Parameters outside the units stay: the ends of a pipeline do not depend on its cuts.
+
+    Args:
+        workload: The workload that is cut.
+        before: Number of units of each stage.
+        after: Number of units of each stage of the other cut.
+
+    Returns:
+        Canonical parameter name to the stage that gives it away and the stage that takes it.
+    """
+    old, new = (stages_of_weights(workload, len(cut), cut=cut) for cut in (before, after))
+    return {name: (old[name][0], new[name][0]) for name in old if old[name] != new[name]}
+
+
 def tied_weights(workload: Workload, stages: int) -> list[str]:
     """Lists the parameters that the first and the last stage both hold.
 

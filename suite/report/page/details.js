@@ -9,7 +9,7 @@ function openCase(row) {
   const parts = [close, ...heading(row), ...commandOf(row)];
   if (DATA.steps[row].length) parts.push(element("h3", { textContent: "Steps in the order they ran" }), steps, rawSteps(row));
   const shares = element("figure");
-  if (DATA.shares[row]) parts.push(element("h3", { textContent: "Shares of the batch, and what devices were busy for" }), sharesNote(row), shares);
+  if (DATA.shares[row]) parts.push(element("h3", { textContent: `${DATA.shares[row].kind === "units" ? "Stages of the model" : "Shares of the batch"}, and what devices were busy for` }), sharesNote(row), shares);
   parts.push(...warningsOf(row), ...ledgerOf(row), allFigures(row));
   dialog.firstElementChild.replaceChildren(...parts);
   if (!dialog.open) dialog.showModal();
@@ -77,16 +77,16 @@ function stepsPlot(width, row) {
   });
 }
 
-/** Samples and busy seconds of each device over the steps of a launch, above each other. */
+/** Samples, or units of the model, and busy seconds of each device over the steps of a launch, above each other. */
 function sharesPlot(width, row) {
-  const { steps, samples, busy } = DATA.shares[row];
+  const { kind, steps, shares, busy } = DATA.shares[row];
   const lines = (values, what) => steps.flatMap((step, i) => values[i].map((one, device) =>
     ({ step, value: one, device: `device ${device}`, what })));
   const panel = (values, label, format) => Plot.plot({
     width, height: 150, marginLeft: 58, marginBottom: 34, ariaLabel: `${label} of each device by step`,
     x: { label: "step of the launch, from the proof's first" },
     y: { label: null, grid: true, tickFormat: format, ticks: 4, nice: true, zero: true },
-    color: { legend: true, domain: samples[0].map((_, device) => `device ${device}`), scheme: "Observable10" },
+    color: { legend: true, domain: shares[0].map((_, device) => `device ${device}`), scheme: "Observable10" },
     marks: [
       Plot.line(lines(values, label), { x: "step", y: "value", stroke: "device", strokeWidth: 1.6, curve: "step-after" }),
       Plot.tip(lines(values, label), Plot.pointerX({ x: "step", y: "value",
@@ -94,15 +94,16 @@ function sharesPlot(width, row) {
     ],
   });
   const whole = element("div");
-  whole.append(panel(samples, "samples", d3.format("d")), panel(busy, "busy", seconds));
+  whole.append(panel(shares, kind, d3.format("d")), panel(busy, "busy", seconds));
   return whole;
 }
 
 function sharesNote(row) {
-  const { samples } = DATA.shares[row], changes = value("share_changes", row) ?? 0;
-  const text = changes ? `Shares began at ${samples[0].join(" and ")} samples and ended at ${samples.at(-1).join(" and ")}.`
-    : `Shares stayed at ${samples[0].join(" and ")} samples: no device was slower for long enough.`;
-  return element("p", { className: "note", textContent: `${text} Above samples, below the seconds that each device was busy with them, waits for a core included. Every step and launch is in balance.csv.` });
+  const { kind, shares } = DATA.shares[row], changes = value("share_changes", row) ?? 0, staged = kind === "units";
+  const what = staged ? "Stages" : "Shares", spent = staged && changes ? ` Moving layers took ${seconds(value("cut_moves_s", row))}, outside of steps.` : "";
+  const text = changes ? `${what} began at ${shares[0].join(" and ")} ${kind} and ended at ${shares.at(-1).join(" and ")}.${spent}`
+    : `${what} stayed at ${shares[0].join(" and ")} ${kind}: no other ${staged ? "cut" : "shares"} would have been faster for sure.`;
+  return element("p", { className: "note", textContent: `${text} Above ${kind}, below the seconds that each device was busy with them, waits for a core included. Every step and launch is in balance.csv.` });
 }
 
 function rawSteps(row) {

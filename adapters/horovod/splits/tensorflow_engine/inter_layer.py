@@ -4,21 +4,25 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import horovod.tensorflow as hvd
+import numpy as np
 import tensorflow as tf
 
 from adapters.horovod.splits.tensorflow_engine.group import HorovodSession
 from adapters.tensorflow.models import dense_gradients, forward
 from adapters.tensorflow.models.branch import Tensors
+from adapters.tensorflow.training.moved import MovedLayers
 from adapters.tensorflow.training.stamps import size_bytes
 from suite.contract.splits.schedule import Work, pipeline_order
 from suite.contract.splits.stages import stages_of, stages_of_weights, tied_weights, unit_ranges
+from suite.contract.threads import RunQueueClock, native_threads
 from suite.contract.workloads import Weights
 
 
-class InterLayerSession(HorovodSession):
+class InterLayerSession(MovedLayers, HorovodSession):
     """The graph of a rank contains the work of its stages, chained in the order of the schedule."""
 
     def build(self, weights: Weights) -> Tensors:
@@ -28,7 +32,7 @@ class InterLayerSession(HorovodSession):
         self.parts, self.last = case.micro_batches, case.stages - 1
         self.order = pipeline_order(case.variant, mine, devices, self.parts)
         self.stages = stages_of(case.variant, devices, mine)
-        self.units = unit_ranges(self.spec, case.stages, case.stage_speeds, case.cut)
+        self.units = unit_ranges(self.spec, case.stages, cut=self.cut)
         ends = {"forward": 0, "backward": self.last}  # the stage that receives no such hop
         self.blanks = {
             (kind, stage): self._blank(
@@ -37,7 +41,7 @@ class InterLayerSession(HorovodSession):
             for stage in self.stages for kind, end in ends.items() if stage != end
         }
         self.sink = tf.Variable(tf.zeros((), self.dtype), trainable=False)
-        holders = stages_of_weights(self.spec, case.stages, case.stage_speeds, case.cut)
+        holders = stages_of_weights(self.spec, case.stages, cut=self.cut)
         self.holders = {
             stage: [name for name in weights if stage in holders[name]] for stage in self.stages
         }
@@ -55,11 +59,68 @@ class InterLayerSession(HorovodSession):
         shape = (self.parts, samples, *self.spec.boundary(unit))
         return tf.Variable(tf.zeros(shape, self.dtype), trainable=False)
 
+    @property
+    def place_among(self) -> int:
+        """The number of this process's stage, where it has one alone."""
+        return self.position("inter_layer")
+
+    def summed(self, figures: tf.Tensor) -> tf.Tensor:
+        """Returns, in a graph, the sum over all stages.
+
+        Args:
+            figures: A number for each stage, (stages,).
+        """
+        return hvd.allreduce(figures, op=hvd.Sum, name="busy", ignore_name_scope=True,
+                             process_set=self.process_set("inter_layer"))
+
+    def tell_busy(self, on: bool) -> None:
+        """Makes steps exchange their busy seconds from now on, or no longer.
+
+        Args:
+            on: Whether they do.
+        """
+        super().tell_busy(on)
+        if on:
+            computing = native_threads() - set(self.clock.communicating)
+            self._queue = RunQueueClock.for_balancing(computing)
+
+    def counted(self, run: Callable[[], tf.Tensor]) -> tuple[tf.Tensor, float]:
+        """Runs a step.
+
+        Args:
+            run: The step.
+
+        Returns:
+            What it returns, and the seconds in which threads of this process other than Horovod's
+            have computed, or were ready to and had no core.
+        """
+        began = self.clock.seconds() + self._queue.seconds()
+        loss = run()
+        return loss, self.clock.seconds() + self._queue.seconds() - began
+
+    def give(self, name: str, array: np.ndarray, giver: int) -> np.ndarray:
+        """Broadcasts an array among all stages: those that are no neighbours share no other set.
+
+        Args:
+            name: Canonical name of the parameter that moves.
+            array: What the giver has; on the others only its shape and type count.
+            giver: Number of the stage that has it.
+
+        Returns:
+            The giver's array.
+        """
+        ranks = self.case.axes.group("inter_layer", self.rank.index)
+        given = hvd.broadcast(tf.constant(array), ranks[giver], name=f"moved.{name}",
+                              process_set=self.process_set("inter_layer"))
+        return np.asarray(given)
+
     def batch_gradients(
         self, features: tf.Tensor, targets: tf.Tensor
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Returns the loss of a whole batch, and its gradients by canonical name."""
         with self.compute_device():
+            if self.tells:
+                self.exchange_busy()
             flight = _Flight(self, features, targets)
             for stage, kind, part in self.order:
                 (flight.forward if kind == "forward" else flight.backward)(stage, part)

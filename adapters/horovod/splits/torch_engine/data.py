@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -12,9 +12,9 @@ import torch
 from horovod.torch import optimizer as hvd_optimizer
 from torch import nn
 
-from adapters.horovod.splits.torch_engine.group import HorovodSession, Watch
+from adapters.horovod.splits.torch_engine.group import HorovodSession, Watch, gather_figures
 from adapters.pytorch.models.images import laid_out
-from adapters.pytorch.training.balanced import BalancedShares
+from adapters.pytorch.training.balanced import BalancedShares, Gathered
 from suite.contract.workloads import Weights
 
 
@@ -31,18 +31,16 @@ class DataSession(BalancedShares, HorovodSession):
         """The number of the replica that this rank belongs to."""
         return self.position("data")
 
-    def send_busy(self, seconds: float) -> Callable[[], list[float]]:
-        """Begins to gather every rank's busy seconds.
+    def gather_busy(self, seconds: list[float]) -> Gathered:
+        """Begins to gather every rank's busy seconds of some steps.
 
         Args:
-            seconds: Busy seconds of this rank.
+            seconds: Of this rank in each of the steps, oldest first.
 
         Returns:
-            A function that waits for the figures of all ranks and returns them.
+            A function that waits for the same of all ranks and returns it by rank.
         """
-        mine = torch.tensor([seconds], dtype=torch.float64)
-        handle = hvd.allgather_async(mine, name="busy", process_set=self.process_set("data"))
-        return lambda: hvd.synchronize(handle).tolist()
+        return gather_figures(seconds, self.process_set("data"))
 
     def build(self, weights: Weights) -> nn.Module:
         """Builds the model with contiguous parameters."""

@@ -19,6 +19,7 @@ from adapters.horovod.training.common import (
     whole_arrays,
 )
 from adapters.horovod.training.group_timeline import GroupTimeline
+from adapters.pytorch.training.balanced import Gathered
 from adapters.pytorch.training.probe import Probe
 from adapters.pytorch.training.single import Training
 from suite.contract.adapter import StepTrace
@@ -102,6 +103,26 @@ class HorovodSession(OnMesh, Training):
         # A rank that shuts down earlier would break the last collective of the others.
         hvd.barrier()
         hvd.shutdown()
+
+
+def gather_figures(mine: list[float], among: Any) -> Gathered:
+    """Begins to gather figures of every rank of a process set.
+
+    Args:
+        mine: Figures of this rank; every rank has as many.
+        among: The process set.
+
+    Returns:
+        A function that waits for them and returns them by rank.
+    """
+    sent = torch.tensor([mine], dtype=torch.float64)
+    handle = hvd.allgather_async(sent, name="busy", process_set=among)
+
+    def wait() -> list[list[float]]:
+        found: list[list[float]] = hvd.synchronize(handle).tolist()
+        return found
+
+    return wait
 
 
 class Watch:

@@ -4,18 +4,22 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import horovod.torch as hvd
 import torch
 from torch import nn
 
-from adapters.horovod.splits.torch_engine.group import HorovodSession
+from adapters.horovod.splits.torch_engine.group import HorovodSession, gather_figures
 from adapters.pytorch.models import torch_name
+from adapters.pytorch.training.balanced import Gathered
+from adapters.pytorch.training.moved import MovedLayers
 from suite.contract.splits.schedule import Work, pipeline_order
 from suite.contract.splits.stages import stages_of, tied_weights, unit_ranges
 from suite.contract.workloads import Weights
 
 
-class InterLayerSession(HorovodSession):
+class InterLayerSession(MovedLayers, HorovodSession):
     """Posts all receives at the start of a step, so that no sender waits for its neighbour."""
 
     def build(self, weights: Weights) -> nn.Module:
@@ -25,7 +29,7 @@ class InterLayerSession(HorovodSession):
         self.suffix = self.key("inter_layer", "")
         self.parts, self.last = case.micro_batches, case.stages - 1
         self.order = pipeline_order(case.variant, mine, devices, self.parts)
-        units = unit_ranges(self.spec, case.stages, case.stage_speeds, case.cut)
+        units = unit_ranges(self.spec, case.stages, cut=self.cut)
         self.stages: dict[int, nn.Module] = {}
         for stage in stages_of(case.variant, devices, mine):
             self.units = units[stage]
@@ -46,6 +50,51 @@ class InterLayerSession(HorovodSession):
             for name in tied_weights(self.spec, self.case.stages)
             for stage, model in self.stages.items() if stage in (0, self.last)
         }
+
+    @property
+    def stage(self) -> int:
+        """The number of this rank's stage, where it has one alone."""
+        return self.position("inter_layer")
+
+    def gather_busy(self, seconds: list[float]) -> Gathered:
+        """Begins to gather the busy seconds of every stage in some steps.
+
+        Args:
+            seconds: Of this rank in each of the steps, oldest first.
+
+        Returns:
+            A function that waits for the same of all stages and returns it by stage.
+        """
+        return gather_figures(seconds, self.process_set("inter_layer"))
+
+    def give(self, name: str, tensor: torch.Tensor, giver: int, taker: int) -> None:
+        """Broadcasts a tensor among all stages: those that are no neighbours share no other set.
+
+        Args:
+            name: Canonical name of the parameter that moves.
+            tensor: What the giver has; on the others it is overwritten.
+            giver: Number of the stage that has it.
+            taker: Number of the stage that gets it.
+        """
+        ranks = self.case.axes.group("inter_layer", self.rank.index)
+        hvd.broadcast_(tensor, ranks[giver], f"moved.{name}", self.process_set("inter_layer"))
+
+    def take_cut(self, cut: Sequence[int]) -> None:
+        """Moves layers, and trains on another cut from the next step on.
+
+        Args:
+            cut: Number of units of each stage.
+        """
+        super().take_cut(cut)
+        self.tied = self._tied()  # the parameters that were put into the new stages
+
+    def wait(self, handle: int) -> torch.Tensor:
+        """Waits for an operation and returns its tensor.
+
+        Horovod spins meanwhile, which is no work of the stage.
+        """
+        with self.idle():
+            return super().wait(handle)
 
     def modules(self) -> list[nn.Module]:
         """Returns the stages, whose parameters this rank trains."""

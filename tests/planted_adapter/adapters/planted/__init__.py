@@ -17,7 +17,10 @@ from suite.contract.case import Case
 
 # The variables of either adapter come with its launch plan: they exclude each other.
 TRAITS = replace(
-    pytorch.TRAITS, engines=("torch", "horovod"), references=(), environment={}
+    pytorch.TRAITS, engines=("torch", "horovod"), references=(), environment={},
+    preloaded={"torch": pytorch.TRAITS.preloaded["torch"],
+               "horovod": horovod.TRAITS.preloaded["torch"]},
+    late=(*pytorch.TRAITS.late, *horovod.TRAITS.late, "PLANT"),
 )
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from adapters.cycled import lengthen_cycle
-from adapters.slowed import Slowed, slow_loss
+from adapters.slowed import Slowed, slow_loss, slow_passes
 
 from suite.contract.adapter import Inputs, Session
 from suite.contract.case import Case, Rank
@@ -30,7 +30,8 @@ def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Se
         session.timed_step = _counted(session, rank)  # type: ignore[method-assign]
         return session
     if kind == "slow":
-        slow_loss(session, Slowed(rest, rank.index))
+        slow = slow_passes if case.strategy == "inter_layer" else slow_loss
+        slow(session, Slowed(rest, rank.index))
         return session
     number, _, amount = rest.partition(":")
     if kind and int(number) == rank.index:

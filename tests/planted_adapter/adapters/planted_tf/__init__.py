@@ -16,7 +16,10 @@ from suite.contract.case import Case
 
 # The variables of either adapter come with its launch plan: they exclude each other.
 TRAITS = replace(
-    tensorflow.TRAITS, engines=("tensorflow", "horovod"), references=(), environment={}
+    tensorflow.TRAITS, engines=("tensorflow", "horovod"), references=(), environment={},
+    preloaded={"tensorflow": tensorflow.TRAITS.preloaded["tensorflow"],
+               "horovod": horovod.TRAITS.preloaded["tensorflow"]},
+    late=(*tensorflow.TRAITS.late, *horovod.TRAITS.late, "PLANT"),
 )
 
 
