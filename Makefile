@@ -9,7 +9,7 @@ MINUTES ?= 60
 # How long `make fuzz` runs.
 SECONDS ?= 300
 
-.PHONY: run test test-long lint lock audit docs architecture accuracy regret foresight soak fuzz test-gpu \
+.PHONY: run test test-long lint lock audit docs architecture accuracy ratios regret foresight soak fuzz test-gpu \
 	gpu-loan gpu-packages horovod-nccl installs container-test cluster-test ray-test slurm-test scale mutants
 run: setup
 	$(BIN)/python -m suite run
@@ -56,6 +56,12 @@ accuracy: setup
 	$(BIN)/python -m tests.accuracy answer
 	$(BIN)/python -m tests.accuracy launches
 	$(BIN)/python -m tests.reference
+
+# Adapters beside plain scripts, a table with intervals: in ten minutes a launch of each of PyTorch's
+# 24 cells and more; another call goes on. RATIOS="--column pytorch --minutes 5" takes fewer.
+RATIOS ?=
+ratios: setup
+	$(BIN)/python -m tests.reference.table $(RATIOS)
 
 # --strategy auto against measuring every way: regret and share of the time, a table; half an hour.
 # QUESTION=pytorch/gpt/tiny narrows it.
@@ -112,8 +118,10 @@ gpu-packages: setup
 	du -sh .gpu-packages
 
 # Horovod's GPU code compiled and linked with NCCL, where there is nvcc and no GPU; some minutes.
+# NCCL_PYTHON takes another interpreter, such as one whose torch has CUDA: PyTorch's engine needs it.
+NCCL_PYTHON ?= $(BIN)/python
 horovod-nccl: setup
-	$(BIN)/python -m scripts.horovod_cmake
+	$(NCCL_PYTHON) -m scripts.horovod_cmake
 
 # The suite with some of the frameworks, in environments of their own: the table of
 # docs/installing.md. Needs a package index, and minutes for each row.

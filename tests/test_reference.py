@@ -18,9 +18,17 @@ from suite.contract.workloads.efficientnet import EfficientNetSpec
 from suite.contract.workloads.mlp import MlpSpec
 from suite.contract.workloads.transformer import Transformer
 from suite.contract.workloads.xlnet import XLNetSpec
-from tests.reference import common
+from tests.reference import common, pair
 from tests.reference.__main__ import SIZES, Comparison, arguments, cases, compare, summarise
-from tests.reference.pair import COUNTED, WARMUP, alternate, script_name
+from tests.reference.pair import (
+    COUNTED,
+    FEWER,
+    LEAST_ROUNDS,
+    LEAST_WARMUP,
+    WARMUP,
+    alternate,
+    script_name,
+)
 
 FOLDER = Path(__file__).parent / "reference"
 
@@ -60,9 +68,31 @@ def test_sides_take_turns(fake: Case) -> None:
         lambda: calls.append("plain"),
         bool,
     )
-    turns = calls[2 * (WARMUP + 1) :: COUNTED + 1]  # a block starts with a step that is not counted
+    turns = calls[2 * WARMUP :: COUNTED + 1]  # a block starts with a step that is not counted
     assert turns == ["adapter", "plain", "plain", "adapter"] * 2
     assert [len(block) for block in blocks] == [COUNTED] * 8
+
+
+def test_sides_that_are_slow_take_fewer_steps_and_rounds(
+    fake: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no time at all still enough of each for an interval; ranks agree on every number."""
+    monkeypatch.setenv("PAIR_SECONDS", "0")
+    monkeypatch.setattr(pair, "LONG_STEP_S", 0.0)
+    calls: list[str] = []
+    questions: list[bool] = []
+
+    def agree(ready: bool) -> bool:
+        questions.append(ready)
+        return ready
+
+    blocks = alternate(replace(fake, steps=100 * COUNTED), lambda: calls.append("adapter"),
+                       lambda: calls.append("plain"), agree)
+    assert [len(block) for block in blocks] == [FEWER] * 4 * LEAST_ROUNDS
+    assert calls[: 2 * LEAST_WARMUP] == ["adapter"] * LEAST_WARMUP + ["plain"] * LEAST_WARMUP
+    assert questions == [False] * 4
+    interval = compare(np.ones((1, 4 * LEAST_ROUNDS, FEWER)))
+    assert np.isfinite([interval.low, interval.high]).all()
 
 
 @pytest.mark.parametrize("workload", SIZES)
@@ -73,7 +103,7 @@ def test_every_cell_has_a_script(workload: str) -> None:
 
 
 def test_the_plain_side_knows_nothing_of_the_suite() -> None:
-    ours = {"__main__", "pair", "losses"}
+    ours = {"__main__", "pair", "losses", "table"}
     found = {
         path.stem for path in FOLDER.rglob("*.py")
         if re.search(r"^\s*(from|import) (adapters|suite)\b", path.read_text(), re.MULTILINE)

@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch")
 from adapters.pytorch.training.profile import (  # noqa: E402
     NO_KERNELS,
     Activity,
+    attention_kernels,
     copy_seconds,
     gpu_trace,
     kernel_trace,
@@ -194,3 +195,16 @@ def test_a_replayed_step_with_nccl_is_told_apart_and_timed() -> None:
     found = communication([record, replace(record, rank=1)])
     assert found["t_comm_s"] == pytest.approx(0.006, abs=1e-6)
     assert found["t_comm_exposed_s"] == pytest.approx(0.003, abs=1e-6)
+
+
+@pytest.mark.parametrize(("biased", "kernels"), [(False, "flash"), (True, "math")])
+def test_the_kernel_of_attention_is_read_from_the_profile(biased: bool, kernels: str) -> None:
+    """A bias with a gradient, as XLNet has it, is not what PyTorch's fused kernels can do."""
+    parts = torch.randn(3, 1, 2, 8, 4, requires_grad=True)
+    bias = torch.zeros(8, 8, requires_grad=True) if biased else None
+    with profile(torch.device("cpu")) as profiler:
+        torch.nn.functional.scaled_dot_product_attention(*parts, attn_mask=bias).sum().backward()
+    assert attention_kernels(profiler) == kernels
+    with profile(torch.device("cpu")) as profiler:
+        torch.ones(2).sum()
+    assert attention_kernels(profiler) == ""

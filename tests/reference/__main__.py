@@ -52,7 +52,10 @@ def main() -> None:
     for case in cases(asked.rounds, asked.workload):
         if asked.name_part not in script_name(case):
             continue
-        found = measure(case, asked.launches)
+        try:
+            found = measure(case, asked.launches)
+        except RuntimeError as error:
+            raise SystemExit(str(error)) from error
         print(f"{script_name(case):34}{found.adapter_s * 1e3:8.2f}ms{found.plain_s * 1e3:8.2f}ms"
               f"{found.ratio:8.3f}   {found.low:.3f} to {found.high:.3f}", flush=True)
 
@@ -83,7 +86,7 @@ def cases(count: int, workload: str = "mlp") -> list[Case]:
 
 def measure(case: Case, launches: int) -> Comparison:
     """Launches both sides together, again and again."""
-    return summarise([_launch(case) for _ in range(launches)])
+    return summarise([launch_pair(case) for _ in range(launches)])
 
 
 def summarise(found: Sequence[Comparison]) -> Comparison:
@@ -96,11 +99,16 @@ def summarise(found: Sequence[Comparison]) -> Comparison:
     return Comparison(*middle, min(ratios), max(ratios))
 
 
-def _launch(case: Case) -> Comparison:
+def launch_pair(case: Case, timeout_s: float = 120.0) -> Comparison:
+    """Both sides once, in a group of processes of their own.
+
+    Raises:
+        RuntimeError: One of them failed or took too long.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        outcome = launch_case(case, Path(folder) / "pair", worker="tests.reference.pair")
+        outcome = launch_case(case, Path(folder) / "pair", timeout_s, "tests.reference.pair")
     if outcome.status != "ok":
-        raise SystemExit(f"{script_name(case)}: {outcome.reason}")
+        raise RuntimeError(f"{script_name(case)}: {outcome.status}, {outcome.reason}")
     return compare(np.array([record["blocks"] for record in outcome.records]))
 
 

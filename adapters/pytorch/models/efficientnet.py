@@ -16,6 +16,7 @@ from adapters.pytorch.models.images import (
     norm,
     pixel_mean,
 )
+from adapters.pytorch.models.losses import class_cross_entropy
 from suite.contract.workloads.efficientnet import (
     BATCH_NORM_EPSILON,
     EfficientNetSpec,
@@ -117,4 +118,4 @@ def build(spec: EfficientNetSpec, units: range | None) -> nn.Module:
 
 def loss(spec: EfficientNetSpec) -> Loss:
     """Returns the cross-entropy over the classes."""
-    return nn.functional.cross_entropy
+    return class_cross_entropy

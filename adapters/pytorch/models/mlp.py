@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from adapters.pytorch.models import Loss
+from adapters.pytorch.models.losses import binary_cross_entropy, class_cross_entropy
 from suite.contract.workloads.mlp import MlpSpec
 
 
@@ -41,9 +42,4 @@ build = Mlp
 
 def loss(spec: MlpSpec) -> Loss:
     """Returns the cross-entropy; the binary form if the model has a single output."""
-    return _binary if spec.binary else nn.functional.cross_entropy
-
-
-def _binary(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Computes the mean over logits (batch, 1) and targets (batch,) of 0 and 1."""
-    return nn.functional.binary_cross_entropy_with_logits(logits.squeeze(-1), targets)
+    return binary_cross_entropy if spec.binary else class_cross_entropy

@@ -16,6 +16,7 @@ from adapters.pytorch.models.images import (
     norm,
     pixel_mean,
 )
+from adapters.pytorch.models.losses import class_cross_entropy
 from suite.contract.workloads.images import Convolution
 from suite.contract.workloads.resnet import BATCH_NORM_EPSILON, POOL_KERNEL, POOL_STRIDE, ResNetSpec
 
@@ -88,4 +89,4 @@ def build(spec: ResNetSpec, units: range | None) -> nn.Module:
 
 def loss(spec: ResNetSpec) -> Loss:
     """Returns the cross-entropy over the classes."""
-    return nn.functional.cross_entropy
+    return class_cross_entropy

@@ -18,6 +18,7 @@ from adapters.pytorch.training.matmul_rate import matmul_flops_s
 from adapters.pytorch.training.number_format import describe as describe_precision
 from adapters.pytorch.training.probe import Probe
 from adapters.pytorch.training.profile import (
+    attention_kernels,
     copy_seconds,
     gpu_trace,
     operation_seconds,
@@ -39,6 +40,7 @@ class Measured:
         silent: Whether the step that runs now must not communicate.
         communicating: Ids of the threads that a process group started.
         event_loops: How those among them that wait for sockets are scheduled; empty without any.
+        attention: The kernels that computed attention in the traced step; empty without any.
     """
 
     case: Case
@@ -47,6 +49,7 @@ class Measured:
     silent = False
     communicating: Collection[int] = ()
     event_loops = ""
+    attention = ""
 
     def step(self, index: int) -> Any:
         """Trains on global batch ``index``."""
@@ -95,6 +98,7 @@ class Measured:
             self.step(index)
             self.synchronize()
             ended = time.perf_counter()
+        self.attention = attention_kernels(profiler)
         if self.device.type == "cuda":
             trace = gpu_trace(profiler, began, ended)
         else:
@@ -161,7 +165,7 @@ class Measured:
             "mode": found.mode(),
         } | describe_precision(self.case.dtype) | (
             {"event_loops": self.event_loops} if self.event_loops else {}
-        )
+        ) | ({"attention": self.attention} if self.attention else {})
 
 
 @contextmanager

@@ -14,8 +14,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from adapters.pytorch.models import Loss
-
 LOW = torch.bfloat16
 
 
@@ -59,11 +57,6 @@ def autocast(model: nn.Module, device: str, leaves: bool = False) -> None:
 
     lowered.computes_in = LOW  # type: ignore[attr-defined]  # for the ledger
     model.forward = lowered
-
-
-def in_float32(loss: Loss) -> Loss:
-    """Wraps a loss so that it converts the logits to float32 first."""
-    return lambda logits, targets: loss(logits.float(), targets)
 
 
 def lower_input(module: nn.Module) -> None:

@@ -24,6 +24,9 @@ HOST_COPIES = ("Memcpy HtoD", "Memcpy DtoH")
 SENDS, RECEIVES = "nccl:send", "nccl:recv"
 # How PyTorch names the collectives that return a new tensor.
 FUNCTIONAL = "_c10d_functional::"
+# How PyTorch names what its attention dispatches to, by what a name contains.
+ATTENTION = "aten::_scaled_dot_product_"
+ATTENTION_KERNELS = ("flash", "cudnn", "efficient", "math")
 NO_KERNELS = "T_i: the profiler saw no kernel of the GPU"
 
 
@@ -79,6 +82,16 @@ def copy_seconds(profiler: torch.profiler.profile) -> float:
         for event in profiler.events() or () if event.name.startswith(FUNCTIONAL)
         for child in event.cpu_children if child.name.startswith("aten::")
     )
+
+
+def attention_kernels(profiler: torch.profiler.profile) -> str:
+    """Names the kernels that computed attention: PyTorch chooses by device, shapes and formats.
+
+    Returns:
+        ``flash``, ``cudnn``, ``efficient`` or ``math``, several with ``and``; empty without any.
+    """
+    names = {event.name for event in profiler.events() or () if event.name.startswith(ATTENTION)}
+    return " and ".join(kind for kind in ATTENTION_KERNELS if any(kind in name for name in names))
 
 
 def gpu_trace(profiler: torch.profiler.profile, began_s: float, ended_s: float) -> StepTrace:

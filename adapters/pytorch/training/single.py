@@ -16,8 +16,8 @@ from torch import nn
 from adapters.pytorch.models import build_model, loss_function, to_canonical, torch_name
 from adapters.pytorch.training.measured import Measured
 from adapters.pytorch.training.number_format import (
+    LOW,
     autocast,
-    in_float32,
     parameter_type,
     set_products,
 )
@@ -79,8 +79,7 @@ class Training(Measured):
         self.spec = case.spec
         self.names = list(weights)
         self.low = case.dtype == "bf16"
-        loss = loss_function(self.spec)
-        self.loss_function = planned_loss(in_float32(loss) if self.low else loss, case)
+        self.loss_function = planned_loss(loss_function(self.spec), case)
         if case.mode == "compiled":
             # The cast to float32, the softmax and the sum become one pass over the logits.
             self.loss_function = torch.compile(self.loss_function)
@@ -90,8 +89,12 @@ class Training(Measured):
         self.optimizer: Any = self.make_optimizer()
 
     def local(self, features: Any, targets: Any) -> tuple[torch.Tensor, ...]:
-        """Returns this rank's part of a global batch, on its device."""
-        return tuple(self._tensor(part) for part in self.local_batch(features, targets))
+        """Returns this rank's part of a global batch, on its device.
+
+        Features of a bf16 case are rounded here: autocast would do it in every step.
+        """
+        x, y = (self._tensor(part) for part in self.local_batch(features, targets))
+        return x.to(LOW) if self.low and x.is_floating_point() else x, y
 
     def _tensor(self, array: Any) -> torch.Tensor:
         """Copies an array to the device; whole numbers become int64."""

@@ -186,11 +186,12 @@ class InterLayerSession(MovedLayers, HorovodSession):
         work = stage, "forward", part
         x = self._receive(work).requires_grad_() if stage else self.inputs[part]
         side = {"features": self.inputs[part]} if self.spec.side_input else {}
-        y = self.stages[stage](x, **side).to(self.dtype)  # Horovod cannot send bfloat16
+        y = self.stages[stage](x, **side)
         if stage == self.last:
             y = self.loss_function(y, self.targets[part]) / self.parts
             self.losses.append(y.detach())
         else:
+            y = y.to(self.dtype)  # Horovod cannot send bfloat16
             self._send(work, y.detach().contiguous())
         self.flying[stage, part] = x, y
 
