@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 
 from suite.contract.resident_memory import STATUS, peak_resident_bytes, reset_peak_resident
+from suite.contract.workloads import find_workload, initial_weights
 from suite.contract.workloads.transformer import NOT_PREDICTED
 
 torch = pytest.importorskip("torch")
 
 from torch.nn import functional  # noqa: E402
 
-from adapters.pytorch.models import losses  # noqa: E402
+from adapters.pytorch.models import build_model, loss_function, losses  # noqa: E402
+from adapters.pytorch.training.joined_loss import join_loss  # noqa: E402
+from adapters.pytorch.training.number_format import autocast  # noqa: E402
 
 BATCH, SEQUENCE, VOCABULARY, PREDICTED = 3, 8, 11, 2
 
@@ -134,3 +137,29 @@ def test_what_needs_the_logits_afterwards_is_told() -> None:
     value = losses.token_cross_entropy((logits.requires_grad_() / 30).exp(), targets)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         value.backward()
+
+
+@pytest.mark.parametrize("family", ["gpt", "bert", "mlp"])
+def test_a_compiled_model_and_its_loss_are_one_graph(family: str) -> None:
+    spec = find_workload(family, "tiny")
+    from suite.launch.inputs import load_data
+
+    features, targets = (torch.from_numpy(array[: spec.global_batch])
+                         for array in load_data(spec, "synthetic", 0))
+    features = features if features.is_floating_point() else features.long()
+    model, loss = build_model(spec, initial_weights(spec, 0)), loss_function(spec)
+    expected = loss(model(features), targets.long())
+    graphs: list[Any] = []
+
+    def compiler(graph: Any, inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    autocast(model, "cpu")
+    marked = model.forward
+    join_loss(model, loss)
+    assert model.forward.computes_in == marked.computes_in
+    model.compile(backend=compiler)
+    found = model(features, targets.long())
+    assert len(graphs) == 1 and found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0.02, atol=0)

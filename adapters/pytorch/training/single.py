@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from adapters.pytorch.models import build_model, loss_function, to_canonical, torch_name
+from adapters.pytorch.training.joined_loss import join_loss
 from adapters.pytorch.training.measured import Measured
 from adapters.pytorch.training.number_format import (
     LOW,
@@ -80,7 +81,9 @@ class Training(Measured):
         self.names = list(weights)
         self.low = case.dtype == "bf16"
         self.loss_function = planned_loss(loss_function(self.spec), case)
-        if case.mode == "compiled":
+        # A pipeline's schedule calls the loss by itself.
+        self.joined = case.mode == "compiled" and "inter_layer" not in case.axes.names
+        if case.mode == "compiled" and not self.joined:
             # The cast to float32, the softmax and the sum become one pass over the logits.
             self.loss_function = torch.compile(self.loss_function)
         self.dtype = parameter_type(case.dtype)
@@ -112,6 +115,8 @@ class Training(Measured):
             recompute_units(model)
         if self.low:
             autocast(model, self.device.type, self.leaves)
+        if self.joined:
+            join_loss(model, self.loss_function)
         if self.case.mode == "compiled":
             model.compile()
         return model
@@ -149,9 +154,23 @@ class Training(Measured):
         parts = max(self.case.accumulate, self.case.statistics_groups)
         if parts > 1:
             return self._accumulate(features, targets, parts)
-        loss = self.loss_function(self.model(features), targets)
+        loss = self.mean_loss(features, targets)
         loss.backward()
         return loss.detach()
+
+    def mean_loss(self, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Runs the forward pass; a compiled model computes its loss in the same graph.
+
+        Args:
+            features: (samples, …) of this rank.
+            targets: (samples, …) of this rank.
+
+        Returns:
+            The mean loss of the samples.
+        """
+        if self.joined:
+            return self.model(features, targets)
+        return self.loss_function(self.model(features), targets)
 
     def _accumulate(
         self, features: torch.Tensor, targets: torch.Tensor, parts: int
@@ -161,7 +180,7 @@ class Training(Measured):
         micro = zip(features.chunk(parts), targets.chunk(parts), strict=True)
         for number, (x, y) in enumerate(micro, start=1):
             with self.gradients_stay(number < parts):
-                loss = self.loss_function(self.model(x), y) / parts
+                loss = self.mean_loss(x, y) / parts
                 loss.backward()
             total += loss.detach()
         return total
