@@ -105,8 +105,9 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
 
 
 @contextmanager
-def _nothing() -> Iterator[None]:
-    yield
+def _nothing() -> Iterator[SimpleNamespace]:
+    """A profiler that saw no operation."""
+    yield SimpleNamespace(events=list)
 
 
 def _run(queue: Queue, folder: Path, spoil: Callable[[Training], None]) -> train.MeasuredTraining:

@@ -119,8 +119,8 @@ def swapped_stages() -> None:
     """A device of an interleaved pipeline has its two groups of layers the wrong way round."""
     original = inter_layer.unit_ranges
 
-    def swapped(*arguments: Any) -> Any:
-        ranges = original(*arguments)
+    def swapped(*arguments: Any, **named: Any) -> Any:
+        ranges = original(*arguments, **named)
         return [ranges[0], ranges[2], ranges[1], ranges[3]]
 
     inter_layer.unit_ranges = swapped
