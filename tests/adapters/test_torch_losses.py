@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from itertools import accumulate
 from typing import Any
 
 import pytest
 
-from suite.contract.resident_memory import STATUS, peak_resident_bytes, reset_peak_resident
 from suite.contract.workloads import find_workload, initial_weights
 from suite.contract.workloads.transformer import NOT_PREDICTED
 
 torch = pytest.importorskip("torch")
 
 from torch.nn import functional  # noqa: E402
+from torch.profiler import ProfilerActivity, profile  # noqa: E402
 
 from adapters.pytorch.models import build_model, loss_function, losses  # noqa: E402
 from adapters.pytorch.training.joined_loss import join_loss  # noqa: E402
@@ -94,34 +93,31 @@ def test_few_classes_are_computed_in_float32_too(loss: Callable[..., Any]) -> No
     torch.testing.assert_close(value, loss(logits.float(), targets), rtol=0, atol=0)
 
 
-@pytest.mark.skipif(not STATUS.exists(), reason="the kernel does not tell the peak of memory")
-@pytest.mark.parametrize(("predicted", "copies"), [(0, 0.3), (1, 1.5)])
+@pytest.mark.parametrize(("predicted", "copies"), [(0, 0.2), (1, 1.2)])
 def test_the_loss_holds_no_copies_of_the_logits(predicted: int, copies: float) -> None:
     """PyTorch's own adds three; of predicted positions the gradient is a tensor of its own.
 
-    A new process measures it, whose heap has no holes of other tests' tensors.
+    What the allocator handed out is counted, since what the process holds also has pages of
+    libraries in it, as many as the kernel maps at once.
     """
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
-        own, plain = fresh.submit(_copies_held, predicted).result()
-    assert own < copies < plain
-
-
-def _copies_held(predicted: int) -> tuple[float, float]:
-    """How many copies of the logits a loss and its gradient add to memory: ours, PyTorch's."""
-    source = torch.randn(64, 32, 16384).requires_grad_()  # 128 MiB
-    targets = torch.zeros(64, 32, dtype=torch.long)
+    source = torch.randn(16, 32, 16384).requires_grad_()
+    targets = torch.zeros(16, 32, dtype=torch.long)
     if predicted:
-        targets[:, 1:] = NOT_PREDICTED
+        targets[:, predicted:] = NOT_PREDICTED
     loss = losses.predicted_cross_entropy(1) if predicted else losses.token_cross_entropy
+    assert _copies_held(loss, source, targets) < copies
+    assert _copies_held(_plain, source, targets) > 2.9
 
-    def peak(loss: Callable[..., Any]) -> float:
-        logits = source * 1
-        reset_peak_resident()
-        before = peak_resident_bytes()
+
+def _copies_held(loss: Callable[..., Any], source: Any, targets: Any) -> float:
+    """How many copies of the logits a loss and its gradient add to memory, at their most."""
+    logits = source * 1
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         torch.autograd.grad(loss(logits, targets), logits)
-        return (peak_resident_bytes() - before) / logits.nbytes
-
-    return peak(loss), peak(_plain)
+    changes = sorted(
+        (event.start_ns(), event.nbytes())
+        for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]")
+    return max(accumulate(change for _, change in changes)) / logits.nbytes
 
 
 def test_few_logits_are_left_to_pytorch() -> None:
