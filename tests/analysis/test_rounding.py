@@ -228,4 +228,4 @@ def test_half_of_the_smallest_number_is_lost_to_underflow() -> None:
     # bfloat16 has the first half of float32's bits.
     smallest = np.array([1 << 16], np.uint32).view(np.float32)[0]
     half = float(np.finfo(np.float16).smallest_subnormal) / 2
-    assert UNDERFLOW == {"bf16": float(smallest) / 2, "fp16": half}
+    assert {"bf16": float(smallest) / 2, "fp16": half} == UNDERFLOW
