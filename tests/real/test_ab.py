@@ -18,6 +18,7 @@ COMMAND = [sys.executable, "-m", "suite", "ab", "--framework", "pytorch", "--str
            "--warmup", "20", "--probes", "1", "--probe-steps", "2", "--repeats", "6", "--json"]
 
 
+@pytest.mark.alone
 def test_a_harmless_setting_reaches_the_workers_and_is_compared(tmp_path: Path) -> None:
     if not installed_version(traits_of("pytorch").distributions):
         pytest.skip("pytorch is not installed")

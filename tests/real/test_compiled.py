@@ -11,9 +11,8 @@ from suite.contract.case import PARITY_STEPS, Case
 from tests.depths import case_fields
 from tests.real.cells import Find, check_payloads, evidence_of, name, records_of
 
-# Each compiles for long: a transformer in each compiler, and an MLP that DDP divides.
+# Each compiles for long: a transformer in each compiler.
 CELLS = [
-    ("pytorch", "torch", "data", "", "mlp"),
     ("tensorflow", "tensorflow", "data", "", "gpt/shallow"),
     ("pytorch", "torch", "intra_layer", "", "gpt/shallow"),
 ]

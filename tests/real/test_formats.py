@@ -29,6 +29,7 @@ OF_TENSORFLOW = [
 ]
 CELLS = [(strategy, variant) for strategy in STRATEGIES[1:] for variant in VARIANTS[strategy]
          if variant not in TUNED]
+RING = ("inter_layer", "interleaved")
 DEFAULTS = [(strategy, VARIANTS[strategy][0]) for strategy in STRATEGIES[1:]]
 
 
@@ -36,7 +37,7 @@ def _case(
     framework: str, cell: tuple[str, str], workload: str, devices: int = 2, engine: str = "torch"
 ) -> Case:
     placed = framework == "tensorflow" and cell[0] != "data"
-    counted = placed or (cell[0] == "intra_layer" and workload == "gpt")
+    counted = placed or (cell[0] == "intra_layer" and workload == "gpt/shallow")
     return Case(framework, engine, *cell, *case_fields(workload), "real", "cpu", devices, "bf16",
                 steps=1, probe_steps=int(counted), warmup_limit=PARITY_STEPS)
 
@@ -56,7 +57,8 @@ def _kept(framework: str, workload: str, cell: tuple[str, str]) -> bool:
 
 @pytest.mark.parametrize("case", [
     *(parameter(_case(framework, cell, workload), _kept(framework, workload, cell))
-      for framework in ("pytorch", "horovod") for workload in ("gpt", "resnet") for cell in CELLS),
+      for framework in ("pytorch", "horovod") for cell in CELLS
+      for workload in ("gpt" if cell == RING else "gpt/shallow", "resnet")),
     *(pytest.param(_case(framework, cell, workload, engine="tensorflow"),
                    marks=[pytest.mark.long] * bool(number))
       for number, (framework, cell, workload) in enumerate(OF_TENSORFLOW)),

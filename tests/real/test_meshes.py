@@ -51,12 +51,12 @@ def _cases(column: Column) -> list[Case]:
 
 
 def _kept(case: Case) -> bool:
-    """Each two axes in PyTorch and TensorFlow, all three and batch statistics in PyTorch; of
-    Horovod, whose layers and stages are proven by themselves, what sums gradients beside them."""
+    """Each two axes of TensorFlow; in PyTorch data beside each of the others, and all three; of
+    Horovod, whose layers and stages are proven by themselves, one that sums gradients beside."""
     if case.framework == "horovod":
-        return case.engine == "torch" and case.size == "shallow" and case.devices == 4 and (
-            "data" in case.axes.names)
-    return case.size == "shallow" or case.workload in ("mlp", "resnet")
+        return case.engine == "torch" and case.size == "shallow" and (
+            case.strategy == "data+intra_layer")
+    return case.workload == "mlp" or case.size == "shallow" and "data" in case.axes.names
 
 
 @pytest.mark.parametrize("case", [
