@@ -36,10 +36,12 @@ def _case(column: Column, strategy: str, variant: str, workload: str, devices: i
 
 
 def _kept(case: Case) -> bool:
-    """A transformer of every strategy in the torch engines and an MLP in TensorFlow, whose layers
-    and stages Horovod shares; batch statistics in PyTorch."""
+    """A transformer of every strategy in PyTorch, and its batch statistics; an MLP in TensorFlow;
+    of Horovod, whose stages take their micro-batches from the same schedules, the others."""
     if family(case) == "resnet":
         return case.framework == "pytorch" and case.strategy in ("single", "data")
+    if case.framework == "horovod" and case.strategy == "inter_layer":
+        return False
     if case.engine == "torch":
         return case.variant != "interleaved"
     return case.workload == "mlp" and (case.framework == "tensorflow" or case.strategy == "data")

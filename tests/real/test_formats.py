@@ -49,10 +49,10 @@ def _verdict(case: Case, folder: Path, reference: References) -> Verdict:
 
 def _kept(framework: str, workload: str, cell: tuple[str, str]) -> bool:
     """A transformer in every cell of PyTorch's, batch statistics where they are a replica's, a
-    shard's or a micro-batch's, and the exchanges of Horovod's; its schedules move the same."""
+    shard's or a micro-batch's, and each strategy of Horovod's, whose variants move the same."""
     if workload == "resnet":
         return framework == "pytorch" and cell in (*DEFAULTS, ("data", "fsdp"))
-    return framework == "pytorch" or cell[0] != "inter_layer" or cell in DEFAULTS
+    return framework == "pytorch" or cell in DEFAULTS
 
 
 @pytest.mark.parametrize("case", [

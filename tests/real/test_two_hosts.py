@@ -56,7 +56,6 @@ def _needs(*frameworks: str) -> None:
             pytest.skip(f"{name} is not installed")
 
 
-@pytest.mark.alone
 def test_every_framework_trains_across_two_hosts(tmp_path: Path) -> None:
     """Every row is proven, its ranks on both hosts; TensorFlow spans them by multi_worker."""
     _needs("pytorch", "tensorflow", "horovod")
@@ -112,7 +111,6 @@ def test_alpha_across_hosts_is_the_links_rate(
     assert abs(offsets["1"]["date_seconds"]) < offsets["1"]["uncertainty_s"] + 1e-3
 
 
-@pytest.mark.alone
 def test_a_host_that_is_cut_off_ends_its_case_and_the_run_can_be_resumed(tmp_path: Path) -> None:
     """The cable is pulled in mid-run: nothing answers, and nothing says goodbye."""
     _needs("pytorch")
@@ -135,6 +133,7 @@ def test_a_host_that_is_cut_off_ends_its_case_and_the_run_can_be_resumed(tmp_pat
         said = _finished(resumed)
         assert resumed.returncode == 0, said
     assert all(row["parity"] == "ok" for row in _rows(out).values())
+
 
 @pytest.mark.alone
 @pytest.mark.long
