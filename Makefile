@@ -89,11 +89,13 @@ scale: setup
 	$(BIN)/python -m tests.benchmarks.scale --ranks
 	$(BIN)/python -m tests.benchmarks.page
 
-# How many planted mistakes the tests of a room notice; some seconds each. ROOM=launch narrows it.
+# How many planted mistakes the tests of a room notice; some seconds each. ROOM=launch narrows it,
+# MUTANTS="--minutes 5" ends a call, and the next one goes on from there.
 COUNT ?= 40
 SEED ?= 0
+MUTANTS ?=
 mutants: setup
-	$(BIN)/python -m scripts.mutants --count $(COUNT) --seed $(SEED) $(ROOM)
+	$(BIN)/python -m scripts.mutants --count $(COUNT) --seed $(SEED) $(MUTANTS) $(ROOM)
 
 # What one GPU proves, with the torch of PYTHON if that has CUDA and this set-up's has not.
 test-gpu:
