@@ -15,11 +15,12 @@ run: setup
 	$(BIN)/python -m suite run
 
 # What decides: a test of every kind. What times real work first, with nothing beside it; the rest
-# two at a time.
+# three at a time on two cores, because many tests wait for processes.
+WORKERS ?= 3
 SLOWEST := --durations=25 --durations-min=5
 test: setup lint
 	$(BIN)/python -m pytest -m "alone and not long" $(SLOWEST)
-	$(BIN)/python -m pytest -m "not alone and not long" -n 2 --dist loadgroup --no-loadscope-reorder $(SLOWEST)
+	$(BIN)/python -m pytest -m "not alone and not long" -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(SLOWEST)
 
 # More of the same kinds, with real frameworks: after changes to adapters, launches or measurement.
 test-long: setup

@@ -45,7 +45,8 @@ def test_uneven_shares_are_at_parity(
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("cell", [("data", ""), PIPE], ids="-".join)
+@pytest.mark.parametrize("cell", [
+    ("data", ""), pytest.param(PIPE, marks=pytest.mark.long)], ids="-".join)
 def test_a_plan_balances_a_device_that_works_twice(
     cell: tuple[str, str], truth: Callable[..., None], tmp_path: Path
 ) -> None:
