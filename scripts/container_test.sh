@@ -5,13 +5,13 @@
 #   scripts/container_test.sh [FOLDER [PART…]]
 #
 # The base, the images and the results are kept in FOLDER. Each part goes on with what those before
-# it have left; without any, all but the last two follow each other:
+# it have left; without any, the first three follow each other:
 #   base   the base that everything is built from
 #   build  the image, twice: the second time after an edit of the source
 #   run    health, users and the smoke preset in the image
 #   hosts  examples/clusters/mpi.Dockerfile, the image of two containers that are two hosts
-#   gpu    what of the GPUs' image needs no GPU base: a release with a user 1000, packages from BASE,
-#          another RUNTIME, no compiler
+#   gpu    the GPUs' image without NVIDIA's part of its bases: on Ubuntu 24.04, whose published images
+#          have a user of the number 1000, with TARGETS (packages, or "packages tensorflow-gpu")
 #
 # This machine's pip configuration, certificates, local wheels and Horovod's wheel are lent to the
 # build: a wheel is taken only where its folder's name says that it would be built alike.
@@ -98,6 +98,14 @@ build() {
   fi
 }
 
+# use IMAGE: a container of it, in which `in_image` runs commands; it is removed in the end.
+used=()
+use() {
+  container=$(buildah from "$1")
+  used+=("$container")
+}
+trap '[ ${#used[@]} = 0 ] || buildah rm "${used[@]}" > /dev/null' EXIT
+
 in_image() {
   local user=$1; shift
   buildah run --isolation chroot --hostname localhost --user "$user" --volume "$work/results:/host" \
@@ -106,8 +114,7 @@ in_image() {
 
 run() {
   local began=$SECONDS root caller=4321 health newest others
-  container=$(buildah from suite)
-  trap 'buildah rm "$container" > /dev/null' EXIT
+  use suite
   root=$(buildah mount "$container")
   say "image of $(du -sm --one-file-system "$root" | cut -f1) MiB, of which" \
     "$(du -sm "$root/opt/suite/.venv" | cut -f1) MiB are the frameworks and packages"
@@ -145,21 +152,19 @@ hosts() {
 }
 
 gpu() {
-  local ubuntu=localhost/noble keys=/usr/share/keyrings/ubuntu-archive-keyring.gpg
-  [ -e "$keys" ] || { echo "the part gpu needs apt-get install ubuntu-archive-keyring" >&2; exit 2; }
-  made "$ubuntu-minbase" noble http://archive.ubuntu.com/ubuntu --components=main,universe --keyring="$keys"
-  # The published images have a user of the number 1000.
-  printf 'FROM %s\nRUN useradd --create-home --uid 1000 ubuntu\n' "$ubuntu-minbase" \
-    | buildah bud --layers --format docker -t "$ubuntu" - > "$work/noble.log" 2>&1
-  [ -d "$work/source" ] || take_source
+  local plain=localhost/noble-minbase published=localhost/noble
+  local keys=${UBUNTU_KEYS:-/usr/share/keyrings/ubuntu-archive-keyring.gpg}
+  [ -e "$keys" ] || { echo "the part gpu needs the package ubuntu-keyring, or UBUNTU_KEYS=its archive's keys" >&2; exit 2; }
+  made "$plain" noble http://archive.ubuntu.com/ubuntu --components=main,universe --keyring="$keys"
+  has "$published" || printf 'FROM %s\nRUN useradd --create-home --uid 1000 ubuntu\n' "$plain" \
+    | buildah bud --format docker -t "$published" - > "$work/noble.log" 2>&1
   lend
-  built suite-gpu gpu.log "targets ${GPU_TARGETS:-packages} on Ubuntu 24.04" --build-arg BASE="$ubuntu" \
-    --build-arg RUNTIME="$ubuntu-minbase" --build-arg TARGETS="${GPU_TARGETS:-packages}" \
-    --build-arg HOROVOD_WHEELS=/lent-wheels --build-arg COMPILER="${GPU_COMPILER-g++ python3-dev}" "${lent[@]}"
-  container=$(buildah from suite-gpu)
-  trap 'buildah rm "$container" > /dev/null' EXIT
+  take_source
+  built suite-gpu gpu.log "targets ${TARGETS:=packages}" --build-arg BASE="$plain" --build-arg RUNTIME="$published" \
+    --build-arg TARGETS="$TARGETS" --build-arg HOROVOD_WHEELS=/lent-wheels "${lent[@]}"
+  use suite-gpu
   [ "$(in_image 1000 id -un)" = suite ]
-  in_image 1000:1000 python -m suite doctor
+  in_image 1000 python -m suite list
 }
 
 for part in "${parts[@]}"; do
