@@ -83,6 +83,8 @@ def container(
     """A container of the image for as long as the context lasts."""
     name = buildah("from", image)
     try:
+        # The first command in a container gets an /etc/hosts of buildah's, whatever is mounted.
+        buildah("run", name, "--", "true")
         yield Container(name, hostname, mounted or {})
     finally:
         buildah("rm", name)
