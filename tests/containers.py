@@ -62,8 +62,8 @@ class Container:
         volumes = [f"--volume={path}:{inside}" for inside, path in self.mounted.items()]
         given = [f"--env={name}={value}" for name, value in (variables or {}).items()]
         return ["unshare", "--pid", "--mount-proc", "--fork", "--kill-child", "buildah", "run",
-                "--hostname", self.hostname, "--user", user, *volumes, *given, self.name, "--",
-                *words]
+                "--no-hosts", "--hostname", self.hostname, "--user", user, *volumes, *given,
+                self.name, "--", *words]
 
     def on(
         self, hosts: Cluster, number: int, words: Sequence[str], user: str,
@@ -83,8 +83,6 @@ def container(
     """A container of the image for as long as the context lasts."""
     name = buildah("from", image)
     try:
-        # The first command in a container gets an /etc/hosts of buildah's, whatever is mounted.
-        buildah("run", name, "--", "true")
         yield Container(name, hostname, mounted or {})
     finally:
         buildah("rm", name)

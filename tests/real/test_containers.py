@@ -157,7 +157,8 @@ def test_the_compose_file_s_containers_are_the_hosts_of_one_run(tmp_path: Path) 
 def test_the_apptainer_recipe_s_scripts_work_in_the_image(tmp_path: Path) -> None:
     """Apptainer writes each section into a script of the image, and runs it as the caller."""
     sections = _sections((EXAMPLES / "apptainer.def").read_text(encoding="utf-8"))
-    with container(SUITE, "localhost", {"/host": _open(tmp_path / "host")}) as image:
+    names = names_file(tmp_path / "hosts", [])
+    with container(SUITE, "localhost", {"/etc/hosts": names}) as image:
         def run(section: str, *arguments: str) -> str:
             script = sections["environment"] + sections[section]
             line = image.command(["sh", "-c", script, "sh", *arguments], "4321:4321")
