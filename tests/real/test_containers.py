@@ -93,7 +93,8 @@ def _mpijob(folder: Path, job: dict[str, Any]) -> Iterator[list[Container]]:
         "/etc/hosts": names_file(folder / "hosts", list(zip(FULL, PODS, strict=True))),
         job["sshAuthMountPath"]: _secret(folder / "secret"),
     }
-    claims = ({"/etc/mpi": folder / "mpi", "/results": _open(folder / "claim")}, {})
+    claims: tuple[dict[str, Path], ...] = (
+        {"/etc/mpi": folder / "mpi", "/results": _open(folder / "claim")}, {})
     with ExitStack() as stack:
         yield [stack.enter_context(container(WITH_MPI, pod, mounted | claim))
                for pod, claim in zip(PODS, claims, strict=True)]
@@ -139,7 +140,9 @@ def test_the_compose_file_s_containers_are_the_hosts_of_one_run(tmp_path: Path) 
     with cluster(400, tmp_path) as hosts, ExitStack() as stack:
         started = []
         for number, (name, service) in enumerate(services.items()):
-            mounted = {"/etc/hosts": names} | ({"/results": out} if number == 0 else {})
+            mounted = {"/etc/hosts": names}
+            if number == 0:  # the other host has no results
+                mounted["/results"] = out
             made = stack.enter_context(container(SUITE, name, mounted))
             words = ["python", "-m", "suite", *service["command"], *SHORT[2:], "--variant",
                      "default,multi_worker"]
