@@ -141,6 +141,8 @@ def build_scaling(rows: Sequence[Row]) -> Scaling | None:
 def _title(rows: Sequence[Row], counts: Sequence[int], weak: bool) -> str:
     heads = axes.title(rows).split(", ")[:-1]
     shown = f"{', '.join(map(str, counts[:-1]))} and {counts[-1]} {rows[0].device} devices"
+    if (most := max(row.hosts for row in rows)) > 1:
+        shown += f" on up to {most} hosts"
     if weak:
         batch = f"batch {rows[0].base_batch} a device"
         return ", ".join([heads[0], batch, *heads[2:], shown, "weak scaling"])

@@ -203,5 +203,6 @@ def test_speedup_by_hosts_is_over_the_fullest_single_host(
     assert [grid.title.partition(" cpu devices")[2].partition(",")[0]
             for grid in build_grids(list(rows.values()))] == ["", "", " on 2 hosts"]
     (found,) = build_scalings(list(rows.values()))
+    assert "2, 4 and 8 cpu devices on up to 2 hosts" in found.title
     assert (found.counts, found.hosts) == ([2, 4, 8], [1, 1, 2])
     assert scaling_figures(found, {row.case_id: 0 for row in rows.values()})["hosts"] == [1, 1, 2]
