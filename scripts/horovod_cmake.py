@@ -12,6 +12,7 @@ kept in FOLDER. Exits with 3 where this machine lacks what it needs, and with 1 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,8 @@ from scripts import build_horovod
 NCCL_WHEEL = "nvidia-nccl-cu13"
 BUILD_TYPE = "RelWithDebInfo"
 KERNELS = "horovod_cuda_kernels"
+# How nvcc names the folder of its toolkit when it is asked what it would do.
+TOP = re.compile(r"^#\$ TOP=(.+)$", re.MULTILINE)
 
 
 def main() -> int:
@@ -73,6 +76,22 @@ def tool_path() -> str:
     return f"{own}{os.pathsep}{os.environ.get('PATH', '')}{os.pathsep}/usr/local/cuda/bin"
 
 
+def cuda_home() -> dict[str, str]:
+    """The variables that name the toolkit to Horovod's build and to torch's; empty if unknown.
+
+    Both take the folder above nvcc's for the toolkit, which holds nothing of it where the nvcc in
+    the PATH is a script that calls another one. So nvcc itself is asked.
+    """
+    compiler = shutil.which("nvcc", path=tool_path())
+    named = os.environ.get("HOROVOD_CUDA_HOME") or os.environ.get("CUDA_HOME")
+    if compiler and not named:
+        would = subprocess.run([compiler, "--dryrun", "-x", "cu", os.devnull], check=False,
+                               capture_output=True, text=True, timeout=60)
+        found = TOP.search(would.stderr)
+        named = str(Path(found[1]).resolve()) if found else ""
+    return {"HOROVOD_CUDA_HOME": named, "CUDA_HOME": named} if named else {}
+
+
 def nccl_home(folder: Path, log: Path) -> Path:
     """The folder with NCCL's ``include`` and ``lib``, unpacked from its wheel if none is named."""
     if named := os.environ.get("HOROVOD_NCCL_HOME"):
@@ -96,7 +115,7 @@ def gpu_environment(engines: list[str], home: Path) -> dict[str, str]:
     without = [flag for flag, engine in (("HOROVOD_WITH_TENSORFLOW", "tensorflow"),
                                          ("HOROVOD_WITH_PYTORCH", "pytorch"))
                if engine not in engines]
-    return {**build_horovod._without(without), build_horovod.GPU_OPERATIONS: "NCCL",
+    return {**build_horovod._without(without), **cuda_home(), build_horovod.GPU_OPERATIONS: "NCCL",
             "HOROVOD_NCCL_HOME": str(home), "HOROVOD_NCCL_LINK": "SHARED"}
 
 

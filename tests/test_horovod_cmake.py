@@ -43,6 +43,37 @@ def test_what_is_missing_is_said_with_where_it_is(
     assert "neither TensorFlow nor a torch with CUDA" in said
 
 
+@pytest.mark.parametrize("named", ["", "/opt/cuda"])
+def test_the_toolkit_is_where_nvcc_says_and_not_where_it_was_found(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script that calls another nvcc lies in a folder without headers."""
+    nvcc = tmp_path / "bin" / "nvcc"
+    nvcc.parent.mkdir()
+    nvcc.write_text(f"#!/bin/sh\necho '#$ _NVVM_BRANCH_=nvvm' >&2\n"
+                    f"echo '#$ TOP={tmp_path}/toolkit/bin/..' >&2\n")
+    nvcc.chmod(0o755)
+    monkeypatch.setattr(horovod_cmake, "tool_path", lambda: str(nvcc.parent))
+    monkeypatch.delenv("CUDA_HOME", raising=False)
+    monkeypatch.setenv("HOROVOD_CUDA_HOME", named)
+    (tmp_path / "toolkit" / "bin").mkdir(parents=True)
+    found = horovod_cmake.gpu_environment(["tensorflow"], tmp_path)
+    wanted = named or str(tmp_path / "toolkit")
+    assert (found["HOROVOD_CUDA_HOME"], found["CUDA_HOME"]) == (wanted, wanted)
+
+
+def test_an_nvcc_that_does_not_tell_is_left_to_cmake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(horovod_cmake, "tool_path", lambda: str(tmp_path))
+    for name in ("CUDA_HOME", "HOROVOD_CUDA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert horovod_cmake.cuda_home() == {}
+    (tmp_path / "nvcc").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "nvcc").chmod(0o755)
+    assert horovod_cmake.cuda_home() == {}
+
+
 def _archive(folder: Path) -> Path:
     """A source distribution with the files that are edited."""
     root = folder / f"horovod-{build_horovod.RELEASE}"
