@@ -53,7 +53,7 @@ def test_eight_gpus_are_taken_and_told(driver: Any, tmp_path: Path) -> None:
     rows = _rows(tmp_path)
     assert {row["device"] for row in rows.values()} == {"cuda"}
     few, all_of_them = (rows[f"fake.data.mlp-tiny.cuda{count}"] for count in (2, 8))
-    assert few["status"] == "ok"
+    assert few["status"] == "ok" and float(few["mfu_datasheet"]) > 0
     # Somebody fills the eighth GPU: what takes it is refused with figures, and nothing else.
     assert all_of_them["status"] == "refused"
     assert "of memory of each GPU, 4.1 kB are free" in all_of_them["reason"]

@@ -10,9 +10,9 @@ from torch.nn import functional
 from adapters.pytorch.models import Loss
 from suite.contract.workloads.transformer import NOT_PREDICTED
 
-# Entries of logits that are worked on at a time, by type of device: their float32 copies are all that
-# the loss adds to the logits' memory. On a CPU they stay in the caches; on a GPU an operation has to
-# take longer than the host needs to launch the next one.
+# Entries of logits that are worked on at a time, by type of device: their float32 copies are all
+# that the loss adds to the logits' memory. On a CPU they stay in the caches; on a GPU an operation
+# has to take longer than the host needs to launch the next one.
 ENTRIES_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 26}
 # Logits of fewer entries cost less in PyTorch's own loss, which is fewer calls.
 FEWEST_ENTRIES = 1 << 17
