@@ -28,6 +28,8 @@ from scripts import build_horovod
 NCCL_WHEEL = "nvidia-nccl-cu13"
 BUILD_TYPE = "RelWithDebInfo"
 KERNELS = "horovod_cuda_kernels"
+# What a library that is linked with NCCL contains.
+NEEDED_OF_NCCL = (b"libnccl.so", b"ncclAllReduce")
 # How nvcc names the folder of its toolkit when it is asked what it would do.
 TOP = re.compile(r"^#\$ TOP=(.+)$", re.MULTILINE)
 
@@ -46,13 +48,14 @@ def main() -> int:
     print(f"compiling {', '.join([KERNELS, *engines])} (some minutes); log: {log}", flush=True)
     try:
         with tempfile.TemporaryDirectory(prefix="horovod") as plain:
-            build(configure(archive, Path(plain), environment, log), [KERNELS, *engines],
-                  environment, log)
+            place = configure(archive, Path(plain), environment, log)
+            build(place, [KERNELS, *engines], environment, log)
+            libraries = linked(place)
     except subprocess.CalledProcessError as error:
         print(f"failed: {error}\nSee {log}", file=sys.stderr)
         return 1
-    print(f"compiled with NCCL: {', '.join(engines)}")
-    return 0
+    print(f"compiled with NCCL: {', '.join(engines)} ({', '.join(libraries) or 'no library'})")
+    return 0 if len(libraries) == len(engines) else 1
 
 
 def gpu_engines() -> list[str]:
@@ -158,6 +161,13 @@ def build(
     """
     _run(["cmake", "--build", ".", "--target", *targets, "--", f"-j{os.cpu_count() or 1}"],
          place, environment, log)
+
+
+def linked(place: Path) -> list[str]:
+    """Names the engines' libraries in a build that need NCCL's and call its all-reduce."""
+    found = {path: path.read_bytes() for path in sorted(place.rglob("mpi_lib*.so"))}
+    return [path.name for path, content in found.items()
+            if all(name in content for name in NEEDED_OF_NCCL)]
 
 
 def _run(command: list[str], place: Path, environment: Mapping[str, str], log: Path) -> None:

@@ -132,6 +132,31 @@ def test_a_build_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         horovod_cmake.build(tmp_path, ["tensorflow"], {}, tmp_path / "log")
 
 
+@pytest.mark.parametrize(("content", "code"), [
+    ("libnccl.so.2 ncclAllReduce", 0), ("gloo alone", 1), ("", 1),
+])
+def test_a_build_counts_where_its_library_needs_nccl(
+    content: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With a build that leaves a library of that content, or none."""
+    def built(place: Path, *_rest: object) -> None:
+        if content:
+            (place / "built").mkdir()
+            (place / "built" / "mpi_lib.cpython-311.so").write_text(content)
+
+    monkeypatch.setattr(sys, "argv", ["horovod_cmake", str(tmp_path)])
+    replaced = {"gpu_engines": lambda: ["tensorflow"], "lacking": lambda engines: [],
+                "nccl_home": lambda *_: tmp_path, "configure": lambda _a, plain, *_: plain,
+                "build": built}
+    for name, function in replaced.items():
+        monkeypatch.setattr(horovod_cmake, name, function)
+    monkeypatch.setattr(build_horovod, "_download", lambda *_: tmp_path)
+    assert horovod_cmake.main() == code
+    said = capsys.readouterr().out
+    assert ("compiled with NCCL: tensorflow (mpi_lib.cpython-311.so)" in said) == (code == 0)
+
+
 def test_nccl_that_is_named_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOROVOD_NCCL_HOME", str(tmp_path))
     assert horovod_cmake.nccl_home(tmp_path / "unused", tmp_path / "log") == tmp_path
