@@ -93,6 +93,9 @@ def test_a_step_stays_on_its_gpu_and_in_its_format(workload: str, dtype: str) ->
     loss = session.loss_function(logits, targets)
     assert {features.device.type, targets.device.type, logits.device.type} == {"cuda"}
     assert (loss.device.type, loss.dtype, loss.shape) == ("cuda", torch.float32, ())
+    # Once, when the batches come; autocast would do it in each step.
+    assert features.dtype == (FORMATS[dtype] if features.is_floating_point() else torch.long)
+    assert session.optimizer.defaults["fused"]
     if workload not in FLOAT32_LOGITS:
         assert logits.dtype == FORMATS[dtype]
     # Parameters, gradients and moments stay in float32 whatever is computed in.
