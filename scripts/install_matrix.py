@@ -44,7 +44,7 @@ SHOWN = ("torch", "tensorflow-cpu", "horovod", "numpy", "pandas")
 TELL = """
 import sys
 from importlib import metadata
-have = {one.metadata["Name"]: one.version for one in metadata.distributions()}
+have = {one.metadata["Name"].replace("_", "-"): one.version for one in metadata.distributions()}
 print(", ".join(f"{name} {have[name]}" for name in sys.argv[1:] if name in have))
 """
 # What the suite needs on a Python that the set-up does not have; pyproject.toml names it too.
@@ -110,11 +110,16 @@ def main() -> int:
             print(one.line(), flush=True)
             if not one.as_it_should_be:
                 print(one.log[-3000:], file=sys.stderr)
-    if asked.write:
-        PAGE.write_text(TABLE.sub(
-            lambda before: table(found, before[0].splitlines()[2:]), PAGE.read_text("utf-8")
-        ))
+            if asked.write:  # each at once: the next may take minutes, and be interrupted
+                write(found)
     return 0 if all(one.as_it_should_be for one in found) else 1
+
+
+def write(found: list[Found]) -> None:
+    """Puts rows into the page."""
+    text = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(TABLE.sub(lambda before: table(found, before[0].splitlines()[2:]), text),
+                    encoding="utf-8")
 
 
 def table(found: list[Found], before: list[str]) -> str:

@@ -91,6 +91,21 @@ def test_a_row_takes_the_place_of_the_one_alike() -> None:
     ]
 
 
+def test_each_row_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An install that breaks the command off leaves the rows before it."""
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{HEAD}\n|---|\n{_found('3.9', ok=1).line()}\nafter\n")
+    monkeypatch.setattr(install_matrix, "PAGE", page)
+    made = iter([_found("3.11", ok=4)])
+    monkeypatch.setattr(install_matrix, "install", lambda *_: next(made))
+    monkeypatch.setattr(sys, "argv", ["installs", "--only", "torch", "--python", "a,b", "--write"])
+    with pytest.raises(StopIteration):
+        install_matrix.main()
+    text = page.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n")
+    assert [line[:7] for line in text.splitlines()[3:5]] == ["| 3.9 |", "| 3.11 "]
+
+
 def test_the_page_has_the_table() -> None:
     (found,) = TABLE.findall(PAGE.read_text(encoding="utf-8"))
     assert found.startswith(HEAD) and len(found.splitlines()) > 3
