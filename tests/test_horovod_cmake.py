@@ -11,6 +11,8 @@ import pytest
 
 from scripts import build_horovod, horovod_cmake
 
+ROOT = Path(__file__).resolve().parents[1]
+
 
 @pytest.mark.parametrize(("tensorflow", "torch", "cuda", "engines"), [
     ("2.21.0", "2.13.0+cpu", False, ["tensorflow"]), ("", "2.13.0", True, ["pytorch"]),
@@ -160,3 +162,15 @@ def test_a_build_counts_where_its_library_needs_nccl(
 def test_nccl_that_is_named_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOROVOD_NCCL_HOME", str(tmp_path))
     assert horovod_cmake.nccl_home(tmp_path / "unused", tmp_path / "log") == tmp_path
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1500)
+def test_horovod_compiles_and_links_with_nccl_here() -> None:
+    """What `make horovod-nccl` does, with this environment's frameworks; NCCL's wheel is kept."""
+    done = subprocess.run([sys.executable, "-m", "scripts.horovod_cmake"], cwd=ROOT, text=True,
+                          capture_output=True, check=False)
+    if done.returncode == 3:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    assert "compiled with NCCL: " in done.stdout and "mpi_lib" in done.stdout
