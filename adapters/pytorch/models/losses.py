@@ -116,7 +116,10 @@ def _losses(logits: torch.Tensor, targets: torch.Tensor, count: int) -> torch.Te
     shares = full.softmax(1)
     losses = highest - at_target - shares.amax(1, keepdim=True).log()
     shares.scatter_add_(1, labels, shares.new_full(labels.shape, -1.0))
-    logits.copy_(shares.div_(count))
+    if shares.dtype == logits.dtype or logits.is_cuda:
+        torch.div(shares, count, out=logits)
+    else:  # on a CPU PyTorch divides into another format by way of a further copy
+        logits.copy_(shares.div_(count))
     return losses[:, 0]
 
 
