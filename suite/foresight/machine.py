@@ -78,12 +78,14 @@ class Software:
         held_gradient_bytes: Bytes of a gradient that is held until the update.
         state_bytes: Bytes of a parameter's optimiser state and master copy.
         activation_bytes: Bytes of an element of an activation.
+        logit_bytes: Bytes that the loss and its gradient hold of one logit, where they hold most.
         update_bytes: Bytes that the optimiser reads and writes for a parameter.
         overlaps_gradients: 1 where gradients are reduced while the backward pass goes on.
         overlaps_hidden_sums: Share of an intra-layer split's sums that is hidden behind products.
         blocking_hops: 1 where a device sends and receives between its passes and waits for both, as
             Megatron-LM and the suite's own pipelines do; 0 where hops run beside passes.
         backward_launches: Launches of a backward pass over those of a forward pass.
+        selective_outputs: Share of the products' outputs that selective recomputation keeps.
     """
 
     weight_bytes: Numbers = 2.0
@@ -91,16 +93,18 @@ class Software:
     held_gradient_bytes: Numbers = 4.0
     state_bytes: Numbers = 12.0
     activation_bytes: Numbers = 2.0
+    logit_bytes: Numbers = 6.0
     update_bytes: Numbers = 34.0
     overlaps_gradients: Numbers = 0.0
     overlaps_hidden_sums: Numbers = 0.0
     blocking_hops: float = 1.0
     backward_launches: Numbers = 1.5
+    selective_outputs: Numbers = 1.0
 
 
 FLOAT32 = Software(
     weight_bytes=4.0, gradient_bytes=4.0, held_gradient_bytes=4.0, state_bytes=8.0,
-    activation_bytes=4.0, update_bytes=28.0, overlaps_gradients=1.0,
+    activation_bytes=4.0, logit_bytes=12.0, update_bytes=28.0, overlaps_gradients=1.0,
 )
 
 
