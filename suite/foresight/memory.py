@@ -111,4 +111,4 @@ def peak_bytes(model: Model, plans: Plans, stack: Stack) -> Array:
         + activation_bytes(model, plans, software, place)
         for place in ("first", "last")
     )
-    return cast(Array, np.maximum(first, last) + workspace + machine.reserved_bytes)
+    return np.maximum(first, last) + workspace + machine.reserved_bytes

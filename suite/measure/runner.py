@@ -141,7 +141,7 @@ class Runner:
 
     def _block(self, chosen: list[CaseResult]) -> None:
         """Measures the machine, then launches each case once."""
-        self.starter.begin_block(bool(self.seconds))
+        self.starter.begin_block((result.case for result in chosen), bool(self.seconds))
         with self.own.of(CALIBRATION):
             self.blocks.append(self.calibrate.begin(len(self.blocks)))
         self.run["plan"].append([result.case.case_id for result in chosen])
@@ -151,7 +151,7 @@ class Runner:
         missing = self._missing(number)
         if not missing:
             return
-        self.starter.begin_block(bool(self.seconds))
+        self.starter.begin_block((result.case for result in missing), bool(self.seconds))
         now = self.calibrate.begin(number)
         if not self.blocks[number].seconds:
             self.blocks[number] = now
