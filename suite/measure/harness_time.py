@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 LINKS, REFERENCES = "sweep of the links", "references and proofs of formats"
-CALIBRATION = "calibration of the machine"
+CALIBRATION, IMPORTS = "calibration of the machine", "imports of what is forked"
 JUDGING, SAVING = "judging a launch", "rows, tables and page"
 # Tables and page are written after each launch while that takes little: at most 2 s and 3 % of the
 # run. Of thousands of cases it takes seconds each time. The launches themselves are always stored.
