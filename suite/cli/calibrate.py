@@ -27,7 +27,7 @@ from suite.measure.constants import cases_to_calibrate, measure_constants, plan_
 from suite.measure.progress import Progress
 
 HEADINGS = ("measured of", "product", "ramp", "stream", "launch", "all-reduce", "bandwidth",
-            "contention", "update", "products' error")
+            "contention", "update", "attention", "activation", "products' error")
 
 
 def calibrate(options: dict[str, Any], frameworks: list[str]) -> int:
@@ -100,7 +100,9 @@ def constants_table(found: list[Constants]) -> Table:
             one.name, f"{rate(v['product_flops_s'])}FLOP/s", seconds(v["ramp_s"]),
             f"{rate(v['stream_bytes_s'])}B/s", seconds(v["launch_s"]),
             seconds(v["all_reduce_s"]), f"{rate(v['all_reduce_bytes_s'])}B/s",
-            f"{v['contention']:.2f}", f"{v['update_bytes']:.0f} B", f"{one.errors['products']:.0%}",
+            f"{v['contention']:.2f}", f"{v['update_bytes']:.0f} B",
+            f"{rate(v['attention_share'] * v['product_flops_s'])}FLOP/s", seconds(v["curve_s"]),
+            f"{one.errors['products']:.0%}",
         )
         table.add_row(*cells)
     return table

@@ -111,7 +111,9 @@ def unit_times(unit: Unit, plans: Plans, stack: Stack) -> UnitTimes:
     whole = unit.streamed / np.where(plans.sequence_parallel > 0, plans.shards, 1.0)
     elements = samples * (whole + unit.streamed_split / plans.shards)
     others = np.maximum(unit.launches - len(unit.products), 0.0) * machine.ramp_s
-    forward = products + stream_seconds(elements, software.activation_bytes, machine) + others
+    curved = samples * unit.curved_split / plans.shards * machine.curve_s
+    streams = stream_seconds(elements, software.activation_bytes, machine)
+    forward = products + streams + curved + others
     dropped = samples * 2.0 * (unit.dropped + unit.dropped_split) / plans.shards
     again = repeated + stream_seconds(dropped, software.activation_bytes, machine)
     body = unit.place == "body"

@@ -37,6 +37,7 @@ class Machine:
         between: Link of one device to another node: its share of the node's network cards.
         devices_per_node: Devices that share a node.
         memory_bytes: Memory of a device; 0 if unknown.
+        curve_s: Seconds in which an activation function computes an element, beyond streaming it.
         contention: One and the share of compute that is lost while the device communicates.
         step_s: Seconds a step that do not depend on the model, such as reading the loss.
         reserved_bytes: Memory that the framework takes before the model is built.
@@ -56,6 +57,7 @@ class Machine:
     devices_per_node: Numbers
     memory_bytes: Numbers
     attention_share: Numbers = 1.0
+    curve_s: Numbers = 0.0
     contention: Numbers = 1.05
     step_s: Numbers = 0.0
     reserved_bytes: Numbers = 0.0

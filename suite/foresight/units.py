@@ -50,6 +50,8 @@ class Unit:
         products: The matrix products.
         streamed: Elements that memory-bound operations read and write on every shard.
         streamed_split: Such elements that an intra-layer split divides.
+        curved_split: Elements of an activation function that has to be computed, such as gelu; an
+            intra-layer split divides them.
         launches: Kernels or operations that the host starts.
         parameters: Parameters that every shard holds.
         parameters_split: Parameters that an intra-layer split divides.
@@ -70,6 +72,7 @@ class Unit:
     products: tuple[Product, ...] = ()
     streamed: Numbers = 0.0
     streamed_split: Numbers = 0.0
+    curved_split: Numbers = 0.0
     launches: Numbers = 1.0
     parameters: Numbers = 0.0
     parameters_split: Numbers = 0.0

@@ -93,6 +93,9 @@ def listed(
     for lengths in plan.products:
         yield "product", list(lengths), operations.product(lengths)
     yield "stream", [plan.stream_elements], operations.stream(plan.stream_elements)
+    yield "attention", list(plan.attention), operations.attention(plan.attention)
+    elements = plan.activation_elements
+    yield "activation", [elements], operations.activation(elements)
     yield "layers", list(plan.layers), operations.layers(*plan.layers)
     for parameters in plan.updates:
         yield "update", [parameters], operations.update(parameters)
