@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 
@@ -122,5 +121,4 @@ def unit_times(unit: Unit, plans: Plans, stack: Stack) -> UnitTimes:
     backward = 2.0 * forward + np.where(full, forward, np.where(some, again, 0.0))
     launch = unit.launches * machine.launch_s * np.ones(len(plans))
     ratio = software.backward_launches + np.where(full, 1.0, np.where(some, 0.2, 0.0))
-    return UnitTimes(
-        cast(Array, forward * np.ones(len(plans))), cast(Array, backward), launch, launch * ratio)
+    return UnitTimes(forward * np.ones(len(plans)), backward, launch, launch * ratio)

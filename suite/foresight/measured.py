@@ -150,7 +150,7 @@ def _attention_share(attention: dict[str, Any], machine: Machine) -> float:
     scores = Product(tokens, width, tokens, heads, "count", True, fused=1.0)
     values = Product(tokens, tokens, width, heads, "count", True, fused=1.0)
     alone = sum(float(product_seconds(one, 1.0, 1.0, machine, 4.0)) for one in (scores, values))
-    return PASSES * alone / attention["seconds"]
+    return float(PASSES * alone / attention["seconds"])
 
 
 def _curve_seconds(activation: dict[str, Any], stream_bytes_s: float) -> float:

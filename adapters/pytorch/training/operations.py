@@ -41,8 +41,10 @@ class TorchOperations:
         parts = [torch.randn(1, heads, tokens, width, device=self.device, requires_grad=True)
                  for _ in range(3)]
 
-        def attend(*parts: torch.Tensor) -> torch.Tensor:
-            return nn.functional.scaled_dot_product_attention(*parts, is_causal=True)
+        def attend(
+            query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+        ) -> torch.Tensor:
+            return nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
 
         return self._both_ways(attend, parts)
 

@@ -39,10 +39,9 @@ class TensorFlowOperations:
 
     def attention(self, lengths: Lengths) -> Callable[[], object]:
         """Scaled dot-product attention, forward and backward, in a graph as steps are."""
-        heads, tokens, width = lengths
-        mask = causal_mask(tokens)
+        mask, shape = causal_mask(lengths[1]), (1, *lengths)
         return self._both_ways(
-            lambda *parts: attend(*parts, mask), [(1, heads, tokens, width)] * 3)
+            lambda query, key, value: attend(query, key, value, mask), [shape, shape, shape])
 
     def activation(self, elements: int) -> Callable[[], object]:
         """Gelu, forward and backward, in a graph as steps are."""
