@@ -26,8 +26,11 @@ from suite.machine import devices
 from suite.measure.constants import cases_to_calibrate, measure_constants, plan_for
 from suite.measure.progress import Progress
 
-HEADINGS = ("measured of", "product", "ramp", "stream", "launch", "all-reduce", "bandwidth",
-            "contention", "update", "attention", "activation", "products' error")
+HEADINGS = (
+    "products", "ramp of a product", "memory", "attention", "activation of an element",
+    "start of an operation", "update of a parameter", "delay of an all-reduce",
+    "bandwidth of an all-reduce", "slow-down while communicating", "error left in products",
+)
 
 
 def calibrate(options: dict[str, Any], frameworks: list[str]) -> int:
@@ -92,17 +95,21 @@ def _key(one: Constants) -> tuple[str, str, str, str]:
 
 
 def constants_table(found: list[Constants]) -> Table:
-    """What was measured, a line for each framework, engine and mode."""
-    table = Table(*HEADINGS, title="This machine's constants")
-    for one in found:
-        v = one.values
-        cells = (
-            one.name, f"{rate(v['product_flops_s'])}FLOP/s", seconds(v["ramp_s"]),
-            f"{rate(v['stream_bytes_s'])}B/s", seconds(v["launch_s"]),
-            seconds(v["all_reduce_s"]), f"{rate(v['all_reduce_bytes_s'])}B/s",
-            f"{v['contention']:.2f}", f"{v['update_bytes']:.0f} B",
-            f"{rate(v['attention_share'] * v['product_flops_s'])}FLOP/s", seconds(v["curve_s"]),
-            f"{one.errors['products']:.0%}",
-        )
-        table.add_row(*cells)
+    """What was measured, a column for each framework, engine and mode."""
+    table = Table("", *(one.name for one in found), title="This machine's constants")
+    columns = [_cells(one.values, one.errors) for one in found]
+    for name, *cells in zip(HEADINGS, *columns, strict=True):
+        table.add_row(name, *cells)
     return table
+
+
+def _cells(values: Mapping[str, float], errors: Mapping[str, float]) -> list[str]:
+    """The constants in the order of ``HEADINGS``."""
+    flops = values["product_flops_s"]
+    return [
+        f"{rate(flops)}FLOP/s", seconds(values["ramp_s"]), f"{rate(values['stream_bytes_s'])}B/s",
+        f"{rate(values['attention_share'] * flops)}FLOP/s", seconds(values["curve_s"]),
+        seconds(values["launch_s"]), f"{values['update_bytes']:.0f} B",
+        seconds(values["all_reduce_s"]), f"{rate(values['all_reduce_bytes_s'])}B/s",
+        f"{values['contention']:.2f}", f"{errors['products']:.0%}",
+    ]

@@ -40,7 +40,7 @@ class Machine:
         curve_s: Seconds in which an activation function computes an element, beyond streaming it.
         contention: One and the share of compute that is lost while the device communicates.
         step_s: Seconds a step that do not depend on the model, such as reading the loss.
-        reserved_bytes: Memory that the framework takes before the model is built.
+        reserved_bytes: Memory that the framework takes for itself, without a model.
         synchronous: Whether the host computes itself, so that starting an operation and working
             it off follow each other, as on a CPU.
         hop: Link of a message between two devices, where it was measured by itself.

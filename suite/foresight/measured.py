@@ -52,7 +52,7 @@ class Constants:
         devices: How many devices ran at the same time.
         measured_at: When, as ISO 8601.
         values: A number for each of ``NAMES``.
-        reserved_bytes: Memory of a worker before a model is built.
+        reserved_bytes: Memory of a worker that has no model but has run every operation.
         errors: Mean relative error of the products, and of the all-reduces, that the constants
             leave.
     """

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -71,14 +72,16 @@ def calibrate(
     """
     names = collectives_of_calibration(offered)
     record: dict[str, Any] = {
-        "rank": rank.index, "resident_bytes": psutil.Process(os.getpid()).memory_info().rss,
-        "backend": link.backend, "transport": link.transport,
+        "rank": rank.index, "backend": link.backend, "transport": link.transport,
         "participants": {name: link.participants(name) for name in names},
     }
     record["operations"] = [
         {"kind": kind, "size": size, "seconds": timed(operation, link, plan.seconds, clock)}
         for kind, size, operation in listed(operations, plan)
     ]
+    gc.collect()
+    # Afterwards, since pages of libraries and workspaces come with the first operations.
+    record["resident_bytes"] = psutil.Process(os.getpid()).memory_info().rss
     sizes = {name: list(plan.link_bytes) for name in names}
     sweep = Sweep(sizes, REPETITIONS, plan.seconds * 8 * len(names), load_s=plan.load_s)
     record["samples"] = sweep_samples(link, sweep, rank, clock)
