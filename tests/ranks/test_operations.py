@@ -79,6 +79,7 @@ def test_a_rank_records_everything_of_the_plan(tmp_path: Path) -> None:
     assert seconds["stream", 100] == pytest.approx(1e-3, rel=0.8)
     assert {one["collective"] for one in record["samples"]} == {"all_reduce", "send_recv"}
     assert record["resident_bytes"] > 1e6 and record["contention"] >= 1.0
+    assert record["beside"] >= 1.0
 
 
 @pytest.mark.alone
@@ -96,9 +97,10 @@ def test_a_call_that_takes_the_core_slows_products() -> None:
     from suite.ranks.operations import contention
 
     plan = replace(PLAN, link_bytes=(64,), seconds=0.2)
-    busy = contention(Busy(), PlantedOperations(), plan, time.perf_counter)
-    idle = contention(PlantedLink(), PlantedOperations(), plan, time.perf_counter)
+    busy, slower = contention(Busy(), PlantedOperations(), plan, time.perf_counter)
+    idle, _ = contention(PlantedLink(), PlantedOperations(), plan, time.perf_counter)
     assert 1.1 < busy <= 2.0 and 1.0 <= idle < busy
+    assert 1.1 < slower
 
 
 def test_one_late_call_moves_nothing() -> None:
