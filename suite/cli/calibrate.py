@@ -27,8 +27,9 @@ from suite.measure.constants import cases_to_calibrate, measure_constants, plan_
 from suite.measure.progress import Progress
 
 HEADINGS = (
-    "products", "error left", "ramp", "memory", "attention", "activation, each", "operation starts",
-    "update, each", "all-reduce delay", "all-reduce rate", "slowed beside it",
+    "products", "error left", "ramp", "memory", "attention", "activation, each", "norm, each",
+    "operation starts", "update, each", "all-reduce delay", "all-reduce rate",
+    "that beside compute", "compute beside that",
 )
 
 
@@ -120,7 +121,8 @@ def _cells(values: Mapping[str, float], errors: Mapping[str, float]) -> list[str
         f"{rate(flops)}FLOP/s", f"{errors['products']:.0%}",
         seconds(values["ramp_s"]), f"{rate(values['stream_bytes_s'])}B/s",
         f"{rate(values['attention_share'] * flops)}FLOP/s", seconds(values["curve_s"]),
+        seconds(values["norm_s"]),
         seconds(values["launch_s"]), f"{values['update_bytes']:.0f} B",
         seconds(values["all_reduce_s"]), f"{rate(values['all_reduce_bytes_s'])}B/s",
-        f"{values['contention']:.2f} times",
+        f"{values['beside']:.1f} × as long", f"{values['contention']:.2f} × as long",
     ]

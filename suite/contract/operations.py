@@ -2,7 +2,7 @@
 
 Constants of the machine are measured on operations as a training step makes them, in the framework
 that makes them: a product of matrices, a sum that streams memory, attention, an activation
-function, small layers that are all overhead, an update of parameters.
+function, a normalisation, small layers that are all overhead, an update of parameters.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class OperationPlan:
         stream_elements: Elements of the arrays that are added; beyond every cache.
         attention: (heads of all samples, tokens, width of a head).
         activation_elements: Elements that the activation function is applied to.
+        norm: (rows, width) of what is normalised row by row.
         layers: (width, number) of the small layers.
         updates: Numbers of parameters that an optimiser's step updates.
         link_bytes: Payloads of the collectives that are called beside computing.
@@ -41,6 +42,7 @@ class OperationPlan:
     stream_elements: int
     attention: Lengths
     activation_elements: int
+    norm: tuple[int, int]
     layers: tuple[int, int]
     updates: tuple[int, ...]
     link_bytes: tuple[int, ...]
@@ -56,7 +58,7 @@ class OperationPlan:
         """Reads the plan that ``write`` left in a file."""
         held = json.loads(path.read_text(encoding="utf-8"))
         held["products"] = tuple(tuple(lengths) for lengths in held["products"])
-        for name in ("attention", "layers", "updates", "link_bytes"):
+        for name in ("attention", "norm", "layers", "updates", "link_bytes"):
             held[name] = tuple(held[name])
         return cls(**held)
 
@@ -79,6 +81,9 @@ class Operations(Protocol):
 
     def activation(self, elements: int) -> Operation:
         """Makes a forward and backward pass of gelu in its form with tanh."""
+
+    def norm(self, rows: int, width: int) -> Operation:
+        """Makes a forward and backward pass of layer normalisation with its scale and bias."""
 
     def layers(self, width: int, number: int) -> Operation:
         """Makes a forward and backward pass of one sample through dense layers with activations."""

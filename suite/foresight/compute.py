@@ -107,12 +107,13 @@ def unit_times(unit: Unit, plans: Plans, stack: Stack) -> UnitTimes:
         products = products + seconds
         if product.samples_in_count:
             repeated = repeated + seconds
-    whole = unit.streamed / np.where(plans.sequence_parallel > 0, plans.shards, 1.0)
-    elements = samples * (whole + unit.streamed_split / plans.shards)
+    whole = samples / np.where(plans.sequence_parallel > 0, plans.shards, 1.0)
+    elements = whole * unit.streamed + samples * unit.streamed_split / plans.shards
     others = np.maximum(unit.launches - len(unit.products), 0.0) * machine.ramp_s
     curved = samples * unit.curved_split / plans.shards * machine.curve_s
+    normed = whole * unit.normed * machine.norm_s
     streams = stream_seconds(elements, software.activation_bytes, machine)
-    forward = products + streams + curved + others
+    forward = products + streams + curved + normed + others
     dropped = samples * 2.0 * (unit.dropped + unit.dropped_split) / plans.shards
     again = repeated + stream_seconds(dropped, software.activation_bytes, machine)
     body = unit.place == "body"

@@ -38,6 +38,7 @@ class Machine:
         devices_per_node: Devices that share a node.
         memory_bytes: Memory of a device; 0 if unknown.
         curve_s: Seconds in which an activation function computes an element, beyond streaming it.
+        norm_s: The same of a normalisation over rows.
         contention: One and the share of compute that is lost while the device communicates.
         beside: How many times as long a call takes while the device computes; 1 if not measured.
         step_s: Seconds a step that do not depend on the model, such as reading the loss.
@@ -59,6 +60,7 @@ class Machine:
     memory_bytes: Numbers
     attention_share: Numbers = 1.0
     curve_s: Numbers = 0.0
+    norm_s: Numbers = 0.0
     contention: Numbers = 1.05
     beside: Numbers = 1.0
     step_s: Numbers = 0.0

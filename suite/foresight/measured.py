@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,9 @@ LAYER_LAUNCHES = (LAUNCHES + 2.0) * (1.0 + float(FLOAT32.backward_launches))
 # A ring's all-gather moves half of what its all-reduce does.
 NAMES = ("product_flops_s", "ramp_s", "narrow", "stream_bytes_s", "launch_s", "all_reduce_s",
          "all_reduce_bytes_s", "hop_s", "hop_bytes_s", "contention", "step_s", "update_bytes",
-         "attention_share", "curve_s", "beside")
+         "attention_share", "curve_s", "norm_s", "beside")
 # What releases took them for that did not measure them.
-UNMEASURED = {"attention_share": 1.0, "curve_s": 0.0, "beside": 1.0}
+UNMEASURED = {"attention_share": 1.0, "curve_s": 0.0, "norm_s": 0.0, "beside": 1.0}
 # Lower values are taken for this much, because logarithms are what varies.
 LEAST = 1e-14
 # By how much a constant differs between calibrations of the same machine.
@@ -123,6 +124,7 @@ def constants_of(
     (stream,) = [one for one in operations if one["kind"] == "stream"]
     (attention,) = [one for one in operations if one["kind"] == "attention"]
     (activation,) = [one for one in operations if one["kind"] == "activation"]
+    (norm,) = [one for one in operations if one["kind"] == "norm"]
     (layers,) = [one for one in operations if one["kind"] == "layers"]
     small, large = [one for one in operations if one["kind"] == "update"]
     stream_rate = STREAM_BYTES * stream["size"][0] / stream["seconds"]
@@ -136,7 +138,8 @@ def constants_of(
         "beside": float(np.median([r["beside"] for r in records])),
         "step_s": small["seconds"], "update_bytes": max(per_parameter, 0.0) * stream_rate,
         "attention_share": _attention_share(attention, _machine(rate, ramp, narrow, 1e15)),
-        "curve_s": _curve_seconds(activation, stream_rate),
+        "curve_s": _beyond_streaming(activation, stream_rate),
+        "norm_s": _beyond_streaming(norm, stream_rate),
     }
     return Constants(
         **whose, measured_at=measured_at, values=values,
@@ -154,9 +157,9 @@ def _attention_share(attention: dict[str, Any], machine: Machine) -> float:
     return float(PASSES * alone / attention["seconds"])
 
 
-def _curve_seconds(activation: dict[str, Any], stream_bytes_s: float) -> float:
+def _beyond_streaming(operation: dict[str, Any], stream_bytes_s: float) -> float:
     """Seconds of an element forward, beyond those in which it is read and written in float32."""
-    each = activation["seconds"] / PASSES / activation["size"][0]
+    each = operation["seconds"] / PASSES / prod(operation["size"])
     return float(max(0.0, each - 2.0 * 4.0 / stream_bytes_s))
 
 
@@ -220,7 +223,7 @@ def _stack(constants: Constants, c: dict[str, float], memory_bytes: float) -> St
         constants.name, c["product_flops_s"], c["ramp_s"], c["narrow"], c["stream_bytes_s"],
         launch_s=c["launch_s"], inside=inside, between=inside,
         devices_per_node=constants.devices, memory_bytes=memory_bytes,
-        attention_share=c["attention_share"], curve_s=c["curve_s"],
+        attention_share=c["attention_share"], curve_s=c["curve_s"], norm_s=c["norm_s"],
         contention=c["contention"], beside=c["beside"], step_s=c["step_s"],
         reserved_bytes=constants.reserved_bytes, synchronous=constants.device == "cpu",
         hop=Link(c["hop_s"], c["hop_bytes_s"]),

@@ -78,7 +78,7 @@ def block(shape: Transformer) -> Unit:
         ),
         streamed=STREAMED_WHOLE * tokens * width,
         streamed_split=tokens * (5.0 * width + (1.0 + ways) * wide) + STREAMED_SCORES * scores,
-        curved_split=tokens * wide, launches=LAUNCHES,
+        curved_split=tokens * wide, normed=2.0 * tokens * width, launches=LAUNCHES,
         parameters=4.0 * width, parameters_split=weights,
         kept=5.0 * tokens * width, kept_split=kept_split,
         dropped=fused * 3.0 * tokens * width,
@@ -105,7 +105,8 @@ def head(shape: Transformer) -> Unit:
     return Unit(
         "head", 1.0,
         products=(Product(shape.sequence, shape.hidden, shape.vocabulary, split="outer"),),
-        streamed=2.0 * elements, streamed_split=STREAMED_LOGITS * logits, launches=15.0,
+        streamed=2.0 * elements, streamed_split=STREAMED_LOGITS * logits, normed=elements,
+        launches=15.0,
         parameters_split=(1.0 - shape.tied) * table, copied_split=shape.tied * table,
         kept=2.0 * elements, logits=logits, place="last",
     )

@@ -52,6 +52,7 @@ class Unit:
         streamed_split: Such elements that an intra-layer split divides.
         curved_split: Elements of an activation function that has to be computed, such as gelu; an
             intra-layer split divides them.
+        normed: Elements that are normalised row by row; every shard has them all.
         launches: Kernels or operations that the host starts.
         parameters: Parameters that every shard holds.
         parameters_split: Parameters that an intra-layer split divides.
@@ -73,6 +74,7 @@ class Unit:
     streamed: Numbers = 0.0
     streamed_split: Numbers = 0.0
     curved_split: Numbers = 0.0
+    normed: Numbers = 0.0
     launches: Numbers = 1.0
     parameters: Numbers = 0.0
     parameters_split: Numbers = 0.0

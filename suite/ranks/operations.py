@@ -100,6 +100,7 @@ def listed(
     yield "attention", list(plan.attention), operations.attention(plan.attention)
     elements = plan.activation_elements
     yield "activation", [elements], operations.activation(elements)
+    yield "norm", list(plan.norm), operations.norm(*plan.norm)
     yield "layers", list(plan.layers), operations.layers(*plan.layers)
     for parameters in plan.updates:
         yield "update", [parameters], operations.update(parameters)

@@ -53,6 +53,18 @@ class TorchOperations:
         entries = torch.randn(elements, device=self.device, requires_grad=True)
         return self._both_ways(nn.GELU(approximate="tanh"), [entries])
 
+    def norm(self, rows: int, width: int) -> Callable[[], object]:
+        """Layer normalisation, forward and backward."""
+        shapes = (rows, width), (width,), (width,)
+        inputs = [torch.randn(shape, device=self.device, requires_grad=True) for shape in shapes]
+
+        def normalise(
+            x: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor
+        ) -> torch.Tensor:
+            return nn.functional.layer_norm(x, (width,), scale, bias)
+
+        return self._both_ways(normalise, inputs)
+
     def _both_ways(
         self, function: Callable[..., torch.Tensor], inputs: Sequence[torch.Tensor]
     ) -> Callable[[], object]:

@@ -7,10 +7,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from adapters.tensorflow.models.transformer import attend, causal_mask
+from adapters.tensorflow.models.transformer import attend, causal_mask, layer_norm
 from adapters.tensorflow.training.optimizer import Adam
 from suite.contract.operations import Lengths
 from suite.contract.workloads import Adam as WrittenAdam
+from suite.contract.workloads.gpt import LAYER_NORM_EPSILON
 
 
 class TensorFlowOperations:
@@ -46,6 +47,13 @@ class TensorFlowOperations:
     def activation(self, elements: int) -> Callable[[], object]:
         """Gelu, forward and backward, in a graph as steps are."""
         return self._both_ways(lambda x: tf.nn.gelu(x, approximate=True), [(elements,)])
+
+    def norm(self, rows: int, width: int) -> Callable[[], object]:
+        """Layer normalisation, forward and backward, in a graph as steps are."""
+        return self._both_ways(
+            lambda x, scale, bias: layer_norm(
+                {"norm.scale": scale, "norm.bias": bias}, "norm", x, LAYER_NORM_EPSILON),
+            [(rows, width), (width,), (width,)])
 
     def _both_ways(
         self, function: Callable[..., tf.Tensor], shapes: Sequence[tuple[int, ...]]
