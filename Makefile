@@ -127,7 +127,7 @@ horovod-nccl: setup
 # docs/installing.md. Needs a package index, and minutes for each row.
 PYTHONS ?= $(BIN)/python
 installs: setup
-	$(BIN)/python scripts/install_matrix.py --python $(PYTHONS) --write $(INSTALLS)
+	$(BIN)/python -m scripts.install_matrix --python $(PYTHONS) --write $(INSTALLS)
 
 # Not part of the tests: needs root, buildah and debootstrap.
 container-test:
