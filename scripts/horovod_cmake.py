@@ -12,6 +12,7 @@ kept in FOLDER. Exits with 3 where this machine lacks what it needs, and with 1 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,10 @@ from scripts import build_horovod
 NCCL_WHEEL = "nvidia-nccl-cu13"
 BUILD_TYPE = "RelWithDebInfo"
 KERNELS = "horovod_cuda_kernels"
+# What a library that is linked with NCCL contains.
+NEEDED_OF_NCCL = (b"libnccl.so", b"ncclAllReduce")
+# How nvcc names the folder of its toolkit when it is asked what it would do.
+TOP = re.compile(r"^#\$ TOP=(.+)$", re.MULTILINE)
 
 
 def main() -> int:
@@ -43,13 +48,14 @@ def main() -> int:
     print(f"compiling {', '.join([KERNELS, *engines])} (some minutes); log: {log}", flush=True)
     try:
         with tempfile.TemporaryDirectory(prefix="horovod") as plain:
-            build(configure(archive, Path(plain), environment, log), [KERNELS, *engines],
-                  environment, log)
+            place = configure(archive, Path(plain), environment, log)
+            build(place, [KERNELS, *engines], environment, log)
+            libraries = linked(place)
     except subprocess.CalledProcessError as error:
         print(f"failed: {error}\nSee {log}", file=sys.stderr)
         return 1
-    print(f"compiled with NCCL: {', '.join(engines)}")
-    return 0
+    print(f"compiled with NCCL: {', '.join(engines)} ({', '.join(libraries) or 'no library'})")
+    return 0 if len(libraries) == len(engines) else 1
 
 
 def gpu_engines() -> list[str]:
@@ -71,6 +77,22 @@ def tool_path() -> str:
     """Where tools are looked for: this environment's first, and the toolkit's usual place."""
     own = Path(sys.executable).parent
     return f"{own}{os.pathsep}{os.environ.get('PATH', '')}{os.pathsep}/usr/local/cuda/bin"
+
+
+def cuda_home() -> dict[str, str]:
+    """The variables that name the toolkit to Horovod's build and to torch's; empty if unknown.
+
+    Both take the folder above nvcc's for the toolkit, which holds nothing of it where the nvcc in
+    the PATH is a script that calls another one. So nvcc itself is asked.
+    """
+    compiler = shutil.which("nvcc", path=tool_path())
+    named = os.environ.get("HOROVOD_CUDA_HOME") or os.environ.get("CUDA_HOME")
+    if compiler and not named:
+        would = subprocess.run([compiler, "--dryrun", "-x", "cu", os.devnull], check=False,
+                               capture_output=True, text=True, timeout=60)
+        found = TOP.search(would.stderr)
+        named = str(Path(found[1]).resolve()) if found else ""
+    return {"HOROVOD_CUDA_HOME": named, "CUDA_HOME": named} if named else {}
 
 
 def nccl_home(folder: Path, log: Path) -> Path:
@@ -96,7 +118,7 @@ def gpu_environment(engines: list[str], home: Path) -> dict[str, str]:
     without = [flag for flag, engine in (("HOROVOD_WITH_TENSORFLOW", "tensorflow"),
                                          ("HOROVOD_WITH_PYTORCH", "pytorch"))
                if engine not in engines]
-    return {**build_horovod._without(without), build_horovod.GPU_OPERATIONS: "NCCL",
+    return {**build_horovod._without(without), **cuda_home(), build_horovod.GPU_OPERATIONS: "NCCL",
             "HOROVOD_NCCL_HOME": str(home), "HOROVOD_NCCL_LINK": "SHARED"}
 
 
@@ -139,6 +161,13 @@ def build(
     """
     _run(["cmake", "--build", ".", "--target", *targets, "--", f"-j{os.cpu_count() or 1}"],
          place, environment, log)
+
+
+def linked(place: Path) -> list[str]:
+    """Names the engines' libraries in a build that need NCCL's and call its all-reduce."""
+    found = {path: path.read_bytes() for path in sorted(place.rglob("mpi_lib*.so"))}
+    return [path.name for path, content in found.items()
+            if all(name in content for name in NEEDED_OF_NCCL)]
 
 
 def _run(command: list[str], place: Path, environment: Mapping[str, str], log: Path) -> None:

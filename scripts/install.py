@@ -15,7 +15,7 @@ import ast
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,24 +41,33 @@ TEXTS = {
 ON = ("1", "yes", "true", "on")
 # From this release on pip trusts the certificates of the system.
 SYSTEM_CERTIFICATES = (24, 2)
-HASHES = "--require-hashes"
+HASHES, UV = "--require-hashes", "uv"
 
 
 def main() -> int:
     """Entry point; returns the installer's exit code."""
-    arguments = sys.argv[1:]
-    if os.environ.get("INSTALLER") == "pip" or find_spec("uv") is None:
-        return subprocess.run([sys.executable, "-m", "pip", "install", *arguments]).returncode
-    settings = settings_of_pip()
-    environment = os.environ | for_uv(settings, os.environ, HASHES in arguments)
-    command = [sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable]
-    if settings.get("no-index", "").lower() in ON:
-        command.append("--no-index")  # which has no variable
-    code = subprocess.run([*command, *arguments], env=environment).returncode
-    if code:
+    command, environment = installing(sys.executable, sys.argv[1:])
+    code = subprocess.run(command, env=environment).returncode
+    if code and UV in command:
         print("Fix: mend what uv says above, or let pip install: make setup INSTALLER=pip",
               file=sys.stderr)
     return code
+
+
+def installing(python: str, arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Returns the command that installs into an environment, and its variables.
+
+    Args:
+        python: The environment's interpreter. Only where there is no uv here it needs pip.
+        arguments: What ``pip install`` gets.
+    """
+    if os.environ.get("INSTALLER") == "pip" or find_spec(UV) is None:
+        return [python, "-m", "pip", "install", *arguments], dict(os.environ)
+    settings = settings_of_pip()
+    offline = settings.get("no-index", "").lower() in ON  # which has no variable
+    command = [sys.executable, "-m", UV, "pip", "install", "--python", python,
+               *(["--no-index"] if offline else []), *arguments]
+    return command, os.environ | for_uv(settings, os.environ, HASHES in arguments)
 
 
 def settings_of_pip() -> dict[str, str]:

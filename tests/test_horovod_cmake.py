@@ -11,6 +11,8 @@ import pytest
 
 from scripts import build_horovod, horovod_cmake
 
+ROOT = Path(__file__).resolve().parents[1]
+
 
 @pytest.mark.parametrize(("tensorflow", "torch", "cuda", "engines"), [
     ("2.21.0", "2.13.0+cpu", False, ["tensorflow"]), ("", "2.13.0", True, ["pytorch"]),
@@ -41,6 +43,37 @@ def test_what_is_missing_is_said_with_where_it_is(
     said = capsys.readouterr().err
     assert "nvcc is not found (the CUDA toolkit has it)" in said
     assert "neither TensorFlow nor a torch with CUDA" in said
+
+
+@pytest.mark.parametrize("named", ["", "/opt/cuda"])
+def test_the_toolkit_is_where_nvcc_says_and_not_where_it_was_found(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script that calls another nvcc lies in a folder without headers."""
+    nvcc = tmp_path / "bin" / "nvcc"
+    nvcc.parent.mkdir()
+    nvcc.write_text(f"#!/bin/sh\necho '#$ _NVVM_BRANCH_=nvvm' >&2\n"
+                    f"echo '#$ TOP={tmp_path}/toolkit/bin/..' >&2\n")
+    nvcc.chmod(0o755)
+    monkeypatch.setattr(horovod_cmake, "tool_path", lambda: str(nvcc.parent))
+    monkeypatch.delenv("CUDA_HOME", raising=False)
+    monkeypatch.setenv("HOROVOD_CUDA_HOME", named)
+    (tmp_path / "toolkit" / "bin").mkdir(parents=True)
+    found = horovod_cmake.gpu_environment(["tensorflow"], tmp_path)
+    wanted = named or str(tmp_path / "toolkit")
+    assert (found["HOROVOD_CUDA_HOME"], found["CUDA_HOME"]) == (wanted, wanted)
+
+
+def test_an_nvcc_that_does_not_tell_is_left_to_cmake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(horovod_cmake, "tool_path", lambda: str(tmp_path))
+    for name in ("CUDA_HOME", "HOROVOD_CUDA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert horovod_cmake.cuda_home() == {}
+    (tmp_path / "nvcc").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "nvcc").chmod(0o755)
+    assert horovod_cmake.cuda_home() == {}
 
 
 def _archive(folder: Path) -> Path:
@@ -101,6 +134,43 @@ def test_a_build_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         horovod_cmake.build(tmp_path, ["tensorflow"], {}, tmp_path / "log")
 
 
+@pytest.mark.parametrize(("content", "code"), [
+    ("libnccl.so.2 ncclAllReduce", 0), ("gloo alone", 1), ("", 1),
+])
+def test_a_build_counts_where_its_library_needs_nccl(
+    content: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With a build that leaves a library of that content, or none."""
+    def built(place: Path, *_rest: object) -> None:
+        if content:
+            (place / "built").mkdir()
+            (place / "built" / "mpi_lib.cpython-311.so").write_text(content)
+
+    monkeypatch.setattr(sys, "argv", ["horovod_cmake", str(tmp_path)])
+    replaced = {"gpu_engines": lambda: ["tensorflow"], "lacking": lambda engines: [],
+                "nccl_home": lambda *_: tmp_path, "configure": lambda _a, plain, *_: plain,
+                "build": built}
+    for name, function in replaced.items():
+        monkeypatch.setattr(horovod_cmake, name, function)
+    monkeypatch.setattr(build_horovod, "_download", lambda *_: tmp_path)
+    assert horovod_cmake.main() == code
+    said = capsys.readouterr().out
+    assert ("compiled with NCCL: tensorflow (mpi_lib.cpython-311.so)" in said) == (code == 0)
+
+
 def test_nccl_that_is_named_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOROVOD_NCCL_HOME", str(tmp_path))
     assert horovod_cmake.nccl_home(tmp_path / "unused", tmp_path / "log") == tmp_path
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1500)
+def test_horovod_compiles_and_links_with_nccl_here() -> None:
+    """What `make horovod-nccl` does, with this environment's frameworks; NCCL's wheel is kept."""
+    done = subprocess.run([sys.executable, "-m", "scripts.horovod_cmake"], cwd=ROOT, text=True,
+                          capture_output=True, check=False)
+    if done.returncode == 3:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    assert "compiled with NCCL: " in done.stdout and "mpi_lib" in done.stdout

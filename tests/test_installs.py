@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import symtable
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from scripts.install_matrix import HEAD, INSTALLS, PAGE, TABLE, Found, requireme
 
 
 def _found(python: str, versions: str = "pinned", **statuses: int) -> Found:
-    return Found(python, "torch", versions, 0, Counter(statuses), [], "")
+    return Found(python, "torch", versions, 0, Counter(statuses), [], "", "torch 2.0")
 
 
 @pytest.mark.parametrize(("versions", "wanted"), [
@@ -37,13 +39,71 @@ def test_the_pinned_ones_are_all_that_the_project_pins() -> None:
     }
 
 
+def _without_environments(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows have a folder each in place of an environment."""
+    monkeypatch.setattr(install_matrix, "PLACE", folder)
+    monkeypatch.setattr(install_matrix, "make_environment", lambda _p, place: place.mkdir())
+
+
+def test_horovod_can_be_built_with_what_a_row_of_all_installs() -> None:
+    """Its build takes what is installed instead of fetching it (``--no-build-isolation``)."""
+    names = {one.partition("<")[0].partition("=")[0] for one in requirements(INSTALLS["all"])}
+    assert {"setuptools", "wheel", "packaging", "cmake"} <= names
+
+
+def test_a_row_of_all_builds_horovod_and_the_others_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an installer that does nothing, and a builder that is seen."""
+    built: list[str] = []
+    _without_environments(tmp_path, monkeypatch)
+    monkeypatch.setattr(install_matrix, "installing", lambda _p, _a: ([sys.executable, "-c", ""],
+                                                                      None))
+    monkeypatch.setattr(install_matrix, "build_horovod", lambda own: built.append(own.parts[-3]))
+    monkeypatch.setattr(install_matrix, "run", lambda own, *of: Found(*of, 0, Counter(), [], ""))
+    version = "{}.{}".format(*sys.version_info[:2])
+    for name in INSTALLS:
+        found = install_matrix.install(sys.executable, name, "pinned")
+        assert (found.python, found.name, found.versions) == (version, name, "pinned")
+        assert (tmp_path / f"{version}-{name}-pinned" / "ready").exists()
+    assert built == [f"{version}-all-pinned"]
+
+
+def test_an_install_that_cannot_be_made_is_a_row_that_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "import sys; print('note\\n  × No solution found: no wheel', file=sys.stderr); exit(1)"
+    _without_environments(tmp_path, monkeypatch)
+    monkeypatch.setattr(install_matrix, "installing", lambda _p, _a: ([sys.executable, "-c", code],
+                                                                      None))
+    found = install_matrix.install(sys.executable, "torch", "before")
+    assert not found.as_it_should_be and found.code == 1
+    assert "No solution found: no wheel" in found.line()
+
+
 def test_a_row_takes_the_place_of_the_one_alike() -> None:
     before = [_found("3.11", ok=4).line(), _found("3.12", ok=4).line()]
     rows = table([_found("3.12", ok=3, failed=1), _found("3.12", "newest", ok=4)], before)
     assert rows.splitlines()[2:] == [
-        before[0], "| 3.12 | torch | pinned | 0 | 3 | 0 | 1 |  |",
-        "| 3.12 | torch | newest | 0 | 4 | 0 | 0 |  |",
+        before[0],
+        f"| 3.12 | torch | pinned | torch 2.0 | {date.today():%Y-%m-%d} | 0 | 3 | 0 | 1 |  |",
+        f"| 3.12 | torch | newest | torch 2.0 | {date.today():%Y-%m-%d} | 0 | 4 | 0 | 0 |  |",
     ]
+
+
+def test_each_row_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An install that breaks the command off leaves the rows before it."""
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{HEAD}\n|---|\n{_found('3.9', ok=1).line()}\nafter\n")
+    monkeypatch.setattr(install_matrix, "PAGE", page)
+    made = iter([_found("3.11", ok=4)])
+    monkeypatch.setattr(install_matrix, "install", lambda *_: next(made))
+    monkeypatch.setattr(sys, "argv", ["installs", "--only", "torch", "--python", "a,b", "--write"])
+    with pytest.raises(StopIteration):
+        install_matrix.main()
+    text = page.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n")
+    assert [line[:7] for line in text.splitlines()[3:5]] == ["| 3.9 |", "| 3.11 "]
 
 
 def test_the_page_has_the_table() -> None:

@@ -99,6 +99,24 @@ def test_what_the_user_says_to_uv_stays_and_hashes_need_no_constraints() -> None
     assert "UV_INDEX" in found
 
 
+def test_uv_installs_where_it_is_at_hand_and_else_the_environments_own_pip(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("INSTALLER", raising=False)
+    monkeypatch.setattr(install, "settings_of_pip", lambda: {"no-index": "1", "timeout": "60"})
+    monkeypatch.setattr(install, "find_spec", lambda _name: object())
+    command, variables = install.installing("/other/python", ["-q", "numpy"])
+    assert command == [sys.executable, "-m", "uv", "pip", "install", "--python", "/other/python",
+                       "--no-index", "-q", "numpy"]
+    assert variables["UV_HTTP_TIMEOUT"] == "60" and "PATH" in variables
+    pip = ["/other/python", "-m", "pip", "install", "-q", "numpy"]
+    monkeypatch.setenv("INSTALLER", "pip")
+    assert install.installing("/other/python", ["-q", "numpy"])[0] == pip
+    monkeypatch.delenv("INSTALLER")
+    monkeypatch.setattr(install, "find_spec", lambda _name: None)
+    assert install.installing("/other/python", ["-q", "numpy"])[0] == pip
+
+
 def test_pip_trusts_the_system_from_a_release_on(monkeypatch: pytest.MonkeyPatch) -> None:
     for version, system in (("24.1.2", False), ("24.2", True), ("26.0.1", True)):
         monkeypatch.setattr(install.metadata, "version", lambda _name, own=version: own)

@@ -55,8 +55,8 @@ TRAITS = Traits(
         "tensorflow": ("adapters.horovod.splits.tensorflow_engine.session",),
     },
     late=(
-        "HOROVOD_RANK", "HOROVOD_SIZE", "HOROVOD_LOCAL_*", "HOROVOD_CROSS_*", "HOROVOD_HOSTNAME",
-        "HOROVOD_GLOO_IFACE", "HOROVOD_GLOO_RENDEZVOUS_*",
+        "LOCAL_RANK", "HOROVOD_RANK", "HOROVOD_SIZE", "HOROVOD_LOCAL_*", "HOROVOD_CROSS_*",
+        "HOROVOD_HOSTNAME", "HOROVOD_GLOO_IFACE", "HOROVOD_GLOO_RENDEZVOUS_*",
     ),
 )
 VERSIONS = {
@@ -231,6 +231,8 @@ def _place(hosts: Sequence[Host], place: Place) -> dict[str, str]:
         "HOROVOD_GLOO_IFACE": host.interface,
         "HOROVOD_HOSTNAME": host.name,
         "HOROVOD_LOCAL_RANK": str(place.local),
+        # By this name PyTorch's adapter finds its GPU on the host, here as under torchrun.
+        "LOCAL_RANK": str(place.local),
         "HOROVOD_LOCAL_SIZE": str(host.devices),
         "HOROVOD_CROSS_RANK": str(across.index(place.host)),
         "HOROVOD_CROSS_SIZE": str(len(across)),

@@ -78,7 +78,7 @@ def find_warnings(
     return [
         *_interval(row, conditions.precision),
         *_steps(launches, row),
-        *_machine(conditions.blocks[: len(row.launch_step_s)]),
+        *_machine(conditions.blocks[: len(row.launch_step_s)], case),
         *_pinning(case, launches, cores),
         *([warn("oversubscribed", what=SHARED[case.device])] if oversubscribed else []),
         *_nature(records),
@@ -123,7 +123,7 @@ def _steps(launches: Sequence[Launch], row: Row) -> list[Warning]:
     return warnings
 
 
-def _machine(blocks: Sequence[dict[str, Any]]) -> list[Warning]:
+def _machine(blocks: Sequence[dict[str, Any]], case: Case) -> list[Warning]:
     """Lists what happened to the machine during the blocks of the row."""
     warnings = []
     share = drift(blocks)
@@ -134,10 +134,16 @@ def _machine(blocks: Sequence[dict[str, Any]]) -> list[Warning]:
     if steal > STEAL:
         warnings.append(warn("steal", share=steal, limit=STEAL))
     warnings += _neighbours(blocks)
-    reasons = {gpu["throttle"] for block in blocks for gpu in block["gpus"]} - {""}
+    reasons = {gpu["throttle"] for block in blocks for gpu in _taken(block, case)} - {""}
     if reasons:
         warnings.append(warn("throttled", reasons=", ".join(sorted(reasons))))
     return warnings
+
+
+def _taken(block: dict[str, Any], case: Case) -> list[dict[str, Any]]:
+    """Returns the GPUs of a block on which a case ran: this host's first ones."""
+    gpus: list[dict[str, Any]] = block["gpus"]
+    return gpus[: case.devices // case.hosts] if case.device == "cuda" else []
 
 
 def _neighbours(blocks: Sequence[dict[str, Any]]) -> list[Warning]:

@@ -64,6 +64,8 @@ def worker_environment(
     paths = filter(None, (str(ROOT), outer.get("PYTHONPATH")))
     own = {
         "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary),
+        # CUDA would number GPUs by their speed; NVML, which the harness asks, goes by their place.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         # A user may name a workload that lies here. On PYTHONPATH a file there that is called like
         # a module of Python or of a framework would hide it from every worker.
         WORKING_FOLDER: str(Path.cwd()),

@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ OK, WARNING, PROBLEM = "ok", "warning", "problem"
 GIB = 2**30
 BUSY_SHARE, LITTLE_MEMORY, LITTLE_DISK = 0.3, 2 * GIB, GIB
 LITTLE_SHARED_MEMORY = GIB // 2
+FREE_SHARE = 0.9  # of a GPU's memory, of which driver and display take a little
 # Distributions of CUDA's runtime, the newest first, and the driver branch that each release needs
 # ("CUDA Toolkit Release Notes", minor version compatibility).
 CUDA_WHEELS = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12", "nvidia-cuda-runtime-cu11")
@@ -143,10 +145,18 @@ def gpu() -> Check:
     if problem or not usable:
         found = problem or "the driver lists no GPU that this process may use"
         return Check("GPU driver", WARNING, found, "load the driver, or see CUDA_VISIBLE_DEVICES")
-    found = f"{len(usable)} x {usable[0].name}, driver {usable[0].driver}"
-    slowed = [f"{each.name} ({each.throttle})" for each in usable if each.throttle]
-    if slowed:
-        return Check("GPU driver", WARNING, f"{found}; slowed: {', '.join(slowed)}", "cool it")
+    models = Counter(each.name for each in usable)
+    listed = ", ".join(f"{count} x {name}" for name, count in models.items())
+    found = f"{listed}, driver {usable[0].driver}"
+    if slowed := [f"{each.index} ({each.throttle})" for each in usable if each.throttle]:
+        fix = "cool it, or see its power supply"
+        return Check("GPU driver", WARNING, f"{found}; slowed: GPU {', '.join(slowed)}", fix)
+    shares = {each.index: (each.free_bytes or 0) / each.memory_bytes for each in usable
+              if each.memory_bytes and each.free_bytes is not None}
+    if used := [f"{index} ({share:.0%} free)" for index, share in shares.items()
+                if share < FREE_SHARE]:
+        fix = "end what holds it, or leave it out with CUDA_VISIBLE_DEVICES"
+        return Check("GPU driver", WARNING, f"{found}; memory in use: GPU {', '.join(used)}", fix)
     return Check("GPU driver", OK, found)
 
 

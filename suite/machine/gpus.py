@@ -113,9 +113,9 @@ def usable_gpus() -> list[Gpu]:
 def visible(gpus: Sequence[Gpu], chosen: str | None) -> list[Gpu]:
     """Returns those of all GPUs that a value of ``CUDA_VISIBLE_DEVICES`` names, in its order.
 
-    CUDA stops at the first entry that it cannot resolve. If the variable is not set, a process gets
-    every GPU; but if one of them is cut into MIG slices, it gets only the first slice (NVIDIA's MIG
-    user guide, "CUDA device enumeration").
+    CUDA stops at the first entry that it cannot resolve. A GPU that is cut into MIG slices stands
+    for its first slice. A process is shown one slice at most, and no whole GPU beside it (NVIDIA's
+    MIG user guide, "CUDA device enumeration").
 
     Args:
         gpus: All GPUs of the machine.
@@ -130,14 +130,17 @@ def visible(gpus: Sequence[Gpu], chosen: str | None) -> list[Gpu]:
         fitting = [gpu for gpu in (*gpus, *parts) if _named(gpu, entry)]
         if not fitting:
             break
-        usable.append(fitting[0])
-    return usable
+        first = fitting[0]
+        usable.append(_slice(first, first.slices[0]) if first.slices else first)
+    cut = [gpu for gpu in usable if gpu in parts]
+    return cut[:1] or usable
 
 
 def _slice(gpu: Gpu, part: Mapping[str, Any]) -> Gpu:
     return replace(
         gpu, name=part["name"], uuid=part["uuid"], slices=(),
         multiprocessors=part.get("multiprocessors"), memory_bytes=part.get("memory_bytes"),
+        free_bytes=part.get("free_bytes"),
     )
 
 

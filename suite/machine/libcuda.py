@@ -20,6 +20,7 @@ def devices() -> list[dict[str, Any]]:
     """Returns what the driver tells of each GPU, by the keys of ``Gpu``; empty without a driver."""
     # With the variable CUDA would list only the chosen GPUs; the caller chooses among all of them.
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # NVML's, and that of the workers
     try:
         cuda = ctypes.CDLL(LIBRARY)
     except OSError:

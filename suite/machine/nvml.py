@@ -75,7 +75,7 @@ def slowed_ns(nvml: Any, handle: Any) -> dict[str, int]:
 
 
 def slices(nvml: Any, handle: Any) -> list[dict[str, Any]]:
-    """Returns name, UUID, multiprocessors and bytes of memory of each MIG slice of a GPU."""
+    """Returns name, UUID, multiprocessors and bytes of each MIG slice of a GPU, free ones too."""
     if not nvml.nvmlDeviceGetMigMode(handle)[0]:
         return []
     found = []
@@ -93,6 +93,7 @@ def _slice(nvml: Any, part: Any) -> dict[str, Any]:
             lambda: int(nvml.nvmlDeviceGetAttributes(part).multiprocessorCount), None
         ),
         "memory_bytes": known(lambda: int(nvml.nvmlDeviceGetMemoryInfo(part).total), None),
+        "free_bytes": known(lambda: int(nvml.nvmlDeviceGetMemoryInfo(part).free), None),
     }
 
 

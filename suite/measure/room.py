@@ -23,17 +23,27 @@ class Room:
 
     Attributes:
         host_bytes: Of the machine, within the limits of its container.
-        device_bytes: Of the fullest GPU; None if the driver does not tell.
+        device_bytes: Of each GPU, in CUDA's order; None where the driver does not tell.
     """
 
     host_bytes: int
-    device_bytes: int | None = None
+    device_bytes: tuple[int | None, ...] = ()
+
+    def of_device(self, case: Case) -> int | None:
+        """What is free for one device of a case; None if the driver does not tell.
+
+        The first GPUs are those that a case takes: what others do on the rest is no matter. The
+        fullest of them decides, and ranks that share one share what is free of it.
+        """
+        here = case.devices // case.hosts
+        taken = self.device_bytes[:here]
+        told = [free for free in taken if free is not None]
+        return min(told) // -(-here // len(taken)) if told else None
 
 
 def free_room() -> Room:
     """Asks machine, container and GPUs what is free now."""
-    free = [gpu.free_bytes for gpu in usable_gpus() if gpu.free_bytes is not None]
-    return Room(available_bytes(), min(free, default=None))
+    return Room(available_bytes(), tuple(gpu.free_bytes for gpu in usable_gpus()))
 
 
 def shortage(case: Case, room: Room) -> str:
@@ -55,7 +65,7 @@ def _short(case: Case, room: Room) -> str:
     # Hosts have equal shares of a case; what is free on the others is not asked.
     for what, asked, free in (
         ("memory", needed.host_bytes // case.hosts, room.host_bytes),
-        ("memory of each GPU", needed.device_bytes, room.device_bytes),
+        ("memory of each GPU", needed.device_bytes, room.of_device(case)),
     ):
         if free is not None and asked > free:
             return f"needs at least {size_bytes(asked)} of {what}, {size_bytes(free)} are free"

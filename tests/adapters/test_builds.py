@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,8 @@ from scripts import build_horovod
 from scripts.build_horovod import FLAGS, code_of, flags, key, user_cache
 from suite.config.resolution import resolve
 from suite.contract import packages
-from suite.contract.case import Case
+from suite.contract.case import Case, Rank
+from suite.contract.hosts import Host
 from suite.machine.software import interpreters
 
 CASE = Case("horovod", "torch", "data", "", "mlp", "tiny", "real", "cuda", 2)
@@ -121,6 +123,32 @@ def test_a_rank_on_tensorflow_sees_its_own_gpu(
     assert both.environment[0]["CUDA_VISIBLE_DEVICES"] == ",".join(own)
     torch = horovod.launch_plan(CASE, tmp_path, "python")
     assert all("CUDA_VISIBLE_DEVICES" not in one for one in torch.environment)
+
+
+@pytest.mark.parametrize("adapter", [horovod, pytorch])
+def test_a_rank_takes_the_gpu_of_its_place_on_its_host(
+    adapter: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of eight GPUs a host the first ones, also where a rank's number in the job is higher."""
+    torch = pytest.importorskip("torch")
+    from adapters.pytorch.training.single import open_device
+
+    case = replace(CASE, framework=adapter.__name__.rpartition(".")[2], devices=5, hosts=2)
+    hosts = [Host("a", 2, "10.0.0.1", "eth0", (29500,)), Host("b", 3, "10.0.0.2", "eth0")]
+    monkeypatch.setattr(horovod, "interface_of_host", lambda: "eth0")
+    plan = adapter.launch_plan_on(case, tmp_path, "python", hosts)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr("adapters.pytorch.training.single.set_products", lambda dtype: None)
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
+    taken = []
+    for index, variables in enumerate(plan.environment):
+        monkeypatch.delenv("LOCAL_RANK", raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        taken.append(open_device(case, Rank(index, 5, tmp_path)).index)
+    assert taken == [0, 1, 0, 1, 2]
 
 
 def test_an_environment_beside_this_one_is_used(

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
+from adapters.pytorch.models import losses  # noqa: E402
 from adapters.pytorch.training.single import Training  # noqa: E402
 from suite.contract.adapter import Inputs  # noqa: E402
 from suite.contract.case import Case, Rank  # noqa: E402
@@ -90,6 +93,9 @@ def test_a_step_stays_on_its_gpu_and_in_its_format(workload: str, dtype: str) ->
     loss = session.loss_function(logits, targets)
     assert {features.device.type, targets.device.type, logits.device.type} == {"cuda"}
     assert (loss.device.type, loss.dtype, loss.shape) == ("cuda", torch.float32, ())
+    # Once, when the batches come; autocast would do it in each step.
+    assert features.dtype == (FORMATS[dtype] if features.is_floating_point() else torch.long)
+    assert session.optimizer.defaults["fused"]
     if workload not in FLOAT32_LOGITS:
         assert logits.dtype == FORMATS[dtype]
     # Parameters, gradients and moments stay in float32 whatever is computed in.
@@ -123,6 +129,37 @@ def test_a_tensor_that_was_left_on_the_host_is_found() -> None:
     features, targets = session.batches[0]
     with pytest.raises(RuntimeError, match="to be on the same device"):
         session.loss_function(session.model(features), targets.cpu())
+
+
+class _Launches(TorchDispatchMode):
+    """Counts the kernels that a GPU would be given, and the most entries that one of them writes.
+
+    Views are the host's bookkeeping.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count, self.entries = 0, 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        if not function.is_view and isinstance(result, torch.Tensor):
+            self.count += 1
+            self.entries = max(self.entries, result.numel())
+        return result
+
+
+@pytest.mark.usefixtures("fake_gpu")
+def test_the_loss_of_a_large_model_is_few_kernels_and_little_memory() -> None:
+    """Of GPT-2's 412 million logits: pieces that fit a CPU's caches were 4,900 short kernels."""
+    logits = torch.empty(8 * 1024, 50257, dtype=torch.bfloat16, device="cuda")
+    targets = torch.empty(8 * 1024, dtype=torch.long, device="cuda")
+    with _Launches() as seen:
+        losses._CrossEntropy.forward(SimpleNamespace(), logits, targets)
+    assert seen.count < 100
+    assert seen.entries < logits.numel() / 6
 
 
 @pytest.mark.usefixtures("guarded")

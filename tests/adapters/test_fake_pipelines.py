@@ -27,7 +27,7 @@ from torch.distributed.pipelining._utils import (  # noqa: E402
 )
 
 from adapters.pytorch.session import _class_of  # noqa: E402
-from adapters.pytorch.splits.inter_layer import _Stage  # noqa: E402
+from adapters.pytorch.splits.inter_layer import InterLayerSession, _Stage  # noqa: E402
 from suite.contract.adapter import Inputs  # noqa: E402
 from suite.contract.case import Case, Rank  # noqa: E402
 from suite.contract.records import RankRecord  # noqa: E402
@@ -193,3 +193,20 @@ def test_a_schedule_that_would_hang_is_found() -> None:
     missing = issued(together=True)
     missing[1][0].pop()
     assert stuck(missing) == [(0, 1)]
+
+
+@pytest.mark.parametrize(("stages", "made"), [(2, []), (4, [[0, 3]])])
+def test_ends_of_a_pipeline_have_a_group_more_only_where_there_are_stages_between(
+    stages: int, made: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On GPUs each group is a communicator, with memory of its own."""
+    case = Case("pytorch", "torch", "inter_layer", "gpipe", "tests.depths:GPT", "eight",
+                "synthetic", "cpu", stages)
+    session = InterLayerSession.__new__(InterLayerSession)
+    session.case, session.spec, session.places = case, case.spec, stages
+    session.rank = Rank(0, stages, Path())
+    asked: list[list[int]] = []
+    monkeypatch.setattr(dist, "new_group", lambda ranks: (asked.append(ranks), "ends")[1])
+    monkeypatch.setattr(session, "group", lambda axis: axis)
+    session._join_ends()
+    assert asked == made and session.ends == ("ends" if made else "inter_layer")

@@ -20,12 +20,16 @@ def _record(core: int, **more: Any) -> RankRecord:
     return replace(RankRecord(core, steady=True, affinity=[core]), **more)
 
 
-def _block(rate: float = 1e9, steal: float | None = 0.0, throttle: str = "") -> dict[str, Any]:
+def _block(rate: float = 1e9, steal: float | None = 0.0, *throttles: str) -> dict[str, Any]:
     return {
         "rates": [{"device": "cpu0", "matmul_flops_s": rate},
                   {"device": "cpu1", "matmul_flops_s": 2 * rate}],
-        "steal_share": steal, "gpus": [{"throttle": throttle}] if throttle else [],
+        "steal_share": steal, "gpus": [{"throttle": throttle} for throttle in throttles],
     }
+
+
+# Of four GPUs the second is too hot.
+HOT = _block(1e9, 0.0, "", "hardware thermal", "", "")
 
 
 def _codes(
@@ -64,7 +68,7 @@ def test_an_interval_as_narrow_as_was_asked_for_is_precise() -> None:
         ({"launches": [[_record(0), _record(1, steady=False)]] * 6}, "no_steady_state"),
         ({"blocks": [_block(1e9)] * 5 + [_block(1.12e9)]}, "drift"),
         ({"blocks": [_block()] * 5 + [_block(steal=0.06)]}, "steal"),
-        ({"blocks": [_block()] * 5 + [_block(throttle="power cap")]}, "throttled"),
+        ({"blocks": [HOT, *[_block()] * 5], "case": replace(CASE, device="cuda")}, "throttled"),
         ({"launches": [[_record(0), _record(0)]] * 6}, "not_pinned"),
         ({"launches": [[_record(0), _record(1, affinity=[0, 1])]] * 6}, "not_pinned"),
         ({"oversubscribed": True}, "oversubscribed"),
@@ -91,6 +95,10 @@ def test_planted(planted: dict[str, Any], code: str) -> None:
         {"t_comm_exposed_s": 0.5, "t_comm_silent_check_s": 0.35},
         {"cores": [[1, 0]] * 6, "launches": [[_record(1), _record(0)]] * 6},
         {"blocks": [_block()] * 6 + [_block(2e9)]},
+        # What a case did not take did not slow it.
+        {"blocks": [HOT] * 6},
+        {"blocks": [HOT] * 6, "launches": [[_record(0)]] * 6, "cores": [[0]] * 6,
+         "case": replace(CASE, strategy="single", device="cuda", devices=1)},
     ],
 )
 def test_below_the_limit_or_in_another_block(planted: dict[str, Any]) -> None:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import csv
 import json
 import os
+import subprocess
 import sys
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from suite.contract.case import Case
+from suite.launch.group import LaunchRequest
+from suite.machine.devices import allowed_cores
+from tests import conftest
 from tests.gpu import build, loan
 from tests.gpu.loan import Part
 
@@ -139,3 +145,27 @@ def test_what_is_carried_has_the_versions_of_the_set_up() -> None:
         for name in ("requirements-gpu-loan.txt", "requirements.txt")
     )
     assert carried - {""} <= pinned
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_pair_on_a_gpu_has_every_core_and_on_cpus_one_a_device(
+    tmp_path: Path, device: str
+) -> None:
+    """Beside the thread that launches kernels others compile; a CPU device is a single core."""
+    asked: list[LaunchRequest] = []
+    case = Case("pytorch", "torch", "single", "", "mlp", "tiny", "synthetic", device, 1)
+
+    def launcher(request: LaunchRequest) -> Any:
+        asked.append(request)
+
+    conftest.launch_case(case, tmp_path / "pair", worker="tests.gpu.pair", launcher=launcher)
+    assert asked[0].cores == allowed_cores()[: 1 if device == "cpu" else None]
+
+
+def test_packages_on_the_callers_path_stay_in_reach_of_the_tests(tmp_path: Path) -> None:
+    """Where a loan unpacks what the machine lacks; also for what the tests start."""
+    code = "import os, tests.conftest; print(os.environ['PYTHONPATH'])"
+    path = os.pathsep.join([str(loan.ROOT), str(tmp_path)])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                          env=os.environ | {"PYTHONPATH": path}, cwd=tmp_path)
+    assert str(tmp_path) in done.stdout.strip().split(os.pathsep)

@@ -21,12 +21,15 @@ FOREIGN = {
 
 
 def test_foreign_variables_reach_no_worker(tmp_path: Path) -> None:
-    outer = FOREIGN | {"PATH": "/bin", "HOME": "/root", "NCCL_SOCKET_IFNAME": "eth0"}
+    outer = FOREIGN | {"PATH": "/bin", "HOME": "/root", "NCCL_SOCKET_IFNAME": "eth0",
+                       "CUDA_DEVICE_ORDER": "FASTEST_FIRST"}
     for framework in ("pytorch", "tensorflow", "horovod"):
         inner = worker_environment(traits_of(framework), tmp_path, outer)
         assert inner.keys() & FOREIGN.keys() <= {"OMP_NUM_THREADS"}
         assert inner["OMP_NUM_THREADS"] == "1" and inner["PATH"] == "/bin"
         assert inner["NCCL_SOCKET_IFNAME"] == "eth0" and inner["TMPDIR"] == str(tmp_path)
+        # The numbers of GPUs mean in a rank what they mean in the harness, who asks NVML.
+        assert inner["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
 
 
 def test_what_was_dropped_is_told_by_name() -> None:

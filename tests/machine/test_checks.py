@@ -76,7 +76,17 @@ def test_gpus_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpus, "ask_driver", lambda: ([chip, Gpu(1, "chip")], ""))
     found = checks.gpu()
     assert found.state == WARNING and "2 x chip, driver 580.1" in found.found
-    assert "hardware thermal" in found.found
+    assert found.found.endswith("slowed: GPU 0 (hardware thermal)")
+    # Whose memory somebody holds, and what there is of several models.
+    eight = [Gpu(index, "chip" if index else "screen", driver="580.1", memory_bytes=100,
+                 free_bytes=98 if index < 7 else 20) for index in range(8)]
+    monkeypatch.setattr(gpus, "ask_driver", lambda: (eight, ""))
+    assert checks.gpu().found == ("1 x screen, 7 x chip, driver 580.1; memory in use: GPU 7 "
+                                  "(20% free)")
+    assert "CUDA_VISIBLE_DEVICES" in checks.gpu().fix
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,2")
+    assert checks.gpu().state == "ok" and checks.gpu().found.startswith("2 x chip,")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     # A busy GPU runs at its power limit: that is no trouble.
     monkeypatch.setattr(gpus, "ask_driver", lambda: ([Gpu(0, "chip", reasons=0x4)] * 2, ""))
     assert checks.gpu().state == "ok"

@@ -46,6 +46,8 @@ def test_slices_have_their_share_of_the_gpu(monkeypatch: pytest.MonkeyPatch) -> 
     third, first = (visible(listed, f"MIG-{start}")[0] for start in ("c6d4f1ef", "cba663e8"))
     assert (third.name, third.multiprocessors) == ("NVIDIA H100 80GB HBM3 MIG 3g.40gb", 60)
     assert third.memory_bytes == 42144366592 and third.driver == "570.124.06"
+    # What is free of the whole GPU is not free for a slice of it.
+    assert (third.free_bytes, first.free_bytes) == (42100000000, None)
     # Of the 132 multiprocessors of the whole GPU they have 60 and 16.
     whole = datasheet_flops("NVIDIA H100 80GB HBM3")
     for part, share in ((third, 60 / 132), (first, 16 / 132)):
@@ -135,6 +137,9 @@ CUT = [Gpu(0, "A", "GPU-aaaa", slices=({"name": "A MIG 1g", "uuid": "MIG-x"},
     (PLAIN, None, ["A", "B"]), (PLAIN, "1", ["B"]), (PLAIN, "1,0", ["B", "A"]), (PLAIN, "", []),
     (PLAIN, "0,7,1", ["A"]), (PLAIN, "GPU-b", ["B"]), (PLAIN, "-1", []),
     (CUT, None, ["A MIG 1g"]), (CUT, "MIG-y", ["A MIG 2g"]), (CUT, "MIG-z", []),
+    # A GPU in slices is its first one, and a process sees one slice and nothing beside it.
+    (CUT, "0", ["A MIG 1g"]), (CUT, "GPU-a", ["A MIG 1g"]), (CUT, "MIG-y,MIG-x", ["A MIG 2g"]),
+    ([*CUT, PLAIN[1]], "1,0", ["A MIG 1g"]), ([*CUT, PLAIN[1]], "1", ["B"]),
 ])
 def test_gpus_that_can_be_seen(listed: list[Gpu], chosen: str | None, names: list[str]) -> None:
     assert [gpu.name for gpu in visible(listed, chosen)] == names
@@ -158,7 +163,8 @@ def test_peaks_of_what_is_known_alone() -> None:
 LIBCUDA = r"""
 #include <string.h>
 #include <stdlib.h>
-int cuInit(unsigned f) { return getenv("CUDA_VISIBLE_DEVICES") ? 100 : 0; }
+int cuInit(unsigned f) { return getenv("CUDA_VISIBLE_DEVICES") ||
+  strcmp(getenv("CUDA_DEVICE_ORDER"), "PCI_BUS_ID") ? 100 : 0; }
 int cuDeviceGetCount(int *n) { *n = 1; return 0; }
 int cuDriverGetVersion(int *v) { *v = 13000; return 0; }
 int cuDeviceGet(int *d, int i) { *d = i; return 0; }
@@ -181,6 +187,7 @@ def test_without_nvml_the_cuda_driver_is_asked(
                    check=True)
     monkeypatch.setenv("PLANT_NVML", "absent")
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # CUDA itself would hide the others
     (found,), problem = ask_driver()
     assert problem == "" and (found.name, found.cuda) == ("NVIDIA H200", "13.0")

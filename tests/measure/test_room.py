@@ -44,9 +44,24 @@ def test_where_no_batch_fits() -> None:
 
 def test_a_gpu_has_memory_of_its_own() -> None:
     case = replace(LARGE, device="cuda", global_batch=4096)
-    assert "of memory of each GPU, 1.07 GB are free" in shortage(case, Room(100 * GIB, GIB))
-    assert shortage(case, Room(100 * GIB, 100 * GIB)) == ""
-    assert shortage(case, Room(100 * GIB, None)) == ""  # a driver that does not tell
+    assert "of memory of each GPU, 1.07 GB are free" in shortage(case, Room(100 * GIB, (GIB,)))
+    assert shortage(case, Room(100 * GIB, (100 * GIB,))) == ""
+    assert shortage(case, Room(100 * GIB, (None,))) == ""  # a driver that does not tell
+    assert shortage(case, Room(100 * GIB)) == ""
+
+
+@pytest.mark.parametrize(("devices", "free", "found"), [
+    (2, [9, 8, 7, 6, 5, 4, 3, 0], 8), (8, [9, 8, 7, 6, 5, 4, 3, 0], 0), (1, [9, 8], 9),
+    (2, [None, 8], 8), (2, [None, None, 5], None), (4, [9, 8], 4),
+])
+def test_the_gpus_that_a_case_takes_decide(
+    devices: int, free: list[int | None], found: int | None
+) -> None:
+    """Somebody's job on the eighth GPU refuses no case on the first two."""
+    case = replace(LARGE, strategy="data", device="cuda", devices=devices)
+    assert Room(0, tuple(free)).of_device(case) == found
+    if devices == 4:  # on two hosts they do not share their two GPUs
+        assert Room(0, tuple(free)).of_device(replace(case, hosts=2)) == 8
 
 
 def test_a_matrix_of_which_nothing_fits_is_refused() -> None:

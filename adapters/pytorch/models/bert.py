@@ -49,7 +49,7 @@ class Embed(nn.Module):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Embeds tokens (batch, sequence) as (batch, sequence, width); all are in segment 0."""
-        places = self.position.weight[: tokens.shape[1]] + self.segment.weight[0]
+        places = self.position.weight + self.segment.weight[0]
         return self.norm(self.token(tokens) + places)
 
 

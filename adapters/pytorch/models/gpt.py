@@ -50,7 +50,8 @@ class Embed(nn.Module):
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Embeds tokens (batch, sequence) as (batch, sequence, width), with learned positions."""
         x = self.token(tokens)
-        return x if self.position is None else x + self.position.weight[: tokens.shape[1]]
+        # As many as there are positions: a slice of them would be a copy in each backward pass.
+        return x if self.position is None else x + self.position.weight
 
     def logits(self, x: torch.Tensor) -> torch.Tensor:
         """Maps (batch, sequence, width) to logits (batch, sequence, rows of the token table)."""

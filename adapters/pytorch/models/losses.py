@@ -10,9 +10,10 @@ from torch.nn import functional
 from adapters.pytorch.models import Loss
 from suite.contract.workloads.transformer import NOT_PREDICTED
 
-# Entries of logits that are worked on at a time: their float32 copies are all that the loss adds to
-# the logits' memory, and on a CPU they stay in the caches.
-ENTRIES_AT_ONCE = 1 << 20
+# Entries of logits that are worked on at a time, by type of device: their float32 copies are all
+# that the loss adds to the logits' memory. On a CPU they stay in the caches; on a GPU an operation
+# has to take longer than the host needs to launch the next one.
+ENTRIES_AT_ONCE = {"cpu": 1 << 20, "cuda": 1 << 26}
 # Logits of fewer entries cost less in PyTorch's own loss, which is fewer calls.
 FEWEST_ENTRIES = 1 << 17
 
@@ -84,7 +85,7 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Returns the mean over logits (rows, vocabulary) and targets (rows,)."""
-        at_once = max(1, ENTRIES_AT_ONCE // logits.shape[1])
+        at_once = max(1, ENTRIES_AT_ONCE[logits.device.type] // logits.shape[1])
         context.gradient = logits.detach()
         parts = zip(context.gradient.split(at_once), targets.split(at_once), strict=True)
         return torch.cat([_losses(part, of, len(targets)) for part, of in parts]).mean()
@@ -115,7 +116,10 @@ def _losses(logits: torch.Tensor, targets: torch.Tensor, count: int) -> torch.Te
     shares = full.softmax(1)
     losses = highest - at_target - shares.amax(1, keepdim=True).log()
     shares.scatter_add_(1, labels, shares.new_full(labels.shape, -1.0))
-    logits.copy_(shares.div_(count))
+    if shares.dtype == logits.dtype or logits.is_cuda:
+        torch.div(shares, count, out=logits)
+    else:  # on a CPU PyTorch divides into another format by way of a further copy
+        logits.copy_(shares.div_(count))
     return losses[:, 0]
 
 

@@ -67,11 +67,14 @@ class InterLayerSession(MovedLayers, GroupSession):
         return self.chunks if len(self.chunks) > 1 else super().modules()
 
     def _join_ends(self) -> None:
-        """Makes the group of the two stages that hold a tied parameter.
+        """Finds the group of the two stages that hold a tied parameter; of two stages all are ends.
 
-        Every rank must take part in making the groups of all replicas.
+        Where a group has to be made, every rank must take part in making those of all replicas.
         """
         if self.ends is not None or not tied_weights(self.spec, self.case.stages):
+            return
+        if self.places == 2:  # a group more would be sockets and threads, on GPUs memory too
+            self.ends = self.group("inter_layer")
             return
         for group in self.case.axes.groups("inter_layer"):
             made = dist.new_group([group[0], group[-1]])
