@@ -180,7 +180,7 @@ def _download(folder: Path, log: Path) -> Path:
 
 
 def _edit(source: Path, for_gpus: bool) -> None:
-    """Edits the source: C++ as torch's headers have it, no XLA, whose header TensorFlow's wheel lacks.
+    """Edits the source: C++ as in torch's headers, no XLA, whose header TensorFlow's wheel lacks.
 
     For CPUs it also removes CUDA. The build would use it if torch knows CUDA, as PyPI's torch does,
     and an nvcc is found; it would then fail without the rest of the toolkit.
