@@ -20,14 +20,17 @@ from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.formats import rate, seconds
 from suite.contract.operations import OperationPlan
-from suite.contract.registry import engines
+from suite.contract.registry import engines, label
 from suite.foresight.measured import Constants, read_constants, write_constants
 from suite.machine import devices
 from suite.measure.constants import cases_to_calibrate, measure_constants, plan_for
 from suite.measure.progress import Progress
 
-HEADINGS = ("measured of", "product", "ramp", "stream", "launch", "all-reduce", "bandwidth",
-            "contention", "update", "products' error")
+HEADINGS = (
+    "products", "error left", "ramp", "memory", "attention", "activation, each", "norm, each",
+    "operation starts", "update, each", "all-reduce delay", "all-reduce rate",
+    "that beside compute", "compute beside that",
+)
 
 
 def calibrate(options: dict[str, Any], frameworks: list[str]) -> int:
@@ -67,9 +70,18 @@ def measure_and_keep(
             cases, plan, Path(folder), python,
             lambda text, done, total: show(Progress(text, done, total, None)),
         )
-    kept = [old for old in read_constants(path) if _key(old) not in {_key(new) for new in found}]
+    kept = [old for old in _stored(path) if _key(old) not in {_key(new) for new in found}]
     write_constants(path, [*kept, *found])
     return found, missing
+
+
+def _stored(path: Path) -> list[Constants]:
+    """What is kept already. A file that cannot be read is replaced: that is what its error advises.
+    """
+    try:
+        return read_constants(path)
+    except UsageError:
+        return []
 
 
 def _check_writable(path: Path) -> None:
@@ -92,15 +104,25 @@ def _key(one: Constants) -> tuple[str, str, str, str]:
 
 
 def constants_table(found: list[Constants]) -> Table:
-    """What was measured, a line for each framework, engine and mode."""
-    table = Table(*HEADINGS, title="This machine's constants")
-    for one in found:
-        v = one.values
-        cells = (
-            one.name, f"{rate(v['product_flops_s'])}FLOP/s", seconds(v["ramp_s"]),
-            f"{rate(v['stream_bytes_s'])}B/s", seconds(v["launch_s"]),
-            seconds(v["all_reduce_s"]), f"{rate(v['all_reduce_bytes_s'])}B/s",
-            f"{v['contention']:.2f}", f"{v['update_bytes']:.0f} B", f"{one.errors['products']:.0%}",
-        )
-        table.add_row(*cells)
+    """What was measured, a column for each framework, engine and mode."""
+    kinds = " and ".join(dict.fromkeys(f"{one.mode} on {one.device}" for one in found))
+    table = Table("", *(label(one.framework, one.engine) for one in found),
+                  title=f"This machine's constants, {kinds}")
+    columns = [_cells(one.values, one.errors) for one in found]
+    for name, *cells in zip(HEADINGS, *columns, strict=True):
+        table.add_row(name, *cells)
     return table
+
+
+def _cells(values: Mapping[str, float], errors: Mapping[str, float]) -> list[str]:
+    """The constants in the order of ``HEADINGS``."""
+    flops = values["product_flops_s"]
+    return [
+        f"{rate(flops)}FLOP/s", f"{errors['products']:.0%}",
+        seconds(values["ramp_s"]), f"{rate(values['stream_bytes_s'])}B/s",
+        f"{rate(values['attention_share'] * flops)}FLOP/s", seconds(values["curve_s"]),
+        seconds(values["norm_s"]),
+        seconds(values["launch_s"]), f"{values['update_bytes']:.0f} B",
+        seconds(values["all_reduce_s"]), f"{rate(values['all_reduce_bytes_s'])}B/s",
+        f"{values['beside']:.1f} × as long", f"{values['contention']:.2f} × as long",
+    ]

@@ -1,8 +1,8 @@
 """The contract of calibration: single operations that an adapter runs, and how they are asked for.
 
 Constants of the machine are measured on operations as a training step makes them, in the framework
-that makes them: a product of matrices, a sum that streams memory, small layers that are all
-overhead, an update of parameters.
+that makes them: a product of matrices, a sum that streams memory, attention, an activation
+function, a normalisation, small layers that are all overhead, an update of parameters.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ class OperationPlan:
     Attributes:
         products: Lengths of the products.
         stream_elements: Elements of the arrays that are added; beyond every cache.
+        attention: (heads of all samples, tokens, width of a head).
+        activation_elements: Elements that the activation function is applied to.
+        norm: (rows, width) of what is normalised row by row.
         layers: (width, number) of the small layers.
         updates: Numbers of parameters that an optimiser's step updates.
         link_bytes: Payloads of the collectives that are called beside computing.
@@ -37,6 +40,9 @@ class OperationPlan:
 
     products: tuple[Lengths, ...]
     stream_elements: int
+    attention: Lengths
+    activation_elements: int
+    norm: tuple[int, int]
     layers: tuple[int, int]
     updates: tuple[int, ...]
     link_bytes: tuple[int, ...]
@@ -52,7 +58,7 @@ class OperationPlan:
         """Reads the plan that ``write`` left in a file."""
         held = json.loads(path.read_text(encoding="utf-8"))
         held["products"] = tuple(tuple(lengths) for lengths in held["products"])
-        for name in ("layers", "updates", "link_bytes"):
+        for name in ("attention", "norm", "layers", "updates", "link_bytes"):
             held[name] = tuple(held[name])
         return cls(**held)
 
@@ -65,6 +71,19 @@ class Operations(Protocol):
 
     def stream(self, elements: int) -> Operation:
         """Makes a sum of two arrays into a third, which moves 12 bytes an element."""
+
+    def attention(self, lengths: Lengths) -> Operation:
+        """Makes a forward and backward pass of causal attention as the models compute it.
+
+        Args:
+            lengths: Heads of all samples, tokens, width of a head.
+        """
+
+    def activation(self, elements: int) -> Operation:
+        """Makes a forward and backward pass of gelu in its form with tanh."""
+
+    def norm(self, rows: int, width: int) -> Operation:
+        """Makes a forward and backward pass of layer normalisation with its scale and bias."""
 
     def layers(self, width: int, number: int) -> Operation:
         """Makes a forward and backward pass of one sample through dense layers with activations."""

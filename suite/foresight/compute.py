@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 
@@ -108,10 +107,13 @@ def unit_times(unit: Unit, plans: Plans, stack: Stack) -> UnitTimes:
         products = products + seconds
         if product.samples_in_count:
             repeated = repeated + seconds
-    whole = unit.streamed / np.where(plans.sequence_parallel > 0, plans.shards, 1.0)
-    elements = samples * (whole + unit.streamed_split / plans.shards)
+    whole = samples / np.where(plans.sequence_parallel > 0, plans.shards, 1.0)
+    elements = whole * unit.streamed + samples * unit.streamed_split / plans.shards
     others = np.maximum(unit.launches - len(unit.products), 0.0) * machine.ramp_s
-    forward = products + stream_seconds(elements, software.activation_bytes, machine) + others
+    curved = samples * unit.curved_split / plans.shards * machine.curve_s
+    normed = whole * unit.normed * machine.norm_s
+    streams = stream_seconds(elements, software.activation_bytes, machine)
+    forward = products + streams + curved + normed + others
     dropped = samples * 2.0 * (unit.dropped + unit.dropped_split) / plans.shards
     again = repeated + stream_seconds(dropped, software.activation_bytes, machine)
     body = unit.place == "body"
@@ -120,5 +122,4 @@ def unit_times(unit: Unit, plans: Plans, stack: Stack) -> UnitTimes:
     backward = 2.0 * forward + np.where(full, forward, np.where(some, again, 0.0))
     launch = unit.launches * machine.launch_s * np.ones(len(plans))
     ratio = software.backward_launches + np.where(full, 1.0, np.where(some, 0.2, 0.0))
-    return UnitTimes(
-        cast(Array, forward * np.ones(len(plans))), cast(Array, backward), launch, launch * ratio)
+    return UnitTimes(forward * np.ones(len(plans)), backward, launch, launch * ratio)

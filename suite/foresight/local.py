@@ -51,8 +51,9 @@ def compared(row: Row, posterior: Posterior, name: str) -> list[Figure]:
 
     Returns:
         Step time, and T_comm, L and memory where they were measured. Of T_comm it is the transfer:
-        the formulas know nothing of who comes late. L is near 1, so its relative error is nearly
-        the difference.
+        the formulas know nothing of who comes late. It is left out of copies within a process,
+        which no link's model describes either. L is near 1, so its relative error is nearly the
+        difference.
     """
     workload = sized_workload(row.workload, row.size, row.global_batch)
     model, plans = model_of_workload(workload), plans_of([plan_of_row(row)])
@@ -60,8 +61,9 @@ def compared(row: Row, posterior: Posterior, name: str) -> list[Figure]:
     low, high = posterior.interval(lambda stack: predict(model, plans, stack).step_s)
     found = [Figure(name, "step time", row.case_id, row.step_seconds, float(one.step_s[0]),
                     low=float(low[0]), high=float(high[0]))]
+    transfer = row.t_comm_transfer_s if row.t_comm_model_s else None
     others: Sequence[tuple[str, float | None, float]] = (
-        ("T_comm", row.t_comm_transfer_s, float(one.communication_s[0])),
+        ("T_comm", transfer, float(one.communication_s[0])),
         ("L", row.load_balance, float(one.load_balance[0])),
         ("memory", row.peak_memory_bytes, float(one.peak_bytes[0])),
     )

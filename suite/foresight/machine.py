@@ -37,9 +37,12 @@ class Machine:
         between: Link of one device to another node: its share of the node's network cards.
         devices_per_node: Devices that share a node.
         memory_bytes: Memory of a device; 0 if unknown.
+        curve_s: Seconds in which an activation function computes an element, beyond streaming it.
+        norm_s: The same of a normalisation over rows.
         contention: One and the share of compute that is lost while the device communicates.
+        beside: How many times as long a call takes while the device computes; 1 if not measured.
         step_s: Seconds a step that do not depend on the model, such as reading the loss.
-        reserved_bytes: Memory that the framework takes before the model is built.
+        reserved_bytes: Memory that the framework takes for itself, without a model.
         synchronous: Whether the host computes itself, so that starting an operation and working
             it off follow each other, as on a CPU.
         hop: Link of a message between two devices, where it was measured by itself.
@@ -56,7 +59,10 @@ class Machine:
     devices_per_node: Numbers
     memory_bytes: Numbers
     attention_share: Numbers = 1.0
+    curve_s: Numbers = 0.0
+    norm_s: Numbers = 0.0
     contention: Numbers = 1.05
+    beside: Numbers = 1.0
     step_s: Numbers = 0.0
     reserved_bytes: Numbers = 0.0
     synchronous: bool = False
@@ -78,12 +84,14 @@ class Software:
         held_gradient_bytes: Bytes of a gradient that is held until the update.
         state_bytes: Bytes of a parameter's optimiser state and master copy.
         activation_bytes: Bytes of an element of an activation.
+        logit_bytes: Bytes that the loss and its gradient hold of one logit, where they hold most.
         update_bytes: Bytes that the optimiser reads and writes for a parameter.
         overlaps_gradients: 1 where gradients are reduced while the backward pass goes on.
         overlaps_hidden_sums: Share of an intra-layer split's sums that is hidden behind products.
         blocking_hops: 1 where a device sends and receives between its passes and waits for both, as
             Megatron-LM and the suite's own pipelines do; 0 where hops run beside passes.
         backward_launches: Launches of a backward pass over those of a forward pass.
+        selective_outputs: Share of the products' outputs that selective recomputation keeps.
     """
 
     weight_bytes: Numbers = 2.0
@@ -91,16 +99,18 @@ class Software:
     held_gradient_bytes: Numbers = 4.0
     state_bytes: Numbers = 12.0
     activation_bytes: Numbers = 2.0
+    logit_bytes: Numbers = 6.0
     update_bytes: Numbers = 34.0
     overlaps_gradients: Numbers = 0.0
     overlaps_hidden_sums: Numbers = 0.0
     blocking_hops: float = 1.0
     backward_launches: Numbers = 1.5
+    selective_outputs: Numbers = 1.0
 
 
 FLOAT32 = Software(
     weight_bytes=4.0, gradient_bytes=4.0, held_gradient_bytes=4.0, state_bytes=8.0,
-    activation_bytes=4.0, update_bytes=28.0, overlaps_gradients=1.0,
+    activation_bytes=4.0, logit_bytes=12.0, update_bytes=28.0, overlaps_gradients=1.0,
 )
 
 

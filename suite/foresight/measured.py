@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,19 @@ from suite.foresight.workloads import LAUNCHES
 SCHEMA = 1
 # Seconds a byte of a transfer whose time does not grow with its size.
 FREE = 1e-15
+# A backward pass is predicted to take twice the time of a forward pass.
+PASSES = 3.0
 STREAM_BYTES = 12.0  # two arrays read, one written
 # Launches of a small layer in the convention of ``workloads.py``, forward and backward.
 LAYER_LAUNCHES = (LAUNCHES + 2.0) * (1.0 + float(FLOAT32.backward_launches))
 # A ring's all-gather moves half of what its all-reduce does.
 NAMES = ("product_flops_s", "ramp_s", "narrow", "stream_bytes_s", "launch_s", "all_reduce_s",
-         "all_reduce_bytes_s", "hop_s", "hop_bytes_s", "contention", "step_s", "update_bytes")
+         "all_reduce_bytes_s", "hop_s", "hop_bytes_s", "contention", "step_s", "update_bytes",
+         "attention_share", "curve_s", "norm_s", "beside")
+# What releases took them for that did not measure them.
+UNMEASURED = {"attention_share": 1.0, "curve_s": 0.0, "norm_s": 0.0, "beside": 1.0}
+# Lower values are taken for this much, because logarithms are what varies.
+LEAST = 1e-14
 # By how much a constant differs between calibrations of the same machine.
 SPREAD = 0.05
 
@@ -45,7 +53,7 @@ class Constants:
         devices: How many devices ran at the same time.
         measured_at: When, as ISO 8601.
         values: A number for each of ``NAMES``.
-        reserved_bytes: Memory of a worker before a model is built.
+        reserved_bytes: Memory of a worker that has no model but has run every operation.
         errors: Mean relative error of the products, and of the all-reduces, that the constants
             leave.
     """
@@ -114,6 +122,9 @@ def constants_of(
     products = [one for one in operations if one["kind"] == "product"]
     rate, ramp, narrow, left = fit_products(products)
     (stream,) = [one for one in operations if one["kind"] == "stream"]
+    (attention,) = [one for one in operations if one["kind"] == "attention"]
+    (activation,) = [one for one in operations if one["kind"] == "activation"]
+    (norm,) = [one for one in operations if one["kind"] == "norm"]
     (layers,) = [one for one in operations if one["kind"] == "layers"]
     small, large = [one for one in operations if one["kind"] == "update"]
     stream_rate = STREAM_BYTES * stream["size"][0] / stream["seconds"]
@@ -124,13 +135,32 @@ def constants_of(
         "product_flops_s": rate, "ramp_s": ramp, "narrow": narrow,
         "stream_bytes_s": stream_rate, "launch_s": launch,
         **links, "contention": float(np.median([r["contention"] for r in records])),
+        "beside": float(np.median([r["beside"] for r in records])),
         "step_s": small["seconds"], "update_bytes": max(per_parameter, 0.0) * stream_rate,
+        "attention_share": _attention_share(attention, _machine(rate, ramp, narrow, 1e15)),
+        "curve_s": _beyond_streaming(activation, stream_rate),
+        "norm_s": _beyond_streaming(norm, stream_rate),
     }
     return Constants(
         **whose, measured_at=measured_at, values=values,
         reserved_bytes=float(max(r["resident_bytes"] for r in records)),
         errors={"products": left, "all_reduce": link_error},
     )
+
+
+def _attention_share(attention: dict[str, Any], machine: Machine) -> float:
+    """Rate of attention's two products over that of other products, softmax among its time."""
+    heads, tokens, width = map(float, attention["size"])
+    scores = Product(tokens, width, tokens, heads, "count", True, fused=1.0)
+    values = Product(tokens, tokens, width, heads, "count", True, fused=1.0)
+    alone = sum(float(product_seconds(one, 1.0, 1.0, machine, 4.0)) for one in (scores, values))
+    return float(PASSES * alone / attention["seconds"])
+
+
+def _beyond_streaming(operation: dict[str, Any], stream_bytes_s: float) -> float:
+    """Seconds of an element forward, beyond those in which it is read and written in float32."""
+    each = operation["seconds"] / PASSES / prod(operation["size"])
+    return float(max(0.0, each - 2.0 * 4.0 / stream_bytes_s))
 
 
 def _slowest(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -178,8 +208,8 @@ def posterior_of(constants: Constants, memory_bytes: float, error: float) -> Pos
     Returns:
         Constants and their spread; every one has a standard deviation of ``SPREAD``.
     """
-    values = {name: max(value, 1e-9) for name, value in constants.values.items()}
-    theta = np.log([values[name] for name in NAMES])
+    values = UNMEASURED | constants.values
+    theta = np.log([max(values[name], LEAST) for name in NAMES])
 
     def make(logarithms: Array) -> Stack:
         return _stack(constants, dict(zip(NAMES, np.exp(logarithms), strict=True)), memory_bytes)
@@ -193,8 +223,10 @@ def _stack(constants: Constants, c: dict[str, float], memory_bytes: float) -> St
         constants.name, c["product_flops_s"], c["ramp_s"], c["narrow"], c["stream_bytes_s"],
         launch_s=c["launch_s"], inside=inside, between=inside,
         devices_per_node=constants.devices, memory_bytes=memory_bytes,
-        contention=c["contention"], step_s=c["step_s"], reserved_bytes=constants.reserved_bytes,
-        synchronous=constants.device == "cpu", hop=Link(c["hop_s"], c["hop_bytes_s"]),
+        attention_share=c["attention_share"], curve_s=c["curve_s"], norm_s=c["norm_s"],
+        contention=c["contention"], beside=c["beside"], step_s=c["step_s"],
+        reserved_bytes=constants.reserved_bytes, synchronous=constants.device == "cpu",
+        hop=Link(c["hop_s"], c["hop_bytes_s"]),
     )
     return Stack(machine, replace(FLOAT32, update_bytes=c["update_bytes"]))
 

@@ -273,13 +273,14 @@ def predict(model: Model, plans: Plans, stack: Stack) -> Prediction:
                       held_parameters(model, plans, "last"))
     reduced = gradient_seconds(held, plans, outer, stack.software)
     exposed = exposed_gradient_seconds(
-        reduced, found["backward"], stack.software.overlaps_gradients)
+        reduced, found["backward"], stack.software.overlaps_gradients, stack.machine.beside)
+    in_flight = exposed + (reduced - exposed) * stack.machine.beside
     update = update_seconds(held, plans, stack)
-    slowed = (reduced - exposed) * (stack.machine.contention - 1.0)
+    slowed = (in_flight - exposed) * (stack.machine.contention - 1.0)
     step = found["piped"] + exposed + slowed + update + stack.machine.step_s
     samples_s = plans.global_batch / step
     return Prediction(
-        step, found["compute"], found["communication"] + reduced, found["exposed"] + exposed,
+        step, found["compute"], found["communication"] + in_flight, found["exposed"] + exposed,
         load_balance=found["balance"], bubble=1.0 - found["mean_busy"] / found["piped"],
         update_s=update, peak_bytes=peak_bytes(model, plans, stack), samples_s=samples_s,
         flops_s=training_flops(model) * samples_s / plans.devices,

@@ -43,8 +43,13 @@ class Program:
 # Megatron-LM of 2020 to 2022: 16-bit with float32 master copies, no overlap of its gradients'
 # reduction, attention as separate kernels.
 MEGATRON = Software(gradient_bytes=2.0, held_gradient_bytes=4.0, overlaps_gradients=0.0)
+# PyTorch's cross entropy holds of a 16-bit logit: itself, its float32 copy, the logarithm of its
+# probability, and the gradients of the last two, which are float32 as well. XLA fuses all that into
+# the logit and its gradient.
+EAGER_LOGIT_BYTES, FUSED_LOGIT_BYTES = 14.0, 4.0
 # FSDP of PyTorch: shards gathered in 16 bit beside compute, gradients reduced in float32.
-FSDP = Software(gradient_bytes=4.0, held_gradient_bytes=4.0, overlaps_gradients=1.0)
+FSDP = Software(gradient_bytes=4.0, held_gradient_bytes=4.0, overlaps_gradients=1.0,
+                logit_bytes=EAGER_LOGIT_BYTES)
 # NeMo and Megatron-Core: distributed optimiser, reduction and part of the sums overlapped.
 NEMO = Software(gradient_bytes=4.0, overlaps_gradients=1.0, overlaps_hidden_sums=0.5)
 JAX = Software(gradient_bytes=2.0, overlaps_gradients=1.0)
@@ -97,7 +102,8 @@ def _mpt(row: Row) -> Program | None:
 def _torchtitan(row: Row) -> Program | None:
     eight = _eight_bit(row["dtype"])
     hidden = 0.7 if "async TP" in row["note"] and "vanilla" not in row["note"] else 0.0
-    software = replace(FSDP, overlaps_hidden_sums=hidden)
+    # Its selective recomputation keeps the output of every second product.
+    software = replace(FSDP, overlaps_hidden_sums=hidden, selective_outputs=0.5)
     base = _base(row, software, "fp8" if eight else "bf16")
     return Program("torchtitan", base, 1.0, True, 3.0) if base else None
 
@@ -121,14 +127,16 @@ def _nemo(row: Row) -> Program | None:
 
 
 def _nanotron(row: Row) -> Program | None:
-    base = _base(row, replace(MEGATRON, gradient_bytes=4.0), "bf16")
+    software = replace(MEGATRON, gradient_bytes=4.0, logit_bytes=EAGER_LOGIT_BYTES)
+    base = _base(row, software, "bf16")
     return Program("nanotron", base, 1.0, True) if base else None
 
 
 def _alpa(row: Row) -> Program | None:
     if row["model"] != "GPT" or row["zero"] == "auto":
         return None
-    base = _base(row, replace(MEGATRON, held_gradient_bytes=2.0), "fp16")
+    software = replace(MEGATRON, held_gradient_bytes=2.0, logit_bytes=FUSED_LOGIT_BYTES)
+    base = _base(row, software, "fp16")
     share = float(row["global_batch"]) / float(row["gpus"])
     return Program("Alpa", base, micro_batch=share) if base else None
 

@@ -30,13 +30,21 @@ def gradient_seconds(held: Numbers, plans: Plans, link: Link, software: Software
                                 np.where(sharded, scattered + gathered, reduced)))
 
 
-def exposed_gradient_seconds(seconds: Array, backward_s: Array, overlaps: Numbers) -> Array:
+def exposed_gradient_seconds(
+    seconds: Array, backward_s: Array, overlaps: Numbers, beside: Numbers = 1.0
+) -> Array:
     """The part of the reduction that no backward pass hides.
 
     With overlap the buckets are reduced during the last micro-batch's backward pass; the last
     bucket is always exposed (Li et al. 2020, section 3.2.3).
+
+    Args:
+        seconds: Of the whole reduction, with nothing beside it.
+        backward_s: Seconds of the backward pass.
+        overlaps: 1 where gradients are reduced while the backward pass goes on, 0 where not.
+        beside: How many times as long a reduction takes while the device computes.
     """
-    hidden = np.minimum(seconds * (1.0 - 1.0 / BUCKETS), backward_s)
+    hidden = np.minimum(seconds * (1.0 - 1.0 / BUCKETS), backward_s / beside)
     return seconds - overlaps * hidden
 
 

@@ -78,10 +78,11 @@ def block(shape: Transformer) -> Unit:
         ),
         streamed=STREAMED_WHOLE * tokens * width,
         streamed_split=tokens * (5.0 * width + (1.0 + ways) * wide) + STREAMED_SCORES * scores,
-        launches=LAUNCHES, parameters=4.0 * width, parameters_split=weights,
+        curved_split=tokens * wide, normed=2.0 * tokens * width, launches=LAUNCHES,
+        parameters=4.0 * width, parameters_split=weights,
         kept=5.0 * tokens * width, kept_split=kept_split,
         dropped=fused * 3.0 * tokens * width,
-        dropped_split=fused * (kept_split - outputs) + 2.5 * scores,
+        dropped_split=fused * (kept_split - outputs) + 2.5 * scores, outputs_split=fused * outputs,
         leaving=tokens * width, sums=2.0,
     )
 
@@ -99,13 +100,15 @@ def embedding(shape: Transformer) -> Unit:
 def head(shape: Transformer) -> Unit:
     """Final norm, logits and loss: a product as wide as the vocabulary, streamed in float32."""
     logits = shape.sequence * shape.vocabulary
-    own = (1.0 - shape.tied) * shape.vocabulary * shape.hidden
+    table = shape.vocabulary * shape.hidden
     elements = shape.sequence * shape.hidden
     return Unit(
         "head", 1.0,
         products=(Product(shape.sequence, shape.hidden, shape.vocabulary, split="outer"),),
-        streamed=2.0 * elements, streamed_split=STREAMED_LOGITS * logits, launches=15.0,
-        parameters_split=own, kept=2.0 * elements, kept_split=3.0 * logits, place="last",
+        streamed=2.0 * elements, streamed_split=STREAMED_LOGITS * logits, normed=elements,
+        launches=15.0,
+        parameters_split=(1.0 - shape.tied) * table, copied_split=shape.tied * table,
+        kept=2.0 * elements, logits=logits, place="last",
     )
 
 

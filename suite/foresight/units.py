@@ -50,13 +50,19 @@ class Unit:
         products: The matrix products.
         streamed: Elements that memory-bound operations read and write on every shard.
         streamed_split: Such elements that an intra-layer split divides.
+        curved_split: Elements of an activation function that has to be computed, such as gelu; an
+            intra-layer split divides them.
+        normed: Elements that are normalised row by row; every shard has them all.
         launches: Kernels or operations that the host starts.
         parameters: Parameters that every shard holds.
         parameters_split: Parameters that an intra-layer split divides.
+        copied_split: Such parameters of another unit, which a stage without that unit holds too.
         kept: Elements kept for the backward pass that every shard holds.
         kept_split: Such elements that an intra-layer split divides.
         dropped: Those of ``kept`` that selective recompute does not keep.
         dropped_split: Those of ``kept_split`` that selective recompute does not keep.
+        outputs_split: Those that are outputs of products, if selective recompute keeps only such.
+        logits: Elements of the model's outputs, for which the loss keeps bytes of its own.
         leaving: Elements of the unit's output.
         sums: All-reduces over the shards of an intra-layer split, of ``leaving`` elements each.
         place: ``body``, or the end of the pipeline that the unit belongs to: ``first``, ``last``.
@@ -67,13 +73,18 @@ class Unit:
     products: tuple[Product, ...] = ()
     streamed: Numbers = 0.0
     streamed_split: Numbers = 0.0
+    curved_split: Numbers = 0.0
+    normed: Numbers = 0.0
     launches: Numbers = 1.0
     parameters: Numbers = 0.0
     parameters_split: Numbers = 0.0
+    copied_split: Numbers = 0.0
     kept: Numbers = 0.0
     kept_split: Numbers = 0.0
     dropped: Numbers = 0.0
     dropped_split: Numbers = 0.0
+    outputs_split: Numbers = 0.0
+    logits: Numbers = 0.0
     leaving: Numbers = 0.0
     sums: Numbers = 0.0
     place: str = "body"

@@ -8,18 +8,23 @@ blocks that chance is drawn anew, as it is between new processes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 import psutil
 
-from suite.contract.case import FORKED
+from suite.contract.case import FORKED, Case
 from suite.contract.faults import WORKER as FAULTY
+from suite.contract.manifests import manifest
 from suite.contract.registry import traits_of
+from suite.launch.environment import worker_environment
 from suite.launch.group import (
     SWEEP,
     TRAIN,
@@ -62,7 +67,7 @@ class ForkedGroup(ProcessGroup):
         if (python, worker) != (self.request.python, self.request.worker):
             return super().start(command, extra)
         environment = self.environment | extra
-        nursery = self.nurseries.nursery_of(self.request, environment)
+        nursery = self.nurseries.nursery_of(self.request.case, python, environment)
         self.used.append(nursery)
         try:
             rank = nursery.fork(
@@ -85,6 +90,22 @@ def renew(launcher: Launcher) -> None:
     """Makes a launcher import anew what it forks, if it forks anything."""
     if isinstance(launcher, Nurseries):
         launcher.renew()
+
+
+def prepare(
+    launcher: Launcher, cases: Iterable[Case], python: Mapping[str, str],
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Makes a launcher that forks ranks import what those of these cases need, all at once.
+
+    Args:
+        launcher: Starts the groups.
+        cases: What it will launch next.
+        python: The interpreters of frameworks that have an environment of their own.
+        settings: Variables that the workers get on top of their environment.
+    """
+    if isinstance(launcher, Nurseries):
+        launcher.prepare(cases, python, settings)
 
 
 @dataclass(frozen=True)
@@ -118,18 +139,48 @@ class Nurseries:
             self.renew()
         return outcome
 
-    def nursery_of(self, request: LaunchRequest, environment: Mapping[str, str]) -> Nursery:
-        """Returns the nursery of a rank, and starts it if there is none."""
-        traits = traits_of(request.case.framework)
+    def prepare(
+        self, cases: Iterable[Case], python: Mapping[str, str], settings: Mapping[str, str]
+    ) -> None:
+        """Imports what the ranks of these cases are forked from, and waits for the last import.
+
+        An import keeps one core busy. One after another, each before its first launch, they leave
+        the other cores idle; beside a launch they would disturb what it measures.
+        """
+        if available_bytes() < SCARCE_BYTES:
+            return
+        for case in cases:
+            if case.start == FORKED:
+                interpreter = python.get(case.framework, sys.executable)
+                with suppress(NotReady):  # refused before: its ranks are new processes
+                    self.nursery_of(case, interpreter, _environment_of(case, interpreter, settings))
+        for nursery in list(self.found.values()):
+            try:
+                nursery.await_ready()
+            except NotReady as error:
+                self.refuse(nursery, str(error))
+
+    def nursery_of(self, case: Case, python: str, environment: Mapping[str, str]) -> Nursery:
+        """Returns the nursery of a rank, and starts it if there is none.
+
+        Args:
+            case: What the rank will run.
+            python: Its interpreter.
+            environment: All of its variables.
+
+        Raises:
+            NotReady: What it needs cannot be forked.
+        """
+        traits = traits_of(case.framework)
         late = (*OF_A_LAUNCH, *traits.late)
         early = {name: value for name, value in environment.items()
                  if not any(fnmatchcase(name, pattern) for pattern in late)}
-        modules = tuple(traits.preloaded[request.case.engine])
-        key = Key(request.python, modules, frozenset(early.items()))
+        modules = tuple(traits.preloaded[case.engine])
+        key = Key(python, modules, frozenset(early.items()))
         if key in self.refused:
             raise NotReady(self.refused[key])
         if key not in self.found:
-            self.found[key] = Nursery(request.python, modules, early)
+            self.found[key] = Nursery(python, modules, early)
         return self.found[key]
 
     def refuse(self, nursery: Nursery, why: str) -> None:
@@ -143,3 +194,11 @@ class Nurseries:
         for key in list(self.found):
             with undisturbed():
                 self.found.pop(key).end()
+
+
+def _environment_of(case: Case, python: str, settings: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a launch's first rank, but for those that only the launch will know."""
+    nowhere = Path()
+    plan = manifest(case.framework).launch_plan(case, nowhere, python)
+    traits = traits_of(case.framework)
+    return {**worker_environment(traits, nowhere), **settings, **plan.environment[0]}

@@ -125,7 +125,7 @@ class Nursery:
         Raises:
             NotReady: No rank could be started.
         """
-        self._await_ready()
+        self.await_ready()
         self._send({
             "worker": worker, "arguments": list(arguments), "environment": dict(environment),
             "folder": str(folder), "log": str(log.resolve()),
@@ -141,8 +141,12 @@ class Nursery:
                 except psutil.Error as error:
                     raise NotReady(f"its fork is gone: {error}") from None
 
-    def _await_ready(self) -> None:
-        """Waits until it has imported; it has to be alone in its process to be forked."""
+    def await_ready(self) -> None:
+        """Waits until it has imported; it has to be alone in its process to be forked.
+
+        Raises:
+            NotReady: It could not import, or what it imports has started threads.
+        """
         if self.ready:
             return
         threads = self._hear(time.monotonic() + READY_SECONDS).get("ready")

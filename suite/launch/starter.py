@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from suite.contract.secrets import masked
 from suite.launch.bounds import Bounds
 from suite.launch.group import TRAIN, Guard, Launcher, LaunchRequest, Outcome, launch
 from suite.launch.inputs import load_data
-from suite.launch.nurseries import renew
+from suite.launch.nurseries import prepare, renew
 from suite.machine import devices, gpus, limits, memory
 from suite.machine.topology import cores_beside, physical_cores, physical_first
 
@@ -43,15 +43,17 @@ class Starter:
         """Returns how many of the run's cores the container's quota allows to be busy at once."""
         return min(len(self.cores), limits.usable_cores())
 
-    def begin_block(self, launched: bool = True) -> None:
+    def begin_block(self, cases: Iterable[Case] = (), launched: bool = True) -> None:
         """Launches of another block share nothing that a process gets by chance.
 
         Args:
+            cases: Those of the block.
             launched: Whether any row has a launch yet. Before that, only the sweep of the links and
                 the references have forked, and what they have imported serves the first block too.
         """
         if launched:
             renew(self.launcher)
+        prepare(self.launcher, cases, self.config.python, self.settings)
 
     def unset(self) -> Starter:
         """Returns a starter without settings, for the references that cases are compared with."""

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
+from math import prod
 from pathlib import Path
 
 from suite.contract.case import Case
@@ -29,6 +30,10 @@ PRODUCTS: dict[str, tuple[Lengths, ...]] = {
 MOST_OWN_PRODUCTS = 6
 MOST_PRODUCT_FLOPS = {"cpu": 4e9, "cuda": 4e12}
 STREAM_ELEMENTS = {"cpu": 8 << 20, "cuda": 128 << 20}
+# Attention, and rows and width of a normalisation, where no model has any.
+ATTENTION: Lengths = (16, 128, 32)
+NORM = (512, 256)
+ACTIVATION_ELEMENTS = {"cpu": 1 << 20, "cuda": 64 << 20}
 LAYERS = (8, 12)
 UPDATES = (1024, 2 << 20)
 LINK_BYTES = {"cpu": (1024, 16 << 10, 128 << 10, 1 << 20, 4 << 20),
@@ -37,9 +42,10 @@ LOAD_S, SECONDS = 0.003, 0.08
 
 
 def plan_for(workloads: Sequence[Workload], device: str) -> OperationPlan:
-    """What to run: general products, and the largest different ones of the given models."""
+    """What to run: general products, the largest different ones of the models, their attention."""
     return OperationPlan(
-        (*PRODUCTS[device], *own_products(workloads, device)), STREAM_ELEMENTS[device], LAYERS,
+        (*PRODUCTS[device], *own_products(workloads, device)), STREAM_ELEMENTS[device],
+        own_attention(workloads, device), ACTIVATION_ELEMENTS[device], own_norm(workloads), LAYERS,
         updates=UPDATES, link_bytes=LINK_BYTES[device], load_s=LOAD_S, seconds=SECONDS,
     )
 
@@ -60,6 +66,27 @@ def own_products(workloads: Sequence[Workload], device: str) -> list[Lengths]:
     ranked = sorted(found, key=lambda lengths: -found[lengths])
     step = max(1, len(ranked) // MOST_OWN_PRODUCTS)
     return ranked[::step][:MOST_OWN_PRODUCTS]
+
+
+def own_attention(workloads: Sequence[Workload], device: str) -> Lengths:
+    """The largest attention of the models for half of their batch, which two replicas share."""
+    found = [
+        (round(float(one.count) * max(1, workload.global_batch // 2)), round(float(one.rows)),
+         round(float(one.inner)))
+        for workload in workloads for unit in model_of_workload(workload)
+        for one in unit.products[1:2] if one.samples_in_count]
+    heads, tokens, width = max(found, key=prod, default=ATTENTION)
+    most = MOST_PRODUCT_FLOPS[device] / (4.0 * tokens * tokens * width)
+    return max(1, min(heads, int(most))), tokens, width
+
+
+def own_norm(workloads: Sequence[Workload]) -> tuple[int, int]:
+    """Rows and width of the widest normalisation of the models, for half of their batch."""
+    found = [
+        (round(float(one.rows)) * max(1, workload.global_batch // 2), round(float(one.inner)))
+        for workload in workloads for unit in model_of_workload(workload) if unit.normed
+        for one in unit.products[:1]]
+    return max(found, key=prod, default=NORM)
 
 
 def cases_to_calibrate(

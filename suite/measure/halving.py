@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from suite.analysis.choice import better_half, left_in, questions
+from suite.analysis.doubts import FEW_LAUNCHES
+from suite.analysis.verdict import Comparison
 from suite.contract.row import Row
 from suite.measure.stopping import StoppingRule
 
@@ -28,6 +30,13 @@ class HalvingRule(StoppingRule):
             if len(kept) < len(left_in(group)) or super().wanted(kept):
                 found |= {row.case_id for row in kept}
         return found
+
+    def worth_trying(self, one: Comparison, blocks: int) -> bool:
+        """Gives nothing up before ``FEW_LAUNCHES``, because the choice depends on it.
+
+        One block of three that another program disturbed makes the estimate many times too high.
+        """
+        return blocks < FEW_LAUNCHES or super().worth_trying(one, blocks)
 
     def of_questions(self, rows: Sequence[Row]) -> list[list[Row]]:
         """Rows that may be told apart from each other: those that no round left out."""

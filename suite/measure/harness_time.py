@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 LINKS, REFERENCES = "sweep of the links", "references and proofs of formats"
-CALIBRATION = "calibration of the machine"
+CALIBRATION, IMPORTS = "calibration of the machine", "imports of what is forked"
 JUDGING, SAVING = "judging a launch", "rows, tables and page"
-# Tables and page are written after each launch while that takes at most 10 s and a twentieth of the
-# run: of thousands of cases it takes seconds each time. The launches themselves are always stored.
-SAVING_AT_MOST = 10.0, 0.05
+# Tables and page are written after each launch while that takes little: at most 2 s and 3 % of the
+# run. Of thousands of cases it takes seconds each time. The launches themselves are always stored.
+SAVING_AT_MOST = 2.0, 0.03
 
 
 class HarnessTime:

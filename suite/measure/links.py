@@ -17,6 +17,7 @@ from suite.contract.threads import preferred_event_loops
 from suite.contract.traits import LOGICAL_DEVICES
 from suite.contract.workloads import parameter_count
 from suite.launch.group import SWEEP, Launcher, LaunchRequest, Outcome, launch
+from suite.launch.nurseries import prepare
 from suite.launch.starter import cores_of_devices
 from suite.machine import devices
 from suite.machine.topology import physical_first
@@ -102,9 +103,11 @@ def measure_all(
         show: Is called with a text and the numbers of finished and of all sweeps.
         launcher: Starts a group of processes.
     """
-    for number, plan in enumerate(plans):
+    problems = [adapter_problem(plan.case, python) for plan in plans]
+    prepare(launcher, [plan.case for plan, reason in zip(plans, problems, strict=True)
+                       if not reason], python)
+    for number, (plan, reason) in enumerate(zip(plans, problems, strict=True)):
         show(plan.name, number, len(plans))
-        reason = adapter_problem(plan.case, python)
         if reason:
             results.fits += _without(plan, "unsupported", reason)
         else:

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -30,18 +30,12 @@ from suite.launch.group import Launcher, launch
 from suite.launch.starter import Starter
 from suite.machine import calibration
 from suite.machine.calibration import Block, Calibration
+from suite.measure import harness_time
 from suite.measure.admission import admit
 from suite.measure.beginning import new_run
 from suite.measure.ending import exit_code
 from suite.measure.halving import HalvingRule
-from suite.measure.harness_time import (
-    CALIBRATION,
-    JUDGING,
-    REFERENCES,
-    SAVING,
-    SAVING_AT_MOST,
-    HarnessTime,
-)
+from suite.measure.harness_time import HarnessTime
 from suite.measure.progress import Progress
 from suite.measure.proofs import Proofs, load_evidence
 from suite.measure.proving import prepare_proofs
@@ -114,7 +108,7 @@ class Runner:
         admit(self.results, self.config.python, self.starter.usable_cores)
         self.save()
         if any(map(self._missing, range(len(self.blocks)))) or self._chosen():
-            with self.own.of(REFERENCES):
+            with self.own.of(harness_time.REFERENCES):
                 prepare_proofs(self.proofs, self.results, self.run, self._save_run)
         self.began = self.clock() - self.run.get("spent_s", 0.0)
         # A resumed run first makes up for the launches that its earlier blocks lack.
@@ -141,18 +135,21 @@ class Runner:
 
     def _block(self, chosen: list[CaseResult]) -> None:
         """Measures the machine, then launches each case once."""
-        self.starter.begin_block(bool(self.seconds))
-        with self.own.of(CALIBRATION):
-            self.blocks.append(self.calibrate.begin(len(self.blocks)))
+        self.blocks.append(self._begin(chosen, len(self.blocks)))
         self.run["plan"].append([result.case.case_id for result in chosen])
         self._launch_all(chosen, len(self.blocks) - 1, self.blocks[-1])
+
+    def _begin(self, chosen: Sequence[CaseResult], number: int) -> Block:
+        with self.own.of(harness_time.IMPORTS):
+            self.starter.begin_block((result.case for result in chosen), bool(self.seconds))
+        with self.own.of(harness_time.CALIBRATION):
+            return self.calibrate.begin(number)
 
     def _complete(self, number: int) -> None:
         missing = self._missing(number)
         if not missing:
             return
-        self.starter.begin_block(bool(self.seconds))
-        now = self.calibrate.begin(number)
+        now = self._begin(missing, number)
         if not self.blocks[number].seconds:
             self.blocks[number] = now
         self._launch_all(missing, number, now)
@@ -171,7 +168,7 @@ class Runner:
         for place, result in enumerate(order):
             self._show(f"block {number + 1}: {result.case.case_id}", len(order) - place)
             self._launch(result, number)
-            if self.own.affordable(SAVING, *SAVING_AT_MOST):
+            if self.own.affordable(harness_time.SAVING, *harness_time.SAVING_AT_MOST):
                 self.save()
         self.calibrate.end(block)
         self.save()
@@ -215,7 +212,7 @@ class Runner:
 
     def save(self) -> list[Row]:
         """Rewrites the tables and the page of the run folder; ``steps.csv`` only grows."""
-        with self.own.of(SAVING):
+        with self.own.of(harness_time.SAVING):
             return self._save()
 
     def _save(self) -> list[Row]:
@@ -277,7 +274,7 @@ class Runner:
         result.put(block, compact(raw) or None, cores, reduced, outcome.seconds)
         verdict = None
         if raw:
-            with self.own.of(JUDGING):
+            with self.own.of(harness_time.JUDGING):
                 verdict = self._prove(result, load_evidence(folder, raw[0].losses))
         else:
             result.status, result.reason = outcome.status, outcome.reason

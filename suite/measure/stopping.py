@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from suite.analysis.contenders import TOLD_APART_AT_ONCE, rank
 from suite.analysis.doubts import FEW_LAUNCHES, half_width
+from suite.analysis.verdict import Comparison
 from suite.contract.row import Row
 from suite.report.axes import families
 
@@ -61,10 +62,14 @@ class StoppingRule:
             if ranking.blocks >= self.leader_repeats:
                 continue
             near = [row for row, one in ranking.undecided
-                    if (one.pairs_to_tell() or math.inf) <= WORTH_TRYING * self.leader_repeats]
+                    if self.worth_trying(one, ranking.blocks)]
             if near:
                 found |= {row.case_id for row in (ranking.best, *near[:TOLD_APART_AT_ONCE])}
         return found
+
+    def worth_trying(self, one: Comparison, blocks: int) -> bool:
+        """Whether ``leader_repeats`` may tell two cases apart, by what ``blocks`` have shown."""
+        return (one.pairs_to_tell() or math.inf) <= WORTH_TRYING * self.leader_repeats
 
     def of_questions(self, rows: Sequence[Row]) -> list[list[Row]]:
         """Divides rows into groups of which each has a leader."""

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -71,18 +73,20 @@ def calibrate(
     """
     names = collectives_of_calibration(offered)
     record: dict[str, Any] = {
-        "rank": rank.index, "resident_bytes": psutil.Process(os.getpid()).memory_info().rss,
-        "backend": link.backend, "transport": link.transport,
+        "rank": rank.index, "backend": link.backend, "transport": link.transport,
         "participants": {name: link.participants(name) for name in names},
     }
     record["operations"] = [
         {"kind": kind, "size": size, "seconds": timed(operation, link, plan.seconds, clock)}
         for kind, size, operation in listed(operations, plan)
     ]
+    gc.collect()
+    # Afterwards, since pages of libraries and workspaces come with the first operations.
+    record["resident_bytes"] = psutil.Process(os.getpid()).memory_info().rss
     sizes = {name: list(plan.link_bytes) for name in names}
     sweep = Sweep(sizes, REPETITIONS, plan.seconds * 8 * len(names), load_s=plan.load_s)
     record["samples"] = sweep_samples(link, sweep, rank, clock)
-    record["contention"] = contention(link, operations, plan, clock)
+    record["contention"], record["beside"] = contention(link, operations, plan, clock)
     return record
 
 
@@ -93,6 +97,10 @@ def listed(
     for lengths in plan.products:
         yield "product", list(lengths), operations.product(lengths)
     yield "stream", [plan.stream_elements], operations.stream(plan.stream_elements)
+    yield "attention", list(plan.attention), operations.attention(plan.attention)
+    elements = plan.activation_elements
+    yield "activation", [elements], operations.activation(elements)
+    yield "norm", list(plan.norm), operations.norm(*plan.norm)
     yield "layers", list(plan.layers), operations.layers(*plan.layers)
     for parameters in plan.updates:
         yield "update", [parameters], operations.update(parameters)
@@ -118,23 +126,32 @@ def timed(operation: Operation, link: LinkSession, seconds: float, clock: Clock)
 
 def contention(
     link: LinkSession, operations: Operations, plan: OperationPlan, clock: Clock
-) -> float:
-    """One and the share of compute that is lost while a second thread calls all-reduces.
+) -> tuple[float, float]:
+    """How compute and all-reduces slow each other down while a second thread calls them.
 
-    If products go on at their own pace it is 1, and if they stand still 2: a second of
-    communication then costs a second of compute. The calls' number is fixed, so that every rank
-    makes as many; products that run after the last one do not count.
+    The calls' number is fixed, so that every rank makes as many; products that run after the last
+    one do not count.
+
+    Returns:
+        One and the share of compute that is lost: 1 if products go on at their own pace, 2 if they
+        stand still, so that a second of communication costs a second of compute. And how many times
+        as long a call takes as with nothing beside it.
     """
     call = link.prepare("all_reduce", max(plan.link_bytes))
-    operation = operations.product(plan.products[0])
+    # The largest, in which a thread that waits for the core waits as long as in a step.
+    operation = operations.product(max(plan.products, key=prod))
     alone = timed(operation, link, plan.seconds, clock)
-    ended: list[float] = []
 
     def communicate() -> None:
         for _ in range(REPETITIONS):
             call()
         ended.append(clock())
 
+    ended: list[float] = []
+    link.barrier()
+    began = clock()
+    communicate()
+    quiet = ended.pop() - began
     link.barrier()
     thread = threading.Thread(target=communicate)
     thread.start()
@@ -143,8 +160,8 @@ def contention(
         operation()
         count += 1
     thread.join()
-    during = (ended[0] - began) / count if count else float("inf")
-    return 2.0 - min(1.0, alone / during)
+    busy = ended[0] - began
+    return 2.0 - min(1.0, alone * count / busy), max(1.0, busy / quiet)
 
 
 if __name__ == "__main__":

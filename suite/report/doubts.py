@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 from suite.contract.row import Row
+from suite.contract.warnings import Warning
 from suite.report.dangers import KINDS, gravest_first
 from suite.report.names import listed, names_in
 
-# Warnings whose cause is the machine, not the case.
-DISTURBED = ("neighbours", "steal", "drift", "throttled")
+# Warnings whose cause is the machine, not the case -> the field that says how much.
+DISTURBED = {"neighbours": "cores", "steal": "share", "drift": "share", "throttled": ""}
 # A number in a text, with its unit if that is a percentage or a time.
 FIGURE = re.compile(r"-?\d[\d.,e+-]*(?: ?%| [a-zµ]?s\b)?")
 
@@ -51,10 +52,18 @@ def _cases(count: int, total: int) -> str:
 
 
 def noise(rows: list[Row]) -> str:
-    """What disturbed the measurement, in a sentence for the top; empty on a quiet machine."""
+    """What disturbed the measurement, in a sentence for the top; empty on a quiet machine.
+
+    Rows that were launched in different blocks tell different figures of one cause: the highest is
+    said.
+    """
     timed = [row for row in rows if row.timed]
-    found = [warning for row in timed for warning in row.warnings if warning.code in DISTURBED]
-    said = list(dict.fromkeys(f"{one.message} ({one.hint})" for one in found))
+    found: dict[str, list[Warning]] = {}
+    for warning in (one for row in timed for one in row.warnings if one.code in DISTURBED):
+        found.setdefault(warning.code, []).append(warning)
+    gravest = [max(same, key=lambda one: one.details.get(DISTURBED[one.code], 0.0))
+               for same in found.values()]
+    said = [f"{one.message} ({one.hint})" for one in gravest]
     restless = sum(any(one.code == "noisy" for one in row.warnings) for row in timed)
     if 2 * restless > len(timed):
         said.append(f"steps of {restless} of {len(timed)} cases vary by over a tenth of their mean")

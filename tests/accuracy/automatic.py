@@ -17,6 +17,7 @@ from tempfile import mkdtemp
 from suite.analysis.choice import choices, mark_chosen
 from suite.analysis.verdict import Comparison, compare_cases
 from suite.cli.automatic import measure_missing
+from suite.cli.cluster import launching
 from suite.cli.stored import constants_of_case
 from suite.config.matrix import build_matrix
 from suite.config.model import RunConfig
@@ -32,7 +33,7 @@ from suite.measure.runner import Runner
 # Framework, workload and size; ``python -m tests.accuracy auto NAME ...`` runs some of them.
 COLUMNS = ("pytorch/mlp/wide", "pytorch/gpt/tiny", "pytorch/bert/tiny", "tensorflow/gpt/tiny")
 # Launches of every way in the exhaustive run; the goals for regret and for the share of its time.
-LAUNCHES, REGRET, SHARE = 4, 1.03, 0.25
+LAUNCHES, REGRET, SHARE = 6, 1.03, 0.25
 EVERY = 10**6
 
 
@@ -124,9 +125,10 @@ def _run(config: RunConfig, cases: Sequence[Case]) -> list[Row]:
         with suppress(OSError):
             print(f"[{event.done}/{event.total}] {event.text}", flush=True)
 
-    runner = Runner(config, list(cases), folder, show)
-    runner.execute()
-    return runner.finish("complete")
+    with launching(config.launcher, (), folder) as launcher:
+        runner = Runner(config, list(cases), folder, show, launcher)
+        runner.execute()
+        return runner.finish("complete")
 
 
 def result_of(

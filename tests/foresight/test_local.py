@@ -51,6 +51,13 @@ def test_measured_figures_stand_beside_predicted_ones() -> None:
     assert found["step time"].low < found["step time"].predicted < found["step time"].high
 
 
+def test_a_copy_within_a_process_is_no_transfer_over_a_link() -> None:
+    row = _row("tensorflow.inter_layer-gpipe")
+    assert row.t_comm_transfer_s and not row.t_comm_model_s
+    found = {f.quantity for f in compared(row, _posterior(), "here")}
+    assert found == set(GOALS) - {"T_comm"}
+
+
 def test_one_device_communicates_nothing() -> None:
     assert [f.quantity for f in compared(_row("pytorch.single"), _posterior(), "here")] == [
         "step time"]

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from suite.contract.workloads import WORKLOADS, Workload, parameter_count
-from suite.foresight.machine import Software
-from suite.foresight.memory import activation_bytes, held_parameters, in_flight, state_bytes
-from suite.foresight.plans import FULL, Plan, plans_of
+from suite.foresight.machine import Link, Machine, Software, Stack
+from suite.foresight.memory import (
+    activation_bytes,
+    held_parameters,
+    in_flight,
+    peak_bytes,
+    state_bytes,
+)
+from suite.foresight.plans import FULL, SELECTIVE, Plan, plans_of
 from suite.foresight.transformer import Transformer, transformer
 from suite.foresight.units import parameters, training_flops
 from suite.foresight.workloads import model_of_workload
 
 SPECS = [spec for sizes in WORKLOADS.values() for spec in sizes.values()]
+NOWHERE = Machine("", 1.0, 0.0, 0.0, 1.0, 0.0, Link(0.0, 1.0), Link(0.0, 1.0), 1.0, 0.0)
 GPT3 = Transformer(96, 12288, 96, 2048, 51200, 4 * 12288, 96)
 
 
@@ -69,6 +77,43 @@ def test_the_first_stage_holds_as_many_micro_batches_as_the_schedule_says() -> N
         for name in ("gpipe", "1f1b", "interleaved")
     ])
     np.testing.assert_allclose(in_flight(plans), [16, 4, 4 * (1 + 3 / 8)])
+    # Before its first backward pass: all of them; its own; one round of four chunks, and a fifth.
+    np.testing.assert_allclose(in_flight(plans, "last"), [16, 1, 5 / 2])
+
+
+def test_the_last_stage_is_the_fullest_where_the_loss_holds_more_than_a_micro_batch_in_flight() -> (
+    None
+):
+    """Two stages, two blocks of width 8: a batch of 3 samples of 4 tokens has 12 V logits."""
+    plans = plans_of([Plan(stages=2, micro_batches=2, micro_batch=3)])
+    for vocabulary, place in ((8.0, "first"), (8e3, "last")):
+        model = transformer(Transformer(2, 8, 1, 4, vocabulary, 32, 1, tied=0.0))
+        software = Software(weight_bytes=0.0, held_gradient_bytes=0.0, state_bytes=0.0,
+                            logit_bytes=14.0)
+        stack = Stack(NOWHERE, software)
+        first, last = (activation_bytes(model, plans, software, end) for end in ("first", "last"))
+        assert peak_bytes(model, plans, stack) == (first if place == "first" else last)
+        assert (first > last) == (place == "first")
+        block = activation_bytes(model[1:2], plans, software, "last")
+        assert last == pytest.approx(block + 12 * (2 * 8 * 2.0 + vocabulary * 14.0))
+
+
+def test_a_tied_table_is_held_by_both_ends_of_a_pipeline() -> None:
+    model = transformer(replace(GPT3, vocabulary=51200.0, tied=1.0))
+    plans = plans_of([Plan(), Plan(stages=8)])
+    first, last = (held_parameters(model, plans, place) for place in ("first", "last"))
+    assert first[0] == last[0] == pytest.approx(parameters(model))
+    assert first[1] == pytest.approx(last[1])
+    assert last[1] > parameters(model) / 8
+
+
+def test_selective_recompute_keeps_the_share_of_outputs_that_the_program_keeps() -> None:
+    """torchtitan keeps every second product's; of width 8 the outputs are 4 (2 + 2 + 4) 8."""
+    one = Transformer(1, 8, 1, 4, 0.0, 32, 1, fused_attention=1.0)
+    block, plans = (transformer(one)[1],), plans_of([Plan(recompute=SELECTIVE)])
+    every, second = (
+        activation_bytes(block, plans, Software(selective_outputs=share)) for share in (1.0, 0.5))
+    assert every - second == pytest.approx(0.5 * 2.0 * 4 * (2 + 2 + 4) * 8)
 
 
 def test_parameters_of_a_stage_and_shard() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from suite.contract.splits.schedule import ideal_bubble
+from suite.contract.workloads import find_workload
 from suite.foresight.collectives import (
     all_gather_seconds,
     all_reduce_seconds,
@@ -15,10 +16,13 @@ from suite.foresight.collectives import (
     group_link,
 )
 from suite.foresight.compute import efficiency, host_and_device, product_seconds
-from suite.foresight.machine import Link, Machine
+from suite.foresight.machine import FLOAT32, Link, Machine, Stack
 from suite.foresight.pipeline import chunked_seconds, pipeline_seconds, simulate
+from suite.foresight.plans import Plan, plans_of
+from suite.foresight.predict import predict
 from suite.foresight.sharded import beside, exposed_gradient_seconds
 from suite.foresight.units import Product
+from suite.foresight.workloads import model_of_workload
 
 MACHINE = Machine(
     "test", product_flops_s=1e12, ramp_s=1e-6, narrow=0.0, stream_bytes_s=1e11, launch_s=1e-6,
@@ -136,6 +140,28 @@ def test_the_last_bucket_is_never_hidden() -> None:
     exposed = exposed_gradient_seconds(np.array([8.0]), np.array([100.0]), 1.0)
     assert exposed == pytest.approx(1.0)
     assert exposed_gradient_seconds(np.array([8.0]), np.array([100.0]), 0.0) == 8.0
+
+
+def test_a_slow_backward_pass_hides_less_of_a_reduction_that_it_slows() -> None:
+    """In 6 s of computing, a reduction that then takes three times as long does 2 s of its work."""
+    reduction, backward = np.array([8.0]), np.array([6.0])
+    assert exposed_gradient_seconds(reduction, backward, 1.0, 3.0) == pytest.approx(6.0)
+    assert exposed_gradient_seconds(reduction, backward, 1.0) == pytest.approx(2.0)
+
+
+def test_what_is_in_flight_beside_compute_is_there_for_longer() -> None:
+    """T_comm grows with it; the step only by what the compute loses meanwhile."""
+    model, plans = model_of_workload(find_workload("gpt", "small")), plans_of(
+        [Plan(replicas=2, micro_batch=4)])
+    link = Link(1e-5, 2e9)
+    machine = Machine("planted", 1e11, 1e-6, 0.1, 2e10, 3e-6, link, link, 2, 0, contention=1.0,
+                      synchronous=True)
+    once, thrice = (predict(model, plans, Stack(replace(machine, beside=slower), FLOAT32))
+                    for slower in (1.0, 3.0))
+    hidden = once.communication_s - once.exposed_s
+    assert hidden > 0
+    np.testing.assert_allclose(thrice.communication_s, once.communication_s + 2.0 * hidden)
+    np.testing.assert_allclose(thrice.step_s, once.step_s)
 
 
 def test_a_faster_link_never_makes_a_group_slower() -> None:

@@ -17,6 +17,7 @@ from suite.contract.case import FORKED, FRESH, Case
 from suite.launch import nurseries
 from suite.launch.group import LaunchRequest, Outcome
 from suite.launch.nurseries import Nurseries
+from suite.launch.nursery import Nursery
 from suite.launch.starter import Starter
 from suite.machine.devices import allowed_cores
 from suite.measure.links import measure, plans_for_run
@@ -68,6 +69,57 @@ def test_a_sweep_of_links_is_forked_too_and_its_imports_serve_the_first_block(
     assert list(forking.found.values()) == [swept]
     starter.begin_block()
     assert not forking.found and not swept.process.is_running()
+
+
+def test_what_a_block_needs_is_imported_before_its_first_launch_and_all_at_once(
+    case: Case, forking: Nurseries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    importing = []
+
+    def note(nursery: Nursery) -> None:
+        importing.append(len(forking.found))
+        waiting(nursery)
+
+    def cases() -> Iterator[Case]:
+        yield case
+        yield replace(case, strategy="single", devices=1)
+        monkeypatch.setenv("FAKE_OTHER", "1")
+        yield case
+
+    waiting = Nursery.await_ready
+    monkeypatch.setattr(Nursery, "await_ready", note)
+    starter = Starter(RunConfig(), tmp_path, forking)
+    starter.begin_block(cases())
+    assert importing == [2, 2] and all(nursery.ready for nursery in forking.found.values())
+    prepared = {nursery.process.pid for nursery in forking.found.values()}
+    assert _starts(launch_case(case, tmp_path / "a", launcher=forking)) == {"forked"}
+    assert {nursery.process.pid for nursery in forking.found.values()} == prepared
+    starter.begin_block([case])
+    (anew,) = forking.found.values()
+    assert anew.ready and anew.process.pid not in prepared
+
+
+def test_nothing_is_prepared_for_new_processes_or_in_scarce_memory(
+    fake: Case, case: Case, forking: Nurseries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starter = Starter(RunConfig(), tmp_path, forking)
+    starter.begin_block([fake])
+    assert not forking.found
+    monkeypatch.setattr(nurseries, "available_bytes", lambda: 1 << 30)
+    starter.begin_block([case])
+    assert not forking.found
+
+
+def test_a_preparation_that_fails_leaves_its_launch_to_new_processes(
+    case: Case, forking: Nurseries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_FAULT", "pool")
+    starter = Starter(RunConfig(), tmp_path, forking)
+    for _ in range(2):
+        starter.begin_block([case])
+        assert not forking.found
+    assert set(forking.refused.values()) == {"what it imports has started threads: 2 run"}
+    assert _starts(launch_case(case, tmp_path / "a", launcher=forking)) == {"fresh"}
 
 
 def test_a_sweep_starts_as_its_cases_do(case: Case) -> None:

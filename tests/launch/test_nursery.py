@@ -78,6 +78,6 @@ def test_a_nursery_that_cannot_be_started_raises_and_leaves_nothing() -> None:
 def test_a_nursery_that_ends_says_how() -> None:
     nursery = Nursery(sys.executable, ["no_such_module_anywhere"], {})
     with pytest.raises(NotReady, match=r"ended with code 1: ModuleNotFoundError: No module named"):
-        nursery._await_ready()
+        nursery.await_ready()
     nursery.end()
     assert not nursery.process.is_running()

@@ -24,6 +24,7 @@ from suite.contract.errors import UsageError
 from suite.contract.row import Row
 from suite.foresight.fitting import Posterior
 from suite.foresight.machine import FLOAT32, Link, Machine, Stack
+from suite.launch.group import LaunchRequest, Outcome
 from suite.measure.automatic import survey
 from suite.measure.room import Room
 from suite.measure.runner import Runner
@@ -54,12 +55,12 @@ def _posterior(case: Case, memory_bytes: float = 0.0) -> Posterior:
 
 def _run(
     folder: Path, seconds: dict[str, float], cases: list[Case], table: list[Candidate],
-    **options: Any,
+    planted: type[Planted] = Planted, **options: Any,
 ) -> Runner:
     (folder / "cases").mkdir(parents=True)
     config = RunConfig(**{"strategy": ["auto"], "repeats": 3, "steps": 12, "probes": 0,
                           "leader_repeats": 6, **options})
-    launcher = Planted(seconds, 0, launch_noise=0.004)
+    launcher = planted(seconds, 0, launch_noise=0.004)
     runner = Runner(config, cases, folder, lambda event: None, launcher,
                     calibrate=Still())  # type: ignore[arg-type]
     runner.run["candidates"] = list(map(asdict, table))
@@ -126,6 +127,33 @@ def test_the_planted_best_way_is_found_and_chosen(tmp_path: Path) -> None:
     dropped = [row for row in runner.rows if row.stopped == "halving"]
     assert len(dropped) == len(rivals) - len(
         [row for row in left_in(runner.rows) if not (is_plain(row) or is_alone(row))])
+
+
+class DisturbedOnce(Planted):
+    """Another program takes a core for some of the second block: what needs two is slower there."""
+
+    def __call__(self, request: LaunchRequest) -> Outcome:
+        whole, case = self.seconds, request.case
+        slow = 1.8 if case.devices > 1 and request.folder.name == "launch-1" else 1.0
+        self.seconds = {case.case_id: slow * whole.get(case.case_id, 0.01)}
+        try:
+            return super().__call__(request)
+        finally:
+            self.seconds = whole
+
+
+def test_one_disturbed_block_does_not_hide_the_best_way(tmp_path: Path) -> None:
+    """Step times as they were measured of ``mlp wide`` in PyTorch, where one device was chosen.
+
+    Of three pairs, the one that points the other way makes the estimate of what would tell useless.
+    """
+    cases, table = survey(_ways(accumulate=[1], recompute=["none"]), lambda case: None, {}, ROOM, 4)
+    best = "pytorch.intra_layer.gpt-tiny.cpu2"
+    seconds = {case.case_id: 0.042 for case in cases} | {
+        best: 0.0205, "pytorch.data.gpt-tiny.cpu2": 0.024, "pytorch.single.gpt-tiny.cpu1": 0.028}
+    runner = _run(tmp_path / "run", seconds, cases, table, DisturbedOnce, leader_repeats=9)
+    assert _chosen(runner.rows) == [best]
+    assert _launches(runner)[best] > 3
 
 
 def test_all_ways_stand_in_one_table_and_are_compared_with_each_other(tmp_path: Path) -> None:

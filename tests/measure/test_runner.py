@@ -554,7 +554,7 @@ def test_a_run_of_very_many_cases_writes_its_tables_at_the_end_of_a_block(
     tmp_path: Path, launcher: FakeLauncher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once writing takes too much of the run; what was launched is stored all the same."""
-    monkeypatch.setattr("suite.measure.runner.SAVING_AT_MOST", (0.0, 0.0))
+    monkeypatch.setattr("suite.measure.harness_time.SAVING_AT_MOST", (0.0, 0.0))
     runner = _runner(tmp_path, launcher, repeats=2)
     saved: list[int] = []
     original = runner._save

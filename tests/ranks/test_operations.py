@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from suite.contract.operations import Lengths, Operation, OperationPlan
 from suite.contract.sweep import Call
 from suite.ranks.operations import calibrate, timed
 
-PLAN = OperationPlan(((4, 4, 4), (8, 8, 8)), 100, (2, 3), (10, 1000), (64, 256), 0.0, 0.01)
+PLAN = OperationPlan(((4, 4, 4), (8, 8, 8)), 100, (2, 4, 8), 30, (2, 5), (2, 3), (10, 1000),
+                     (64, 256), 0.0, 0.01)
 
 
 class PlantedLink:
@@ -51,6 +53,15 @@ class PlantedOperations:
     def stream(self, elements: int) -> Operation:
         return lambda: time.sleep(elements * 1e-5)
 
+    def attention(self, lengths: Lengths) -> Operation:
+        return lambda: time.sleep(lengths[0] * 1e-3)
+
+    def activation(self, elements: int) -> Operation:
+        return lambda: time.sleep(elements * 1e-4)
+
+    def norm(self, rows: int, width: int) -> Operation:
+        return lambda: time.sleep(width * 1e-3)
+
     def layers(self, width: int, number: int) -> Operation:
         return lambda: time.sleep(number * 1e-3)
 
@@ -62,12 +73,16 @@ def test_a_rank_records_everything_of_the_plan(tmp_path: Path) -> None:
     record = calibrate(PlantedLink(), PlantedOperations(), PLAN, ["all_reduce", "send_recv"],
                        Rank(0, 1, tmp_path))
     kinds = [one["kind"] for one in record["operations"]]
-    assert kinds == ["product", "product", "stream", "layers", "update", "update"]
+    assert kinds == ["product", "product", "stream", "attention", "activation", "norm",
+                     "layers", "update", "update"]
     seconds = {(one["kind"], one["size"][0]): one["seconds"] for one in record["operations"]}
     assert seconds["layers", 2] == pytest.approx(3e-3, rel=0.5)
+    assert seconds["attention", 2] == pytest.approx(2e-3, rel=0.5)
+    assert seconds["activation", 30] == pytest.approx(3e-3, rel=0.5)
     assert seconds["stream", 100] == pytest.approx(1e-3, rel=0.8)
     assert {one["collective"] for one in record["samples"]} == {"all_reduce", "send_recv"}
     assert record["resident_bytes"] > 1e6 and record["contention"] >= 1.0
+    assert record["beside"] >= 1.0
 
 
 @pytest.mark.alone
@@ -84,10 +99,11 @@ def test_a_call_that_takes_the_core_slows_products() -> None:
 
     from suite.ranks.operations import contention
 
-    plan = OperationPlan(PLAN.products, 1, (1, 1), (1, 2), (64,), 0.0, 0.2)
-    busy = contention(Busy(), PlantedOperations(), plan, time.perf_counter)
-    idle = contention(PlantedLink(), PlantedOperations(), plan, time.perf_counter)
+    plan = replace(PLAN, link_bytes=(64,), seconds=0.2)
+    busy, slower = contention(Busy(), PlantedOperations(), plan, time.perf_counter)
+    idle, _ = contention(PlantedLink(), PlantedOperations(), plan, time.perf_counter)
     assert 1.1 < busy <= 2.0 and 1.0 <= idle < busy
+    assert slower > 1.1
 
 
 def test_one_late_call_moves_nothing() -> None:

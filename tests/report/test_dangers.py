@@ -10,7 +10,7 @@ from rich.console import Console
 from suite.contract.row import Row
 from suite.contract.warnings import REGISTRY, warn
 from suite.report.dangers import KINDS, doubt_lines, gravest_first
-from suite.report.doubts import doubts, grouped_warnings
+from suite.report.doubts import doubts, grouped_warnings, noise
 from suite.report.terminal import comparison
 from tests.planted_run import small_run
 
@@ -53,6 +53,20 @@ def test_a_doubt_takes_one_line(rows: list[Row], width: int) -> None:
     lines = _printed(rows, width)
     assert len(list(filter(None, lines))) == len(MEASURED)
     assert all(f"all {len(rows)}" in line for line in lines if line)
+
+
+def test_a_cause_of_noise_is_said_once_with_its_highest_figure(rows: list[Row]) -> None:
+    assert noise(rows) == ""
+    for row, cores, lost in zip(rows, (0.54, 0.63, 0.2), (0.3, 0.02, 0.1), strict=False):
+        row.warnings = [warn("neighbours", cores=cores, who=": make 0.5"),
+                        warn("steal", share=lost, limit=0.01)]
+    said = noise(rows)
+    assert said.startswith("The machine was noisy: other programs kept 0.63 cores busy")
+    assert said.count("other programs") == 1 and "gave 30%" in said and "10%" not in said
+    assert "steps of" not in said
+    for row in rows:
+        _noisy(row, 0.2)
+    assert f"steps of {len(rows)} of {len(rows)} cases vary" in noise(rows)
 
 
 def test_the_worst_figure_stands_with_its_case(rows: list[Row]) -> None:

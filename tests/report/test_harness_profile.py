@@ -32,6 +32,18 @@ def test_a_phase_is_as_long_as_its_slowest_rank() -> None:
     assert found[OUTSIDE] == pytest.approx(5.0 - 3.75) and found["launch"] == 5.0
 
 
+def test_the_parts_of_a_line_add_up_to_its_launch_though_only_some_launches_are_probed() -> None:
+    result = _result([{"proof": 1.0, "timed steps": 2.0}], 3.5)
+    for number in (1, 2):
+        result.put(number, [RankRecord(0, phases={"proof": 1.0})], [0], None, 1.5)
+    console = Console(width=200, record=True)
+    console.print(*harness_profile([result], {}))
+    line = next(line for line in console.export_text().splitlines() if "pytorch data" in line)
+    count, *parts, launch = (float(cell) for cell in line.split("│")[2:-1])
+    assert count == 3 and parts[list(COLUMNS).index("probes")] == 0.67
+    assert sum(parts) == pytest.approx(launch, abs=0.02)
+
+
 def test_launches_of_earlier_releases_are_left_out_and_said() -> None:
     assert phase_seconds(_result([{}, {}], 5.0)) == []
     console = Console(width=160, record=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -34,6 +34,44 @@ class TorchOperations:
         a, b = (torch.ones(elements, device=self.device) for _ in range(2))
         into = torch.empty_like(a)
         return self._finished(lambda: torch.add(a, b, out=into))
+
+    def attention(self, lengths: Lengths) -> Callable[[], object]:
+        """Scaled dot-product attention, forward and backward."""
+        heads, tokens, width = lengths
+        parts = [torch.randn(1, heads, tokens, width, device=self.device, requires_grad=True)
+                 for _ in range(3)]
+
+        def attend(
+            query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+        ) -> torch.Tensor:
+            return nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+
+        return self._both_ways(attend, parts)
+
+    def activation(self, elements: int) -> Callable[[], object]:
+        """Gelu, forward and backward."""
+        entries = torch.randn(elements, device=self.device, requires_grad=True)
+        return self._both_ways(nn.GELU(approximate="tanh"), [entries])
+
+    def norm(self, rows: int, width: int) -> Callable[[], object]:
+        """Layer normalisation, forward and backward."""
+        shapes = (rows, width), (width,), (width,)
+        inputs = [torch.randn(shape, device=self.device, requires_grad=True) for shape in shapes]
+
+        def normalise(
+            x: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor
+        ) -> torch.Tensor:
+            return nn.functional.layer_norm(x, (width,), scale, bias)
+
+        return self._both_ways(normalise, inputs)
+
+    def _both_ways(
+        self, function: Callable[..., torch.Tensor], inputs: Sequence[torch.Tensor]
+    ) -> Callable[[], object]:
+        if self.compiled:
+            function = torch.compile(function)
+        slope = torch.ones_like(inputs[0])
+        return self._finished(lambda: torch.autograd.grad(function(*inputs), inputs, slope))
 
     def layers(self, width: int, number: int) -> Callable[[], object]:
         """Dense layers with activations, forward and backward."""

@@ -36,19 +36,41 @@ def attention(name: str, sequence: int, head_width: int, causal: bool) -> Branch
     Returns:
         The branch; its input and its total are (batch · sequence, width).
     """
-    mask = np.triu(np.full((sequence, sequence), -np.inf, np.float32), 1) if causal else None
+    mask = causal_mask(sequence) if causal else None
 
     def heads(weights: Tensors, part: str, x: tf.Tensor) -> tf.Tensor:
         return split_heads(linear(weights, f"{name}.{part}", x), sequence, head_width)
 
     def branch(weights: Tensors, x: tf.Tensor) -> Generator[Partial, tf.Tensor, None]:
         query, key, value = (heads(weights, part, x) for part in ("query", "key", "value"))
-        scores = full(tf.matmul(query * head_width**-0.5, key, transpose_b=True))
-        shares = tf.nn.softmax(scores if mask is None else scores + tf.constant(mask, scores.dtype))
-        mixed = merge_heads(tf.matmul(tf.cast(shares, value.dtype), value))
+        mixed = merge_heads(attend(query, key, value, mask))
         yield product(weights, f"{name}.project.weight", mixed), add_bias(f"{name}.project")
 
     return branch
+
+
+def causal_mask(sequence: int) -> np.ndarray:
+    """What is added to scores so that a position sees only itself and the positions before it."""
+    return np.triu(np.full((sequence, sequence), -np.inf, np.float32), 1)
+
+
+def attend(
+    query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, mask: np.ndarray | None
+) -> tf.Tensor:
+    """Mixes values by softmax(query · key / sqrt(head width)).
+
+    Args:
+        query: (batch, heads, sequence, head width), as are key, value and the result.
+        key: What queries are compared with.
+        value: What is mixed.
+        mask: Added to the scores, (sequence, sequence); None for no mask.
+
+    Returns:
+        The mixed values.
+    """
+    scores = full(tf.matmul(query * query.shape[-1] ** -0.5, key, transpose_b=True))
+    shares = tf.nn.softmax(scores if mask is None else scores + tf.constant(mask, scores.dtype))
+    return tf.matmul(tf.cast(shares, value.dtype), value)
 
 
 def split_heads(flat: tf.Tensor, sequence: int, head_width: int) -> tf.Tensor:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from adapters.tensorflow.models.transformer import attend, causal_mask, layer_norm
 from adapters.tensorflow.training.optimizer import Adam
 from suite.contract.operations import Lengths
 from suite.contract.workloads import Adam as WrittenAdam
+from suite.contract.workloads.gpt import LAYER_NORM_EPSILON
 
 
 class TensorFlowOperations:
@@ -35,6 +37,37 @@ class TensorFlowOperations:
         with tf.device(self.device):
             a, b = tf.ones(elements), tf.ones(elements)
         return self._finished(lambda: tf.add(a, b))
+
+    def attention(self, lengths: Lengths) -> Callable[[], object]:
+        """Scaled dot-product attention, forward and backward, in a graph as steps are."""
+        mask, shape = causal_mask(lengths[1]), (1, *lengths)
+        return self._both_ways(
+            lambda query, key, value: attend(query, key, value, mask), [shape, shape, shape])
+
+    def activation(self, elements: int) -> Callable[[], object]:
+        """Gelu, forward and backward, in a graph as steps are."""
+        return self._both_ways(lambda x: tf.nn.gelu(x, approximate=True), [(elements,)])
+
+    def norm(self, rows: int, width: int) -> Callable[[], object]:
+        """Layer normalisation, forward and backward, in a graph as steps are."""
+        return self._both_ways(
+            lambda x, scale, bias: layer_norm(
+                {"norm.scale": scale, "norm.bias": bias}, "norm", x, LAYER_NORM_EPSILON),
+            [(rows, width), (width,), (width,)])
+
+    def _both_ways(
+        self, function: Callable[..., tf.Tensor], shapes: Sequence[tuple[int, ...]]
+    ) -> Callable[[], object]:
+        with tf.device(self.device):
+            inputs = [tf.random.normal(shape) for shape in shapes]
+
+        def run() -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                result = function(*inputs)
+            return tape.gradient(result, inputs)
+
+        return self._finished(tf.function(run, autograph=False, jit_compile=self.compiled))
 
     def layers(self, width: int, number: int) -> Callable[[], object]:
         """Dense layers with activations, forward and backward, in a graph as steps are."""
