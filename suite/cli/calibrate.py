@@ -124,5 +124,5 @@ def _cells(values: Mapping[str, float], errors: Mapping[str, float]) -> list[str
         seconds(values["norm_s"]),
         seconds(values["launch_s"]), f"{values['update_bytes']:.0f} B",
         seconds(values["all_reduce_s"]), f"{rate(values['all_reduce_bytes_s'])}B/s",
-        f"{values['beside']:.1f} × as long", f"{values['contention']:.2f} × as long",
+        f"{values['call_slowdown']:.1f} × as long", f"{values['contention']:.2f} × as long",
     ]
