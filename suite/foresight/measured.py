@@ -32,11 +32,9 @@ LAYER_LAUNCHES = (LAUNCHES + 2.0) * (1.0 + float(FLOAT32.backward_launches))
 # A ring's all-gather moves half of what its all-reduce does.
 NAMES = ("product_flops_s", "ramp_s", "narrow", "stream_bytes_s", "launch_s", "all_reduce_s",
          "all_reduce_bytes_s", "hop_s", "hop_bytes_s", "contention", "step_s", "update_bytes",
-         "attention_share", "curve_s", "norm_s",
-         "call_slowdown")
+         "attention_share", "curve_s", "norm_s", "call_slowdown")
 # What releases took them for that did not measure them.
-UNMEASURED = {"attention_share": 1.0, "curve_s": 0.0, "norm_s": 0.0,
-              "call_slowdown": 1.0}
+UNMEASURED = {"attention_share": 1.0, "curve_s": 0.0, "norm_s": 0.0, "call_slowdown": 1.0}
 # Lower values are taken for this much, because logarithms are what varies.
 LEAST = 1e-14
 # By how much a constant differs between calibrations of the same machine.
