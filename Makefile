@@ -10,7 +10,7 @@ MINUTES ?= 60
 SECONDS ?= 300
 
 .PHONY: run test test-long lint lock audit docs architecture accuracy ratios regret foresight soak fuzz test-gpu \
-	gpu-loan gpu-packages horovod-nccl installs container-test cluster-test ray-test slurm-test scale mutants
+	gpu-loan gpu-packages horovod-nccl installs container-test container-hosts cluster-test ray-test slurm-test scale mutants
 run: setup
 	$(BIN)/python -m suite run
 
@@ -130,8 +130,15 @@ installs: setup
 	$(BIN)/python -m scripts.install_matrix --python $(PYTHONS) --write $(INSTALLS)
 
 # Not part of the tests: needs root, buildah and debootstrap.
+CONTAINERS ?= .build/container
 container-test:
-	scripts/container_test.sh
+	scripts/container_test.sh $(CONTAINERS)
+
+# Two containers of that image are the hosts of one run: by ssh, and as in Compose. Needs what
+# cluster-test needs, too.
+container-hosts: setup
+	scripts/container_test.sh $(CONTAINERS) base build hosts
+	SUITE_CONTAINERS=$(CONTAINERS) $(BIN)/python -m pytest -q -rs -m "" tests/real/test_containers.py
 
 # Two hosts in network namespaces: needs root, iproute2 and Open MPI.
 cluster-test: setup

@@ -2,13 +2,24 @@
 # Builds the Dockerfile and runs the matrix in the image, without a Docker engine: buildah with
 # chroot isolation, on a base made by debootstrap. Needs root, buildah and debootstrap.
 #
-#   scripts/container_test.sh [FOLDER]     keeps the base, the image and the results in FOLDER
+#   scripts/container_test.sh [FOLDER [PART…]]
+#
+# The base, the images and the results are kept in FOLDER. Each part goes on with what those before
+# it have left; without any, the first three follow each other:
+#   base   the base that everything is built from
+#   build  the image, twice: the second time after an edit of the source
+#   run    health, users and the smoke preset in the image
+#   hosts  examples/clusters/mpi.Dockerfile, the image of two containers that are two hosts
+#   gpu    the GPUs' image without NVIDIA's part of its bases: on Ubuntu 24.04, whose published images
+#          have a user of the number 1000, with TARGETS (packages, or "packages tensorflow-gpu")
 #
 # This machine's pip configuration, certificates, local wheels and Horovod's wheel are lent to the
 # build: a wheel is taken only where its folder's name says that it would be built alike.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$(realpath -m "${1:-.build/container}")
+parts=("${@:2}")
+[ ${#parts[@]} -gt 0 ] || parts=(base build run)
 mkdir -p "$work/results" "$work/wheels"
 
 for tool in buildah debootstrap; do
@@ -19,78 +30,110 @@ done
 export BUILDAH_ISOLATION=chroot CONTAINERS_STORAGE_CONF=$work/storage.conf
 printf '[storage]\ndriver = "%s"\ngraphroot = "%s"\nrunroot = "%s"\n' \
   "${CONTAINER_STORAGE:-overlay}" "$work/storage" "$work/run" > "$CONTAINERS_STORAGE_CONF"
-
 base=localhost/bookworm-minbase
-if ! buildah inspect --type image "$base" > /dev/null 2>&1; then
-  [ -e "$work/base/etc/debian_version" ] || debootstrap --variant=minbase bookworm "$work/base"
-  container=$(buildah from scratch)
-  buildah add --quiet "$container" "$work/base" /
-  buildah commit --quiet --rm "$container" "$base"
-fi
-
-# One configuration of pip for the build, from what is in force here; certificates are lent under
-# a name of their own, because the image installs some itself.
 authorities=/etc/ssl/certs/ca-certificates.crt
-{
-  echo "[global]"
-  python3 -m pip config list | grep -v cert= | sed -E "s/^(global|:env:)\.([a-z-]+)='(.*)'$/\2 = \3/" | sort -u
-  [ -e "$authorities" ] && echo "cert = /lent-authorities.crt"
-} > "$work/pip.conf"
-chmod 644 "$work/pip.conf"
-wheels=${XDG_CACHE_HOME:-$HOME/.cache}/suite-horovod
-[ -d "$wheels" ] && cp -ru "$wheels/." "$work/wheels"
-lent=(--volume "$work/pip.conf:/etc/pip.conf:ro" --volume "$work/wheels:/lent-wheels")
-[ -e "$authorities" ] && lent+=(--volume "$authorities:/lent-authorities.crt:ro")
-while read -r folder; do
-  # An index names the files beside it.
-  [ "$(basename "$folder")" = simple ] && folder=$(dirname "$folder")
-  [ -f "$folder" ] && folder=$(dirname "$folder")
-  [ -d "$folder" ] && lent+=(--volume "$folder:$folder:ro")
-done < <(grep -oE "(file://)?/[A-Za-z0-9_./-]+" "$work/pip.conf" | sed 's|^file://||' | sort -u)
+
+say() { echo "container-test: $*"; }
+
+has() { buildah inspect --type image "$1" > /dev/null 2>&1; }
+
+# made IMAGE RELEASE MIRROR OPTION…: an image of nothing but a distribution's own packages.
+made() {
+  local image=$1 suite=$2 mirror=$3 began=$SECONDS container
+  ! has "$image" || return 0
+  [ -e "$work/$suite/etc/debian_version" ] \
+    || debootstrap --variant=minbase "${@:4}" "$suite" "$work/$suite" "$mirror"
+  container=$(buildah from scratch)
+  buildah add --quiet "$container" "$work/$suite" / > /dev/null
+  buildah commit --quiet --rm "$container" "$image" > /dev/null
+  rm -rf "${work:?}/$suite"
+  say "$image made in $((SECONDS - began)) s"
+}
+
+# What the build borrows from this machine, as options of `buildah bud`.
+lend() {
+  # One configuration of pip for the build, from what is in force here; certificates are lent under
+  # a name of their own, because the image installs some itself.
+  local folder wheels=${XDG_CACHE_HOME:-$HOME/.cache}/suite-horovod
+  {
+    echo "[global]"
+    python3 -m pip config list | grep -v cert= | sed -E "s/^(global|:env:)\.([a-z-]+)='(.*)'$/\2 = \3/" | sort -u
+    [ ! -e "$authorities" ] || echo "cert = /lent-authorities.crt"
+  } > "$work/pip.conf"
+  chmod 644 "$work/pip.conf"
+  [ ! -d "$wheels" ] || cp -ru "$wheels/." "$work/wheels"
+  lent=(--volume "$work/pip.conf:/etc/pip.conf:ro" --volume "$work/wheels:/lent-wheels")
+  [ ! -e "$authorities" ] || lent+=(--volume "$authorities:/lent-authorities.crt:ro")
+  while read -r folder; do
+    # An index names the files beside it.
+    [ "$(basename "$folder")" != simple ] || folder=$(dirname "$folder")
+    [ ! -f "$folder" ] || folder=$(dirname "$folder")
+    [ ! -d "$folder" ] || lent+=(--volume "$folder:$folder:ro")
+  done < <(grep -oE "(file://)?/[A-Za-z0-9_./-]+" "$work/pip.conf" | sed 's|^file://||' | sort -u)
+}
 
 # The committed tree and what is edited in it, without what git ignores.
-rm -rf "$work/source" && mkdir "$work/source"
-git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$work/source"
-build() {
-  local began=$SECONDS
-  buildah bud --layers --format docker --build-arg BASE="$base" --build-arg HOROVOD_WHEELS=/lent-wheels \
-    "${lent[@]}" -t suite "$work/source" > "$work/build.log" 2>&1 || { tail -n 60 "$work/build.log" >&2; exit 1; }
-  echo "container-test: built in $((SECONDS - began)) s, $1"
+take_source() {
+  rm -rf "$work/source" && mkdir "$work/source"
+  git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$work/source"
 }
-build "the first time or from kept layers"
-echo "# An edit of the source." >> "$work/source/suite/__init__.py"
-build "after an edit of the source"
-if grep -q "PyTorch (half a gigabyte)" "$work/build.log"; then
-  echo "an edit of the source installs the packages anew" >&2; exit 1
-fi
 
-container=$(buildah from suite)
-trap 'buildah rm "$container" > /dev/null' EXIT
-root=$(buildah mount "$container")
-echo "container-test: image of $(du -sm --one-file-system "$root" | cut -f1) MiB, of which" \
-  "$(du -sm "$root/opt/suite/.venv" | cut -f1) MiB are the frameworks and packages"
+# built TAG LOG WORDS OPTION…: an image from the source, and how long that took.
+built() {
+  local tag=$1 log=$work/$2 words=$3 began=$SECONDS
+  buildah bud --layers --format docker "${@:4}" -t "$tag" "$work/source" > "$log" 2>&1 \
+    || { tail -n 60 "$log" >&2; exit 1; }
+  say "$tag built in $((SECONDS - began)) s, $words"
+}
 
-# Whoever calls owns the results: a number that the image has no user for. The volume lies beside
-# the image's own /results, which chroot isolation does not let be replaced; and a host name that
-# resolves, as an engine would see to: without one Horovod's gloo crashes.
-caller=4321
-chown "$caller:$caller" "$work/results"
+build() {
+  local options=(--build-arg BASE="$base" --build-arg HOROVOD_WHEELS=/lent-wheels)
+  lend
+  take_source
+  built suite build.log "the first time or from kept layers" "${options[@]}" "${lent[@]}"
+  echo "# An edit of the source." >> "$work/source/suite/__init__.py"
+  built suite build.log "after an edit of the source" "${options[@]}" "${lent[@]}"
+  if grep -q "PyTorch (half a gigabyte)" "$work/build.log"; then
+    echo "an edit of the source installs the packages anew" >&2; exit 1
+  fi
+}
+
+# use IMAGE: a container of it, in which `in_image` runs commands; it is removed in the end.
+used=()
+use() {
+  container=$(buildah from "$1")
+  used+=("$container")
+}
+trap '[ ${#used[@]} = 0 ] || buildah rm "${used[@]}" > /dev/null' EXIT
+
 in_image() {
   local user=$1; shift
   buildah run --isolation chroot --hostname localhost --user "$user" --volume "$work/results:/host" \
     "$container" -- "$@"
 }
-[ "$(in_image suite id -un)" = suite ]
-in_image suite sh -c '! touch /opt/suite/x 2> /dev/null'
-[ "$(buildah inspect --format '{{.Docker.Config.Volumes}}' suite)" = 'map[/results:{}]' ]
-health=$(buildah inspect --format '{{index .Docker.Config.Healthcheck.Test 1}}' suite)
-in_image suite sh -c "$health" > "$work/health.log" || { cat "$work/health.log" >&2; exit 1; }
-in_image "$caller:$caller" python -m suite run --preset smoke --out /host
-newest=$(ls -td "$work"/results/*/ | head -n 1)
-test -s "$newest/report.html"
-others=$(find "$newest" ! -user "$caller" | head -n 3)
-[ -z "$others" ] || { echo "not the caller's: $others" >&2; exit 1; }
-python3 - "$newest/results.csv" <<'PY'
+
+run() {
+  local began=$SECONDS root caller=4321 health newest others
+  use suite
+  root=$(buildah mount "$container")
+  say "image of $(du -sm --one-file-system "$root" | cut -f1) MiB, of which" \
+    "$(du -sm "$root/opt/suite/.venv" | cut -f1) MiB are the frameworks and packages"
+
+  # Whoever calls owns the results: a number that the image has no user for. The volume lies beside
+  # the image's own /results, which chroot isolation does not let be replaced; and a host name that
+  # resolves, as an engine would see to: without one Horovod's gloo crashes.
+  chown "$caller:$caller" "$work/results"
+  [ "$(in_image suite id -un)" = suite ]
+  in_image suite sh -c '! touch /opt/suite/x 2> /dev/null'
+  [ "$(buildah inspect --format '{{.Docker.Config.Volumes}}' suite)" = 'map[/results:{}]' ]
+  health=$(buildah inspect --format '{{index .Docker.Config.Healthcheck.Test 1}}' suite)
+  in_image suite sh -c "$health" > "$work/health.log" || { cat "$work/health.log" >&2; exit 1; }
+  in_image "$caller:$caller" python -m suite run --preset smoke --out /host
+  newest=$(ls -td "$work"/results/*/ | head -n 1)
+  test -s "$newest/report.html"
+  others=$(find "$newest" ! -user "$caller" | head -n 3)
+  [ -z "$others" ] || { echo "not the caller's: $others" >&2; exit 1; }
+  python3 - "$newest/results.csv" <<'PY'
 import csv
 import sys
 
@@ -98,5 +141,36 @@ rows = list(csv.DictReader(open(sys.argv[1])))
 bad = [row["case_id"] for row in rows if (row["status"], row["parity"]) != ("ok", "ok")]
 sys.exit(f"not ok in the container: {bad}" if bad or len(rows) != 16 else 0)
 PY
-echo "container-test: healthy by doctor; 16 cells at parity in the image, as user $caller, whose" \
-  "results are in $newest"
+  say "healthy by doctor; 16 cells at parity in the image, as user $caller, in" \
+    "$((SECONDS - began)) s; results are in $newest"
+}
+
+hosts() {
+  [ -d "$work/source" ] || take_source
+  built split-suite-mpi mpi.log "Open MPI and an SSH server on the image" \
+    --build-arg IMAGE=localhost/suite -f "$work/source/examples/clusters/mpi.Dockerfile"
+}
+
+gpu() {
+  local plain=localhost/noble-minbase published=localhost/noble
+  local keys=${UBUNTU_KEYS:-/usr/share/keyrings/ubuntu-archive-keyring.gpg}
+  [ -e "$keys" ] || { echo "the part gpu needs the package ubuntu-keyring, or UBUNTU_KEYS=its archive's keys" >&2; exit 2; }
+  made "$plain" noble http://archive.ubuntu.com/ubuntu --components=main,universe --keyring="$keys"
+  has "$published" || printf 'FROM %s\nRUN useradd --create-home --uid 1000 ubuntu\n' "$plain" \
+    | buildah bud --format docker -t "$published" - > "$work/noble.log" 2>&1
+  lend
+  take_source
+  built suite-gpu gpu.log "targets ${TARGETS:=packages}" --build-arg BASE="$plain" --build-arg RUNTIME="$published" \
+    --build-arg TARGETS="$TARGETS" --build-arg HOROVOD_WHEELS=/lent-wheels "${lent[@]}"
+  use suite-gpu
+  [ "$(in_image 1000 id -un)" = suite ]
+  in_image 1000 python -m suite list
+}
+
+for part in "${parts[@]}"; do
+  case $part in
+    base) made "$base" bookworm http://deb.debian.org/debian ;;
+    build|run|hosts|gpu) "$part" ;;
+    *) echo "$part is no part of the container test: base, build, run, hosts, gpu" >&2; exit 2 ;;
+  esac
+done

@@ -67,6 +67,15 @@ def processes_of(hosts: Cluster) -> list[int]:
     return [int(pid) for one in told for pid in one.stdout.split()]
 
 
+def phases(out: Path, place: str) -> list[str]:
+    """The phases that ranks are in, by their files; a launch that begins removes older ones."""
+    found = []
+    for path in out.glob(place):
+        with suppress(FileNotFoundError):
+            found.append(path.read_text(encoding="utf-8"))
+    return found
+
+
 def end_all(hosts: Cluster) -> None:
     """Ends whatever runs on the hosts: daemons and their jobs outlive what started them, and
     ``unshare``, through which commands start there, passes no SIGTERM on.

@@ -66,6 +66,19 @@ def test_manifests_follow_the_published_schemas(schema: str, name: str, pods: in
         pod["containers"] = kept
 
 
+def test_an_mpijob_s_launcher_is_one_of_the_run_s_hosts() -> None:
+    """The suite asks the host of its command for devices, and its bases run there."""
+    spec = _example("mpijob.yaml")["spec"]
+    roles = spec["mpiReplicaSpecs"]
+    launching, working = (next(_pods(roles[role]))["containers"][0]
+                          for role in ("Launcher", "Worker"))
+    assert spec["runLauncherAsWorker"] and launching["resources"] == working["resources"]
+    args = launching["args"]
+    slots = spec["slotsPerWorker"] * (1 + roles["Worker"]["replicas"])
+    assert int(args[args.index("--devices") + 1]) == slots
+    assert working["resources"]["limits"]["nvidia.com/gpu"] == spec["slotsPerWorker"]
+
+
 def _pods(spec: object) -> Iterator[dict[str, Any]]:
     """Every pod's spec in a manifest."""
     if isinstance(spec, dict):

@@ -13,8 +13,10 @@ from suite.contract.adapter import Inputs, Session, StepTrace
 from suite.contract.case import Case, Rank
 from suite.contract.workloads import Weights
 
-# A moment that is no phase: counters of the clean steps are read, and memory is looked at.
+# Moments that are no phases. At the first, counters of the clean steps are read, and memory is
+# looked at; at the second, every rank leaves what it has measured, because probes follow.
 CLEAN_ENDED = "end of the clean steps"
+CLEAN_KEPT = "clean steps kept"
 
 
 @runtime_checkable
@@ -23,13 +25,15 @@ class Drives(Protocol):
     ``Driven``.
     """
 
-    def moment(self, name: str) -> None:
+    def moment(self, name: str, told: Mapping[str, Any] | None = None) -> None:
         """Tells the driven ranks of a moment; returns once each has done what it does then.
 
         It is never called while a step is timed.
 
         Args:
-            name: The phase that begins, or ``CLEAN_ENDED``.
+            name: The phase that begins, ``CLEAN_ENDED`` or ``CLEAN_KEPT``.
+            told: With ``CLEAN_KEPT``, what their records have from the record of this rank so far,
+                as JSON has it.
         """
 
     def over(self, told: Mapping[str, Any]) -> None:
@@ -47,7 +51,7 @@ class Driven(Protocol):
     Attributes:
         traces: What its probes saw of each timed step, once the moments are over.
         profiles: What its profiler saw of each traced step.
-        told: What rank 0 told at the end.
+        told: What rank 0 told of its own record, with ``CLEAN_KEPT`` and at the end.
     """
 
     traces: list[StepTrace]

@@ -7,7 +7,7 @@ from typing import Any
 from suite.contract.adapter import RankRecord
 from suite.contract.asked import check_found
 from suite.contract.case import Case, Rank
-from suite.contract.driven import CLEAN_ENDED, Driven
+from suite.contract.driven import CLEAN_ENDED, CLEAN_KEPT, Driven
 from suite.ranks import entry
 from suite.ranks.traffic import grown, received_bytes
 
@@ -44,6 +44,10 @@ def follow(session: Driven, case: Case, rank: Rank, record: RankRecord) -> None:
             record.peak_memory_bytes = session.peak_memory_bytes()
             record.device_memory_bytes = session.device_memory_bytes()
             continue
+        if moment == CLEAN_KEPT:
+            _repeat(session, record)
+            entry.leave_clean(rank, record, session.describe())
+            continue
         entry.enter(rank, moment)
         if moment == entry.WARM_UP:
             check_found(case, session.describe())
@@ -53,7 +57,11 @@ def follow(session: Driven, case: Case, rank: Rank, record: RankRecord) -> None:
         elif moment == entry.PRODUCTS:
             record.matmul_flops_s = session.matmul_flops_s()
     record.traces, record.profiles = session.traces, session.profiles
-    for name in REPEATED:
-        setattr(record, name, session.told[name])
+    _repeat(session, record)
     record.ledger = session.describe() | entry.how_started()
     record.affinity = entry.affinity()
+
+
+def _repeat(session: Driven, record: RankRecord) -> None:
+    for name in REPEATED:
+        setattr(record, name, session.told[name])

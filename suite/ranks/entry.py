@@ -13,11 +13,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from suite.contract.case import SCHEMA_VERSION, Case, Rank
 from suite.contract.files import write_atomically
+from suite.contract.records import UNPROBED, RankRecord, clean_path
 
 IMPORT, INPUTS, RENDEZVOUS = "import", "inputs", "rendezvous"
 PROOF, WARM_UP = "proof", "warm-up"
@@ -102,6 +104,21 @@ def leave_record(rank: Rank, content: Mapping[str, Any]) -> None:
     """Writes ``rank-N.json`` with the version of its layout, whole or not at all."""
     record = {"schema_version": SCHEMA_VERSION, **content}
     write_atomically(rank.folder / f"rank-{rank.index}.json", json.dumps(record))
+
+
+def leave_clean(rank: Rank, record: RankRecord, ledger: Mapping[str, str]) -> None:
+    """Writes ``clean-N.json``: what the rank has measured before the passes with probes.
+
+    The launch counts by it should memory run out in one of those.
+
+    Args:
+        rank: The rank that writes.
+        record: Its record so far.
+        ledger: What it finds of how it computes.
+    """
+    found = {**ledger, **how_started(), UNPROBED: "out of memory after the clean steps"}
+    written = asdict(replace(record, ledger=found, affinity=affinity()))
+    write_atomically(clean_path(rank.folder, rank.index), json.dumps(written))
 
 
 @contextmanager

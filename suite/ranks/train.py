@@ -8,14 +8,13 @@
 from __future__ import annotations
 
 import importlib
-import json
 import math
 import os
 import socket
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +23,8 @@ from suite.contract import nccl
 from suite.contract.adapter import Inputs, RankRecord, ReportsFigures, Session
 from suite.contract.asked import check_found, network_found
 from suite.contract.case import PARITY_STEPS, Case, Rank
-from suite.contract.driven import CLEAN_ENDED, Driven, Drives, OpensRank
-from suite.contract.files import write_atomically
+from suite.contract.driven import CLEAN_ENDED, CLEAN_KEPT, Driven, Drives, OpensRank
 from suite.contract.plugins import adapter_package
-from suite.contract.records import UNPROBED, clean_path
 from suite.contract.workloads import Weights, initial_weights, parameter_count
 from suite.ranks import entry
 from suite.ranks.balance import Balance
@@ -38,6 +35,7 @@ from suite.ranks.entry import (
     enter,
     last_words,
     leave,
+    leave_clean,
     leave_record,
     swift_start,
 )
@@ -158,10 +156,9 @@ class MeasuredTraining:
 
     def _keep_clean(self) -> None:
         """Leaves what is measured so far: passes with probes hold more memory than clean steps."""
-        ledger = self.session.describe() | entry.how_started()
-        ledger |= {UNPROBED: "out of memory after the clean steps"}
-        record = asdict(replace(self.record, ledger=ledger, affinity=affinity()))
-        write_atomically(clean_path(self.rank.folder, self.rank.index), json.dumps(record))
+        leave_clean(self.rank, self.record, self.session.describe())
+        if self.drives:
+            self.drives.moment(CLEAN_KEPT, repeated(self.record))
 
     def _enter(self, phase: str) -> None:
         enter(self.rank, phase)

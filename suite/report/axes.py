@@ -134,6 +134,11 @@ def column(row: Row) -> str:
     return " ".join([*shown.values(), *filter(None, ways)])
 
 
+def on_hosts(hosts: int | None) -> str:
+    """Writes on how many hosts devices are; nothing of a single one."""
+    return f" on {hosts} hosts" if hosts and hosts > 1 else ""
+
+
 def title(rows: Sequence[Row], also: Iterable[str] = ()) -> str:
     """Writes the title of a matrix.
 
@@ -142,8 +147,9 @@ def title(rows: Sequence[Row], also: Iterable[str] = ()) -> str:
         also: Axes that differ within the run, which the title names too.
     """
     first = max(rows, key=_typical)
+    devices = AXES["devices"](first.devices).replace(" ", f" {first.device} ")
     heads = [f"{first.workload} {first.size}", AXES["global_batch"](first.global_batch),
-             AXES["devices"](first.devices).replace(" ", f" {first.device} ")]
+             devices + on_hosts(first.hosts)]
     rest = [say(name, first) for name in also if name not in ALWAYS]
     return ", ".join(text for text in heads + rest if text)
 

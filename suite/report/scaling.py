@@ -60,6 +60,7 @@ class Scaling:
         family: Their values on all axes but the number of devices.
         weak: Whether the batch grows with the devices.
         counts: The numbers of devices.
+        hosts: On how many hosts each of these is.
         headline: The answer over all of them.
         best_devices: The number of devices to show first; 0 if no split has finished.
         series: Each way of splitting in each framework.
@@ -69,6 +70,7 @@ class Scaling:
     family: tuple[Any, ...]
     weak: bool
     counts: list[int]
+    hosts: list[int]
     headline: Headline
     best_devices: int
     series: list[Series]
@@ -129,15 +131,18 @@ def build_scaling(rows: Sequence[Row]) -> Scaling | None:
         groups.setdefault((framework_name(row), axes.column(row)), []).append(row)
     series = [_series(*key, group) for key, group in groups.items()]
     fastest, weak = _fastest_count(rows), split[0].scaling == WEAK
+    hosts = [max(row.hosts for row in split if row.devices == count) for count in counts]
     return Scaling(
         title=_title(rows, counts, weak), family=axes.family(rows), weak=weak, counts=counts,
-        headline=_overall(rows), best_devices=fastest, series=series,
+        hosts=hosts, headline=_overall(rows), best_devices=fastest, series=series,
     )
 
 
 def _title(rows: Sequence[Row], counts: Sequence[int], weak: bool) -> str:
     heads = axes.title(rows).split(", ")[:-1]
     shown = f"{', '.join(map(str, counts[:-1]))} and {counts[-1]} {rows[0].device} devices"
+    if (most := max(row.hosts for row in rows)) > 1:
+        shown += f" on up to {most} hosts"
     if weak:
         batch = f"batch {rows[0].base_batch} a device"
         return ", ".join([heads[0], batch, *heads[2:], shown, "weak scaling"])
@@ -198,7 +203,9 @@ def scaling_table(scaling: Scaling, width: int) -> Table:
     """
     columns = len(scaling.counts) + 1
     wide, room = 38 + 20 * columns <= width, 20 + 15 * columns <= width
-    table = Table("devices", *map(str, scaling.counts), "serial share", box=SIMPLE_HEAD,
+    heads = [f"{count}\n{axes.on_hosts(hosts).strip()}".strip()
+             for count, hosts in zip(scaling.counts, scaling.hosts, strict=True)]
+    table = Table("devices", *heads, "serial share", box=SIMPLE_HEAD,
                   title=f"Scaling: {scaling.title}", title_justify="left", title_style="bold",
                   padding=(0, 1), caption=CAPTIONS[scaling.weak], caption_justify="left")
     table.columns[0].min_width = 12

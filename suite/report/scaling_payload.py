@@ -32,7 +32,8 @@ def scaling_figures(scaling: Scaling, place: Mapping[str, int]) -> dict[str, Any
         scaling: The scaling.
         place: Case to the number of its row.
     """
-    return {"title": scaling.title, "counts": scaling.counts, "weak": scaling.weak,
+    return {"title": scaling.title, "counts": scaling.counts, "hosts": scaling.hosts,
+            "weak": scaling.weak,
             "series": [_series(series, place) for series in scaling.series]}
 
 

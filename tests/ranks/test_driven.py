@@ -13,8 +13,8 @@ import pytest
 from suite.contract.adapter import Inputs, StepTrace
 from suite.contract.asked import NotAsAsked
 from suite.contract.case import Case, Rank
-from suite.contract.driven import CLEAN_ENDED, Driven, Drives
-from suite.contract.records import CommEvent
+from suite.contract.driven import CLEAN_ENDED, CLEAN_KEPT, Driven, Drives
+from suite.contract.records import UNPROBED, CommEvent, read_clean
 from suite.contract.workloads import Weights
 from suite.ranks import driven, entry, train
 from suite.ranks.driven import REPEATED
@@ -26,8 +26,10 @@ CASE = Case("fake", "torch", "intra_layer", "", "mlp", "tiny", "synthetic", "cpu
 TRACE = StepTrace([CommEvent("send_recv", 8, 0.0, 1e-3, key="hop", role="recv")], missing="planted")
 TOLD = {"step_seconds": [0.1, 0.2, 0.3], "timed_step_seconds": [0.4], "silent_step_seconds": [],
         "traced_step_seconds": [0.5], "warmup_seconds": [1.0], "losses": [2.0], "steady": True}
-PASSES = [entry.PROOF, entry.WARM_UP, entry.CLEAN, CLEAN_ENDED, entry.TIMED, entry.TRACED,
-          entry.SILENT, entry.PRODUCTS]
+PASSES = [entry.PROOF, entry.WARM_UP, entry.CLEAN, CLEAN_ENDED, CLEAN_KEPT, entry.TIMED,
+          entry.TRACED, entry.SILENT, entry.PRODUCTS]
+# What rank 0 knows when the clean steps are kept: the passes with probes are to come.
+TOLD_BEFORE = {**TOLD, "timed_step_seconds": [], "traced_step_seconds": []}
 
 
 class Served:
@@ -45,6 +47,7 @@ class Served:
         for name in PASSES:
             if name == self.lost_in:
                 raise ConnectionError("rank 0 has ended")
+            self.told = TOLD_BEFORE if name == CLEAN_KEPT else self.told
             yield name
             self.asked.append(f"{name} over")
         self.traces, self.profiles, self.told = [TRACE], [TRACE], TOLD
@@ -103,6 +106,26 @@ def test_rank_0_that_ends_before_its_time_ends_the_ranks_that_it_drives(tmp_path
     assert not (tmp_path / "rank-1.json").exists()
 
 
+def test_what_was_measured_before_the_probes_outlives_ranks_that_end_in_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A launch whose memory runs out in a pass with probes counts by what all ranks have kept."""
+    inputs = Inputs(np.zeros((64, 8)), np.zeros(64), 64)
+    run_rank(CASE, Rank(0, 2, tmp_path), inputs, Driving)
+    assert not read_clean(tmp_path, 2)
+    counts = iter([{"eth0": 100}, {"eth0": 350}])
+    monkeypatch.setattr(driven, "received_bytes", lambda: next(counts))
+    with pytest.raises(ConnectionError):
+        _run(Served(lost_in=entry.TIMED), tmp_path)
+    leading, following = read_clean(tmp_path, 2)
+    assert {name: following[name] for name in REPEATED} == TOLD_BEFORE
+    assert following["rank"] == 1 and following["host"] == leading["host"] != ""
+    assert following["peak_memory_bytes"] == 123 and following["affinity"]
+    assert following["received_bytes"] == {"eth0": 250}
+    assert following["ledger"][UNPROBED] == leading["ledger"][UNPROBED]
+    assert following["ledger"]["threads_per_device"] == "1"
+
+
 def test_a_driven_rank_that_computes_otherwise_than_asked_is_refused(tmp_path: Path) -> None:
     session = Served()
     session.threads = "2"
@@ -111,15 +134,20 @@ def test_a_driven_rank_that_computes_otherwise_than_asked_is_refused(tmp_path: P
 
 
 class Driving(FakeSession):
-    """Keeps the moments that it is told of, and refuses one that comes within a timed step."""
+    """Keeps the moments that it tells of."""
 
-    def __init__(self, case: Case, rank: Rank, weights: Weights) -> None:
+    def __init__(
+        self, case: Case, rank: Rank, weights: Weights, inputs: Inputs | None = None
+    ) -> None:
         super().__init__(case, rank, weights)
         self.course: list[str] = []
+        self.kept: Mapping[str, Any] = {}
         self.told: Mapping[str, Any] = {}
 
-    def moment(self, name: str) -> None:
+    def moment(self, name: str, told: Mapping[str, Any] | None = None) -> None:
         self.course.append(name)
+        assert (name == CLEAN_KEPT) == (told is not None)
+        self.kept = json.loads(json.dumps(told)) or self.kept
 
     def over(self, told: Mapping[str, Any]) -> None:
         self.told = told
@@ -150,3 +178,5 @@ def test_rank_0_tells_of_every_phase_between_steps(
     record = json.loads((tmp_path / "rank-0.json").read_text())
     assert {name: record[name] for name in REPEATED} == json.loads(json.dumps(opened[0].told))
     assert len(record["step_seconds"]) == CASE.steps
+    assert opened[0].kept == {**opened[0].told, "timed_step_seconds": [],
+                              "traced_step_seconds": [], "silent_step_seconds": []}

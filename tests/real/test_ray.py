@@ -14,7 +14,7 @@ import pytest
 
 from suite.contract.registry import traits_of
 from suite.machine.software import installed_version
-from tests.cluster import NAMES, Cluster, cluster, processes_of, why_no_cluster
+from tests.cluster import NAMES, Cluster, cluster, phases, processes_of, why_no_cluster
 from tests.rays import on_ray, ray, why_no_ray
 
 UNAVAILABLE = why_no_cluster() or why_no_ray()
@@ -79,7 +79,7 @@ def _killed_while_training(
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 200
     phase = "*/cases/pytorch.data*/launch-0/phase-1"
-    while not any(path.read_text() == "clean steps" for path in out.glob(phase)):
+    while "clean steps" not in phases(out, phase):
         assert time.monotonic() < deadline and run.poll() is None
         time.sleep(0.1)
     harness = next(one for one, words in _of_a_run(hosts)

@@ -18,7 +18,7 @@ import pytest
 from suite.analysis.parity import check
 from suite.analysis.traced import reduce_launch
 from suite.contract.case import PARITY_STEPS, Case
-from suite.contract.records import RankRecord, read_records
+from suite.contract.records import RankRecord, read_clean, read_records
 from suite.contract.registry import traits_of
 from suite.contract.splits.volumes import logical_communications
 from suite.contract.sweep import Sweep
@@ -69,6 +69,12 @@ def test_rank_0_places_on_all_hosts_at_parity(
     _holds_what_each_device_did(case, records)
     for record in records:
         assert (folder / f"timeline-{record.rank}.json").stat().st_size > 1000
+    # What all ranks, on both hosts, have kept before the passes with probes.
+    kept = read_records(read_clean(folder, devices))
+    assert [one.rank for one in kept] == list(range(devices))
+    for one, record in zip(kept, records, strict=True):
+        assert one.step_seconds == record.step_seconds and not one.profiles
+        assert one.host == record.host and one.received_bytes == record.received_bytes
 
 
 def _holds_what_each_device_did(case: Case, records: list[RankRecord]) -> None:

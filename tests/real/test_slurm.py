@@ -17,7 +17,7 @@ import pytest
 
 from suite.contract.registry import traits_of
 from suite.machine.software import installed_version
-from tests.cluster import Cluster, cluster, why_no_cluster
+from tests.cluster import Cluster, cluster, phases, why_no_cluster
 from tests.slurm import slurm, why_no_slurm
 
 UNAVAILABLE = why_no_cluster() or why_no_slurm()
@@ -84,7 +84,8 @@ def test_a_batch_job_that_is_warned_is_queued_again_and_finishes(
         )
         job = said.strip()
         log = tmp_path / f"suite-{job}.log"
-        _await(lambda: "clean steps" in _phases(out, "pytorch.data*/launch-0/phase-1"), 150, log)
+        trained = "*/*/cases/pytorch.data*/launch-0/phase-1"
+        _await(lambda: "clean steps" in phases(out, trained), 150, log)
         _told(hosts, environment, "scancel", "--batch", "--signal", "TERM", job)
         _await(lambda: "state" in _run_of(out) and _run_of(out)["state"] == "interrupted", 60, log)
         _await(lambda: _run_of(out)["state"] == "complete", 200, log)
@@ -107,10 +108,6 @@ def _told(hosts: Cluster, environment: dict[str, str], *command: str) -> str:
     return done.stdout
 
 
-def _phases(out: Path, place: str) -> list[str]:
-    return [path.read_text() for path in out.glob(f"*/*/cases/{place}")]
-
-
 def _run_of(out: Path) -> dict[str, Any]:
     (path,) = out.glob("*/*/run.json")
     read: dict[str, Any] = json.loads(path.read_text())
@@ -127,7 +124,7 @@ def _await(happened: Callable[[], bool], seconds: float, log: Path) -> None:
 def _await_phase(out: Path, place: str, phase: str, run: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and run.poll() is None:
-        if any(path.read_text() == phase for path in out.glob(f"*/cases/{place}")):
+        if phase in phases(out, f"*/cases/{place}"):
             return
         time.sleep(0.1)
     run.send_signal(signal.SIGINT)

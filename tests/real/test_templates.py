@@ -21,7 +21,7 @@ import yaml
 
 from suite.contract.registry import traits_of
 from suite.machine.software import installed_version
-from tests.cluster import Cluster, cluster, why_no_cluster
+from tests.cluster import Cluster, cluster, phases, why_no_cluster
 
 UNAVAILABLE = why_no_cluster()
 ROOT = Path(__file__).parents[2]
@@ -64,8 +64,7 @@ def _ended(process: subprocess.Popen[str], code: int, seconds: float = 200) -> s
 
 def _when_measured(out: Path, run: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 150
-    phases = "*/cases/pytorch.data*/launch-0/phase-1"
-    while not any(path.read_text() == "clean steps" for path in out.glob(phases)):
+    while "clean steps" not in phases(out, "*/cases/pytorch.data*/launch-0/phase-1"):
         if run.poll() is not None or time.monotonic() > deadline:
             run.send_signal(signal.SIGINT)
             raise AssertionError(run.communicate(timeout=60)[0])

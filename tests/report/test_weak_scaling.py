@@ -22,7 +22,7 @@ from suite.report import axes
 from suite.report.html import render
 from suite.report.matrix import build_grids
 from suite.report.scaling import build_scalings
-from suite.report.scaling_payload import scalings_of
+from suite.report.scaling_payload import scaling_figures, scalings_of
 from suite.report.terminal import comparison
 from tests.synthetic import Planted, start_run
 
@@ -193,4 +193,16 @@ def test_speedup_by_hosts_is_over_the_fullest_single_host(
     console = Console(width=120, file=io.StringIO(), record=True)
     console.print(*comparison(list(rows.values()), 120, "results/r"))
     text = console.export_text()
-    assert "Over hosts: mlp tiny" in text and "base" in text and "4 devices" in text
+    batch = "batch 24 a device, weak scaling" if scaling == "weak" else "global batch 24"
+    flat = " ".join(text.split())  # a title is broken where its table is narrower
+    assert f"Over hosts: mlp tiny, {batch}" in flat
+    assert re.search(r"base +1\.\d\d× .*\n +4 devices +[78]\d\.\d % on 8 devices", text), text
+    assert "many samples a second as on the fewest hosts" in flat or scaling == "strong"
+    # Where the devices leave a host stands over their column, in titles, and in the page's data.
+    assert re.search(r" 8 +\n.*devices +2 +4 +on 2 hosts", text), text
+    assert [grid.title.partition(" cpu devices")[2].partition(",")[0]
+            for grid in build_grids(list(rows.values()))] == ["", "", " on 2 hosts"]
+    (found,) = build_scalings(list(rows.values()))
+    assert "2, 4 and 8 cpu devices on up to 2 hosts" in found.title
+    assert (found.counts, found.hosts) == ([2, 4, 8], [1, 1, 2])
+    assert scaling_figures(found, {row.case_id: 0 for row in rows.values()})["hosts"] == [1, 1, 2]

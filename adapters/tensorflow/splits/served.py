@@ -40,6 +40,7 @@ class ServedSession:
         """Yields each moment that rank 0 tells of; probes and profiles are taken in between."""
         while (order := self.orders.next())["order"] != "over":
             if order["order"] == "moment":
+                self.told = order["told"] or self.told
                 yield order["name"]
                 self.orders.done()
             elif order["order"] == "timed":

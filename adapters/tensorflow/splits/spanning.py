@@ -46,9 +46,9 @@ class Spanning(Training):
         """Makes stamps of all devices, on the clocks of their hosts."""
         return Stamps(self.devices, self.cluster.hosts)
 
-    def moment(self, name: str) -> None:
+    def moment(self, name: str, told: Mapping[str, Any] | None = None) -> None:
         """Tells the driven ranks of a moment; returns once each has done what it does then."""
-        self.driver.ask("moment", name=name)
+        self.driver.ask("moment", name=name, told=told)
 
     def over(self, told: Mapping[str, Any]) -> None:
         """Lets the driven ranks end."""

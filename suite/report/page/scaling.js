@@ -11,7 +11,7 @@ function drawScaling(grid) {
         const place = element("div");
         const title = one.weak ? `${column}, weak: a batch for each device` : found.length > 1 ? `${column}, strong: one batch` : column;
         figure.append(element("div", {}, element("h3", { textContent: title }), place, ...serialNotes(lines, LAWS[one.weak])));
-        plotInto(place, width => scalingPlot(width, lines, one.counts, BOUNDS[one.weak]));
+        plotInto(place, width => scalingPlot(width, lines, one, BOUNDS[one.weak]));
       }
     figure.append(...found.map(scalingTable), ...hosts.map(hostTable));
   }, found.length ? [...frameworkKeys(series.map(one => one.framework)), ["ideal, dashed", "var(--soft)"]] : []);
@@ -29,8 +29,13 @@ const doublings = (low, high) => d3.range(Math.floor(Math.log2(low)), Math.ceil(
 /** Speedup by serial share and devices: Amdahl's (1967) for one batch, Gustafson's (1988) for one a device. */
 const BOUNDS = { false: (share, devices) => 1 / (share + (1 - share) / devices), true: (share, devices) => devices - share * (devices - 1) };
 
-function scalingPlot(width, series, counts, bound) {
-  const most = d3.max(counts);
+/** Between which numbers of devices another host is taken: where, on a scale of logarithms, and how many there are then. */
+const crossings = ({ counts, hosts }) => d3.pairs(counts.map((count, i) => ({ count, hosts: hosts[i] })))
+  .filter(([before, after]) => after.hosts > before.hosts)
+  .map(([before, after]) => ({ devices: Math.sqrt(before.count * after.count), hosts: after.hosts }));
+
+function scalingPlot(width, series, scaling, bound) {
+  const counts = scaling.counts, most = d3.max(counts), hosts = crossings(scaling);
   const points = series.flatMap(one => one.rows.filter(row => Number(value("devices", row)) > 1).map(row => ({ row,
     framework: one.framework, devices: Number(value("devices", row)), speedup: value("speedup", row),
     low: value("speedup_ci_low", row), high: value("speedup_ci_high", row) })));
@@ -45,6 +50,9 @@ function scalingPlot(width, series, counts, bound) {
     y: { label: null, type: "log", base: 2, grid: true, domain: [low, high], tickFormat: one => one < 1 ? `1/${1 / one}×` : `${one}×`,
       ticks: doublings(low, high).filter(tick => tick >= low && tick <= high) },
     marks: [
+      Plot.ruleX(hosts, { x: "devices", stroke: "var(--soft)", strokeOpacity: 0.5 }),
+      Plot.text(hosts, { x: "devices", frameAnchor: "bottom", lineAnchor: "bottom", textAnchor: "start", dx: 4, dy: -4,
+        fill: "var(--soft)", text: one => `${one.hosts} hosts` }),
       Plot.line([[1, 1], [most, most]], { stroke: "var(--soft)", strokeDasharray: "6 4" }),
       Plot.line(bounds, { x: "devices", y: "speedup", z: "framework", stroke: one => colour(one.framework),
         strokeDasharray: "1 4", strokeWidth: 2 }),
@@ -78,7 +86,7 @@ function textTable(title, heads, lines) {
   return element("div", { className: "whole scroll" }, element("h3", { textContent: title }), table);
 }
 
-const scalingTable = one => textTable(`Speedup and efficiency: ${one.title}`, ["devices", ...one.counts, "serial share"],
+const scalingTable = one => textTable(`Speedup and efficiency: ${one.title}`, ["devices", ...one.counts.map((count, i) => one.hosts[i] > 1 ? `${count} on ${one.hosts[i]} hosts` : count), "serial share"],
   one.series.map(line => [`${line.framework} ${line.column}`, ...(cells => one.counts.map(count => cells[count] ?? [""]))(cellsOf(line)), [line.said ?? ""]]));
 const hostTable = one => textTable(`Over hosts: ${one.title}`, ["hosts", ...one.hosts],
   one.lines.map(line => [line.name, ...line.cells]));
