@@ -15,11 +15,12 @@ run: setup
 	$(BIN)/python -m suite run
 
 # What decides: a test of every kind. What times real work first, with nothing beside it; the rest
-# two at a time.
+# three at a time on two cores, because many tests wait for processes.
+WORKERS ?= 3
 SLOWEST := --durations=25 --durations-min=5
 test: setup lint
 	$(BIN)/python -m pytest -m "alone and not long" $(SLOWEST)
-	$(BIN)/python -m pytest -m "not alone and not long" -n 2 --dist loadgroup --no-loadscope-reorder $(SLOWEST)
+	$(BIN)/python -m pytest -m "not alone and not long" -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(SLOWEST)
 
 # More of the same kinds, with real frameworks: after changes to adapters, launches or measurement.
 test-long: setup
@@ -89,11 +90,13 @@ scale: setup
 	$(BIN)/python -m tests.benchmarks.scale --ranks
 	$(BIN)/python -m tests.benchmarks.page
 
-# How many planted mistakes the tests of a room notice; some seconds each. ROOM=launch narrows it.
+# How many planted mistakes the tests of a room notice; some seconds each. ROOM=launch narrows it,
+# MUTANTS="--minutes 5" ends a call, and the next one goes on from there.
 COUNT ?= 40
 SEED ?= 0
+MUTANTS ?=
 mutants: setup
-	$(BIN)/python -m scripts.mutants --count $(COUNT) --seed $(SEED) $(ROOM)
+	$(BIN)/python -m scripts.mutants --count $(COUNT) --seed $(SEED) $(MUTANTS) $(ROOM)
 
 # What one GPU proves, with the torch of PYTHON if that has CUDA and this set-up's has not.
 test-gpu:

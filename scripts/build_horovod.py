@@ -24,7 +24,7 @@ import threading
 import zipfile
 from pathlib import Path
 
-from adapters.pytorch.build import has_cuda, torch_version
+from adapters.pytorch.build import has_cuda, release, torch_version
 from adapters.tensorflow.build import tensorflow_version
 
 RELEASE = "0.28.1"
@@ -49,6 +49,8 @@ SHORTER = (
      'string(REPLACE "-g" "" CMAKE_CXX_FLAGS_RELWITHDEBINFO "${CMAKE_CXX_FLAGS_RELWITHDEBINFO}")\n'
      'string(REPLACE "-O2" "-O3" CMAKE_CXX_FLAGS_RELWITHDEBINFO'),
 )
+# The first release of torch whose headers are C++20; those before are C++17.
+CXX20_FROM = (2, 14)
 # After this time a build is given up.
 LONGEST_S = 3600.0
 GPU_OPERATIONS, WITH_TENSORFLOW = "HOROVOD_GPU_OPERATIONS", "HOROVOD_WITH_TENSORFLOW"
@@ -178,7 +180,7 @@ def _download(folder: Path, log: Path) -> Path:
 
 
 def _edit(source: Path, for_gpus: bool) -> None:
-    """Edits the source: C++17 for today's torch, and no XLA, whose header TensorFlow's wheel lacks.
+    """Edits the source: C++ as in torch's headers, no XLA, whose header TensorFlow's wheel lacks.
 
     For CPUs it also removes CUDA. The build would use it if torch knows CUDA, as PyPI's torch does,
     and an nvcc is found; it would then fail without the rest of the toolkit.
@@ -188,10 +190,12 @@ def _edit(source: Path, for_gpus: bool) -> None:
         asked = "(torch.version.cuda is not None) and (CUDA_HOME is not None)"
         assert asked in path.read_text()
         path.write_text(path.read_text().replace(asked, "False"))
-    for name in ("CMakeLists.txt", "horovod/torch/CMakeLists.txt"):
+    standards = {"CMakeLists.txt": 17,
+                 "horovod/torch/CMakeLists.txt": 20 if release() >= CXX20_FROM else 17}
+    for name, number in standards.items():
         path = source / name
         text = path.read_text()
-        path.write_text(text.replace("set(CMAKE_CXX_STANDARD 14)", "set(CMAKE_CXX_STANDARD 17)"))
+        path.write_text(text.replace("CXX_STANDARD 14", f"CXX_STANDARD {number}"))
     path = source / "horovod/tensorflow/CMakeLists.txt"
     lines = [line for line in path.read_text().splitlines(True) if "xla_mpi_ops.cc" not in line]
     path.write_text("".join(lines))

@@ -123,10 +123,10 @@ def write(found: list[Found]) -> None:
 
 
 def table(found: list[Found], before: list[str]) -> str:
-    """The table of docs/installing.md: the rows before but for those that were made again."""
+    """The table of docs/installing.md, sorted: the rows before but for those made again."""
     kept = [line for line in before if not any(line.startswith(one.start) for one in found)]
     rule = "|---" * HEAD.count(" |") + "|"
-    return "\n".join([HEAD, rule, *kept, *(one.line() for one in found)]) + "\n"
+    return "\n".join([HEAD, rule, *sorted([*kept, *(one.line() for one in found)])]) + "\n"
 
 
 def requirements(left_out: tuple[str, ...], versions: str = "pinned") -> list[str]:

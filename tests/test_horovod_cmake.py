@@ -125,6 +125,22 @@ def test_cmake_sees_the_edited_sources_and_the_variables(
     assert 'REPLACE "-g" ""' in said and "Tensorflow_CXX17" not in said
 
 
+@pytest.mark.parametrize(("release", "standard"), [
+    ((2, 13), 17), ((2, 14), 20), ((3, 0), 20), ((0, 0), 17),  # the last is without torch
+])
+def test_the_torch_engine_is_compiled_in_the_language_of_torchs_headers(
+    release: tuple[int, int], standard: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_horovod, "release", lambda: release)
+    with tarfile.open(_archive(tmp_path)) as packed:
+        packed.extractall(tmp_path / "plain", filter="data")
+    source = tmp_path / "plain" / f"horovod-{build_horovod.RELEASE}"
+    build_horovod._edit(source, for_gpus=True)
+    engine = (source / "horovod/torch/CMakeLists.txt").read_text()
+    assert f"CMAKE_CXX_STANDARD {standard}" in engine
+    assert "CMAKE_CXX_STANDARD 17" in (source / "CMakeLists.txt").read_text()
+
+
 def test_a_build_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(horovod_cmake, "tool_path", lambda: str(tmp_path))
     cmake = tmp_path / "cmake"

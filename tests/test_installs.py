@@ -86,8 +86,8 @@ def test_a_row_takes_the_place_of_the_one_alike() -> None:
     rows = table([_found("3.12", ok=3, failed=1), _found("3.12", "newest", ok=4)], before)
     assert rows.splitlines()[2:] == [
         before[0],
-        f"| 3.12 | torch | pinned | torch 2.0 | {date.today():%Y-%m-%d} | 0 | 3 | 0 | 1 |  |",
         f"| 3.12 | torch | newest | torch 2.0 | {date.today():%Y-%m-%d} | 0 | 4 | 0 | 0 |  |",
+        f"| 3.12 | torch | pinned | torch 2.0 | {date.today():%Y-%m-%d} | 0 | 3 | 0 | 1 |  |",
     ]
 
 
@@ -103,7 +103,7 @@ def test_each_row_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         install_matrix.main()
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("after\n")
-    assert [line[:7] for line in text.splitlines()[3:5]] == ["| 3.9 |", "| 3.11 "]
+    assert [line[:7] for line in text.splitlines()[3:5]] == ["| 3.11 ", "| 3.9 |"]
 
 
 def test_the_page_has_the_table() -> None:
