@@ -133,6 +133,8 @@ installs: setup
 	$(BIN)/python -m scripts.install_matrix --python $(PYTHONS) --write $(INSTALLS)
 
 # Not part of the tests: needs root, buildah and debootstrap.
+# What the commands under test print is shown, for their tables.
+SHOWN := -q -rsP -m ""
 CONTAINERS ?= .build/container
 container-test:
 	scripts/container_test.sh $(CONTAINERS)
@@ -141,16 +143,16 @@ container-test:
 # cluster-test needs, too.
 container-hosts: setup
 	scripts/container_test.sh $(CONTAINERS) base build hosts
-	SUITE_CONTAINERS=$(CONTAINERS) $(BIN)/python -m pytest -q -rs -m "" tests/real/test_containers.py
+	SUITE_CONTAINERS=$(CONTAINERS) $(BIN)/python -m pytest $(SHOWN) tests/real/test_containers.py
 
 # Two hosts in network namespaces: needs root, iproute2 and Open MPI.
 cluster-test: setup
-	$(BIN)/python -m pytest -q -rs -m "" tests/real/test_two_hosts.py
+	$(BIN)/python -m pytest $(SHOWN) tests/real/test_two_hosts.py
 
 # Ray on two such hosts, with an environment of its own, as where Ray is a cluster's.
 RAY := $(VENV)-ray
 ray-test: setup $(RAY)/.ready
-	PATH="$(abspath $(RAY))/bin:$$PATH" $(BIN)/python -m pytest -q -rs -m "" tests/real/test_ray.py
+	PATH="$(abspath $(RAY))/bin:$$PATH" $(BIN)/python -m pytest $(SHOWN) tests/real/test_ray.py
 
 $(RAY)/.ready: requirements-ray.txt
 	$(PYTHON) -m venv $(RAY)
@@ -159,4 +161,4 @@ $(RAY)/.ready: requirements-ray.txt
 
 # Slurm's controller and node daemons on two such hosts: needs slurmctld, slurmd and slurm-client too.
 slurm-test: setup
-	$(BIN)/python -m pytest -q -rs -m "" tests/real/test_slurm.py
+	$(BIN)/python -m pytest $(SHOWN) tests/real/test_slurm.py

@@ -49,7 +49,9 @@ def _suite(hosts: Cluster, *arguments: str) -> subprocess.Popen[str]:
 
 
 def _finished(process: subprocess.Popen[str]) -> str:
+    """What the command says, which ``make cluster-test`` shows."""
     said, _ = process.communicate(timeout=280)
+    print(said)
     return said
 
 
