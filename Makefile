@@ -15,11 +15,12 @@ run: setup
 	$(BIN)/python -m suite run
 
 # What decides: a test of every kind. What times real work first, with nothing beside it; the rest
-# two at a time.
+# three at a time on two cores, because many tests wait for processes.
+WORKERS ?= 3
 SLOWEST := --durations=25 --durations-min=5
 test: setup lint
 	$(BIN)/python -m pytest -m "alone and not long" $(SLOWEST)
-	$(BIN)/python -m pytest -m "not alone and not long" -n 2 --dist loadgroup --no-loadscope-reorder $(SLOWEST)
+	$(BIN)/python -m pytest -m "not alone and not long" -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(SLOWEST)
 
 # More of the same kinds, with real frameworks: after changes to adapters, launches or measurement.
 test-long: setup
@@ -89,11 +90,13 @@ scale: setup
 	$(BIN)/python -m tests.benchmarks.scale --ranks
 	$(BIN)/python -m tests.benchmarks.page
 
-# How many planted mistakes the tests of a room notice; some seconds each. ROOM=launch narrows it.
+# How many planted mistakes the tests of a room notice; some seconds each. ROOM=launch narrows it,
+# MUTANTS="--minutes 5" ends a call, and the next one goes on from there.
 COUNT ?= 40
 SEED ?= 0
+MUTANTS ?=
 mutants: setup
-	$(BIN)/python -m scripts.mutants --count $(COUNT) --seed $(SEED) $(ROOM)
+	$(BIN)/python -m scripts.mutants --count $(COUNT) --seed $(SEED) $(MUTANTS) $(ROOM)
 
 # What one GPU proves, with the torch of PYTHON if that has CUDA and this set-up's has not.
 test-gpu:
@@ -130,6 +133,8 @@ installs: setup
 	$(BIN)/python -m scripts.install_matrix --python $(PYTHONS) --write $(INSTALLS)
 
 # Not part of the tests: needs root, buildah and debootstrap.
+# What the commands under test print is shown, for their tables.
+SHOWN := -q -rsP -m ""
 CONTAINERS ?= .build/container
 container-test:
 	scripts/container_test.sh $(CONTAINERS)
@@ -138,16 +143,16 @@ container-test:
 # cluster-test needs, too.
 container-hosts: setup
 	scripts/container_test.sh $(CONTAINERS) base build hosts
-	SUITE_CONTAINERS=$(CONTAINERS) $(BIN)/python -m pytest -q -rs -m "" tests/real/test_containers.py
+	SUITE_CONTAINERS=$(CONTAINERS) $(BIN)/python -m pytest $(SHOWN) tests/real/test_containers.py
 
 # Two hosts in network namespaces: needs root, iproute2 and Open MPI.
 cluster-test: setup
-	$(BIN)/python -m pytest -q -rs -m "" tests/real/test_two_hosts.py
+	$(BIN)/python -m pytest $(SHOWN) tests/real/test_two_hosts.py
 
 # Ray on two such hosts, with an environment of its own, as where Ray is a cluster's.
 RAY := $(VENV)-ray
 ray-test: setup $(RAY)/.ready
-	PATH="$(abspath $(RAY))/bin:$$PATH" $(BIN)/python -m pytest -q -rs -m "" tests/real/test_ray.py
+	PATH="$(abspath $(RAY))/bin:$$PATH" $(BIN)/python -m pytest $(SHOWN) tests/real/test_ray.py
 
 $(RAY)/.ready: requirements-ray.txt
 	$(PYTHON) -m venv $(RAY)
@@ -156,4 +161,4 @@ $(RAY)/.ready: requirements-ray.txt
 
 # Slurm's controller and node daemons on two such hosts: needs slurmctld, slurmd and slurm-client too.
 slurm-test: setup
-	$(BIN)/python -m pytest -q -rs -m "" tests/real/test_slurm.py
+	$(BIN)/python -m pytest $(SHOWN) tests/real/test_slurm.py

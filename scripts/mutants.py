@@ -1,12 +1,15 @@
 """How many planted mistakes the tests of a room find: ``make mutants``.
 
-    python -m scripts.mutants [--count 40] [--seed 0] [--jobs 2] [ROOM | FILE …]
+    python -m scripts.mutants [--count 40] [--seed 0] [--jobs 2] [--minutes 5] [ROOM | FILE …]
 
 ``ROOM`` is ``analysis``, ``proofs`` or ``launch``; without one all three are looked at, each with
 ``--count`` mistakes. A mistake is one place of a module changed in a copy of the project: a
 comparison turned or widened, an operator exchanged, a number made larger, a condition negated. The
 tests that may notice it run until one fails, nearest first (``scripts.near_tests``). What none
 of them notices is printed with its line; somebody should ask whether it matters.
+
+What was found is noted in ``results/mutants.jsonl``. ``--minutes`` ends a call after a time, and
+the next one goes on from there (``scripts.mutant_notes``).
 
 Places that nothing computes, or that only say how a text is laid out, are left out
 (``scripts.mutations``). No real framework is started: what only a real launch shows counts as
@@ -29,11 +32,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from scripts.mutant_notes import TIME, Notes
 from scripts.mutations import count_places, mutate
 from scripts.near_tests import Tiers, nearest_tests
 
 ROOT = Path(__file__).resolve().parents[1]
+NOTES = ROOT / "results" / "mutants.jsonl"
 PROOFS = ("suite/measure/proofs.py", "suite/measure/proof_limits.py", "suite/measure/proving.py",
           "suite/measure/shallow.py", "suite/analysis/parity.py", "suite/analysis/rounding.py",
           "suite/analysis/judging.py")
@@ -60,25 +66,34 @@ class Mutant:
     number: int
 
 
+class TimeUp(Exception):
+    """The minutes of this call are over."""
+
+
 def main() -> int:
     """Prints each mutant's fate and each room's share; 1 where the tests fail without a mistake."""
     asked = _arguments()
     _preload()
+    notes = Notes(NOTES, ROOT)
+    until = time.monotonic() + 60 * asked.minutes
     rooms = {name: sample(ROOMS.get(name, (name,)), asked.count, asked.seed)
              for name in asked.rooms or ROOMS}
     with tempfile.TemporaryDirectory() as name:
         first = _copied(Path(name) / "0")
         try:
-            usual = _usual_seconds(first, [one for chosen, _ in rooms.values() for one in chosen])
+            wanted = [one for chosen, _ in rooms.values() for one in chosen]
+            usual = _usual_seconds(first, wanted, notes, until)
+            # With what was compiled on the way.
+            others = [shutil.copytree(first, Path(name) / str(job)) for job in range(1, asked.jobs)]
+            for room, (chosen, places) in rooms.items():
+                noticed = sum(_run_all(chosen, [first, *others], usual, notes, until))
+                print(f"{room}: {noticed} of {len(chosen)} noticed ({noticed / len(chosen):.0%}), "
+                      f"of {places} places, seed {asked.seed}", flush=True)
         except AssertionError as error:
             print(error, file=sys.stderr)
             return 1
-        # With what was compiled on the way.
-        others = [shutil.copytree(first, Path(name) / str(job)) for job in range(1, asked.jobs)]
-        for room, (chosen, places) in rooms.items():
-            noticed = sum(_run_all(chosen, [first, *others], usual))
-            print(f"{room}: {noticed} of {len(chosen)} noticed ({noticed / len(chosen):.0%}), of "
-                  f"{places} places, seed {asked.seed}", flush=True)
+        except TimeUp:
+            print(f"{asked.minutes:g} minutes are over; the same command goes on", flush=True)
     return 0
 
 
@@ -89,6 +104,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="which places are drawn")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)),
                         help="tested at the same time")
+    parser.add_argument("--minutes", type=float, default=float("inf"),
+                        help="no further test is begun after so long")
     return parser.parse_args()
 
 
@@ -115,43 +132,65 @@ def _copied(folder: Path) -> Path:
     return folder
 
 
-def _usual_seconds(copy: Path, mutants: Sequence[Mutant]) -> Seconds:
+def _usual_seconds(
+    copy: Path, mutants: Sequence[Mutant], notes: Notes, until: float
+) -> Seconds:
     """How long each file with tests takes without a mistake.
 
     Raises:
         AssertionError: One of them fails anyway.
+        TimeUp: ``until`` (of the monotonic clock) has passed.
     """
     needed = {path for module in {one.module for one in mutants}
               for tier in nearest_tests(module, copy) for path in tier}
-    found: Seconds = {}
-    for path in sorted(needed):
+    for path in sorted(path for path in needed if notes.seconds(path) is None):
+        if time.monotonic() > until:
+            raise TimeUp
         began = time.monotonic()
         _, status = os.waitpid(_tested(copy, [path], keep=True), 0)
         code = os.waitstatus_to_exitcode(status)
         assert code in (PASSED, NONE_CHOSEN), f"fails without a mistake; mend that first: {path}"
-        found[path] = time.monotonic() - began
+        notes.keep_seconds(path, time.monotonic() - began)
+    found = {path: notes.seconds(path) or 0.0 for path in needed}
     slowest = max(found, key=lambda path: found[path], default="none")
     print(f"{len(found)} files with tests take {sum(found.values()):.0f} s without a mistake, most "
           f"of it {slowest}", flush=True)
     return found
 
 
-def _run_all(mutants: Sequence[Mutant], copies: Sequence[Path], usual: Seconds) -> Iterator[bool]:
-    """Whether each is noticed, in the order in which that is known; a line is printed for each."""
-    waiting, idle = list(mutants), list(copies)
-    running: list[Trial] = []
+def _run_all(
+    mutants: Sequence[Mutant], copies: Sequence[Path], usual: Seconds, notes: Notes, until: float
+) -> Iterator[bool]:
+    """Whether each is noticed; first those that are known, then in the order in which it is found.
+
+    Raises:
+        TimeUp: ``until`` (of the monotonic clock) has passed, and what ran then has ended.
+    """
+    waiting: list[Mutant] = []
+    for mutant in mutants:
+        if (known := notes.fate(mutant.module, mutant.number)) is None:
+            waiting.append(mutant)
+        else:
+            yield _told(mutant, *known, "noted")
+    idle, running = list(copies), list[Trial]()
     while waiting or running:
-        while waiting and idle:
+        while waiting and idle and time.monotonic() < until:
             running.append(Trial(waiting.pop(0), idle.pop(), usual))
+        if waiting and not running:
+            raise TimeUp
         for trial in list(running):
-            if (noticed := trial.noticed()) is not None:
+            if (by := trial.noticed_by()) is not None:
                 running.remove(trial)
                 idle.append(trial.copy)
-                fate = "noticed" if noticed else "SURVIVED"
-                seconds = time.monotonic() - trial.began
-                print(f"{fate:9}{trial.mutant.module}:{trial.what}  [{seconds:.0f} s]", flush=True)
-                yield noticed
+                notes.keep_fate(trial.mutant.module, trial.mutant.number, trial.what, by)
+                yield _told(trial.mutant, trial.what, by, f"{time.monotonic() - trial.began:.0f} s")
         time.sleep(POLL_S)
+
+
+def _told(mutant: Mutant, what: str, by: str, when: str) -> bool:
+    fate = "noticed" if by else "SURVIVED"
+    print(f"{fate:9}{mutant.module}:{what}  [{' '.join(filter(None, (by, when)))}]", flush=True)
+    return bool(by)
 
 
 class Trial:
@@ -168,8 +207,8 @@ class Trial:
         self.began = time.monotonic()
         self.pid = _tested(copy, tests, keep=False)
 
-    def noticed(self) -> bool | None:
-        """Whether a test failed or did not end; None while they run."""
+    def noticed_by(self) -> str | None:
+        """The file with the test that failed, "" if none did, ``TIME``; None while they run."""
         pid, status = os.waitpid(self.pid, os.WNOHANG)
         if not pid and time.monotonic() - self.began < self.limit_s:
             return None
@@ -178,7 +217,38 @@ class Trial:
         if not pid:
             os.waitpid(self.pid, 0)
         self.path.write_text(self.text)
-        return not pid or os.waitstatus_to_exitcode(status) not in (PASSED, NONE_CHOSEN)
+        if not pid:
+            return TIME
+        if os.waitstatus_to_exitcode(status) in (PASSED, NONE_CHOSEN):
+            return ""
+        # What ends pytest itself names no test: then only the module decides, as for time.
+        return Failure.named_in(self.copy) or TIME
+
+
+class Failure:
+    """Tells which file's test failed, beside the copy in which it did: a plugin of pytest."""
+
+    def __init__(self, copy: Path) -> None:
+        self.path = self._path(copy)
+        self.path.unlink(missing_ok=True)
+
+    @staticmethod
+    def _path(copy: Path) -> Path:
+        return copy.with_name(f"{copy.name}.failed")
+
+    @classmethod
+    def named_in(cls, copy: Path) -> str:
+        """The file, or "" where none was named."""
+        path = cls._path(copy)
+        return path.read_text() if path.exists() else ""
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """A test, its set-up or its end failed."""
+        if report.failed:
+            self.path.write_text(report.nodeid.split("::")[0])
+
+    # A file that cannot even be read.
+    pytest_collectreport = pytest_runtest_logreport
 
 
 def in_order(tiers: Tiers, usual: Seconds) -> list[str]:
@@ -208,7 +278,8 @@ def _tested(folder: Path, tests: Sequence[str], keep: bool) -> int:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for number in range(3):
             os.dup2(nowhere, number)
-        code = int(importlib.import_module("pytest").main([*OPTIONS, *tests]))
+        pytest = importlib.import_module("pytest")
+        code = int(pytest.main([*OPTIONS, *tests], plugins=[Failure(folder)]))
     finally:
         os._exit(code)
 

@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -25,6 +26,7 @@ NAMES = ("host-a", "host-b")
 AHEAD_SECONDS = (0, 1000)
 
 
+@cache
 def why_no_cluster() -> str:
     """Empty where two hosts can be made here and Open MPI is installed."""
     if shutil.which("mpirun") is None:

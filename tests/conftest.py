@@ -104,6 +104,13 @@ def pytest_sessionfinish() -> None:
     FORKING.renew()
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Few files have tests that run alone, and to read the others takes as long as some of them."""
+    if not (config.option.markexpr.startswith("alone") and collection_path.suffix == ".py"):
+        return None
+    return "pytest.mark.alone" not in collection_path.read_text() or None
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What stays in one process of ``pytest -n 2 --dist loadgroup``: a file, a column's cells."""

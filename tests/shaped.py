@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 FRAME_BYTES, PAYLOAD_BYTES = 1514, 1448
@@ -41,6 +42,7 @@ class ShapedLink:
         return 8.0 / (self.rate_mbit * 1e6) * FRAME_BYTES / PAYLOAD_BYTES
 
 
+@cache
 def why_not() -> str:
     """Empty where namespaces can be joined and shaped here."""
     for tool in ("ip", "tc"):

@@ -103,7 +103,15 @@ mutants.LEAST_LIMIT_S = 2.0
 project, module = Path(sys.argv[1]), "suite/a/sums.py"
 count = mutants.count_places((project / module).read_text())
 every = [mutants.Mutant(module, number) for number in range(count)]
-print(sum(mutants._run_all(every, [project], mutants._usual_seconds(project, every))), "noticed")
+notes = mutants.Notes(Path(sys.argv[2]), project)
+until = mutants.time.monotonic() + float(sys.argv[3])
+try:
+    usual = mutants._usual_seconds(project, every, notes, until)
+    print(sum(mutants._run_all(every, [project], usual, notes, until)), "noticed")
+except AssertionError as error:
+    sys.exit(str(error))
+except mutants.TimeUp:
+    print("time is up")
 """
 SUMS = """
 def twice(x):
@@ -122,29 +130,55 @@ def test():
 """
 
 
-def _tried(project: Path, tests: str) -> subprocess.CompletedProcess[str]:
-    """Each mistake in SUMS, in a process that has not imported this suite."""
+FATES = {
+    "3: x * 2 -> x / 2": "noticed", "3: 2 -> 3": "noticed",
+    "5: x * 3 -> x / 3": "SURVIVED", "5: 3 -> 4": "SURVIVED",
+    "7: x > 0 -> x >= 0": "SURVIVED", "7: 0 -> 1": "SURVIVED",
+    "8: x - 1 -> x + 1": "noticed", "8: 1 -> 2": "SURVIVED",
+}
+
+
+def _plan(project: Path, tests: str) -> None:
     for name, text in {"suite/a/sums.py": SUMS, "tests/a/test_sums.py": tests}.items():
         (project / name).parent.mkdir(parents=True)
         (project / name).write_text(text)
-    command = [sys.executable, "-c", DRIVER, str(project)]
+
+
+def _tried(project: Path, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
+    """Each mistake in SUMS, in a process that has not imported this suite."""
+    notes = project.with_name("notes.jsonl")
+    command = [sys.executable, "-c", DRIVER, str(project), str(notes), str(seconds)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+def _fates(shown: str) -> dict[str, str]:
+    lines = [line for line in shown.splitlines() if ".py:" in line]
+    return {line.split(":", 1)[1].split("  [")[0]: line.split()[0] for line in lines}
+
+
 def test_what_no_test_notices_is_named_and_what_never_ends_is_noticed(tmp_path: Path) -> None:
-    done = _tried(tmp_path, TESTED)
-    first, *lines, last = done.stdout.splitlines()
+    project = tmp_path / "project"
+    _plan(project, TESTED)
+    done = _tried(project)
+    first, *_, last = done.stdout.splitlines()
     assert first.startswith("1 files with tests take ")
-    fates = {line.split(":", 1)[1].split("  [")[0]: line.split()[0] for line in lines}
-    assert fates == {
-        "3: x * 2 -> x / 2": "noticed", "3: 2 -> 3": "noticed",
-        "5: x * 3 -> x / 3": "SURVIVED", "5: 3 -> 4": "SURVIVED",
-        "7: x > 0 -> x >= 0": "SURVIVED", "7: 0 -> 1": "SURVIVED",
-        "8: x - 1 -> x + 1": "noticed", "8: 1 -> 2": "SURVIVED",
-    }, done.stderr
-    assert last == "3 noticed" and (tmp_path / "suite/a/sums.py").read_text() == SUMS
+    assert _fates(done.stdout) == FATES, done.stderr
+    assert "x * 2 -> x / 2  [tests/a/test_sums.py" in done.stdout
+    assert "x - 1 -> x + 1  [time" in done.stdout
+    assert last == "3 noticed" and (project / "suite/a/sums.py").read_text() == SUMS
+    # A call that ended before the last one, gone on with: without time, and with it.
+    notes = tmp_path / "notes.jsonl"
+    notes.write_text("".join(notes.read_text().splitlines(keepends=True)[:-1]))
+    stopped = _tried(project, 0.0).stdout
+    assert stopped.count("noted]") == len(_fates(stopped)) == len(FATES) - 1
+    assert stopped.endswith("time is up\n")
+    done = _tried(project)
+    assert _fates(done.stdout) == FATES and done.stdout.count("noted]") == len(FATES) - 1
+    assert done.stdout.splitlines()[-1] == "3 noticed"
 
 
 def test_tests_that_fail_anyway_are_refused(tmp_path: Path) -> None:
-    done = _tried(tmp_path, "def test():\n    assert 0\nfrom suite.a import sums\n")
+    project = tmp_path / "project"
+    _plan(project, "def test():\n    assert 0\nfrom suite.a import sums\n")
+    done = _tried(project)
     assert done.returncode == 1 and "mend that first: tests/a/test_sums.py" in done.stderr

@@ -121,8 +121,7 @@ def _cells(values: Mapping[str, float], errors: Mapping[str, float]) -> list[str
         f"{rate(flops)}FLOP/s", f"{errors['products']:.0%}",
         seconds(values["ramp_s"]), f"{rate(values['stream_bytes_s'])}B/s",
         f"{rate(values['attention_share'] * flops)}FLOP/s", seconds(values["curve_s"]),
-        seconds(values["norm_s"]),
-        seconds(values["launch_s"]), f"{values['update_bytes']:.0f} B",
+        seconds(values["norm_s"]), seconds(values["launch_s"]), f"{values['update_bytes']:.0f} B",
         seconds(values["all_reduce_s"]), f"{rate(values['all_reduce_bytes_s'])}B/s",
-        f"{values['beside']:.1f} × as long", f"{values['contention']:.2f} × as long",
+        f"{values['call_slowdown']:.1f} × as long", f"{values['contention']:.2f} × as long",
     ]

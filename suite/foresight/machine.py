@@ -40,7 +40,7 @@ class Machine:
         curve_s: Seconds in which an activation function computes an element, beyond streaming it.
         norm_s: The same of a normalisation over rows.
         contention: One and the share of compute that is lost while the device communicates.
-        beside: How many times as long a call takes while the device computes; 1 if not measured.
+        call_slowdown: How many times as long a call takes while the device computes.
         step_s: Seconds a step that do not depend on the model, such as reading the loss.
         reserved_bytes: Memory that the framework takes for itself, without a model.
         synchronous: Whether the host computes itself, so that starting an operation and working
@@ -62,7 +62,7 @@ class Machine:
     curve_s: Numbers = 0.0
     norm_s: Numbers = 0.0
     contention: Numbers = 1.05
-    beside: Numbers = 1.0
+    call_slowdown: Numbers = 1.0
     step_s: Numbers = 0.0
     reserved_bytes: Numbers = 0.0
     synchronous: bool = False

@@ -32,9 +32,9 @@ LAYER_LAUNCHES = (LAUNCHES + 2.0) * (1.0 + float(FLOAT32.backward_launches))
 # A ring's all-gather moves half of what its all-reduce does.
 NAMES = ("product_flops_s", "ramp_s", "narrow", "stream_bytes_s", "launch_s", "all_reduce_s",
          "all_reduce_bytes_s", "hop_s", "hop_bytes_s", "contention", "step_s", "update_bytes",
-         "attention_share", "curve_s", "norm_s", "beside")
+         "attention_share", "curve_s", "norm_s", "call_slowdown")
 # What releases took them for that did not measure them.
-UNMEASURED = {"attention_share": 1.0, "curve_s": 0.0, "norm_s": 0.0, "beside": 1.0}
+UNMEASURED = {"attention_share": 1.0, "curve_s": 0.0, "norm_s": 0.0, "call_slowdown": 1.0}
 # Lower values are taken for this much, because logarithms are what varies.
 LEAST = 1e-14
 # By how much a constant differs between calibrations of the same machine.
@@ -135,7 +135,7 @@ def constants_of(
         "product_flops_s": rate, "ramp_s": ramp, "narrow": narrow,
         "stream_bytes_s": stream_rate, "launch_s": launch,
         **links, "contention": float(np.median([r["contention"] for r in records])),
-        "beside": float(np.median([r["beside"] for r in records])),
+        "call_slowdown": float(np.median([r["call_slowdown"] for r in records])),
         "step_s": small["seconds"], "update_bytes": max(per_parameter, 0.0) * stream_rate,
         "attention_share": _attention_share(attention, _machine(rate, ramp, narrow, 1e15)),
         "curve_s": _beyond_streaming(activation, stream_rate),
@@ -224,7 +224,7 @@ def _stack(constants: Constants, c: dict[str, float], memory_bytes: float) -> St
         launch_s=c["launch_s"], inside=inside, between=inside,
         devices_per_node=constants.devices, memory_bytes=memory_bytes,
         attention_share=c["attention_share"], curve_s=c["curve_s"], norm_s=c["norm_s"],
-        contention=c["contention"], beside=c["beside"], step_s=c["step_s"],
+        contention=c["contention"], call_slowdown=c["call_slowdown"], step_s=c["step_s"],
         reserved_bytes=constants.reserved_bytes, synchronous=constants.device == "cpu",
         hop=Link(c["hop_s"], c["hop_bytes_s"]),
     )

@@ -94,7 +94,9 @@ def activation_bytes(
             found = found + np.where(plans.recompute == FULL, again, 0.0)
         else:
             here = (plans.stages == 1) | (unit.place == place)
-            found = found + np.where(here, kept * np.where(unit.logits > 0, 1.0, held), 0.0)
+            # Of a last stage's chunks only one has the logits.
+            once = (np.asarray(unit.logits) > 0) & (plans.schedule == "interleaved")
+            found = found + np.where(here, kept * np.where(once, 1.0, held), 0.0)
     return cast(Array, found)
 
 

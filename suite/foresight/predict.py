@@ -273,8 +273,9 @@ def predict(model: Model, plans: Plans, stack: Stack) -> Prediction:
                       held_parameters(model, plans, "last"))
     reduced = gradient_seconds(held, plans, outer, stack.software)
     exposed = exposed_gradient_seconds(
-        reduced, found["backward"], stack.software.overlaps_gradients, stack.machine.beside)
-    in_flight = exposed + (reduced - exposed) * stack.machine.beside
+        reduced, found["backward"], stack.software.overlaps_gradients,
+        stack.machine.call_slowdown)
+    in_flight = exposed + (reduced - exposed) * stack.machine.call_slowdown
     update = update_seconds(held, plans, stack)
     slowed = (in_flight - exposed) * (stack.machine.contention - 1.0)
     step = found["piped"] + exposed + slowed + update + stack.machine.step_s

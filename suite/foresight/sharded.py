@@ -31,7 +31,7 @@ def gradient_seconds(held: Numbers, plans: Plans, link: Link, software: Software
 
 
 def exposed_gradient_seconds(
-    seconds: Array, backward_s: Array, overlaps: Numbers, beside: Numbers = 1.0
+    seconds: Array, backward_s: Array, overlaps: Numbers, call_slowdown: Numbers = 1.0
 ) -> Array:
     """The part of the reduction that no backward pass hides.
 
@@ -42,9 +42,9 @@ def exposed_gradient_seconds(
         seconds: Of the whole reduction, with nothing beside it.
         backward_s: Seconds of the backward pass.
         overlaps: 1 where gradients are reduced while the backward pass goes on, 0 where not.
-        beside: How many times as long a reduction takes while the device computes.
+        call_slowdown: How many times as long a reduction takes while the device computes.
     """
-    hidden = np.minimum(seconds * (1.0 - 1.0 / BUCKETS), backward_s / beside)
+    hidden = np.minimum(seconds * (1.0 - 1.0 / BUCKETS), backward_s / call_slowdown)
     return seconds - overlaps * hidden
 
 

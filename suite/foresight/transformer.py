@@ -106,8 +106,7 @@ def head(shape: Transformer) -> Unit:
         "head", 1.0,
         products=(Product(shape.sequence, shape.hidden, shape.vocabulary, split="outer"),),
         streamed=2.0 * elements, streamed_split=STREAMED_LOGITS * logits, normed=elements,
-        launches=15.0,
-        parameters_split=(1.0 - shape.tied) * table, copied_split=shape.tied * table,
+        launches=15.0, parameters_split=(1.0 - shape.tied) * table, copied_split=shape.tied * table,
         kept=2.0 * elements, logits=logits, place="last",
     )
 

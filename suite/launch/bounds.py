@@ -45,7 +45,7 @@ class Bounds:
         A core's rate is measured, and half of it taken for float64; a GPU's is its datasheet's.
         """
         if device == "cpu":
-            return self._core_flops_s / (2 if dtype == "float64" else 1)
+            return self._core_flops_s / _lanes(dtype)
         if not self.gpus:
             return 0.0
         first = self.gpus[0]
@@ -57,13 +57,24 @@ class Bounds:
         rate = case.devices * self.device_flops_s(case.device, case.dtype)
         return flops / rate if rate else 0.0
 
+    def slow_seconds(self, case: Case, steps: int) -> float:
+        """Returns the seconds of training steps at a rate that every device exceeds.
+
+        Nothing is measured for it: what is within a limit at this rate is within it anyway.
+        """
+        flops = case.spec.flops_per_sample() * case.spec.global_batch * steps
+        return flops * _lanes(case.dtype) / (SLOW_CORE_FLOPS_S * case.devices)
+
     def launch_seconds(self, case: Case) -> float:
         """Returns the seconds that a launch may take: the timeout, or what its steps need."""
         steps = max(case.warmup_limit, PARITY_STEPS) + case.steps
         if case.probe_steps:
             steps += 2 * case.probe_steps + OTHER_STEPS
-        flops = case.spec.flops_per_sample() * case.spec.global_batch * steps
-        slow = ALLOWANCE * flops / (SLOW_CORE_FLOPS_S * case.devices)
-        if slow <= self.timeout:
+        if ALLOWANCE * self.slow_seconds(case, steps) <= self.timeout:
             return self.timeout
         return max(self.timeout, float(round(ALLOWANCE * self.least_seconds(case, steps))))
+
+
+def _lanes(dtype: str) -> int:
+    """How many times as long a core takes for products in a format as in float32, at least."""
+    return 2 if dtype == "float64" else 1

@@ -44,6 +44,8 @@ NOT_TUNING = ("TF_CLI_*", "TF_VAR_*", "TF_LOG*", "TF_DATA_DIR", "TF_WORKSPACE", 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # The harness itself sets these for every worker.
 REPLACED = ("PYTHONPATH", "PYTHONUNBUFFERED")
+# torchrun and Kubernetes' operators tell each process its place by these; the harness reads them.
+PLACING = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_*")
 
 
 def worker_environment(
@@ -87,16 +89,17 @@ def _without_proxy(passed: Mapping[str, str], peers: Sequence[str]) -> dict[str,
 
 
 def dropped_variables(
-    traits: Iterable[Traits], outer: Mapping[str, str] = os.environ
+    traits: Iterable[Traits], outer: Mapping[str, str] = os.environ, placed: bool = False
 ) -> list[str]:
     """Names the variables that are set here and would affect a framework, but reach no worker.
 
     Args:
         traits: The traits of the adapters that will run.
         outer: The environment of the harness.
+        placed: Whether the harness itself was started as one of several and reads its place.
     """
     passed = {name for one in traits for name in one.passed}
-    kept = (*ALLOWED, *REPLACED, *NOT_TUNING, *passed, *_asked(outer))
+    kept = (*ALLOWED, *REPLACED, *NOT_TUNING, *(PLACING if placed else ()), *passed, *_asked(outer))
     return sorted(name for name in outer if _matches(name, TUNING) and not _matches(name, kept))
 
 

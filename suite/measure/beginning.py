@@ -10,6 +10,7 @@ from suite.config.model import RunConfig
 from suite.contract.case import SCHEMA_VERSION
 from suite.contract.registry import traits_of
 from suite.contract.secrets import masked
+from suite.launch.across.engines import TORCHRUN
 from suite.launch.environment import dropped_variables
 from suite.machine import description
 from suite.runfolder import files
@@ -31,6 +32,7 @@ def new_run(run_id: str, config: RunConfig, arguments: Sequence[str]) -> dict[st
         "command_line": ["suite", *arguments],
         "started": files.utc_now(), "state": "running",
         "plan": [],
-        "dropped_environment": dropped_variables(map(traits_of, config.framework)),
+        "dropped_environment": dropped_variables(
+            map(traits_of, config.framework), placed=config.launcher == TORCHRUN),
     })
     return content

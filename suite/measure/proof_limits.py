@@ -33,7 +33,7 @@ class ProofLimits:
 
     def seconds(self, case: Case) -> float:
         """Seconds that the launch may take."""
-        needed = ALLOWANCE * self.bounds.least_seconds(case, PARITY_STEPS + case.steps)
+        needed = ALLOWANCE * self._needed(case, self.bounds.timeout / ALLOWANCE)
         return max(self.bounds.timeout, min(needed, self.config.proof_timeout))
 
     def guard(self, case: Case) -> Guard | None:
@@ -57,11 +57,17 @@ class ProofLimits:
         return ""
 
     def _time_problem(self, case: Case) -> str:
-        needed = self.bounds.least_seconds(case, PARITY_STEPS + case.steps)
+        needed = self._needed(case, self.config.proof_timeout)
         if needed <= self.config.proof_timeout:
             return ""
         return (f"{case.dtype} on one {case.device} device takes {needed:.0f} s or more, "
                 f"{self.config.proof_timeout:g} s may be taken (--proof-timeout)")
+
+    def _needed(self, case: Case, allowed: float) -> float:
+        """The least seconds of the steps; of a small model, which needs no measurement, more."""
+        steps = PARITY_STEPS + case.steps
+        slow = self.bounds.slow_seconds(case, steps)
+        return slow if slow <= allowed else self.bounds.least_seconds(case, steps)
 
 
 def training_bytes(case: Case) -> int:

@@ -86,7 +86,7 @@ def calibrate(
     sizes = {name: list(plan.link_bytes) for name in names}
     sweep = Sweep(sizes, REPETITIONS, plan.seconds * 8 * len(names), load_s=plan.load_s)
     record["samples"] = sweep_samples(link, sweep, rank, clock)
-    record["contention"], record["beside"] = contention(link, operations, plan, clock)
+    record["contention"], record["call_slowdown"] = contention(link, operations, plan, clock)
     return record
 
 

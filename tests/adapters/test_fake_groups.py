@@ -1,14 +1,14 @@
-"""What eight ranks would send, of every strategy, in one process: PyTorch's ``fake`` group.
+"""What four ranks would send, of every strategy, in one process: PyTorch's ``fake`` group.
 
 Its collectives return at once and move nothing, so a rank can be looked at alone. What the
 dispatcher sees of each rank is held against the others': on GPUs ranks that disagree on the order
 or on a size of a group's collectives hang, and against the plan's B and N. Pipelines are in
-test_fake_pipelines.
+test_fake_pipelines. The long tests do the same with eight.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,9 @@ from suite.contract.case import Case, Rank  # noqa: E402
 from suite.contract.records import RankRecord  # noqa: E402
 from suite.contract.workloads import initial_weights  # noqa: E402
 from suite.launch.inputs import load_data  # noqa: E402
-from tests.real.cells import check_payloads  # noqa: E402
+from tests.real.cells import check_payloads, name  # noqa: E402
 
-WORLD = 8
+WORLD, WIDER = 4, 8
 KINDS = {"allreduce_": "all_reduce", "all_reduce": "all_reduce", "_allgather_base_": "all_gather",
          "all_gather_into_tensor": "all_gather", "_reduce_scatter_base_": "reduce_scatter",
          "reduce_scatter_tensor": "reduce_scatter", "broadcast_": "broadcast"}
@@ -68,37 +68,41 @@ def _sent(kind: str, args: Any) -> Sent:
 
 
 @contextmanager
-def joined(rank: int) -> Iterator[None]:
-    dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=WORLD)
+def joined(rank: int, world: int) -> Iterator[None]:
+    dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=world)
     try:
         yield
     finally:
         dist.destroy_process_group()
 
 
-CASES = [
-    ("data", "", "", "tests.depths:GPT", "eight"),
-    ("data", "fsdp", "", "tests.depths:GPT", "eight"),
-    ("data", "bf16", "", "mlp", "tiny"),
-    ("intra_layer", "", "", "tests.depths:GPT", "eight"),
-    ("intra_layer", "", "", "resnet", "tiny"),
-    ("data+intra_layer", "", "data=2,intra_layer=4", "tests.depths:GPT", "eight"),
-]
+def _cases(world: int) -> list[Case]:
+    gpt = ("tests.depths:GPT", "shallow" if world == WORLD else "eight")
+    cells = [
+        ("data", "", *gpt, ""), ("data", "fsdp", *gpt, ""), ("data", "bf16", "mlp", "tiny", ""),
+        ("intra_layer", "", *gpt, ""), ("intra_layer", "", "resnet", "tiny", ""),
+        ("data+intra_layer", "", *gpt, f"data=2,intra_layer={world // 2}"),
+    ]
+    return [Case("pytorch", "torch", *cell, "synthetic", "cpu", world, mesh=mesh)
+            for *cell, mesh in cells]
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda one: "-".join(filter(None, one[:4])))
+def both(cases: Callable[[int], list[Case]]) -> list[Any]:
+    """Parameters: the cases of four ranks, and of eight for the long tests."""
+    return [*cases(WORLD), *(pytest.param(case, marks=pytest.mark.long) for case in cases(WIDER))]
+
+
+@pytest.fixture(scope="module", params=both(_cases), ids=name)
 def issued(request: pytest.FixtureRequest) -> tuple[Case, list[RankRecord], list[list[Sent]]]:
     """The records of a timed step of each rank, and what the dispatcher saw of it."""
-    strategy, variant, mesh, workload, size = request.param
-    case = Case("pytorch", "torch", strategy, variant, workload, size, "synthetic", "cpu", WORLD,
-                mesh=mesh)
+    case = request.param
     arrays = load_data(case.spec, "synthetic", 0)
     inputs = Inputs(*arrays, case.spec.global_batch)
     weights = initial_weights(case.spec, 0)
     records, sent = [], []
-    for rank in range(WORLD):
-        with joined(rank):
-            session = _class_of(case)(case, Rank(rank, WORLD, Path()), weights, inputs,
+    for rank in range(case.devices):
+        with joined(rank, case.devices):
+            session = _class_of(case)(case, Rank(rank, case.devices, Path()), weights, inputs,
                                       torch.device("cpu"))
             session.timed_step(0)  # the first one lays buckets out and exchanges shapes
             with Recorder() as recorder:
@@ -123,7 +127,7 @@ def test_ranks_of_a_group_call_the_same_in_the_same_order(
         calls = [[one for one in sent[rank] if one[1] == group]
                  for rank in group]
         assert calls[0] and all(each == calls[0] for each in calls), (case.case_id, group)
-    for rank in range(WORLD):
+    for rank in range(case.devices):
         strangers = [one for one in sent[rank] if rank not in one[1]]
         assert not strangers, (rank, strangers)
 
@@ -132,7 +136,7 @@ def test_a_rank_that_swaps_two_calls_is_found() -> None:
     """The dispatcher sees what the ranks issue, with its group and bytes."""
     seen = []
     for rank in (0, 1):
-        with joined(rank), Recorder() as recorder:
+        with joined(rank, WORLD), Recorder() as recorder:
             for size in ((4, 8) if rank else (8, 4)):
                 dist.all_reduce(torch.zeros(size))
         seen.append(recorder.sent)

@@ -1,10 +1,11 @@
-"""What eight ranks of a pipeline would pass on, in one process: PyTorch's ``fake`` group.
+"""What four ranks of a pipeline would pass on, in one process: PyTorch's ``fake`` group.
 
 Nothing arrives on it, so each rank can be looked at alone. Stages tell each other the shapes of
 what they send; here the plan tells them, and what they would have said is held against it. The hops
 that a schedule issues are then held against the plan's B and N, against those of the neighbours,
 and against NCCL: the hops of two ranks run in the order in which they were issued, those that were
-issued together side by side. Where that cannot come to an end, GPUs would hang.
+issued together side by side. Where that cannot come to an end, GPUs would hang. The long tests do
+the same with eight.
 """
 
 from __future__ import annotations
@@ -33,26 +34,38 @@ from suite.contract.records import RankRecord  # noqa: E402
 from suite.contract.splits.stages import unit_ranges  # noqa: E402
 from suite.contract.workloads import initial_weights  # noqa: E402
 from suite.launch.inputs import load_data  # noqa: E402
-from tests.adapters.test_fake_groups import WORLD, joined  # noqa: E402
-from tests.real.cells import check_payloads  # noqa: E402
+from tests.adapters.test_fake_groups import both, joined  # noqa: E402
+from tests.depths import case_fields  # noqa: E402
+from tests.real.cells import check_payloads, name  # noqa: E402
 
 # (whether it is sent, the other rank, the ranks of the group, bytes)
 Hop = tuple[bool, int, tuple[int, ...], int]
 # The hops that a rank issues together, in the order of a step.
 Issued = list[list[Hop]]
-CASES = [
-    ("inter_layer", "gpipe", "", "float32"), ("inter_layer", "1f1b", "", "float32"),
-    ("inter_layer", "naive", "", "float32"), ("inter_layer", "1f1b", "", "bf16"),
-    ("data+inter_layer", "1f1b", "data=2,inter_layer=4", "float32"),
-    ("inter_layer", "interleaved", "", "float32"),
+CELLS = [
+    ("inter_layer", "gpipe", "float32"), ("inter_layer", "1f1b", "float32"),
+    ("inter_layer", "naive", "float32"), ("inter_layer", "1f1b", "bf16"),
+    ("data+inter_layer", "1f1b", "float32"), ("inter_layer", "interleaved", "float32"),
 ]
+# A block for each stage, and two where the last one hands over to the first.
+DEPTHS = {4: ("gpt", "gpt/deep"), 8: ("gpt/eight", "gpt/sixteen")}
+
+
+def _cases(world: int) -> list[Case]:
+    return [
+        Case("pytorch", "torch", strategy, variant,
+             *case_fields(DEPTHS[world][variant == "interleaved"]), "synthetic", "cpu", world,
+             dtype, global_batch=16,
+             mesh=f"data=2,inter_layer={world // 2}" if "+" in strategy else "")
+        for strategy, variant, dtype in CELLS
+    ]
 
 
 class _Pipeline:
     """Runs each rank alone, with the plan in the place of its neighbours."""
 
     def __init__(self, case: Case, patch: pytest.MonkeyPatch) -> None:
-        self.case, self.issued = case, [[] for _ in range(WORLD)]
+        self.case, self.issued = case, [[] for _ in range(case.devices)]
         self.told: list[tuple[int, int, Any]] = []
         self.records = []
         self.units = unit_ranges(case.spec, case.stages)
@@ -63,15 +76,15 @@ class _Pipeline:
         original = schedules._batch_p2p
         arrays = load_data(case.spec, "synthetic", 0)
         inputs, weights = Inputs(*arrays, case.spec.global_batch), initial_weights(case.spec, 0)
-        for rank in range(WORLD):
+        for rank in range(case.devices):
 
             def noted(operations: list[Any], desc: str | None = None, rank: int = rank) -> Any:
                 self.issued[rank].append([_hop(one) for one in operations])
                 return original(operations, desc)
 
             patch.setattr(schedules, "_batch_p2p", noted)
-            with joined(rank):
-                session = _class_of(case)(case, Rank(rank, WORLD, Path()), weights, inputs,
+            with joined(rank, case.devices):
+                session = _class_of(case)(case, Rank(rank, case.devices, Path()), weights, inputs,
                                           torch.device("cpu"))
                 session.timed_step(0)  # the first one agrees on shapes
                 self.issued[rank].clear()
@@ -99,14 +112,10 @@ def _hop(operation: Any) -> Hop:
             tensor.numel() * tensor.element_size())
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda one: "-".join(filter(None, one)))
+@pytest.fixture(scope="module", params=both(_cases), ids=name)
 def pipeline(request: pytest.FixtureRequest) -> Any:
-    strategy, variant, mesh, dtype = request.param
-    case = Case("pytorch", "torch", strategy, variant, "tests.depths:GPT",
-                "sixteen" if variant == "interleaved" else "eight", "synthetic", "cpu", WORLD,
-                dtype, mesh=mesh, global_batch=16)
     with pytest.MonkeyPatch.context() as patch:
-        yield _Pipeline(case, patch)
+        yield _Pipeline(request.param, patch)
 
 
 def test_hops_are_the_plans_b_and_n(pipeline: _Pipeline) -> None:
@@ -134,10 +143,9 @@ def test_hops_stay_in_the_pipeline_and_go_to_its_neighbours(pipeline: _Pipeline)
     for rank, issued in enumerate(pipeline.issued):
         (own,) = [tuple(group) for group in groups if rank in group]
         place = own.index(rank)
-        neighbours = {own[(place + 1) % len(own)], own[place - 1]}
-        if pipeline.case.stages == len(own):  # no ring
-            neighbours -= {own[0] if place == len(own) - 1 else -1,
-                           own[-1] if place == 0 else -1}
+        ring = pipeline.case.stages > len(own)
+        neighbours = {own[other % len(own)] for other in (place - 1, place + 1)
+                      if ring or 0 <= other < len(own)}
         hops = [hop for batch in issued for hop in batch]
         assert {hop[2] for hop in hops} == {own}
         assert {hop[1] for hop in hops} == neighbours

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from suite.analysis.parity import Evidence, Verdict
-from suite.analysis.rounding import check_compression, check_losses, check_precision
+from suite.analysis.rounding import UNDERFLOW, check_compression, check_losses, check_precision
 from suite.contract.case import Case
 
 GENERATOR = np.random.default_rng(0)
@@ -222,3 +222,10 @@ def test_of_a_tiny_model_every_entry_counts_once() -> None:
     for after, said in (([0.125, 0.199], True), ([0.101, 0.2], False), ([0.1, 0.2], True)):
         reason = check_precision(trained(after), reference, initial, "bf16").reason
         assert ("bfloat16 parameters" in reason) == said, after
+
+
+def test_half_of_the_smallest_number_is_lost_to_underflow() -> None:
+    # bfloat16 has the first half of float32's bits.
+    smallest = np.array([1 << 16], np.uint32).view(np.float32)[0]
+    half = float(np.finfo(np.float16).smallest_subnormal) / 2
+    assert {"bf16": float(smallest) / 2, "fp16": half} == UNDERFLOW

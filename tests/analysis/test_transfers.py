@@ -73,6 +73,15 @@ def test_fused_operations_share_the_time_of_what_was_asked() -> None:
     assert handling_columns(records) == {"t_comm_handling_s": pytest.approx(1.8)}
 
 
+def test_several_fused_operations_have_equal_shares() -> None:
+    events = [_member("a", 100, 0.0, 1.0), _member("b", 200, 1.0, 3.0), _member("c", 50, 3.0, 4.0)]
+    fused = [StepTrace([CommEvent("all_reduce", size, start, start + 0.1, key=f"fused#{number}")
+                        for number, (size, start) in enumerate([(250, 1.0), (100, 2.0)])])]
+    found = transfers([replace(record, profiles=fused if record.rank == 0 else [StepTrace()])
+                       for record in _records(events, events)])
+    assert found == {"all_reduce": [(250, 2.0), (100, 2.0)]}
+
+
 def test_no_timeline_no_handling() -> None:
     assert handling_columns(_records([_member("a", 1, 0.0, 1.0)])) == {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -289,7 +290,9 @@ def test_an_interrupted_run_can_be_read(tmp_path: Path, number: signal.Signals) 
     folder = next(tmp_path.iterdir())
     with (folder / "results.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert sum(int(row["repeats"]) for row in rows) == 2 and "pytorch" in shown
+    # As many as were told of; within the second a third one may have ended, and be told of or not.
+    told = int(([2, *re.findall(r"^\[(\d+)/", errors, re.MULTILINE)])[-1])
+    assert sum(int(row["repeats"]) for row in rows) in (told, told + 1) and "pytorch" in shown
     assert json.loads((folder / "run.json").read_text())["state"] == "interrupted"
     mine = [p for p in psutil.process_iter(["cmdline"]) if str(folder) in str(p.info["cmdline"])]
     assert not mine

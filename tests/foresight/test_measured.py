@@ -64,7 +64,7 @@ def _record(rank: int, slower: float = 1.0) -> dict[str, Any]:
     ]
     return {"rank": rank, "backend": "planted", "transport": "wire", "resident_bytes": 3e8,
             "participants": {"all_reduce": 2, "send_recv": 2}, "operations": operations,
-            "samples": samples, "contention": 1.7, "beside": 3.5}
+            "samples": samples, "contention": 1.7, "call_slowdown": 3.5}
 
 
 def _attention_seconds() -> float:
@@ -77,7 +77,7 @@ def test_planted_constants_are_found() -> None:
     values = constants_of([_record(0), _record(1)], WHOSE, "now").values
     wanted = {"product_flops_s": RATE, "ramp_s": RAMP, "stream_bytes_s": STREAM,
               "launch_s": LAUNCH, "all_reduce_s": DELAY / 2, "all_reduce_bytes_s": 1.0 / ALPHA,
-              "hop_s": DELAY, "hop_bytes_s": 1.0 / ALPHA, "contention": 1.7, "beside": 3.5,
+              "hop_s": DELAY, "hop_bytes_s": 1.0 / ALPHA, "contention": 1.7, "call_slowdown": 3.5,
               "update_bytes": 28.0, "attention_share": SHARE, "curve_s": CURVE,
               "norm_s": NORMING}
     for name, value in wanted.items():

@@ -156,7 +156,7 @@ def test_what_is_in_flight_beside_compute_is_there_for_longer() -> None:
     link = Link(1e-5, 2e9)
     machine = Machine("planted", 1e11, 1e-6, 0.1, 2e10, 3e-6, link, link, 2, 0, contention=1.0,
                       synchronous=True)
-    once, thrice = (predict(model, plans, Stack(replace(machine, beside=slower), FLOAT32))
+    once, thrice = (predict(model, plans, Stack(replace(machine, call_slowdown=slower), FLOAT32))
                     for slower in (1.0, 3.0))
     hidden = once.communication_s - once.exposed_s
     assert hidden > 0

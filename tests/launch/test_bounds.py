@@ -69,6 +69,14 @@ def test_float64_has_half_of_a_cores_rate_and_devices_add_up(asked: list[list[in
     assert own.least_seconds(two, 4) == pytest.approx(_flops(LARGE, 4) / (2 * RATE))
 
 
+def test_a_slow_devices_seconds_measure_nothing(asked: list[list[int]]) -> None:
+    own, slow = Bounds([0], 1.0), _flops(LARGE, 4) / SLOW_CORE_FLOPS_S
+    assert own.slow_seconds(LARGE, 4) == pytest.approx(slow)
+    double, two = replace(LARGE, dtype="float64"), replace(LARGE, strategy="data", devices=2)
+    assert own.slow_seconds(double, 4) == pytest.approx(2 * slow)
+    assert own.slow_seconds(two, 4) == pytest.approx(slow / 2) and not asked
+
+
 def test_where_no_rate_is_known_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "measure_cores", lambda _: [])
     own = Bounds([0], 9.0)

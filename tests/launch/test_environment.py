@@ -37,6 +37,13 @@ def test_what_was_dropped_is_told_by_name() -> None:
     assert dropped_variables([traits_of("pytorch")], outer) == sorted(FOREIGN)
 
 
+def test_the_place_that_torchrun_gave_the_harness_is_no_setting_of_the_user_s() -> None:
+    outer = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "node1", "TORCHELASTIC_RUN_ID": "x",
+             "OMP_NUM_THREADS": "4"}
+    assert dropped_variables([traits_of("pytorch")], outer, placed=True) == ["OMP_NUM_THREADS"]
+    assert len(dropped_variables([traits_of("pytorch")], outer)) == len(outer)
+
+
 def test_what_computes_otherwise_is_dropped_and_told() -> None:
     outer = {"NVIDIA_TF32_OVERRIDE": "1", "CUBLAS_WORKSPACE_CONFIG": ":16:8", "MALLOC_CHECK_": "3",
              "NVIDIA_VISIBLE_DEVICES": "all", "TF_VAR_region": "x", "TF_CLI_CONFIG_FILE": "y"}

@@ -20,13 +20,18 @@ GIB = 1 << 30
 
 
 class Speed:
-    """Bounds of a machine on which a step takes ``step_s``."""
+    """Bounds of a machine on which a step takes ``step_s``, and on the slowest twice as long."""
 
     def __init__(self, step_s: float, timeout: float = 120.0, gpus: tuple[Gpu, ...] = ()) -> None:
         self.step_s, self.timeout, self.gpus = step_s, timeout, gpus
+        self.measured = 0
 
     def least_seconds(self, case: Case, steps: int) -> float:
+        self.measured += 1
         return self.step_s * steps
+
+    def slow_seconds(self, case: Case, steps: int) -> float:
+        return 2 * self.step_s * steps
 
 
 def _limits(step_s: float = 0.0, gpus: tuple[Gpu, ...] = (), **options: Any) -> ProofLimits:
@@ -98,6 +103,20 @@ def test_a_launch_may_take_four_times_its_least_within_the_users_limits(
     step_s: float, seconds: float
 ) -> None:
     assert _limits(step_s, proof_timeout=600.0).seconds(GPT) == seconds
+
+
+@pytest.mark.parametrize(("step_s", "measured"), [(1.3, (0, 0)), (1.4, (0, 1)), (5.1, (1, 1))])
+def test_what_a_slow_device_does_in_time_measures_none(
+    step_s: float, measured: tuple[int, int]
+) -> None:
+    """11 steps at half the speed: within 110 s, and four times of them within 120 s or beyond."""
+    limits, found = _limits(step_s, proof_memory=GIB, proof_timeout=110.0), []
+    speed: Any = limits.bounds
+    for ask in (limits.problem, limits.seconds):
+        before = speed.measured
+        ask(GPT)
+        found.append(speed.measured - before)
+    assert tuple(found) == measured
 
 
 def test_a_large_launch_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:

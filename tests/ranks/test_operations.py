@@ -82,7 +82,7 @@ def test_a_rank_records_everything_of_the_plan(tmp_path: Path) -> None:
     assert seconds["stream", 100] == pytest.approx(1e-3, rel=0.8)
     assert {one["collective"] for one in record["samples"]} == {"all_reduce", "send_recv"}
     assert record["resident_bytes"] > 1e6 and record["contention"] >= 1.0
-    assert record["beside"] >= 1.0
+    assert record["call_slowdown"] >= 1.0
 
 
 @pytest.mark.alone

@@ -30,12 +30,10 @@ COLUMNS: list[Column] = [
 def parameter(case: Case, kept: bool) -> Any:
     """A case as a test's parameter: of ``make test`` if it is ``kept``, else of the long tests.
 
-    PyTorch's cells take a second each and are all kept. Of the others, whose models are shared or
-    are traced for seconds, those are kept that prove a kind: every strategy, schedule, number
-    format and exchange of each column.
+    Kept is what proves a kind: every strategy, schedule, number format and exchange, in each column
+    that has code of its own for it.
     """
-    every = case.framework == "pytorch"
-    return pytest.param(case, marks=[] if kept or every else [pytest.mark.long])
+    return pytest.param(case, marks=[] if kept else [pytest.mark.long])
 
 
 def family(case: Case) -> str:

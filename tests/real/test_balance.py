@@ -27,10 +27,13 @@ STAGED = {
     "pytorch": ("planted", "torch"), "horovod/torch": ("planted", "horovod"),
     "horovod/tensorflow": ("planted_tf", "horovod"),
 }
+# Of their kinds the others are left: an engine of Horovod's, and PyTorch's unsharded parameters.
+LONG = ("pytorch fsdp", "horovod/tensorflow")
 SLOW_FROM, WITHIN, SAMPLE_S, UNIT_S = 2, 10, 1e-3, 15e-3
 
 
-@pytest.mark.parametrize("name", COLUMNS)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in COLUMNS])
 def test_a_device_that_becomes_slow_gets_fewer_samples(
     name: str, truth: Callable[..., None], tmp_path: Path,
     hold: Callable[[Case, Evidence], Verdict],

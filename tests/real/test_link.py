@@ -48,9 +48,11 @@ def _fit(framework: str, link: ShapedLink, folder: Path) -> LinkFit:
 
 @shaped
 @pytest.mark.alone
-@pytest.mark.parametrize("rate_mbit", [400, *(pytest.param(rate, marks=pytest.mark.long)
-                                              for rate in (200, 800))])
-@pytest.mark.parametrize("framework", ["pytorch", "horovod"])
+@pytest.mark.parametrize(("framework", "rate_mbit"), [
+    ("horovod", 400),  # pytorch's at this rate predicts a step, below
+    *(pytest.param(framework, rate, marks=pytest.mark.long)
+      for framework in ("pytorch", "horovod") for rate in (200, 800)),
+])
 def test_alpha_is_the_shaped_rate(
     framework: str, rate_mbit: int, truth: Callable[..., None], tmp_path: Path
 ) -> None:
@@ -58,7 +60,13 @@ def test_alpha_is_the_shaped_rate(
     _needs(framework)
     with shaped_link(rate_mbit) as link:
         fit = _fit(framework, link, tmp_path)
-    shaped_ns, name = 1e9 * link.seconds_per_byte(), f"{framework} over {rate_mbit} Mbit/s"
+    _check_alpha(framework, fit, link, truth)
+
+
+def _check_alpha(
+    framework: str, fit: LinkFit, link: ShapedLink, truth: Callable[..., None]
+) -> None:
+    shaped_ns, name = 1e9 * link.seconds_per_byte(), f"{framework} over {link.rate_mbit} Mbit/s"
     assert fit.alpha_s_per_byte
     truth(f"{name}: alpha, ns/B", f"{shaped_ns:.3f} ns/B", 1e9 * fit.alpha_s_per_byte,
           0.98 * shaped_ns, 1.02 * shaped_ns)
@@ -73,6 +81,7 @@ def test_a_steps_t_comm_is_predicted(truth: Callable[..., None], tmp_path: Path)
     with shaped_link(400) as link:
         fit = _fit("pytorch", link, tmp_path)
         records = _train(link, tmp_path)
+    _check_alpha("pytorch", fit, link, truth)
     found = communication(records)
     transfer = found["t_comm_transfer_s"]
     row = model_columns("pytorch", "torch", 2, payloads(records), transfer, [fit])
@@ -128,8 +137,9 @@ def _train(link: ShapedLink, folder: Path) -> list[RankRecord]:
 
 
 @pytest.mark.parametrize(("column", "devices"), [
-    *((column, 2) for column in COLUMNS), (COLUMNS[0], 3),
-    *(pytest.param(column, 3, marks=pytest.mark.long) for column in COLUMNS[1:]),
+    *((column, 2) for column in COLUMNS[:3]), (COLUMNS[0], 3),
+    *(pytest.param(column, devices, marks=pytest.mark.long)  # Horovod's calls are its engines' too
+      for column, devices in [(COLUMNS[3], 2), *((column, 3) for column in COLUMNS[1:])]),
 ], ids=lambda value: "-".join(value) if isinstance(value, tuple) else str(value))
 def test_every_collective_of_every_transport(
     column: tuple[str, str], devices: int, tmp_path: Path

@@ -17,16 +17,18 @@ from suite.contract.workloads import initial_weights
 from suite.machine.software import installed_version
 from suite.measure.proofs import load_evidence
 from tests.conftest import Launch, References
+from tests.depths import case_fields
 
 
-@pytest.mark.parametrize("workload", ["gpt", "resnet"])
+@pytest.mark.parametrize("workload", [
+    "gpt/shallow", pytest.param("resnet", marks=pytest.mark.long)])
 def test_workers_are_at_parity(
     workload: str, start: Launch, reference: References
 ) -> None:
     if not installed_version(traits_of("tensorflow").distributions):
         pytest.skip("tensorflow is not installed")
-    case = Case("tensorflow", "tensorflow", "data", MULTI_WORKER, workload, "tiny", "real", "cpu",
-                2, steps=2, probe_steps=2, warmup_limit=PARITY_STEPS)
+    case = Case("tensorflow", "tensorflow", "data", MULTI_WORKER, *case_fields(workload),
+                "real", "cpu", 2, steps=2, probe_steps=2, warmup_limit=PARITY_STEPS)
     outcome, folder = start(case)
     assert outcome.status == "ok", outcome.reason
     assert len(outcome.records) == case.devices

@@ -31,7 +31,8 @@ def _case(column: Column, strategy: str, variant: str, workload: str) -> Case:
 
 
 @pytest.mark.parametrize("case", [
-    parameter(_case(column, *cell), kept=False) for column in COLUMNS for cell in CELLS
+    parameter(_case(column, *cell), column[0] == "pytorch" and cell[2] != "xlnet/shallow")
+    for column in COLUMNS for cell in CELLS
 ], ids=name)
 def test_a_padded_model_takes_the_same_steps(
     case: Case, ran: Find, hold: Callable[[Case, Evidence], Verdict]

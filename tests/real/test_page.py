@@ -96,7 +96,7 @@ def test_the_parts_of_a_step_add_up_on_the_page(browser: Any, file: Path) -> Non
     watched.close(file)
 
 
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", [pytest.param(WIDTHS[0], marks=pytest.mark.long), WIDTHS[1]])
 def test_sorts_and_filters(browser: Any, file: Path, width: int) -> None:
     watched = Watched(browser, file, width)
     page = watched.page
@@ -119,7 +119,7 @@ def test_sorts_and_filters(browser: Any, file: Path, width: int) -> None:
     watched.close(file)
 
 
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", [WIDTHS[0], pytest.param(WIDTHS[1], marks=pytest.mark.long)])
 def test_a_case_opens_by_keyboard_and_says_all(browser: Any, file: Path, width: int) -> None:
     watched = Watched(browser, file, width)
     page = watched.page

@@ -29,7 +29,8 @@ EQUAL, TWO_TO_ONE = (1.0, 1.05), (4 / 3 * 0.95, 4 / 3 * 1.05)
 CELLS = [("data", ""), ("intra_layer", ""), ("inter_layer", "gpipe")]
 
 
-@pytest.mark.parametrize("name", COLUMNS)
+@pytest.mark.parametrize("name", [
+    *list(COLUMNS)[:3], pytest.param("horovod/tensorflow", marks=pytest.mark.long)])
 def test_a_late_device_is_waited_for(
     name: str, truth: Callable[..., None], tmp_path: Path
 ) -> None:
@@ -97,7 +98,8 @@ def competitors(cores: Sequence[int]) -> Iterator[None]:
             process.wait()
 
 
-@pytest.mark.parametrize("name", COLUMNS)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[pytest.mark.long] * name.startswith("horovod")) for name in COLUMNS])
 def test_two_to_one_load_is_found(
     name: str, truth: Callable[..., None], tmp_path: Path
 ) -> None:

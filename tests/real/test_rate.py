@@ -30,7 +30,6 @@ rates = [matmul_flops_s("/cpu:0", lambda: None)]
 }
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("framework", list(PROGRAMS))
 def test_rate(framework: str) -> None:
     if not installed_version(traits_of(framework).distributions):

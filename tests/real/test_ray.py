@@ -46,6 +46,7 @@ def test_rays_nodes_train_together_and_are_given_back_by_a_killed_run(tmp_path: 
                 [*here, "--out", str(out)], env=environment, capture_output=True, text=True,
                 timeout=300,  # beside other work; alone it takes half of that
             )
+            print(run.stdout)
             assert run.returncode == 0, run.stdout + run.stderr
             (table,) = out.glob("*/results.csv")
             with table.open(encoding="utf-8") as file:

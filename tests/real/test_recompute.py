@@ -26,7 +26,8 @@ CELLS = [("data", "", "resnet"), ("data", "", "gpt/shallow"),
 OF_TORCH = [("intra_layer", "", "bert/shallow"), ("intra_layer", "", "resnet")]
 OF_PYTORCH = [("data", "fsdp", "gpt/shallow"), ("data", "zero2", "gpt/shallow")]
 # (variant, workload, accumulate)
-SHARDED = [("zero1", "gpt", 1), ("zero2", "gpt", 1), ("zero1", "resnet", 2), ("zero2", "resnet", 2)]
+SHARDED = [("zero1", "gpt/shallow", 1), ("zero2", "gpt/shallow", 1),
+           ("zero1", "resnet", 2), ("zero2", "resnet", 2)]
 
 
 def _case(
@@ -38,12 +39,21 @@ def _case(
                 accumulate=accumulate)
 
 
+def _kept(column: Column, cell: tuple[str, str, str]) -> bool:
+    """Every cell of PyTorch's, and of the others a transformer; Horovod's tensorflow engine
+    recomputes TensorFlow's own blocks."""
+    if column == ("pytorch", "torch"):
+        return cell != OF_TORCH[1]
+    return column != ("horovod", "tensorflow") and cell in (CELLS[1], OF_TORCH[0])
+
+
 @pytest.mark.parametrize("case", [
-    *(parameter(_case(column, *cell), cell == CELLS[1]) for column in COLUMNS for cell in CELLS),
-    *(parameter(_case(column, *cell), cell == OF_TORCH[0])
+    *(parameter(_case(column, *cell), _kept(column, cell)) for column in COLUMNS for cell in CELLS),
+    *(parameter(_case(column, *cell), _kept(column, cell))
       for column in COLUMNS if column[1] == "torch" for cell in OF_TORCH),
-    *(_case(("pytorch", "torch"), *cell) for cell in OF_PYTORCH),
-    *(_case(("pytorch", "torch"), "data", variant, workload, "none", accumulate)
+    *(parameter(_case(("pytorch", "torch"), *cell), cell == OF_PYTORCH[0]) for cell in OF_PYTORCH),
+    *(parameter(_case(("pytorch", "torch"), "data", variant, workload, "none", accumulate),
+                (variant, accumulate) != ("zero1", 2))
       for variant, workload, accumulate in SHARDED),
 ], ids=name)
 def test_the_same_step_with_less_in_memory(

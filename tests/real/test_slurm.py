@@ -53,6 +53,7 @@ def test_a_job_on_two_nodes_trains_across_them_and_a_preempted_one_is_resumed(
             [*hosts.prefixes[0], *allocated, "-m", "suite", "run", "--resume", str(run)],
             env=environment, capture_output=True, text=True, timeout=250,
         )
+        print(again.stdout)
         assert again.returncode == 0, again.stdout + again.stderr
     with (run / "results.csv").open(encoding="utf-8") as file:
         rows = {row["case_id"]: row for row in csv.DictReader(file)}

@@ -13,16 +13,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 
+import psutil
 import pytest
 
 from suite.contract.registry import traits_of
 from suite.contract.splits.shards import shard_axes
 from suite.contract.workloads import sized_workload
 from suite.machine.software import installed_version
-from tests.cluster import AHEAD_SECONDS, NAMES, Cluster, cluster, phases, why_no_cluster
+from tests.cluster import (
+    AHEAD_SECONDS,
+    NAMES,
+    Cluster,
+    cluster,
+    phases,
+    processes_of,
+    why_no_cluster,
+)
 
 UNAVAILABLE = why_no_cluster()
 pytestmark = pytest.mark.skipif(bool(UNAVAILABLE), reason=UNAVAILABLE)
@@ -39,12 +49,16 @@ def _suite(hosts: Cluster, *arguments: str) -> subprocess.Popen[str]:
 
 
 def _finished(process: subprocess.Popen[str]) -> str:
+    """What the command says, which ``make cluster-test`` shows."""
     said, _ = process.communicate(timeout=280)
+    print(said)
     return said
 
 
-def _rows(out: Path) -> dict[str, dict[str, str]]:
-    (table,) = out.glob("*/results.csv")
+def _rows(out: Path, said: str) -> dict[str, dict[str, str]]:
+    """The rows by case; ``said`` is what the run had to say, if it left none."""
+    (table, *others) = [*out.glob("*/results.csv")] or [Path()]
+    assert table.name and not others, said
     with table.open(encoding="utf-8") as file:
         return {row["case_id"]: row for row in csv.DictReader(file)}
 
@@ -55,7 +69,6 @@ def _needs(*frameworks: str) -> None:
             pytest.skip(f"{name} is not installed")
 
 
-@pytest.mark.alone
 def test_every_framework_trains_across_two_hosts(tmp_path: Path) -> None:
     """Every row is proven, its ranks on both hosts; TensorFlow spans them by multi_worker."""
     _needs("pytorch", "tensorflow", "horovod")
@@ -64,7 +77,7 @@ def test_every_framework_trains_across_two_hosts(tmp_path: Path) -> None:
             hosts, "run", *HOSTS, "--preset", "smoke", "--variant", "default,multi_worker,gpipe",
             "--strategy", "single,data,inter_layer", "--no-link", "--out", str(tmp_path / "out"),
         ))
-    rows = _rows(tmp_path / "out")
+    rows = _rows(tmp_path / "out", said)
     trained = {name for name, row in rows.items() if row["status"] == "ok"}
     assert {name.split(".")[1] for name in trained if "hosts2" in name} == {
         "data", "data-multi_worker", "inter_layer-gpipe"}, said
@@ -111,7 +124,6 @@ def test_alpha_across_hosts_is_the_links_rate(
     assert abs(offsets["1"]["date_seconds"]) < offsets["1"]["uncertainty_s"] + 1e-3
 
 
-@pytest.mark.alone
 def test_a_host_that_is_cut_off_ends_its_case_and_the_run_can_be_resumed(tmp_path: Path) -> None:
     """The cable is pulled in mid-run: nothing answers, and nothing says goodbye."""
     _needs("pytorch")
@@ -122,18 +134,20 @@ def test_a_host_that_is_cut_off_ends_its_case_and_the_run_can_be_resumed(tmp_pat
             "single,data", "--no-link", "--steps", "3000", "--timeout", "200", "--out", str(out),
         )
         _when(lambda: "clean steps" in phases(out, PHASE), run)
+        assert len(_ranks(hosts)) >= 2
         hosts.cut(True)
-        _when(lambda: not _ranks(), run, 30)
+        _when(lambda: not _ranks(hosts), run, 30)
         said = _finished(run)
         assert run.returncode == 1 and "host-b" in said, said
-        assert _rows(out)["pytorch.data.mlp-tiny.cpu2.hosts2"]["status"] == "failed"
-        assert _rows(out)["pytorch.single.mlp-tiny.cpu1"]["status"] == "ok"
+        assert _rows(out, said)["pytorch.data.mlp-tiny.cpu2.hosts2"]["status"] == "failed"
+        assert _rows(out, said)["pytorch.single.mlp-tiny.cpu1"]["status"] == "ok"
         hosts.cut(False)
         (folder,) = out.glob("*")
         resumed = _suite(hosts, "run", "--resume", str(folder))
         said = _finished(resumed)
         assert resumed.returncode == 0, said
-    assert all(row["parity"] == "ok" for row in _rows(out).values())
+    assert all(row["parity"] == "ok" for row in _rows(out, said).values())
+
 
 @pytest.mark.alone
 @pytest.mark.long
@@ -151,7 +165,7 @@ def test_a_mesh_splits_layers_inside_a_host_and_sums_gradients_across(tmp_path: 
             "pytorch,horovod", "--strategy", "data+intra_layer", "--mesh", "data=2,intra_layer=2",
             "--batch", "64", "--no-link", "--out", str(tmp_path / "out"),
         ))
-    rows = _rows(tmp_path / "out")
+    rows = _rows(tmp_path / "out", said)
     assert len(rows) == 3, said
     for name, row in rows.items():
         assert (row["status"], row["parity"]) == ("ok", "ok"), f"{name}: {row['reason']} {said}"
@@ -177,7 +191,7 @@ def test_tensorflow_places_layers_on_both_hosts(tmp_path: Path) -> None:
             "mlp", "--strategy", "single,intra_layer,inter_layer", "--no-link",
             "--out", str(tmp_path / "out"),
         ))
-    rows = _rows(tmp_path / "out")
+    rows = _rows(tmp_path / "out", said)
     across = [row for name, row in rows.items() if "hosts2" in name]
     assert {row["strategy"] for row in across} == {"intra_layer", "inter_layer"}, said
     for row in across:
@@ -213,13 +227,20 @@ def _when(happened: Callable[[], bool], run: subprocess.Popen[str], seconds: flo
     """Returns as soon as it has happened; the run is interrupted where it does not."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
+        ended = run.poll() is not None
         if happened():
             return
+        if ended:
+            break
         time.sleep(0.1)
     run.send_signal(signal.SIGINT)
     raise AssertionError(_finished(run))
 
 
-def _ranks() -> list[str]:
-    listed = subprocess.run(["pgrep", "-af", "suite.ranks.train"], capture_output=True, text=True)
-    return [line for line in listed.stdout.splitlines() if "suite-launch-" in line]
+def _ranks(hosts: Cluster) -> list[list[str]]:
+    """The command lines of the hosts' ranks; other tests' ranks may run beside."""
+    found = []
+    for pid in processes_of(hosts):
+        with suppress(psutil.Error):
+            found.append(psutil.Process(pid).cmdline())
+    return [words for words in found if any("suite.ranks.train" in word for word in words)]
