@@ -158,8 +158,8 @@ def test_no_part_of_more_than_four_units_a_stage_is_tried(
                         lambda case: "" if case.depth in divided else "not divided")
     large = replace(GPT, size="gpt3-xl")
     assert depths([large]) == [1]
-    divided.add(4)
-    assert depths([large]) == [4, 1]
+    divided.update((3, 4))
+    assert depths([large]) == [3, 4, 1]
 
 
 def test_a_case_with_too_many_stages_does_not_spoil_the_others(tmp_path: Path) -> None:
