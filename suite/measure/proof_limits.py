@@ -83,4 +83,4 @@ def host_bytes(case: Case) -> int:
     rank = INITIAL_BYTES * parameters + proof
     if case.device == "cpu":
         rank += training_bytes(case)
-    return max(rank, JUDGING_BYTES * parameters if case.proof_arrays else 0)
+    return max(rank, JUDGING_BYTES * parameters) if case.proof_arrays else rank

@@ -222,6 +222,8 @@ def test_of_a_tiny_model_every_entry_counts_once() -> None:
     for after, said in (([0.125, 0.199], True), ([0.101, 0.2], False), ([0.1, 0.2], True)):
         reason = check_precision(trained(after), reference, initial, "bf16").reason
         assert ("bfloat16 parameters" in reason) == said, after
+    # Of what did not train at all everything counts as kept in bfloat16: 1 is twenty bounds of 5 %.
+    assert "bfloat16 parameters by 20" in reason
 
 
 def test_half_of_the_smallest_number_is_lost_to_underflow() -> None:

@@ -242,3 +242,20 @@ def test_a_file_as_large_as_the_free_memory_is_read(
         else:
             with pytest.raises(UsageError, match="free memory"):
                 load_data(find_workload("mlp", "tiny"), str(path), 0)
+
+
+def test_squares_are_drawn_from_the_first_place_on() -> None:
+    from sklearn.datasets import load_sample_images
+
+    class Lowest:
+        """Draws the lowest number that it may, each time."""
+
+        def integers(self, low: int, high: int, count: int) -> np.ndarray:
+            return np.full(count, low)
+
+    workload, lowest = find_workload("resnet", "tiny"), Lowest()
+    images, classes = REAL["photographs"](workload, lowest)  # type: ignore[arg-type]
+    pictures = np.stack(load_sample_images().images).astype(np.float32)
+    pictures = (pictures - pictures.mean((0, 1, 2))) / pictures.std((0, 1, 2))
+    side = workload.features.shape[0]
+    assert np.array_equal(images[0], pictures[0, :side, :side]) and not classes.any()

@@ -109,3 +109,14 @@ def test_ports_are_free_and_all_different() -> None:
 
 def test_an_address_has_its_interface() -> None:
     assert interface_of("127.0.0.1") == "lo" and interface_of("203.0.113.7") == ""
+
+
+def test_a_file_that_is_begun_again_has_nothing_of_the_first_beginning(tmp_path: Path) -> None:
+    def send(payload: bytes, offset: int, last: bool) -> None:
+        fields = {"name": "case.json", "grows": False, "offset": offset, "last": last}
+        store(tmp_path, Message("file", fields, payload))
+
+    send(b"lost", 0, False)
+    send(b"ab", 0, False)
+    send(b"cd", 2, True)
+    assert (tmp_path / "case.json").read_bytes() == b"abcd"

@@ -51,8 +51,11 @@ def test_what_a_killed_harness_left_goes_and_what_a_living_one_holds_stays(room:
     holders[0].wait()
     for folder in (*folders, foreign):
         _old(folder)
+    began = time.monotonic()
     with temporary_folder():
         assert not folders[0].exists() and folders[1].exists() and foreign.exists()
+    # Nobody waits for the one that is held.
+    assert time.monotonic() - began < 0.9
     holders[1].kill()
     holders[1].communicate()
     holders[0].communicate()

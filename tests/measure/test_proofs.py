@@ -11,17 +11,17 @@ import pytest
 
 from suite.analysis.parity import Evidence
 from suite.config.model import RunConfig
-from suite.contract.case import Case
+from suite.contract.case import PARITY_STEPS, Case
 from suite.contract.workloads import find_workload, initial_weights
 from suite.launch import bounds
 from suite.launch.group import LaunchRequest, Outcome
 from suite.launch.starter import Starter
 from suite.machine.calibration import CoreRate
 from suite.machine.gpus import Gpu
-from suite.measure import proof_limits
+from suite.measure import proof_limits, shallow
 from suite.measure.proof_limits import ProofLimits
 from suite.measure.proofs import Proofs, references
-from suite.measure.shallow import depths
+from suite.measure.shallow import SHALLOW_ATTEMPTS, depths
 from tests.synthetic import SINGLE
 
 
@@ -105,6 +105,7 @@ def test_what_is_too_large_for_float64_is_proven_by_its_first_units(tmp_path: Pa
     assert first.spec.width == GPT.spec.width and len(first.spec.units()) == 2
     assert (whole.depth, whole.dtype, whole.proof_arrays) == (0, "float32", False)
     assert (case.depth, case.strategy, case.dtype, case.devices) == (2, "data", "float32", 2)
+    assert (case.steps, case.probe_steps, case.warmup_limit) == (1, 0, PARITY_STEPS)
     assert ended["parity"]["status"] == "ok", ended
     assert ended["parity"]["proof"] == (
         "float64 of 2 of 4 units; losses of all 4 against float32 on one device")
@@ -141,9 +142,24 @@ def test_what_fits_is_proven_as_a_whole(tmp_path: Path) -> None:
 def test_a_pipeline_keeps_two_units_in_each_stage_or_one_where_it_must() -> None:
     large = replace(GPT, size="gpt3-xl", strategy="inter_layer", variant="gpipe", devices=4)
     assert depths([large])[0] == 8
+    # From two units to four in each stage, and then fewer.
+    one = replace(large, strategy="data", variant="", devices=2)
+    assert depths([one]) == [2, 3, 4, 1][:SHALLOW_ATTEMPTS]
     assert depths([replace(GPT, strategy="inter_layer", variant="gpipe")]) == [3, 2]
     # Four stages are all its blocks: no shallower model passes from each to the next.
     assert depths([replace(GPT, strategy="inter_layer", variant="interleaved")]) == []
+
+
+def test_no_part_of_more_than_four_units_a_stage_is_tried(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    divided = {1, 5}
+    monkeypatch.setattr(shallow, "division_problem",
+                        lambda case: "" if case.depth in divided else "not divided")
+    large = replace(GPT, size="gpt3-xl")
+    assert depths([large]) == [1]
+    divided.add(4)
+    assert depths([large]) == [4, 1]
 
 
 def test_a_case_with_too_many_stages_does_not_spoil_the_others(tmp_path: Path) -> None:

@@ -89,14 +89,14 @@ def _kept(case: Case) -> bool:
     step and of a ring, and the models of PyTorch and TensorFlow where their own branches are split.
 
     Horovod's tensorflow engine has the schedules and the models of both others, and is proven in
-    their defaults and in the ring.
+    their defaults and in the ring of four devices.
     """
     cell, lent = (case.strategy, case.variant), case.framework == "horovod"
     shared = lent and case.engine == "tensorflow"
     if case.devices == 4:
         return cell in ((RING,) if shared else () if lent else (DEFAULTS[1], RING))
     if family(case) == "gpt":
-        return cell in DEFAULTS or cell == RING or not shared
+        return cell in DEFAULTS or not shared
     if family(case) == "resnet":
         return cell in (*DEFAULTS[1:], ("data", "fsdp"))
     return case.strategy == "intra_layer" and not lent

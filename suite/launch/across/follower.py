@@ -55,6 +55,8 @@ POLL_SECONDS = 0.02
 SPARE_PORTS = 8
 # How long the harness may take to start, and to gather its followers anew.
 START_SECONDS, RETURN_SECONDS = 120.0, 20.0
+# How long a follower that was started for a run looks for its harness, which waits for it.
+JOIN_SECONDS = 10.0
 CASE, INPUTS = "case.json", "inputs"
 Tell = Callable[..., None]
 
@@ -285,7 +287,7 @@ def serve_until_told(address: str, port: int) -> None:
 
 def main() -> None:
     """Entry point of the process."""
-    with join(sys.argv[1], int(sys.argv[2]), patience_s=10.0) as connection:
+    with join(sys.argv[1], int(sys.argv[2]), patience_s=JOIN_SECONDS) as connection:
         Follower(connection).serve()
 
 
