@@ -10,8 +10,6 @@
 #   build  the image, twice: the second time after an edit of the source
 #   run    health, users and the smoke preset in the image
 #   hosts  examples/clusters/mpi.Dockerfile, the image of two containers that are two hosts
-#   gpu    the GPUs' image without NVIDIA's part of its bases: on Ubuntu 24.04, whose published images
-#          have a user of the number 1000, with TARGETS (packages, or "packages tensorflow-gpu")
 #
 # This machine's pip configuration, certificates, local wheels and Horovod's wheel are lent to the
 # build: a wheel is taken only where its folder's name says that it would be built alike.
@@ -35,19 +33,15 @@ authorities=/etc/ssl/certs/ca-certificates.crt
 
 say() { echo "container-test: $*"; }
 
-has() { buildah inspect --type image "$1" > /dev/null 2>&1; }
-
-# made IMAGE RELEASE MIRROR OPTION…: an image of nothing but a distribution's own packages.
-made() {
-  local image=$1 suite=$2 mirror=$3 began=$SECONDS container
-  ! has "$image" || return 0
-  [ -e "$work/$suite/etc/debian_version" ] \
-    || debootstrap --variant=minbase "${@:4}" "$suite" "$work/$suite" "$mirror"
+# An image of nothing but the distribution's own packages.
+base() {
+  local began=$SECONDS container
+  ! buildah inspect --type image "$base" > /dev/null 2>&1 || return 0
+  [ -e "$work/base/etc/debian_version" ] || debootstrap --variant=minbase bookworm "$work/base"
   container=$(buildah from scratch)
-  buildah add --quiet "$container" "$work/$suite" / > /dev/null
-  buildah commit --quiet --rm "$container" "$image" > /dev/null
-  rm -rf "${work:?}/$suite"
-  say "$image made in $((SECONDS - began)) s"
+  buildah add --quiet "$container" "$work/base" / > /dev/null
+  buildah commit --quiet --rm "$container" "$base" > /dev/null
+  say "$base made in $((SECONDS - began)) s"
 }
 
 # What the build borrows from this machine, as options of `buildah bud`.
@@ -151,26 +145,9 @@ hosts() {
     --build-arg IMAGE=localhost/suite -f "$work/source/examples/clusters/mpi.Dockerfile"
 }
 
-gpu() {
-  local plain=localhost/noble-minbase published=localhost/noble
-  local keys=${UBUNTU_KEYS:-/usr/share/keyrings/ubuntu-archive-keyring.gpg}
-  [ -e "$keys" ] || { echo "the part gpu needs the package ubuntu-keyring, or UBUNTU_KEYS=its archive's keys" >&2; exit 2; }
-  made "$plain" noble http://archive.ubuntu.com/ubuntu --components=main,universe --keyring="$keys"
-  has "$published" || printf 'FROM %s\nRUN useradd --create-home --uid 1000 ubuntu\n' "$plain" \
-    | buildah bud --format docker -t "$published" - > "$work/noble.log" 2>&1
-  lend
-  take_source
-  built suite-gpu gpu.log "targets ${TARGETS:=packages}" --build-arg BASE="$plain" --build-arg RUNTIME="$published" \
-    --build-arg TARGETS="$TARGETS" --build-arg HOROVOD_WHEELS=/lent-wheels "${lent[@]}"
-  use suite-gpu
-  [ "$(in_image 1000 id -un)" = suite ]
-  in_image 1000 python -m suite list
-}
-
 for part in "${parts[@]}"; do
   case $part in
-    base) made "$base" bookworm http://deb.debian.org/debian ;;
-    build|run|hosts|gpu) "$part" ;;
-    *) echo "$part is no part of the container test: base, build, run, hosts, gpu" >&2; exit 2 ;;
+    base|build|run|hosts) "$part" ;;
+    *) echo "$part is no part of the container test: base, build, run, hosts" >&2; exit 2 ;;
   esac
 done
