@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 RUN = ["run", "--strategy", "single", "--workload", "mlp", "--size", "tiny", "--data", "synthetic",
-       "--steps", "30", "--warmup", "20", "--repeats", "10", "--no-link", "--quiet"]
+       "--steps", "20", "--warmup", "20", "--repeats", "8", "--no-link", "--quiet"]
 
 
 def _run(out: Path, extra: int) -> Path:

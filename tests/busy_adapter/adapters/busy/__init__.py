@@ -11,9 +11,10 @@ from suite.contract.adapter import LaunchPlan
 from suite.contract.case import Case
 from suite.contract.traits import Traits
 
+ENGINES = ("plain", "again", "slower")
 TRAITS = Traits(
-    engines=("plain", "again", "slower"), distributions=("numpy",), collectives={},
-    references=("plain",),
+    engines=ENGINES, distributions=("numpy",), collectives={}, references=("plain",),
+    preloaded=dict.fromkeys(ENGINES, ("adapters.busy.session",)), late=("BUSY_EXTRA",),
 )
 
 
