@@ -23,8 +23,8 @@ def _run(out: Path, extra: int) -> Path:
 
 
 def _compare(before: Path, after: Path) -> tuple[int, dict[str, object]]:
-    command = [sys.executable, "-m", "suite", "compare", str(before), str(after), "--json",
-               "--fail-on", "step_time:5%"]
+    command = [sys.executable, "-m", "tests.busy_harness", "compare", str(before), str(after),
+               "--json", "--fail-on", "step_time:5%"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode, json.loads(done.stdout)[0]["rows"][0]
 
