@@ -44,7 +44,7 @@ def test_a_setting_that_makes_steps_longer_is_found(tmp_path: Path) -> None:
     step = _table(tmp_path)["step_time"]
     print(step)
     assert 6 <= int(step["pairs"]) <= 10  # it may be precise enough before
-    assert 1.0 < float(step["ratio_low"]) < 1.1 < float(step["ratio_high"]) * 1.03
+    assert step["verdict"] == "slower" and float(step["ratio_low"]) > 1.0
     assert float(step["ratio"]) == pytest.approx(1.1, abs=0.03)
 
 
