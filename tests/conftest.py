@@ -118,13 +118,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     There the longest of these begin first, so that no process is left alone with one in the end.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: HERE / "real" not in item.path.parents)
+        items.sort(key=lambda item: not _is_real(item))
     for item in items:
         lane = item.path.name
         if "ran" in getattr(item, "fixturenames", ()):
             case = item.callspec.params["case"]
             lane = f"{case.framework} {case.engine}"
         item.add_marker(pytest.mark.xdist_group(lane))
+        # Real time on a machine that others use too: a miss counts when it comes three times.
+        if _is_real(item) or item.get_closest_marker("alone"):
+            item.add_marker(pytest.mark.flaky(reruns=2))
+
+
+def _is_real(item: pytest.Item) -> bool:
+    return HERE / "real" in item.path.parents
 
 
 class References:

@@ -11,6 +11,7 @@ import json
 import os
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from math import prod
 from typing import Any
@@ -28,12 +29,13 @@ from suite.contract.operations import (
 )
 from suite.contract.plugins import adapter_package
 from suite.contract.registry import traits_of
-from suite.contract.sweep import COLLECTIVES, LinkSession, Sweep
+from suite.contract.sweep import COLLECTIVES, Call, LinkSession, Sweep
 from suite.ranks.entry import arrive, last_words, leave, swift_start
 from suite.ranks.sweep import sweep_samples
 
 WARM_UP, FEWEST, MOST = 2, 3, 200
 REPETITIONS = 12
+ROUNDS = 5
 Clock = Callable[[], float]
 
 
@@ -129,8 +131,9 @@ def contention(
 ) -> tuple[float, float]:
     """How compute and all-reduces slow each other down while a second thread calls them.
 
-    The calls' number is fixed, so that every rank makes as many; products that run after the last
-    one do not count.
+    The calls' number is fixed, so that every rank makes as many; products that end after the last
+    one do not count. The median of several rounds, each with its own quiet half, because another
+    program may take the core in one of them.
 
     Returns:
         One and the share of compute that is lost: 1 if products go on at their own pace, 2 if they
@@ -140,28 +143,41 @@ def contention(
     call = link.prepare("all_reduce", max(plan.link_bytes))
     # The largest, in which a thread that waits for the core waits as long as in a step.
     operation = operations.product(max(plan.products, key=prod))
-    alone = timed(operation, link, plan.seconds, clock)
+    found = [
+        _beside(call, operation, timed(operation, link, plan.seconds / ROUNDS, clock), link, clock)
+        for _ in range(ROUNDS)
+    ]
+    lost, longer = np.median(found, axis=0)
+    return 1.0 + float(lost), float(longer)
+
+
+def _beside(
+    call: Call, operation: Operation, alone_s: float, link: LinkSession, clock: Clock
+) -> tuple[float, float]:
+    """(share of compute that is lost, times as long a call takes) of calls beside products."""
+    calls_end: list[float] = []
 
     def communicate() -> None:
         for _ in range(REPETITIONS):
             call()
-        ended.append(clock())
+        calls_end.append(clock())
 
-    ended: list[float] = []
     link.barrier()
     began = clock()
     communicate()
-    quiet = ended.pop() - began
+    quiet_s = calls_end.pop() - began
     link.barrier()
     thread = threading.Thread(target=communicate)
     thread.start()
-    began, count = clock(), 0
+    began = clock()
+    products_end: list[float] = []
     while thread.is_alive():
         operation()
-        count += 1
+        products_end.append(clock())
     thread.join()
-    busy = ended[0] - began
-    return 2.0 - min(1.0, alone * count / busy), max(1.0, busy / quiet)
+    busy_s = calls_end[0] - began
+    count = bisect_right(products_end, calls_end[0])
+    return max(0.0, 1.0 - alone_s * count / busy_s), max(1.0, busy_s / quiet_s)
 
 
 if __name__ == "__main__":

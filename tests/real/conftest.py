@@ -91,14 +91,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Real time on a machine that others use too: a miss counts when it comes three times."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.flaky(reruns=2))
-
-
 @contextmanager
 def planted(case: Case, plant: str) -> Iterator[None]:
     """With a plant for what is launched; skips where a framework of the case is missing."""
