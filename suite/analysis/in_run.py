@@ -103,7 +103,7 @@ def in_run_model(
     known = [launch for launch in launches if launch]
     if not known:
         return None
-    fits = _fits(known, idle_alphas)
+    fits = _fits(known, devices, idle_alphas)
     steps = [_counted(launch) for launch in known]
     count = median([sum(number for number, _ in step.values()) for step in steps])
     moved = median([sum(size for _, size in step.values()) for step in steps])
@@ -122,10 +122,28 @@ def in_run_model(
 
 
 def _fits(
-    launches: Sequence[Transfers], idle_alphas: Mapping[str, float]
+    launches: Sequence[Transfers], devices: int, idle_alphas: Mapping[str, float]
 ) -> dict[str, InRunFit]:
-    return {kind: fit_calls(calls, idle_alphas.get(kind))
-            for kind, calls in _typical(launches).items()}
+    """Fits each kind of communication such that the launches' median total is predicted.
+
+    A call may be late in every launch, and another one in each: then no call's median is late, and
+    the medians of the calls add up to less than the median of the launches. So what was fitted to
+    the calls is scaled to the totals, as the calls of one launch are.
+    """
+    typical = _typical(launches)
+    fits = _fitted(typical, idle_alphas)
+    predicted = median([_predicted(fits, launch, devices) for launch in launches])
+    scale = median([total_seconds(launch, devices) for launch in launches]) / predicted
+    return _fitted({
+        kind: [(size, scale * seconds) for size, seconds in calls]
+        for kind, calls in typical.items()
+    }, idle_alphas)
+
+
+def _fitted(
+    calls: Mapping[str, Sequence[tuple[int, float]]], idle_alphas: Mapping[str, float]
+) -> dict[str, InRunFit]:
+    return {kind: fit_calls(same, idle_alphas.get(kind)) for kind, same in calls.items()}
 
 
 def _typical(launches: Sequence[Transfers]) -> dict[str, list[tuple[int, float]]]:
@@ -165,7 +183,8 @@ def _heldout_error(
 ) -> float | None:
     errors = []
     for number, left_out in enumerate(launches):
-        fits = _fits([*launches[:number], *launches[number + 1:]], idle_alphas)
+        others = [*launches[:number], *launches[number + 1:]]
+        fits = _fits(others, devices, idle_alphas) if others else {}
         measured = total_seconds(left_out, devices)
         if measured > 0 and set(left_out) <= set(fits):
             errors.append(abs(_predicted(fits, left_out, devices) / measured - 1.0))

@@ -72,6 +72,19 @@ def test_a_launch_that_differs_shows_in_the_error() -> None:
     assert both is not None and both.heldout_error == pytest.approx(0.75)
 
 
+def test_a_late_call_that_is_another_one_in_each_launch_is_predicted() -> None:
+    """No call's median is late, but every launch takes the delay."""
+    launches = []
+    for late in range(3):
+        calls = _line(1000, 1000, 1000)
+        calls[late] = (1000, calls[late][1] + 0.006)
+        launches.append({"send_recv": calls})
+    model = in_run_model(launches, 2, {})
+    assert model is not None
+    assert model.transfer_s == pytest.approx(total_seconds(launches[0], 2))
+    assert model.heldout_error == pytest.approx(0.0, abs=1e-9)
+
+
 def test_launches_that_fused_differently_are_fitted_together() -> None:
     model = in_run_model([{"all_reduce": _line(1000, 3000)}, {"all_reduce": _line(4000)}], 2, {})
     assert model is not None and model.alpha_s_per_byte == pytest.approx(ALPHA)
