@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -76,11 +77,15 @@ def measure_and_keep(
 
 
 def _stored(path: Path) -> list[Constants]:
-    """What is kept already. A file that cannot be read is replaced: that is what its error advises.
+    """What is kept already. A file that cannot be read is put aside, since its error advises to
+    measure again.
     """
     try:
         return read_constants(path)
-    except UsageError:
+    except UsageError as error:
+        aside = path.with_suffix(".unreadable")
+        path.replace(aside)
+        print(f"{error}\nwhat was there is kept as {aside}", file=sys.stderr)
         return []
 
 

@@ -70,8 +70,11 @@ def provenance(config: ForesightConfig, found: Answer) -> str:
     """Where the constants come from, and what that means for the figures."""
     if config.machine == HERE:
         known = machine_here(config.framework, config.mode)[0]
+        earlier = "" if not known.lacking else (
+            f" An earlier release measured them, without {', '.join(known.lacking)}: `python -m "
+            "suite predict --calibrate` measures these as well.")
         return (f"{known.name}: constants measured here on {known.measured_at} "
-                f"({len(found.plans):,} configurations considered).")
+                f"({len(found.plans):,} configurations considered).{earlier}")
     return (f"{find_device(config.machine).name}: by its datasheet, never measured here; the range "
             "is what such machines differ by. `python -m suite predict --calibrate` measures this "
             f"machine. {len(found.plans):,} configurations considered; the best of each kind, and "

@@ -47,14 +47,15 @@ def machine_here(framework: str, mode: str) -> tuple[Constants, Posterior]:
 
 
 def constants_of_case(case: Case) -> Posterior | None:
-    """The stored constants that predict a case; None if they were not measured yet.
+    """The stored constants that predict a case; None if not all of them were measured yet.
 
     They were measured in float32, so nothing is known of other number formats.
     """
     wanted = (case.framework, case.engine, case.mode, case.device)
     mine = [one for one in read_constants(calibration_path())
             if (one.framework, one.engine, one.mode, one.device) == wanted]
-    return _posterior(mine[0]) if mine and case.dtype == "float32" else None
+    whole = bool(mine) and not mine[0].lacking
+    return _posterior(mine[0]) if whole and case.dtype == "float32" else None
 
 
 def _posterior(mine: Constants) -> Posterior:

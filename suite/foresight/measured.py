@@ -69,6 +69,11 @@ class Constants:
     errors: dict[str, float]
 
     @property
+    def lacking(self) -> list[str]:
+        """Names of constants that the release which measured these did not know."""
+        return [name for name in NAMES if name not in self.values]
+
+    @property
     def name(self) -> str:
         """``pytorch eager on cpu``."""
         return f"{label(self.framework, self.engine)} {self.mode} on {self.device}"

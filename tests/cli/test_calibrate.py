@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from suite.cli import calibrate
+from suite.cli.app import app
 from suite.cli.calibrate import constants_table, measure_and_keep
-from suite.cli.stored import calibration_path
+from suite.cli.stored import calibration_path, constants_of_case
+from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.workloads import find_workload
 from suite.foresight.measured import NAMES, Constants, read_constants, write_constants
@@ -41,8 +44,8 @@ def test_what_is_measured_replaces_its_own_and_keeps_the_others(measured: list[C
     assert read_constants(calibration_path()) == [other, *measured]
 
 
-def test_a_file_that_cannot_be_read_is_replaced_as_its_error_advises(
-    measured: list[Constants],
+def test_a_file_that_cannot_be_read_is_put_aside_and_said(
+    measured: list[Constants], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = calibration_path()
     path.parent.mkdir(parents=True)
@@ -52,6 +55,28 @@ def test_a_file_that_cannot_be_read_is_replaced_as_its_error_advises(
     measured.append(ONE)
     measure_and_keep([], PLAN, {})
     assert read_constants(path) == [ONE]
+    aside = path.with_suffix(".unreadable")
+    assert aside.read_text(encoding="utf-8") == '{"schema": 99}'
+    said = capsys.readouterr().err
+    assert str(aside) in said and "schema 99" in said
+
+
+def test_constants_that_an_earlier_release_did_not_measure_are_named(
+    measured: list[Constants],
+) -> None:
+    """predict says so; auto, which calibrates what it needs, takes them for not measured."""
+    case = Case("pytorch", "torch", "data", "", "mlp", "tiny", "synthetic", "cpu", 2)
+    for values, known in ((ONE.values, True), (_without(ONE.values, "norm_s"), False)):
+        write_constants(calibration_path(), [replace(ONE, values=values)])
+        assert (constants_of_case(case) is not None) is known
+        found = CliRunner().invoke(
+            app, ["predict", "--machine", "here", "--framework", "pytorch"],
+            catch_exceptions=False)
+        assert ("without norm_s" in " ".join(found.stdout.split())) is not known
+
+
+def _without(values: dict[str, float], name: str) -> dict[str, float]:
+    return {key: value for key, value in values.items() if key != name}
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(
