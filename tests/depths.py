@@ -1,11 +1,11 @@
 """Workloads of other depths than the suite's own, by ``tests.depths:<family>`` and size.
 
 ``shallow`` transformers have units for two stages: a graph of half the size, which TensorFlow
-traces and torch.compile translates in half the time. ``deep`` ones have units for two stages on
-each of four devices, ``eight`` a unit and a head on each of eight, ``sixteen`` two units;
-TensorFlow traces the deep MLP in a tenth of the time. Of the ``heavy`` one parameters, gradients
-and moments are nearly all that a process holds. The ``long`` one has so many layers of equal size
-that a pipeline can be cut nearly anywhere.
+traces and torch.compile translates in half the time; a ``single`` one has one block. ``deep`` ones
+have units for two stages on each of four devices, ``eight`` a unit and a head on each of eight,
+``sixteen`` two units; TensorFlow traces the deep MLP in a tenth of the time. Of the ``heavy`` one
+parameters, gradients and moments are nearly all that a process holds. The ``long`` one has so many
+layers of equal size that a pipeline can be cut nearly anywhere.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ def _shallow(family: str) -> Any:
 
 
 BERT, XLNET = _shallow("bert"), _shallow("xlnet")
-GPT = [_shallow("gpt"), replace(_shallow("gpt"), size="deep", blocks=8),
+GPT = [_shallow("gpt"), replace(_shallow("gpt"), size="single", blocks=1),
+       replace(_shallow("gpt"), size="deep", blocks=8),
        replace(_shallow("gpt"), size="eight", blocks=8, heads=8),
        replace(_shallow("gpt"), size="sixteen", blocks=16, heads=8)]
 MLP = [MlpSpec("deep", (64, *[64] * 7, 10), "digits", 64, "gelu"),

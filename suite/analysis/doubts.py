@@ -20,6 +20,9 @@ SHARED = {"cpu": "core", "cuda": "GPU"}
 # If transfer takes more than this many times as long as on the idle link, plans that use the idle
 # link's alpha are wrong.
 APART_FROM = 1.25
+# How far a launch's transfer may be from what the others predict, and what share of the step it has
+# to be before that matters.
+UNSTEADY, MATTERS = 0.25, 0.02
 # Cores that other programs may keep busy, idle machines' own housekeeping, before it is said.
 NEIGHBOURS = 0.1
 NOISY, DRIFT, STEAL, PROBE_OVERHEAD, DISAGREEMENT = 0.1, 0.1, 0.05, 0.1, 0.2
@@ -209,6 +212,9 @@ def _probes(records: Launch, row: Row) -> list[Warning]:
         warnings.append(warn("probe_overhead", share=overhead, limit=PROBE_OVERHEAD))
     if row.run_over_link is not None and row.run_over_link > APART_FROM:
         warnings.append(warn("run_over_link", factor=row.run_over_link, reason=row.comm_reason))
+    error, transfer = row.run_model_error, row.t_comm_transfer_s
+    if error is not None and error > UNSTEADY and (transfer or 0) > MATTERS * row.step_seconds:
+        warnings.append(warn("unsteady_transfer", share=error, limit=UNSTEADY))
     exposed, saved = row.t_comm_exposed_s, row.t_comm_silent_check_s
     if exposed is None or saved is None:
         return warnings

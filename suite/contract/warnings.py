@@ -111,6 +111,11 @@ REGISTRY: dict[str, tuple[str, str]] = {
         "plan with latency_run_s and alpha_run_s_per_byte; leaving a core unused gives room to "
         "the threads that communicate",
     ),
+    "unsteady_transfer": (
+        "the transfer of a launch is {share:.0%} away from what the other launches predict, more "
+        "than {limit:.0%}",
+        "measure T_comm over more steps: --probe-steps 40",
+    ),
     "comm_check": (
         "exposed T_comm is {exposed_ms:.3g} ms, but switching communication off saves "
         "{saved_ms:.3g} ms",

@@ -80,6 +80,7 @@ def test_an_interval_as_narrow_as_was_asked_for_is_precise() -> None:
          "emulated"),
         ({"instrumentation_overhead": 0.11}, "probe_overhead"),
         ({"t_comm_exposed_s": 0.5, "t_comm_silent_check_s": 0.2}, "comm_check"),
+        ({"run_model_error": 0.26, "t_comm_transfer_s": 0.03}, "unsteady_transfer"),
     ],
 )
 def test_planted(planted: dict[str, Any], code: str) -> None:
@@ -92,6 +93,8 @@ def test_planted(planted: dict[str, Any], code: str) -> None:
         {"precision": 0.02}, {"noise_cv": 0.1}, {"blocks": [_block(1e9)] * 5 + [_block(1.09e9)]},
         {"blocks": [_block(steal=0.05)] * 6}, {"blocks": [_block(steal=None)] * 6},
         {"instrumentation_overhead": 0.1},
+        {"run_model_error": 0.25, "t_comm_transfer_s": 0.03},
+        {"run_model_error": 0.9, "t_comm_transfer_s": 0.019},
         {"t_comm_exposed_s": 0.5, "t_comm_silent_check_s": 0.35},
         {"cores": [[1, 0]] * 6, "launches": [[_record(1), _record(0)]] * 6},
         {"blocks": [_block()] * 6 + [_block(2e9)]},

@@ -20,7 +20,8 @@ FIGURES: dict[str, object] = {
     "exposed_ms": 36.21, "saved_ms": 12.61, "what": "core", "bytes": 1.29e6,
 }
 MEASURED = ("few_launches", "noisy", "no_steady_state", "imprecise", "drift", "steal",
-            "oversubscribed", "run_over_link", "comm_check", "probe_overhead", "shared_pool")
+            "oversubscribed", "run_over_link", "comm_check", "probe_overhead", "shared_pool",
+            "unsteady_transfer")
 
 
 @pytest.fixture()
