@@ -82,6 +82,15 @@ class Software:
         weight_bytes: Bytes of a parameter in the forward pass.
         gradient_bytes: Bytes of a gradient that is communicated.
         held_gradient_bytes: Bytes of a gradient that is held until the update.
+        passing_gradient_bytes: Bytes of a gradient that a backward pass holds beside those until it
+            ends, where they are added up in another format.
+        bucket_bytes: Bytes of a parameter in buckets of its own in which replicas reduce gradients
+            (PyTorch's DDP without ``gradient_as_bucket_view``), where nothing is sharded.
+        gradients_pass: 1 where no gradient exists before its backward pass, as in a compiled step.
+        sharded_weight_bytes: Bytes of a parameter's shard beside its master copy where parameters
+            are sharded; 0 where the master copy is what is sharded, as in PyTorch's FSDP.
+        gathers_ends: 1 where both ends of the model stay gathered from forward to backward pass, as
+            what is left to the root of PyTorch's FSDP does.
         state_bytes: Bytes of a parameter's optimiser state and master copy.
         activation_bytes: Bytes of an element of an activation.
         logit_bytes: Bytes that the loss and its gradient hold of one logit, where they hold most.
@@ -92,11 +101,19 @@ class Software:
             Megatron-LM and the suite's own pipelines do; 0 where hops run beside passes.
         backward_launches: Launches of a backward pass over those of a forward pass.
         selective_outputs: Share of the products' outputs that selective recomputation keeps.
+        selective_block_outputs: 1 where it keeps the output of a block's last product too.
+        cuts_by_parameters: Whether stages are cut by parameters, the head's among them, as
+            ``threshold_counts`` says.
     """
 
     weight_bytes: Numbers = 2.0
     gradient_bytes: Numbers = 2.0
     held_gradient_bytes: Numbers = 4.0
+    passing_gradient_bytes: Numbers = 0.0
+    bucket_bytes: Numbers = 0.0
+    gradients_pass: Numbers = 0.0
+    sharded_weight_bytes: Numbers = 2.0
+    gathers_ends: Numbers = 0.0
     state_bytes: Numbers = 12.0
     activation_bytes: Numbers = 2.0
     logit_bytes: Numbers = 6.0
@@ -106,11 +123,14 @@ class Software:
     blocking_hops: float = 1.0
     backward_launches: Numbers = 1.5
     selective_outputs: Numbers = 1.0
+    selective_block_outputs: Numbers = 0.0
+    cuts_by_parameters: bool = False
 
 
 FLOAT32 = Software(
     weight_bytes=4.0, gradient_bytes=4.0, held_gradient_bytes=4.0, state_bytes=8.0,
-    activation_bytes=4.0, logit_bytes=12.0, update_bytes=28.0, overlaps_gradients=1.0,
+    sharded_weight_bytes=4.0, activation_bytes=4.0, logit_bytes=12.0, update_bytes=28.0,
+    overlaps_gradients=1.0,
 )
 
 

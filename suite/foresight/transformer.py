@@ -34,6 +34,9 @@ class Transformer:
         gated: 1 where the feed-forward part has a third, gating product.
         fused_attention: 1 where attention never writes its scores to memory (Dao et al. 2022).
         tied: 1 where the token table is the output matrix too.
+        dropout: 1 where dropout keeps a mask of what each branch adds.
+        kept_scores: Elements kept of an attention score that is written to memory: softmax in and
+            out of its dropout, and the dropout's mask of a byte.
     """
 
     layers: Numbers
@@ -46,6 +49,8 @@ class Transformer:
     gated: Numbers = 0.0
     fused_attention: Numbers = 0.0
     tied: Numbers = 1.0
+    dropout: Numbers = 1.0
+    kept_scores: Numbers = 2.5
 
 
 def block(shape: Transformer) -> Unit:
@@ -53,14 +58,15 @@ def block(shape: Transformer) -> Unit:
 
     Products are those of Narayanan et al. 2021, appendix: 24 s h² + 4 s² h FLOPs forward for a
     feed-forward width of 4 h. What is kept is s h (34 + 5 a s / h) bytes of 16-bit activations,
-    10 of the 34 on every shard (Korthikanti et al. 2022, section 4).
+    10 of the 34 on every shard (Korthikanti et al. 2022, section 4); 2 of those 10 are the masks of
+    dropout.
     """
     tokens, width, wide = shape.sequence, shape.hidden, shape.feed_forward
     head = width / shape.heads
     shared = 2.0 * shape.key_value_heads * head
     scores = shape.heads * tokens * tokens * (1.0 - shape.fused_attention)
     ways = 1.0 + shape.gated
-    kept_split = tokens * (4.0 * width + ways * 2.0 * wide) + 2.5 * scores
+    kept_split = tokens * (4.0 * width + ways * 2.0 * wide) + shape.kept_scores * scores
     outputs = tokens * (2.0 * width + shared + ways * wide)
     fused = shape.fused_attention
     weights = width * (width + shared) + width * width + width * wide * (1.0 + ways)
@@ -80,10 +86,10 @@ def block(shape: Transformer) -> Unit:
         streamed_split=tokens * (5.0 * width + (1.0 + ways) * wide) + STREAMED_SCORES * scores,
         curved_split=tokens * wide, normed=2.0 * tokens * width, launches=LAUNCHES,
         parameters=4.0 * width, parameters_split=weights,
-        kept=5.0 * tokens * width, kept_split=kept_split,
-        dropped=fused * 3.0 * tokens * width,
-        dropped_split=fused * (kept_split - outputs) + 2.5 * scores, outputs_split=fused * outputs,
-        leaving=tokens * width, sums=2.0,
+        kept=(4.0 + shape.dropout) * tokens * width, kept_split=kept_split,
+        dropped=fused * (2.0 + shape.dropout) * tokens * width,
+        dropped_split=fused * (kept_split - outputs) + shape.kept_scores * scores,
+        outputs_split=fused * outputs, leaving=tokens * width, sums=2.0,
     )
 
 
