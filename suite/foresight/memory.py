@@ -129,8 +129,8 @@ def peak_bytes(model: Model, plans: Plans, stack: Stack) -> Array:
     """Bytes of the fullest device: the first stage, which has most micro-batches in flight, or the
     last one, which has the logits.
     """
-    fullest = [_fullest_moment(model, plans, stack.software, end) for end in ("first", "last")]
-    return np.maximum(*fullest) + stack.machine.reserved_bytes
+    first, last = (_fullest_moment(model, plans, stack.software, end) for end in ("first", "last"))
+    return np.maximum(first, last) + stack.machine.reserved_bytes
 
 
 def _fullest_moment(model: Model, plans: Plans, software: Software, place: str) -> Array:
@@ -167,7 +167,7 @@ def _recomputed_bytes(model: Model, plans: Plans, software: Software) -> Array:
 
 def _largest(blocks: Iterable[Array]) -> Array:
     """One block at a time: where they differ, the largest."""
-    return np.maximum.reduce(list(blocks))
+    return cast(Array, np.maximum.reduce(list(blocks)))
 
 
 def gathered_bytes(

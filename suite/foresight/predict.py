@@ -225,8 +225,8 @@ def predict(model: Model, plans: Plans, stack: Stack) -> Prediction:
         for name, values in one.items():
             found.setdefault(name, np.zeros(len(plans)))[rows] = values
     outer = _outer_link(plans, stack)
-    held = np.maximum(*(held_parameters(model, plans, place, by_parameters)
-                        for place in ("first", "last")))
+    held = np.maximum(held_parameters(model, plans, "first", by_parameters),
+                      held_parameters(model, plans, "last", by_parameters))
     reduced = gradient_seconds(held, plans, outer, stack.software)
     exposed = exposed_gradient_seconds(
         reduced, found["backward"], stack.software.overlaps_gradients,

@@ -48,7 +48,7 @@ def test_early_stages_are_rounded_up_where_the_head_counts() -> None:
 def test_stages_that_are_cut_by_parameters_pace_the_pipeline_and_fill_the_first_device() -> None:
     model, plans = _wide(vocabulary=512.0), plans_of([Plan(stages=2, micro_batches=8)])
     by_parameters = replace(ALONE, cuts_by_parameters=True)
-    block, head = model[1].parameters_split, model[2].parameters_split
+    block, head = (float(unit.parameters_split) for unit in model[1:])
     assert threshold_counts(4, block, head, 2) == [4, 0]
     even, cut = (predict(model, plans, Stack(SOMEWHERE, s)) for s in (ALONE, by_parameters))
     assert cut.load_balance < even.load_balance and cut.step_s < even.step_s
@@ -60,7 +60,7 @@ def test_stages_that_are_cut_by_parameters_pace_the_pipeline_and_fill_the_first_
 def test_gradients_that_pass_grow_while_activations_leave() -> None:
     """Whichever is more, and not their sum; two micro-batches in flight leave one behind."""
     model, passing = _wide(), replace(ALONE, held_gradient_bytes=2.0, gradients_pass=1.0)
-    many, weights = Plan(micro_batch=8), 2.0 * parameters(model)
+    many, weights = Plan(micro_batch=8), 2.0 * float(parameters(model))
     assert _peak(model, many, passing) == _peak(model, many, ALONE) > weights
     few = Plan(micro_batch=0.1)
     assert _peak(model, few, passing) == pytest.approx(weights)
