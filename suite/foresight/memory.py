@@ -98,7 +98,7 @@ def activation_bytes(
     """
     held = in_flight(plans, place)
     workspace = np.where(plans.recompute == FULL, block_bytes(model, plans, software), 0.0)
-    return cast(Array, stage_bytes(model, plans, software, place, held) + workspace)
+    return stage_bytes(model, plans, software, place, held) + workspace
 
 
 def block_bytes(model: Model, plans: Plans, software: Software) -> Array:

@@ -83,13 +83,13 @@ def end_repeats(unit: Unit, model: Model, plans: Plans, place: str, by_parameter
     """How many of a body's unit the first or last stage holds; the mean where units differ."""
     mean = unit.repeats / plans.stages
     if not by_parameters:
-        return cast(Array, mean)
+        return mean
     found = mean * np.ones(len(plans))
     for stages in np.unique(plans.stages[plans.stages > 1]):
         rows = np.flatnonzero(plans.stages == stages)
         counts = _threshold_rows(model, plans, rows, int(stages))
         found[rows] = counts[:, 0 if place == "first" else -1]
-    return cast(Array, found)
+    return found
 
 
 def _balanced(body: list[Unit], model: Model, stages: int) -> tuple[int, ...]:
