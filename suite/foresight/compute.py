@@ -58,6 +58,8 @@ def product_seconds(
     rate = rate * np.where(np.asarray(product.fused) > 0, 1.0, narrow)
     if product.samples_in_count:
         rate = rate * machine.attention_share
+    if product.sixteen_bit:
+        rate = rate * machine.sixteen_bit_share
     moved = element_bytes * count * (rows * inner + inner * outer + rows * outer)
     moved = moved * (1.0 - product.fused)
     return np.maximum(flops / rate, moved / machine.stream_bytes_s)
@@ -101,10 +103,12 @@ def unit_times(unit: Unit, plans: Plans, stack: Stack) -> UnitTimes:
     samples = plans.micro_batch / plans.context
     products: Numbers = 0.0
     repeated: Numbers = 0.0
+    alternate: Numbers = 0.0
     for product in unit.products:
         seconds = product_seconds(
             product, samples, plans.shards, machine, software.activation_bytes)
         products = products + seconds
+        alternate = alternate + product.alternate * seconds
         if product.samples_in_count:
             repeated = repeated + seconds
     whole = samples / np.where(plans.sequence_parallel > 0, plans.shards, 1.0)
@@ -115,7 +119,11 @@ def unit_times(unit: Unit, plans: Plans, stack: Stack) -> UnitTimes:
     streams = stream_seconds(elements, software.activation_bytes, machine)
     forward = products + streams + curved + normed + others
     dropped = samples * 2.0 * (unit.dropped + unit.dropped_split) / plans.shards
-    again = repeated + stream_seconds(dropped, software.activation_bytes, machine)
+    other = software.alternate_products
+    again = (other * alternate + (1.0 - other) * repeated
+             + stream_seconds(dropped, software.activation_bytes, machine))
+    again = np.where(software.selective_blocks > np.zeros(len(plans)),
+                     software.selective_blocks * forward, again)
     body = unit.place == "body"
     full = (plans.recompute == FULL) & body
     some = (plans.recompute == SELECTIVE) & body

@@ -81,7 +81,8 @@ def stack_of(base: Base, theta: Array) -> Stack:
     machine = Machine(
         name=device.name, product_flops_s=c["product_share"] * peak,
         ramp_s=c["ramp_s"], narrow=c["narrow"],
-        attention_share=c["attention_share"],
+        attention_share=c["attention_share"] * base.software.attention_rate,
+        sixteen_bit_share=device.peak("bf16") / peak if base.dtype == "fp8" else 1.0,
         stream_bytes_s=c["stream_share"] * device.memory_bytes_s, launch_s=c["launch_s"],
         inside=Link(c["inside_latency_s"], c["inside_share"] * device.inside_bytes_s),
         between=Link(c["between_latency_s"], c["between_share"] * between),

@@ -7,9 +7,10 @@ from concurrent.futures import ProcessPoolExecutor
 
 from suite.foresight.figures import Figure, Verdict, verdict
 from suite.foresight.judging import STEP, judge_stack, judge_transfer
+from suite.foresight.layered import judge_pipelines
 from suite.foresight.other_tables import judge_links, judge_memory
 from suite.foresight.published import Published, steps
-from suite.foresight.speedups import judge_data_parallel, judge_pipelines
+from suite.foresight.speedups import judge_data_parallel
 
 SINGLE, MULTI = "vTrain single-node", "vTrain multi-node"
 # The mean absolute relative error aimed at, by the start of the source and of the quantity.

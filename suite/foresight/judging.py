@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 from sklearn.cluster import KMeans
 
 from suite.foresight.figures import Figure
 from suite.foresight.fitting import Posterior, Predictor, calibrated, from_datasheet
-from suite.foresight.machine import Stack
+from suite.foresight.machine import Software, Stack
 from suite.foresight.plans import plans_of
 from suite.foresight.predict import predict
 from suite.foresight.published import Published, model_of
@@ -22,13 +24,23 @@ USUAL_UTILISATION = 0.45
 
 
 def step_predictor(rows: Sequence[Published]) -> Predictor:
-    """Seconds of the rows' steps as a function of the stack."""
+    """Seconds of the rows' steps as a function of the stack, each with its own software."""
     model, plans = model_of(rows), plans_of(row.plan for row in rows)
+    software = software_of(rows)
 
     def seconds(stack: Stack) -> Array:
-        return predict(model, plans, stack).step_s
+        return predict(model, plans, replace(stack, software=software)).step_s
 
     return seconds
+
+
+def software_of(rows: Sequence[Published]) -> Software:
+    """What the rows' programs do: a number where all do the same, else one for each row."""
+    columns: dict[str, Any] = {}
+    for one in fields(Software):
+        values = [getattr(row.program.base.software, one.name) for row in rows]
+        columns[one.name] = values[0] if len(set(values)) == 1 else np.array(values)
+    return Software(**columns)
 
 
 def features(rows: Sequence[Published]) -> Array:

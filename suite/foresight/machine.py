@@ -29,6 +29,7 @@ class Machine:
         product_flops_s: Rate that a large matrix product reaches, e_inf times the peak.
         ramp_s: Seconds in which the device fills and drains in every operation that it works off.
         narrow: Length of a matrix dimension at which half of the rate is lost.
+        sixteen_bit_share: Rate of products that stay in 16 bit, over that of the others.
         attention_share: Rate of attention's products over that of others; of a fused kernel that
             skips what a causal mask hides it may exceed 1, since all scores are counted.
         stream_bytes_s: Rate of memory-bound operations.
@@ -58,6 +59,7 @@ class Machine:
     between: Link
     devices_per_node: Numbers
     memory_bytes: Numbers
+    sixteen_bit_share: Numbers = 1.0
     attention_share: Numbers = 1.0
     curve_s: Numbers = 0.0
     norm_s: Numbers = 0.0
@@ -82,35 +84,64 @@ class Software:
         weight_bytes: Bytes of a parameter in the forward pass.
         gradient_bytes: Bytes of a gradient that is communicated.
         held_gradient_bytes: Bytes of a gradient that is held until the update.
+        passing_gradient_bytes: Bytes of a gradient that a backward pass holds beside those until it
+            ends, where they are added up in another format.
+        bucket_bytes: Bytes of a parameter in buckets of its own in which replicas reduce gradients
+            (PyTorch's DDP without ``gradient_as_bucket_view``), where nothing is sharded.
+        gradients_pass: 1 where no gradient exists before its backward pass, as in a compiled step.
+        sharded_weight_bytes: Bytes of a parameter's shard beside its master copy where parameters
+            are sharded; 0 where the master copy is what is sharded, as in PyTorch's FSDP.
+        gathers_ends: 1 where both ends of the model stay gathered from forward to backward pass, as
+            what is left to the root of PyTorch's FSDP does.
         state_bytes: Bytes of a parameter's optimiser state and master copy.
         activation_bytes: Bytes of an element of an activation.
         logit_bytes: Bytes that the loss and its gradient hold of one logit, where they hold most.
         update_bytes: Bytes that the optimiser reads and writes for a parameter.
+        attention_rate: Rate of its attention over that of other products, all scores counted,
+            before anything is calibrated.
         overlaps_gradients: 1 where gradients are reduced while the backward pass goes on.
         overlaps_hidden_sums: Share of an intra-layer split's sums that is hidden behind products.
         blocking_hops: 1 where a device sends and receives between its passes and waits for both, as
             Megatron-LM and the suite's own pipelines do; 0 where hops run beside passes.
         backward_launches: Launches of a backward pass over those of a forward pass.
         selective_outputs: Share of the products' outputs that selective recomputation keeps.
+        selective_block_outputs: 1 where it keeps the output of a block's last product too.
+        alternate_products: 1 where selective recomputation computes every second product of a block
+            again, and no attention.
+        selective_blocks: Share of the blocks that selective recomputation computes again as a
+            whole, where it does not choose within a block.
+        cuts_by_parameters: Whether stages are cut by parameters, the head's among them, as
+            ``threshold_counts`` says.
     """
 
     weight_bytes: Numbers = 2.0
     gradient_bytes: Numbers = 2.0
     held_gradient_bytes: Numbers = 4.0
+    passing_gradient_bytes: Numbers = 0.0
+    bucket_bytes: Numbers = 0.0
+    gradients_pass: Numbers = 0.0
+    sharded_weight_bytes: Numbers = 2.0
+    gathers_ends: Numbers = 0.0
     state_bytes: Numbers = 12.0
     activation_bytes: Numbers = 2.0
     logit_bytes: Numbers = 6.0
     update_bytes: Numbers = 34.0
+    attention_rate: float = 1.0
     overlaps_gradients: Numbers = 0.0
     overlaps_hidden_sums: Numbers = 0.0
     blocking_hops: float = 1.0
     backward_launches: Numbers = 1.5
     selective_outputs: Numbers = 1.0
+    selective_block_outputs: Numbers = 0.0
+    alternate_products: Numbers = 0.0
+    selective_blocks: Numbers = 0.0
+    cuts_by_parameters: bool = False
 
 
 FLOAT32 = Software(
     weight_bytes=4.0, gradient_bytes=4.0, held_gradient_bytes=4.0, state_bytes=8.0,
-    activation_bytes=4.0, logit_bytes=12.0, update_bytes=28.0, overlaps_gradients=1.0,
+    sharded_weight_bytes=4.0, activation_bytes=4.0, logit_bytes=12.0, update_bytes=28.0,
+    overlaps_gradients=1.0,
 )
 
 

@@ -90,7 +90,7 @@ def _memory_figure(row: Row) -> Iterator[Figure]:
         return
     program, shape, plan = found
     model, plans, software = transformer(shape), plans_of([plan]), program.base.software
-    held = held_parameters(model, plans, "first")
+    held = held_parameters(model, plans, "first", software.cuts_by_parameters)
     if row["metric"] == "memory_activations":
         predicted, quantity = activation_bytes(model, plans, software), "memory, activations"
     elif row["metric"] == "memory_params_and_optimizer":
@@ -100,7 +100,8 @@ def _memory_figure(row: Row) -> Iterator[Figure]:
         predicted, quantity = peak_bytes(model, plans, stack), PEAK
     else:
         return
-    unit = GB if row["unit"] == "GB" else GIB
+    # nanotron prints bytes / 1024^3 as GB (LogItem in its helpers.py).
+    unit = GB if row["unit"] == "GB" and not row["source"].startswith("nanotron") else GIB
     states = float(state_bytes(held, plans, software)[0])
     yield Figure(row["source"], quantity, model_name(row), float(row["value"]) * unit,
                  float(predicted[0]), states)

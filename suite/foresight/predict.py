@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from suite.contract.splits.stages import balanced_cuts
 from suite.foresight.collectives import all_reduce_seconds, group_link, hop_seconds
 from suite.foresight.compute import host_and_device, unit_times
 from suite.foresight.machine import Link, Stack
@@ -23,6 +21,7 @@ from suite.foresight.sharded import (
     gather_seconds,
     gradient_seconds,
 )
+from suite.foresight.stages import stage_counts
 from suite.foresight.units import Array, Model, Unit, training_flops
 
 
@@ -98,58 +97,6 @@ def unit_passes(unit: Unit, plans: Plans, stack: Stack) -> Passes:
     )
 
 
-def stage_counts(
-    model: Model, plans: Plans, rows: NDArray[np.intp], stages: int
-) -> list[Array]:
-    """How many of each unit every stage holds: arrays (rows, stages) or (1, stages), one a unit.
-
-    A single kind of block is dealt out evenly, the first stages getting one more where it does not
-    divide. Different units are cut as the suite cuts them, so that the largest sum of FLOPs is
-    smallest; what rides with the last unit counts with it. All rows have the same cut, if any.
-    """
-    body = [unit for unit in model if unit.place == "body"]
-    if len(body) > 1:
-        given = str(plans.cut[rows[0]])
-        sizes = tuple(map(int, given.split(","))) if given else _balanced(body, model, stages)
-        counts = iter(_cut(body, sizes, stages))
-    else:
-        counts = iter(_dealt(body[0].repeats * np.ones(len(plans)), rows, stages))
-    found = []
-    for unit in model:
-        if unit.place == "body":
-            found.append(next(counts))
-        else:
-            one = np.zeros((1, stages))
-            one[0, 0 if unit.place == "first" else -1] = 1.0
-            found.append(one)
-    return found
-
-
-def _dealt(repeats: Array, rows: NDArray[np.intp], stages: int) -> list[Array]:
-    mine = repeats[rows]
-    base = np.floor(mine / stages)
-    extra = mine - base * stages
-    return [cast(Array, base[:, None] + (np.arange(stages)[None, :] < extra[:, None]))]
-
-
-def _balanced(body: list[Unit], model: Model, stages: int) -> tuple[int, ...]:
-    costs = [float(unit.repeats * unit.flops()) for unit in body]
-    costs[-1] += sum(float(unit.flops()) for unit in model if unit.place == "last")
-    return _cuts(tuple(costs), stages)
-
-
-def _cut(body: list[Unit], sizes: tuple[int, ...], devices: int) -> list[Array]:
-    # Where devices have several stages, they take them in turns.
-    owner = [stage % devices for stage, size in enumerate(sizes) for _ in range(size)]
-    return [np.eye(devices)[[stage]] * unit.repeats
-            for stage, unit in zip(owner, body, strict=True)]
-
-
-@lru_cache(maxsize=1024)
-def _cuts(costs: tuple[float, ...], stages: int) -> tuple[int, ...]:
-    return tuple(balanced_cuts(costs, stages))
-
-
 @dataclass(frozen=True)
 class StageTimes:
     """Seconds a micro-batch of each stage, (configurations, stages)."""
@@ -174,11 +121,18 @@ def all_passes(model: Model, plans: Plans, stack: Stack) -> list[Passes]:
 
 
 def stage_times(
-    model: Model, passes: list[Passes], plans: Plans, rows: NDArray[np.intp], stages: int
+    passes: list[Passes], split: list[Array], rows: NDArray[np.intp], stages: int
 ) -> StageTimes:
-    """Stages of those configurations, which all have the same number of them."""
+    """Stages of those configurations, which all have the same number of them.
+
+    Args:
+        passes: Of each unit.
+        split: How many of each unit every stage holds, from ``stage_counts``.
+        rows: The configurations.
+        stages: Their number of stages.
+    """
     columns = {name: np.zeros((len(rows), stages)) for name in StageTimes.__dataclass_fields__}
-    for one, counts in zip(passes, stage_counts(model, plans, rows, stages), strict=True):
+    for one, counts in zip(passes, split, strict=True):
         for name, sums in columns.items():
             sums += getattr(one, name)[rows, None] * counts
     return StageTimes(**columns)
@@ -261,16 +215,18 @@ def predict(model: Model, plans: Plans, stack: Stack) -> Prediction:
         Seconds, rates and bytes of each configuration.
     """
     passes, hops = all_passes(model, plans, stack), hop_times(model, plans, stack)
+    by_parameters = stack.software.cuts_by_parameters
     found: dict[str, Array] = {}
     for rows, stages, parts, schedule in _groups(plans):
-        times = stage_times(model, passes, plans, rows, stages)
+        split = stage_counts(model, plans, rows, stages, by_parameters)
+        times = stage_times(passes, split, rows, stages)
         one = _one_group(_select(plans, rows), times, hops[rows], parts, schedule,
                          stack.software.blocking_hops)
         for name, values in one.items():
             found.setdefault(name, np.zeros(len(plans)))[rows] = values
     outer = _outer_link(plans, stack)
-    held = np.maximum(held_parameters(model, plans, "first"),
-                      held_parameters(model, plans, "last"))
+    held = np.maximum(held_parameters(model, plans, "first", by_parameters),
+                      held_parameters(model, plans, "last", by_parameters))
     reduced = gradient_seconds(held, plans, outer, stack.software)
     exposed = exposed_gradient_seconds(
         reduced, found["backward"], stack.software.overlaps_gradients,

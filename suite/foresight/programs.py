@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from suite.foresight.fitting import Base
-from suite.foresight.hardware import find_device
+from suite.foresight.hardware import Device, find_device
 from suite.foresight.machine import Software
 
 Row = dict[str, str]
@@ -45,15 +45,30 @@ class Program:
 MEGATRON = Software(gradient_bytes=2.0, held_gradient_bytes=4.0, overlaps_gradients=0.0)
 # PyTorch's cross entropy holds of a 16-bit logit: itself, its float32 copy, the logarithm of its
 # probability, and the gradients of the last two, which are float32 as well. XLA fuses all that into
-# the logit and its gradient.
+# the logit and its gradient. Where the logits are sharded, torch's loss_parallel holds beside the
+# logit the logarithm, its exponential, zeros with a one in them, their sum and the product with the
+# incoming gradient, of which four in float32 at a time. nanotron's own loss holds beside the logit
+# its float32 copy and the exponential, which becomes the gradient in place. All these count, though
+# not all of them are alive at the same time: both programs print what their allocator has reserved,
+# and blocks of one size stay reserved while another size is asked for.
 EAGER_LOGIT_BYTES, FUSED_LOGIT_BYTES = 14.0, 4.0
-# FSDP of PyTorch: shards gathered in 16 bit beside compute, gradients reduced in float32.
+PARALLEL_LOGIT_BYTES, NANOTRON_LOGIT_BYTES = 18.0, 10.0
+# Attention in one kernel, all scores counted. What a causal mask hides is left out block by block,
+# which makes it 1.75 times as fast. FlashAttention-2 reaches 60 % of an A100's peak (Dao 2023) and
+# 35 % of an H100's, where other products reach 80 % (Shah et al. 2024); cuDNN's, written for the
+# H100, are taken to reach there what the former reaches on an A100.
+CUDNN_RATE = 1.75 * 0.6 / 0.8
+FLASH_RATES = {"A100": CUDNN_RATE, "H100": 1.75 * 0.35 / 0.8}
+# FSDP of PyTorch: shards gathered in 16 bit beside compute, gradients reduced in float32; the
+# float32 shard is the parameter itself.
 FSDP = Software(gradient_bytes=4.0, held_gradient_bytes=4.0, overlaps_gradients=1.0,
-                logit_bytes=EAGER_LOGIT_BYTES)
+                logit_bytes=EAGER_LOGIT_BYTES, sharded_weight_bytes=0.0)
 # NeMo and Megatron-Core: distributed optimiser, reduction and part of the sums overlapped.
-NEMO = Software(gradient_bytes=4.0, overlaps_gradients=1.0, overlaps_hidden_sums=0.5)
-JAX = Software(gradient_bytes=2.0, overlaps_gradients=1.0)
+NEMO = Software(gradient_bytes=4.0, overlaps_gradients=1.0, overlaps_hidden_sums=0.5,
+                attention_rate=CUDNN_RATE)
+JAX = Software(gradient_bytes=2.0, overlaps_gradients=1.0, attention_rate=CUDNN_RATE)
 
+DEVICES_PER_NODE = 8.0
 # The start of a row's hardware -> row of hardware.csv.
 DEVICES = {
     "A100-80GB": "A100 SXM 80GB", "A100-40GB": "A100 SXM 40GB", "A100": "A100 SXM 80GB",
@@ -75,12 +90,38 @@ def program_of(row: Row) -> Program | None:
     return None
 
 
+def _flash_rate(row: Row) -> float:
+    """Before calibration; 1 on devices of which no figure is known."""
+    return FLASH_RATES.get(row["hardware"][:4], 1.0)
+
+
+def _eager(row: Row) -> float:
+    return 1.0 if "no compile" in row["note"] else 0.0
+
+
+def _device(row: Row) -> Device | None:
+    name = DEVICES.get(re.split(r"[ (]", row["hardware"])[0])
+    device = find_device(name) if name else None
+    stated = re.search(r"inter (\d+) Gb/s a node", row["interconnect"])
+    if device and stated:
+        share = float(stated.group(1)) * 1e9 / 8.0 / DEVICES_PER_NODE
+        device = replace(device, between_bytes_s=share)
+    if device and "HBM2e" in row["hardware"]:
+        # torchtitan's machines, as its benchmarks/llama3_h100_202412_torchtitan.md describes them:
+        # 96 GB at 2.4 TB/s and 500 W, with a peak between that of SXM and that of NVL (835), which
+        # it does not know: the middle.
+        peak = 0.5 * (device.peak("bf16") + 835e12)
+        return replace(device, name="H100 SXM 96GB HBM2e", memory_bytes=96e9,
+                       memory_bytes_s=2.4e12, peak_flops_s={"bf16": peak, "fp16": peak})
+    return device
+
+
 def _base(row: Row, software: Software, dtype: str = "bf16") -> Base | None:
     name = re.split(r"[ (]", row["hardware"])[0]
-    device = DEVICES.get(name)
+    device = _device(row)
     # A rack of GB200 is one NVLink domain of 72 devices; other machines have eight a node.
-    inside = 72.0 if name.startswith("GB") else 8.0
-    return Base(find_device(device), dtype, inside, software) if device else None
+    inside = 72.0 if name.startswith("GB") else DEVICES_PER_NODE
+    return Base(device, dtype, inside, software) if device else None
 
 
 def _megatron(name: str, micro_batch: float = 0.0) -> Callable[[Row], Program | None]:
@@ -95,15 +136,26 @@ def _megatron(name: str, micro_batch: float = 0.0) -> Callable[[Row], Program | 
 
 
 def _mpt(row: Row) -> Program | None:
-    base = _base(row, FSDP, "fp8" if _eight_bit(row["dtype"]) else "bf16")
+    software = replace(FSDP, attention_rate=_flash_rate(row))
+    base = _base(row, software, "fp8" if _eight_bit(row["dtype"]) else "bf16")
     return Program("LLM-Foundry", base, 1.0, sharding=3.0) if base else None
 
 
 def _torchtitan(row: Row) -> Program | None:
     eight = _eight_bit(row["dtype"])
     hidden = 0.7 if "async TP" in row["note"] and "vanilla" not in row["note"] else 0.0
-    # Its selective recomputation keeps the output of every second product.
-    software = replace(FSDP, overlaps_hidden_sums=hidden, selective_outputs=0.5)
+    # Its selective recomputation keeps the output of every second product; without a compiler,
+    # which leaves out what nothing needs, the seventh and last among them. Embedding and head are
+    # the root of its FSDP; its logits are sharded over tensor-parallel devices.
+    # Its selective recomputation by layers takes every second block.
+    eager = _eager(row)
+    sharded = float(row["tp"] or 1.0) > 1.0
+    blocks = 0.5 if row["recompute"] == "selective layer" else 0.0
+    software = replace(
+        FSDP, attention_rate=_flash_rate(row), overlaps_hidden_sums=hidden,
+        alternate_products=1.0, selective_blocks=blocks, selective_outputs=0.5,
+        selective_block_outputs=eager, gathers_ends=1.0,
+        logit_bytes=PARALLEL_LOGIT_BYTES if sharded else EAGER_LOGIT_BYTES)
     base = _base(row, software, "fp8" if eight else "bf16")
     return Program("torchtitan", base, 1.0, True, 3.0) if base else None
 
@@ -127,7 +179,13 @@ def _nemo(row: Row) -> Program | None:
 
 
 def _nanotron(row: Row) -> Program | None:
-    software = replace(MEGATRON, gradient_bytes=4.0, logit_bytes=EAGER_LOGIT_BYTES)
+    # Of its version of the table: 16-bit gradients of a micro-batch are added to those in float32
+    # after its backward pass, DDP (with buckets of its own) reduces them unless states are sharded,
+    # and stages are cut by cost.
+    software = replace(
+        MEGATRON, gradient_bytes=4.0, attention_rate=_flash_rate(row),
+        logit_bytes=NANOTRON_LOGIT_BYTES, passing_gradient_bytes=2.0, bucket_bytes=2.0,
+        cuts_by_parameters=True)
     base = _base(row, software, "bf16")
     return Program("nanotron", base, 1.0, True) if base else None
 
@@ -135,7 +193,8 @@ def _nanotron(row: Row) -> Program | None:
 def _alpa(row: Row) -> Program | None:
     if row["model"] != "GPT" or row["zero"] == "auto":
         return None
-    software = replace(MEGATRON, held_gradient_bytes=2.0, logit_bytes=FUSED_LOGIT_BYTES)
+    software = replace(MEGATRON, held_gradient_bytes=2.0, logit_bytes=FUSED_LOGIT_BYTES,
+                       gradients_pass=1.0)
     base = _base(row, software, "fp16")
     share = float(row["global_batch"]) / float(row["gpus"])
     return Program("Alpa", base, micro_batch=share) if base else None
@@ -156,7 +215,10 @@ PROGRAMS: dict[str, Callable[[Row], Program | None]] = {
 # Dimensions that tables leave out, from the models' public configurations (torchtitan's and
 # NeMo's model files; Touvron et al. 2023, Dubey et al. 2024, Parmar et al. 2024). Of Llama-like
 # models the pattern is matched against the name in lower case without signs.
-LLAMA = {"gated": 1.0, "tied": 0.0}
+LLAMA = {"gated": 1.0, "tied": 0.0, "dropout": 0.0}
+# Alpa's benchmark trains without dropout, and JAX's softmax of 2021 keeps the exponentials for its
+# derivative beside the result.
+ALPA = {"dropout": 0.0, "kept_scores": 2.0}
 SHAPES: dict[str, dict[str, float]] = {
     "gpt3175b|gpt3-175b": {"layers": 96, "hidden": 12288, "heads": 96},
     "gpt320b": {"layers": 44, "hidden": 6144, "heads": 48},
@@ -183,10 +245,15 @@ def known_shape(row: Row) -> dict[str, float]:
     """Dimensions that the row does not state and its model's configuration does."""
     if row["model"] == "Llama-like":
         wide, shared, tied = NANOTRON.get(int(row["hidden"]), (4 * int(row["hidden"]), 32, 0))
-        return {"gated": 1.0, "feed_forward": wide, "key_value_heads": shared, "tied": tied}
+        return LLAMA | {"feed_forward": wide, "key_value_heads": shared, "tied": tied}
+    if row["source"].startswith("Alpa"):
+        return ALPA
     name = re.sub(r"\(.*?\)|[^a-z0-9.]", "", row["model"].lower())
     found: dict[str, float] = {}
     for pattern, shape in SHAPES.items():
         if re.fullmatch(pattern, name):
             found = dict(shape)
+    if row["source"].startswith("torchtitan"):
+        # torchao's Float8 scales each tensor by its own maximum.
+        found |= {"eager": _eager(row), "cast": float(_eight_bit(row["dtype"]))}
     return found

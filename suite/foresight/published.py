@@ -126,6 +126,8 @@ def _shape(row: Row, program: Program) -> Transformer | None:
         feed_forward=known.get("feed_forward", 4.0 * hidden),
         key_value_heads=known.get("key_value_heads", heads), gated=known.get("gated", 0.0),
         fused_attention=program.fused_attention, tied=known.get("tied", 1.0),
+        dropout=known.get("dropout", 1.0), kept_scores=known.get("kept_scores", 2.5),
+        eager=known.get("eager", 0.0), cast=known.get("cast", 0.0),
     )
 
 

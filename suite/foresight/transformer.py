@@ -12,6 +12,12 @@ STREAMED_WHOLE = 10.0
 # Passes over the attention scores where attention is not one kernel: product out, softmax in and
 # out, dropout in and out with its mask of a byte, product in.
 STREAMED_SCORES = 5.5
+# What a norm streams beyond those 2 if it is written as x.float(), its square, the mean, a product
+# with the root's inverse, a cast and a product with the weights: 36 bytes an element; and rotary
+# positions of a query or key: a cast, a complex product and a cast, 20 bytes.
+EAGER_NORM, EAGER_ROTATION = 16.0, 10.0
+# The largest element is read, and the tensor read again and written in eight bit.
+CAST = 2.5
 # Kernels of a block forward: eight products, norms, transposes, bias, activation, softmax,
 # dropout, residual additions.
 LAUNCHES = 30.0
@@ -34,6 +40,11 @@ class Transformer:
         gated: 1 where the feed-forward part has a third, gating product.
         fused_attention: 1 where attention never writes its scores to memory (Dao et al. 2022).
         tied: 1 where the token table is the output matrix too.
+        dropout: 1 where dropout keeps a mask of what each branch adds.
+        kept_scores: Elements kept of an attention score that is written to memory: softmax in and
+            out of its dropout, and the dropout's mask of a byte.
+        eager: 1 where norms and rotary positions are single operations in float32.
+        cast: 1 where the inputs of products are scaled to eight bit by their own maximum.
     """
 
     layers: Numbers
@@ -46,6 +57,10 @@ class Transformer:
     gated: Numbers = 0.0
     fused_attention: Numbers = 0.0
     tied: Numbers = 1.0
+    dropout: Numbers = 1.0
+    kept_scores: Numbers = 2.5
+    eager: Numbers = 0.0
+    cast: Numbers = 0.0
 
 
 def block(shape: Transformer) -> Unit:
@@ -53,37 +68,43 @@ def block(shape: Transformer) -> Unit:
 
     Products are those of Narayanan et al. 2021, appendix: 24 s h² + 4 s² h FLOPs forward for a
     feed-forward width of 4 h. What is kept is s h (34 + 5 a s / h) bytes of 16-bit activations,
-    10 of the 34 on every shard (Korthikanti et al. 2022, section 4).
+    10 of the 34 on every shard (Korthikanti et al. 2022, section 4); 2 of those 10 are the masks of
+    dropout.
     """
     tokens, width, wide = shape.sequence, shape.hidden, shape.feed_forward
     head = width / shape.heads
     shared = 2.0 * shape.key_value_heads * head
     scores = shape.heads * tokens * tokens * (1.0 - shape.fused_attention)
     ways = 1.0 + shape.gated
-    kept_split = tokens * (4.0 * width + ways * 2.0 * wide) + 2.5 * scores
+    kept_split = tokens * (4.0 * width + ways * 2.0 * wide) + shape.kept_scores * scores
     outputs = tokens * (2.0 * width + shared + ways * wide)
     fused = shape.fused_attention
     weights = width * (width + shared) + width * width + width * wide * (1.0 + ways)
     return Unit(
         "block", shape.layers,
         products=(
-            Product(tokens, width, width + shared, split="outer"),
+            # Of queries, keys, values, output, up, gate and down every second one.
+            Product(tokens, width, width + shared, split="outer",
+                    alternate=0.5 * shared / (width + shared)),
             Product(tokens, head, tokens, shape.heads, "count", True,
-                    fused=shape.fused_attention),
+                    fused=shape.fused_attention, sixteen_bit=True),
             Product(tokens, tokens, head, shape.heads, "count", True,
-                    fused=shape.fused_attention),
-            Product(tokens, width, width, split="inner"),
-            Product(tokens, width, wide * ways, split="outer"),
-            Product(tokens, wide, width, split="inner"),
+                    fused=shape.fused_attention, sixteen_bit=True),
+            Product(tokens, width, width, split="inner", alternate=1.0),
+            Product(tokens, width, wide * ways, split="outer",
+                    alternate=shape.gated / ways),
+            Product(tokens, wide, width, split="inner", alternate=1.0 - shape.gated),
         ),
-        streamed=STREAMED_WHOLE * tokens * width,
-        streamed_split=tokens * (5.0 * width + (1.0 + ways) * wide) + STREAMED_SCORES * scores,
+        streamed=(STREAMED_WHOLE + shape.eager * 2.0 * EAGER_NORM) * tokens * width,
+        streamed_split=tokens * (5.0 * width + (1.0 + ways) * wide) + STREAMED_SCORES * scores
+        + tokens * shape.eager * EAGER_ROTATION * (width + 0.5 * shared)
+        + tokens * shape.cast * CAST * (3.0 * width + wide),
         curved_split=tokens * wide, normed=2.0 * tokens * width, launches=LAUNCHES,
         parameters=4.0 * width, parameters_split=weights,
-        kept=5.0 * tokens * width, kept_split=kept_split,
-        dropped=fused * 3.0 * tokens * width,
-        dropped_split=fused * (kept_split - outputs) + 2.5 * scores, outputs_split=fused * outputs,
-        leaving=tokens * width, sums=2.0,
+        kept=(4.0 + shape.dropout) * tokens * width, kept_split=kept_split,
+        dropped=fused * (2.0 + shape.dropout) * tokens * width,
+        dropped_split=fused * (kept_split - outputs) + shape.kept_scores * scores,
+        outputs_split=fused * outputs, leaving=tokens * width, sums=2.0,
     )
 
 
@@ -104,7 +125,8 @@ def head(shape: Transformer) -> Unit:
     elements = shape.sequence * shape.hidden
     return Unit(
         "head", 1.0,
-        products=(Product(shape.sequence, shape.hidden, shape.vocabulary, split="outer"),),
+        products=(Product(shape.sequence, shape.hidden, shape.vocabulary, split="outer",
+                          sixteen_bit=True),),
         streamed=2.0 * elements, streamed_split=STREAMED_LOGITS * logits, normed=elements,
         launches=15.0, parameters_split=(1.0 - shape.tied) * table, copied_split=shape.tied * table,
         kept=2.0 * elements, logits=logits, place="last",

@@ -26,6 +26,8 @@ class Product:
         samples_in_count: Whether a larger batch means more products rather than more rows.
         fused: 1 where the product is part of a larger kernel, which neither writes its result to
             memory nor depends on how narrow it is.
+        alternate: Share of it that is computed again where every second product is.
+        sixteen_bit: Whether it stays in 16 bit where others are computed in eight.
     """
 
     rows: Numbers
@@ -35,6 +37,8 @@ class Product:
     split: str = ""
     samples_in_count: bool = False
     fused: Numbers = 0.0
+    alternate: Numbers = 0.0
+    sixteen_bit: bool = False
 
 
 @dataclass(frozen=True)
