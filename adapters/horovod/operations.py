@@ -16,4 +16,4 @@ def open_operations(case: Case, rank: Rank) -> Operations:
         return TorchOperations(open_device(case, rank), compiled)
     from adapters.tensorflow.training.operations import TensorFlowOperations
 
-    return TensorFlowOperations("/CPU:0" if case.device == "cpu" else "/GPU:0", compiled)
+    return TensorFlowOperations(["/CPU:0" if case.device == "cpu" else "/GPU:0"], compiled)

@@ -7,6 +7,7 @@ from suite.contract.case import Case, Rank
 
 
 def open_operations(case: Case, rank: Rank) -> TensorFlowOperations:
-    """Returns the operations on the first device; the link session has prepared all."""
-    device = "/CPU:0" if case.device == "cpu" else "/GPU:0"
-    return TensorFlowOperations(device, case.mode == "compiled")
+    """Returns the operations on all devices, which the link session has prepared."""
+    kind = "CPU" if case.device == "cpu" else "GPU"
+    devices = [f"/{kind}:{index}" for index in range(case.devices)]
+    return TensorFlowOperations(devices, case.mode == "compiled")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +20,16 @@ from suite.contract.case import Case, Rank
 Operation = Callable[[], object]
 # Matrices of (rows, inner) by (inner, outer).
 Lengths = tuple[int, int, int]
+# A dense layer's products: forward, and for the gradients of its inputs and of its weights.
+PRODUCTS = 3
+# Small products are repeated until a call has so many FLOPs, at most so often.
+ENOUGH_FLOPS, MOST_REPEATS = 1e8, 16
+
+
+def product_repeats(lengths: Lengths) -> int:
+    """Returns how often a calibration makes products of these lengths in one call."""
+    flops = 2.0 * PRODUCTS * prod(lengths)
+    return max(1, min(MOST_REPEATS, int(ENOUGH_FLOPS / flops)))
 
 
 @dataclass(frozen=True)
@@ -66,8 +77,16 @@ class OperationPlan:
 class Operations(Protocol):
     """Operations of one framework and engine on this rank's device, in float32."""
 
-    def product(self, lengths: Lengths) -> Operation:
-        """Makes a product of two matrices of these lengths."""
+    def product(self, lengths: Lengths, repeats: int) -> Operation:
+        """Makes the three products of a dense layer, forward and backward, into new memory.
+
+        All have the same FLOPs, but each reads its matrices in another order. They run one after
+        another, on one thread.
+
+        Args:
+            lengths: (rows, inner) by (inner, outer), of the forward one.
+            repeats: How often each is made, so that what starts the operation hardly counts.
+        """
 
     def stream(self, elements: int) -> Operation:
         """Makes a sum of two arrays into a third, which moves 12 bytes an element."""

@@ -80,7 +80,9 @@ class Constants:
 
 
 def fit_products(operations: Sequence[dict[str, Any]]) -> tuple[float, float, float, float]:
-    """Rate, ramp and narrow length that make the products' seconds, and the mean error left.
+    """Rate, ramp and narrow length that make a product's seconds, and the mean error left.
+
+    A product is the mean of those that a layer makes of these lengths, forward and backward.
 
     Relative errors are made small, since products span orders of magnitude.
     """

@@ -11,7 +11,6 @@ import json
 import os
 import threading
 import time
-from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from math import prod
 from typing import Any
@@ -22,10 +21,12 @@ import psutil
 from suite.contract.case import Rank
 from suite.contract.files import write_atomically
 from suite.contract.operations import (
+    PRODUCTS,
     Operation,
     OperationPlan,
     Operations,
     collectives_of_calibration,
+    product_repeats,
 )
 from suite.contract.plugins import adapter_package
 from suite.contract.registry import traits_of
@@ -35,7 +36,7 @@ from suite.ranks.sweep import sweep_samples
 
 WARM_UP, FEWEST, MOST = 2, 3, 200
 REPETITIONS = 12
-ROUNDS = 5
+OPERATION_ROUNDS, ROUNDS = 3, 5
 Clock = Callable[[], float]
 
 
@@ -78,34 +79,56 @@ def calibrate(
         "rank": rank.index, "backend": link.backend, "transport": link.transport,
         "participants": {name: link.participants(name) for name in names},
     }
-    record["operations"] = [
-        {"kind": kind, "size": size, "seconds": timed(operation, link, plan.seconds, clock)}
-        for kind, size, operation in listed(operations, plan)
-    ]
+    # One at a time, so that the process then holds what they left and none of their inputs.
+    first = [timed(operation, link, plan.seconds, clock) / count
+             for _, _, operation, count in listed(operations, plan)]
     gc.collect()
-    # Afterwards, since pages of libraries and workspaces come with the first operations.
+    # Pages of libraries and workspaces come with the first operations.
     record["resident_bytes"] = psutil.Process(os.getpid()).memory_info().rss
+    record["operations"] = _timed_again(link, operations, plan, clock, first)
+    gc.collect()
     sizes = {name: list(plan.link_bytes) for name in names}
     sweep = Sweep(sizes, REPETITIONS, plan.seconds * 8 * len(names), load_s=plan.load_s)
     record["samples"] = sweep_samples(link, sweep, rank, clock)
-    record["contention"], record["call_slowdown"] = contention(link, operations, plan, clock)
+    record["contention"], slowdown = contention(link, operations, plan, clock)
+    # What waits for a thread of its own process is not in flight yet, so it is no slower call.
+    record["call_slowdown"] = slowdown if rank.processes > 1 else 1.0
     return record
+
+
+def _timed_again(
+    link: LinkSession, operations: Operations, plan: OperationPlan, clock: Clock,
+    first: list[float],
+) -> list[dict[str, Any]]:
+    """Kind, size and seconds of each operation: medians of the first and of more rounds over all.
+
+    A core's speed changes within seconds, and rounds meet it at several times.
+    """
+    every = list(listed(operations, plan))
+    rounds = [first, *(
+        [timed(operation, link, plan.seconds, clock) / count for _, _, operation, count in every]
+        for _ in range(OPERATION_ROUNDS - 1)
+    )]
+    return [{"kind": kind, "size": size, "seconds": float(one)}
+            for (kind, size, _, _), one in zip(every, np.median(rounds, axis=0), strict=True)]
 
 
 def listed(
     operations: Operations, plan: OperationPlan
-) -> Iterator[tuple[str, list[int], Operation]]:
-    """(kind, size, operation) of everything that is timed."""
+) -> Iterator[tuple[str, list[int], Operation, int]]:
+    """(kind, size, operation, how many of the kind it makes) of everything that is timed."""
     for lengths in plan.products:
-        yield "product", list(lengths), operations.product(lengths)
-    yield "stream", [plan.stream_elements], operations.stream(plan.stream_elements)
-    yield "attention", list(plan.attention), operations.attention(plan.attention)
+        repeats = product_repeats(lengths)
+        operation = operations.product(lengths, repeats)
+        yield "product", list(lengths), operation, PRODUCTS * repeats
+    yield "stream", [plan.stream_elements], operations.stream(plan.stream_elements), 1
+    yield "attention", list(plan.attention), operations.attention(plan.attention), 1
     elements = plan.activation_elements
-    yield "activation", [elements], operations.activation(elements)
-    yield "norm", list(plan.norm), operations.norm(*plan.norm)
-    yield "layers", list(plan.layers), operations.layers(*plan.layers)
+    yield "activation", [elements], operations.activation(elements), 1
+    yield "norm", list(plan.norm), operations.norm(*plan.norm), 1
+    yield "layers", list(plan.layers), operations.layers(*plan.layers), 1
     for parameters in plan.updates:
-        yield "update", [parameters], operations.update(parameters)
+        yield "update", [parameters], operations.update(parameters), 1
 
 
 def timed(operation: Operation, link: LinkSession, seconds: float, clock: Clock) -> float:
@@ -131,9 +154,9 @@ def contention(
 ) -> tuple[float, float]:
     """How compute and all-reduces slow each other down while a second thread calls them.
 
-    The calls' number is fixed, so that every rank makes as many; products that end after the last
-    one do not count. The median of several rounds, each with its own quiet half, because another
-    program may take the core in one of them.
+    The calls' number is fixed, so that every rank makes as many; of the product that runs when the
+    last call ends, the part until then counts. The median of several rounds, each with its own
+    quiet half, because another program may take the core in one of them.
 
     Returns:
         One and the share of compute that is lost: 1 if products go on at their own pace, 2 if they
@@ -142,7 +165,7 @@ def contention(
     """
     call = link.prepare("all_reduce", max(plan.link_bytes))
     # The largest, in which a thread that waits for the core waits as long as in a step.
-    operation = operations.product(max(plan.products, key=prod))
+    operation = operations.product(max(plan.products, key=prod), 1)
     found = [
         _beside(call, operation, timed(operation, link, plan.seconds / ROUNDS, clock), link, clock)
         for _ in range(ROUNDS)
@@ -170,13 +193,13 @@ def _beside(
     thread = threading.Thread(target=communicate)
     thread.start()
     began = clock()
-    products_end: list[float] = []
-    while thread.is_alive():
+    products_end = [began]
+    while len(products_end) == 1 or thread.is_alive():
         operation()
         products_end.append(clock())
     thread.join()
     busy_s = calls_end[0] - began
-    count = bisect_right(products_end, calls_end[0])
+    count = float(np.interp(calls_end[0], products_end, range(len(products_end))))
     return max(0.0, 1.0 - alone_s * count / busy_s), max(1.0, busy_s / quiet_s)
 
 

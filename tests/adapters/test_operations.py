@@ -22,7 +22,7 @@ def _tensorflow() -> Operations:
     pytest.importorskip("tensorflow")
     from adapters.tensorflow.training.operations import TensorFlowOperations
 
-    return TensorFlowOperations("/CPU:0", compiled=False)
+    return TensorFlowOperations(["/CPU:0"], compiled=False)
 
 
 def _seconds(operation: Callable[[], object]) -> float:
@@ -39,7 +39,10 @@ def _seconds(operation: Callable[[], object]) -> float:
 @pytest.mark.parametrize("make", [_torch, _tensorflow])
 def test_more_work_takes_longer(make: Callable[[], Operations]) -> None:
     ours = make()
-    assert _seconds(ours.product((512, 512, 512))) > 3 * _seconds(ours.product((64, 64, 512)))
+    small = _seconds(ours.product((64, 64, 512), 1))
+    assert _seconds(ours.product((512, 512, 512), 1)) > 3 * small
+    assert _seconds(ours.product((512, 512, 512), 4)) > 3 * _seconds(
+        ours.product((512, 512, 512), 1))
     assert _seconds(ours.stream(4 << 20)) > 3 * _seconds(ours.stream(1 << 16))
     assert _seconds(ours.attention((64, 256, 32))) > 3 * _seconds(ours.attention((8, 64, 32)))
     assert _seconds(ours.activation(1 << 20)) > 3 * _seconds(ours.activation(1 << 14))

@@ -11,6 +11,7 @@ import pytest
 from suite.contract.case import Rank
 from suite.contract.operations import Lengths, Operation, OperationPlan
 from suite.contract.sweep import Call
+from suite.ranks import operations
 from suite.ranks.operations import calibrate, timed
 
 PLAN = OperationPlan(((4, 4, 4), (8, 8, 8)), 100, (2, 4, 8), 30, (2, 5), (2, 3), (10, 1000),
@@ -59,7 +60,7 @@ class PlantedOperations:
 
         return operation
 
-    def product(self, lengths: Lengths) -> Operation:
+    def product(self, lengths: Lengths, repeats: int) -> Operation:
         return lambda: sum(range(20_000))
 
     def stream(self, elements: int) -> Operation:
@@ -95,7 +96,35 @@ def test_a_rank_records_everything_of_the_plan(tmp_path: Path) -> None:
     assert [one["kind"] for one in record["operations"]].count("product") == 2
     assert {one["collective"] for one in record["samples"]} == {"all_reduce", "send_recv"}
     assert record["resident_bytes"] > 1e6 and record["contention"] >= 1.0
-    assert record["call_slowdown"] >= 1.0
+
+
+@pytest.mark.parametrize(("processes", "slower"), [(1, 1.0), (2, 3.0)])
+def test_what_waits_within_a_process_is_no_slower_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int, slower: float
+) -> None:
+    monkeypatch.setattr(operations, "contention", lambda *_: (1.5, 3.0))
+    planted = PlantedOperations()
+    record = calibrate(PlantedLink(), planted, PLAN, ["all_reduce"], Rank(0, processes, tmp_path),
+                       planted.clock)
+    assert (record["contention"], record["call_slowdown"]) == (1.5, slower)
+
+
+def test_small_products_are_repeated_in_a_call() -> None:
+    """Their seconds are those of one: of sixteen layers, and of one large layer."""
+    made: list[tuple[Lengths, int]] = []
+
+    class Counting(PlantedOperations):
+        def product(self, lengths: Lengths, repeats: int) -> Operation:
+            made.append((lengths, repeats))
+            return self._taking(3e-3 * repeats)
+
+    counting = Counting()
+    plan = replace(PLAN, products=((4, 4, 4), (1024, 1024, 1024)))
+    found = [counted for counted in operations.listed(counting, plan) if counted[0] == "product"]
+    assert made == [((4, 4, 4), 16), ((1024, 1024, 1024), 1)]
+    seconds = [timed(operation, PlantedLink(), 0.1, counting.clock) / count
+               for _, _, operation, count in found]
+    assert seconds == [pytest.approx(1e-3, rel=1e-3)] * 2
 
 
 @pytest.mark.alone
@@ -110,11 +139,9 @@ def test_a_call_that_takes_the_core_slows_products() -> None:
 
             return call
 
-    from suite.ranks.operations import contention
-
     plan = replace(PLAN, link_bytes=(64,), seconds=0.2)
-    busy, slower = contention(Busy(), PlantedOperations(), plan, time.perf_counter)
-    idle, _ = contention(PlantedLink(), PlantedOperations(), plan, time.perf_counter)
+    busy, slower = operations.contention(Busy(), PlantedOperations(), plan, time.perf_counter)
+    idle, _ = operations.contention(PlantedLink(), PlantedOperations(), plan, time.perf_counter)
     assert 1.1 < busy <= 2.0 and 1.0 <= idle < busy
     assert slower > 1.1
 

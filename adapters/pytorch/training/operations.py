@@ -21,13 +21,20 @@ class TorchOperations:
     def __init__(self, device: torch.device, compiled: bool) -> None:
         self.device, self.compiled = device, compiled
 
-    def product(self, lengths: Lengths) -> Callable[[], object]:
-        """Multiplies two matrices into a third that exists."""
+    def product(self, lengths: Lengths, repeats: int) -> Callable[[], object]:
+        """The products of a linear layer, whose weight is stored as (outer, inner)."""
         rows, inner, outer = lengths
-        a = torch.randn(rows, inner, device=self.device)
-        b = torch.randn(outer, inner, device=self.device).t()  # as a layer's weight is stored
-        into = torch.empty(rows, outer, device=self.device)
-        return self._finished(lambda: torch.mm(a, b, out=into))
+        x = torch.randn(rows, inner, device=self.device)
+        weight = torch.randn(outer, inner, device=self.device)
+        slope = torch.randn(rows, outer, device=self.device)
+
+        def run() -> None:
+            for _ in range(repeats):
+                torch.mm(x, weight.t())
+                torch.mm(slope, weight)
+                torch.mm(slope.t(), x)
+
+        return self._finished(run)
 
     def stream(self, elements: int) -> Callable[[], object]:
         """Adds two arrays into a third."""

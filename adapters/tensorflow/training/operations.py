@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import tensorflow as tf
 
@@ -13,43 +12,66 @@ from suite.contract.operations import Lengths
 from suite.contract.workloads import Adam as WrittenAdam
 from suite.contract.workloads.gpt import LAYER_NORM_EPSILON
 
+# Makes an operation's inputs on the device of the context, and returns what computes on them.
+Prepare = Callable[[], Callable[[], object]]
+
 
 class TensorFlowOperations:
-    """Operations on one device; implements ``suite.contract.operations.Operations``.
+    """Operations on all devices of a process; implements ``suite.contract.operations.Operations``.
+
+    All devices run an operation at the same time, in one graph, as towers of a step do. On one
+    alone it would have the threads of the others as well.
 
     Args:
-        device: Name of the device, such as ``/CPU:0``.
-        compiled: Whether XLA compiles the layers.
+        devices: Names of the devices, such as ``/CPU:0``.
+        compiled: Whether XLA compiles what a device does.
     """
 
-    def __init__(self, device: str, compiled: bool) -> None:
-        self.device, self.compiled = device, compiled
+    def __init__(self, devices: Sequence[str], compiled: bool) -> None:
+        self.devices, self.compiled = devices, compiled
 
-    def product(self, lengths: Lengths) -> Callable[[], object]:
-        """Multiplies two matrices."""
+    def product(self, lengths: Lengths, repeats: int) -> Callable[[], object]:
+        """The products of a dense layer."""
         rows, inner, outer = lengths
-        with tf.device(self.device):
-            a, b = tf.random.normal((rows, inner)), tf.random.normal((inner, outer))
-        return self._finished(lambda: tf.linalg.matmul(a, b))
+
+        def prepare() -> Callable[[], object]:
+            x, weight, slope = (tf.random.normal(shape) for shape in (
+                (rows, inner), (inner, outer), (rows, outer)))
+
+            def run() -> object:
+                made: list[tf.Tensor] = []
+                for _ in range(repeats):
+                    for multiply in (lambda: tf.matmul(x, weight),
+                                     lambda: tf.matmul(slope, weight, transpose_b=True),
+                                     lambda: tf.matmul(x, slope, transpose_a=True)):
+                        with tf.control_dependencies(made[-1:]):
+                            made.append(multiply())
+                return made
+
+            return run
+
+        return self._on_all(prepare)
 
     def stream(self, elements: int) -> Callable[[], object]:
         """Adds two arrays."""
-        with tf.device(self.device):
+        def prepare() -> Callable[[], object]:
             a, b = tf.ones(elements), tf.ones(elements)
-        return self._finished(lambda: tf.add(a, b))
+            return lambda: tf.add(a, b)
+
+        return self._on_all(prepare)
 
     def attention(self, lengths: Lengths) -> Callable[[], object]:
-        """Scaled dot-product attention, forward and backward, in a graph as steps are."""
+        """Scaled dot-product attention, forward and backward."""
         mask, shape = causal_mask(lengths[1]), (1, *lengths)
         return self._both_ways(
             lambda query, key, value: attend(query, key, value, mask), [shape, shape, shape])
 
     def activation(self, elements: int) -> Callable[[], object]:
-        """Gelu, forward and backward, in a graph as steps are."""
+        """Gelu, forward and backward."""
         return self._both_ways(lambda x: tf.nn.gelu(x, approximate=True), [(elements,)])
 
     def norm(self, rows: int, width: int) -> Callable[[], object]:
-        """Layer normalisation, forward and backward, in a graph as steps are."""
+        """Layer normalisation, forward and backward."""
         return self._both_ways(
             lambda x, scale, bias: layer_norm(
                 {"norm.scale": scale, "norm.bias": bias}, "norm", x, LAYER_NORM_EPSILON),
@@ -58,48 +80,68 @@ class TensorFlowOperations:
     def _both_ways(
         self, function: Callable[..., tf.Tensor], shapes: Sequence[tuple[int, ...]]
     ) -> Callable[[], object]:
-        with tf.device(self.device):
+        def prepare() -> Callable[[], object]:
             inputs = [tf.random.normal(shape) for shape in shapes]
 
-        def run() -> Any:
-            with tf.GradientTape() as tape:
-                tape.watch(inputs)
-                result = function(*inputs)
-            return tape.gradient(result, inputs)
+            def run() -> object:
+                with tf.GradientTape() as tape:
+                    tape.watch(inputs)
+                    result = function(*inputs)
+                return tape.gradient(result, inputs)
 
-        return self._finished(tf.function(run, autograph=False, jit_compile=self.compiled))
+            return run
+
+        return self._on_all(prepare)
 
     def layers(self, width: int, number: int) -> Callable[[], object]:
-        """Dense layers with activations, forward and backward, in a graph as steps are."""
-        with tf.device(self.device):
+        """Dense layers with activations, forward and backward."""
+        def prepare() -> Callable[[], object]:
             weights = [tf.Variable(tf.random.normal((width, width))) for _ in range(number)]
             biases = [tf.Variable(tf.zeros(width)) for _ in range(number)]
             sample = tf.random.normal((1, width))
 
-        def run() -> Any:
-            with tf.GradientTape() as tape:
-                x = sample
-                for weight, bias in zip(weights, biases, strict=True):
-                    x = tf.nn.gelu(tf.linalg.matmul(x, weight) + bias)
-                loss = tf.reduce_sum(x)
-            return tape.gradient(loss, [*weights, *biases])
+            def run() -> object:
+                with tf.GradientTape() as tape:
+                    x = sample
+                    for weight, bias in zip(weights, biases, strict=True):
+                        x = tf.nn.gelu(tf.linalg.matmul(x, weight) + bias)
+                    loss = tf.reduce_sum(x)
+                return tape.gradient(loss, [*weights, *biases])
 
-        return self._finished(tf.function(run, autograph=False, jit_compile=self.compiled))
+            return run
+
+        return self._on_all(prepare)
 
     def update(self, parameters: int) -> Callable[[], object]:
-        """A step of the optimiser that training uses, in a graph."""
-        with tf.device(self.device):
-            variable = tf.Variable(tf.zeros(parameters))
+        """A step of the optimiser that training uses."""
+        def prepare() -> Callable[[], object]:
             gradient = tf.ones(parameters)
-        optimizer = Adam(WrittenAdam(), {"weight": variable})
-        graph = tf.function(lambda: optimizer.apply({"weight": gradient}), autograph=False)
-        return self._finished(graph)
+            optimizer = Adam(WrittenAdam(), {"weight": tf.Variable(tf.zeros(parameters))})
+            return lambda: optimizer.apply({"weight": gradient})
 
-    def _finished(self, operation: Callable[[], object]) -> Callable[[], object]:
+        return self._on_all(prepare)
+
+    def _on_all(self, prepare: Prepare) -> Callable[[], object]:
+        """One graph of what every device does; returns when all results are there."""
+        parts = []
+        for device in self.devices:
+            with tf.device(device):
+                part = prepare()
+            parts.append(tf.function(part, autograph=False, jit_compile=True)
+                         if self.compiled else part)
+
+        def every() -> list[object]:
+            made = []
+            for device, part in zip(self.devices, parts, strict=True):
+                with tf.device(device):
+                    made.append(part())
+            return made
+
+        graph = tf.function(every, autograph=False)
+
         def run() -> None:
-            with tf.device(self.device):
-                operation()
-            if not self.device.startswith("/CPU"):
+            graph()
+            if not self.devices[0].startswith("/CPU"):
                 tf.test.experimental.sync_devices()
 
         return run
