@@ -61,7 +61,7 @@ class InRunModel:
 
 
 def fit_calls(
-    calls: Sequence[tuple[int, float]], idle_alpha_s_per_byte: float | None = None
+    calls: Sequence[tuple[float, float]], idle_alpha_s_per_byte: float | None = None
 ) -> InRunFit:
     """Fits the line through the calls of one kind, such that it has their mean.
 
@@ -141,24 +141,25 @@ def _fits(
 
 
 def _fitted(
-    calls: Mapping[str, Sequence[tuple[int, float]]], idle_alphas: Mapping[str, float]
+    calls: Mapping[str, Sequence[tuple[float, float]]], idle_alphas: Mapping[str, float]
 ) -> dict[str, InRunFit]:
     return {kind: fit_calls(same, idle_alphas.get(kind)) for kind, same in calls.items()}
 
 
-def _typical(launches: Sequence[Transfers]) -> dict[str, list[tuple[int, float]]]:
+def _typical(launches: Sequence[Transfers]) -> dict[str, list[tuple[float, float]]]:
     """Lists every communication once, with the median of its seconds over launches.
 
-    Where launches made different communications, by fusing differently, it lists all of them.
+    Where launches made different communications, by fusing differently, it lists the mean one of
+    each launch: what one of several fused communications took by itself is not known.
     """
     kinds = dict.fromkeys(kind for launch in launches for kind in launch)
     return {kind: _merged([launch[kind] for launch in launches if kind in launch])
             for kind in kinds}
 
 
-def _merged(launches: Sequence[Sequence[tuple[int, float]]]) -> list[tuple[int, float]]:
+def _merged(launches: Sequence[Sequence[tuple[int, float]]]) -> list[tuple[float, float]]:
     if len({tuple(size for size, _ in calls) for calls in launches}) > 1:
-        return [call for calls in launches for call in calls]
+        return [tuple(np.mean(calls, axis=0).tolist()) for calls in launches]
     return [(same[0][0], median([seconds for _, seconds in same]))
             for same in zip(*launches, strict=True)]
 

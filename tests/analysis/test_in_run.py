@@ -90,5 +90,15 @@ def test_launches_that_fused_differently_are_fitted_together() -> None:
     assert model is not None and model.alpha_s_per_byte == pytest.approx(ALPHA)
 
 
+def test_how_often_bytes_are_fused_does_not_hide_that_they_take_the_time() -> None:
+    """All launches move 8 MB in 40 ms, in 4 to 6 communications that share the time equally."""
+    sizes = ([2e6] * 4, [4e6, 3e6, 5e5, 4e5, 1e5], [6e6, 1e6, 5e5, 3e5, 1e5, 1e5], [2e6] * 4)
+    launches = [{"all_reduce": [(int(size), 0.04 / len(calls)) for size in calls]}
+                for calls in sizes]
+    model = in_run_model(launches, 2, {})
+    assert model is not None and model.heldout_error == pytest.approx(0.0, abs=0.01)
+    assert model.alpha_s_per_byte == pytest.approx(5e-9, rel=0.01)
+
+
 def test_no_transfers_no_model() -> None:
     assert in_run_model([{}, {}], 2, {}) is None
