@@ -45,8 +45,10 @@ os.environ["PYTHONPATH"] = python_path(*EXTRA)
 os.environ["SUITE_PASS_ENV"] = "FAKE_*,FAULT,PLANT,BUSY_EXTRA"
 # By which tests that run beside each other know what their fake ranks started.
 os.environ["FAKE_OWNER"] = str(os.getpid())
-# A shell's background job ignores interrupts, and so would every run that a test interrupts.
+# A shell's background job ignores interrupts, one of nohup that its terminal is gone, and so would
+# every run that a test asks to end.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 Launch = Callable[..., tuple[Outcome, Path]]
 # What starts the ranks of the tests: of cases that say so as forks, so that a framework is imported
 # once for all launches of this process.
