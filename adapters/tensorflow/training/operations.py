@@ -50,7 +50,8 @@ class TensorFlowOperations:
 
             return run
 
-        return self._on_all(prepare)
+        # XLA would make equal products once.
+        return self._on_all(prepare, compiled=False)
 
     def stream(self, elements: int) -> Callable[[], object]:
         """Adds two arrays."""
@@ -58,7 +59,7 @@ class TensorFlowOperations:
             a, b = tf.ones(elements), tf.ones(elements)
             return lambda: tf.add(a, b)
 
-        return self._on_all(prepare)
+        return self._on_all(prepare, self.compiled)
 
     def attention(self, lengths: Lengths) -> Callable[[], object]:
         """Scaled dot-product attention, forward and backward."""
@@ -91,7 +92,7 @@ class TensorFlowOperations:
 
             return run
 
-        return self._on_all(prepare)
+        return self._on_all(prepare, self.compiled)
 
     def layers(self, width: int, number: int) -> Callable[[], object]:
         """Dense layers with activations, forward and backward."""
@@ -110,7 +111,7 @@ class TensorFlowOperations:
 
             return run
 
-        return self._on_all(prepare)
+        return self._on_all(prepare, self.compiled)
 
     def update(self, parameters: int) -> Callable[[], object]:
         """A step of the optimiser that training uses."""
@@ -119,16 +120,16 @@ class TensorFlowOperations:
             optimizer = Adam(WrittenAdam(), {"weight": tf.Variable(tf.zeros(parameters))})
             return lambda: optimizer.apply({"weight": gradient})
 
-        return self._on_all(prepare)
+        return self._on_all(prepare, self.compiled)
 
-    def _on_all(self, prepare: Prepare) -> Callable[[], object]:
+    def _on_all(self, prepare: Prepare, compiled: bool) -> Callable[[], object]:
         """One graph of what every device does; returns when all results are there."""
         parts = []
         for device in self.devices:
             with tf.device(device):
                 part = prepare()
             parts.append(tf.function(part, autograph=False, jit_compile=True)
-                         if self.compiled else part)
+                         if compiled else part)
 
         def every() -> list[object]:
             made = []
