@@ -54,8 +54,6 @@ Launch = Callable[..., tuple[Outcome, Path]]
 # once for all launches of this process.
 FORKING = Nurseries()
 REFERENCE_LIMIT_S = 280.0
-# Tests there start processes that have to answer, or to end, within a time.
-TIMED = {HERE / name for name in ("real", "launch", "measure")}
 
 
 @pytest.fixture
@@ -130,7 +128,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             lane = f"{case.framework} {case.engine}"
         item.add_marker(pytest.mark.xdist_group(lane))
         # Real time on a machine that others use too: a miss counts when it comes three times.
-        if item.get_closest_marker("alone") or not TIMED.isdisjoint(item.path.parents):
+        if _is_real(item) or item.get_closest_marker("alone"):
             item.add_marker(pytest.mark.flaky(reruns=2))
 
 

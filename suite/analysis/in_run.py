@@ -133,6 +133,8 @@ def _fits(
     typical = _typical(launches)
     fits = _fitted(typical, idle_alphas)
     predicted = median([_predicted(fits, launch, devices) for launch in launches])
+    if not predicted:  # copies within a process that began and ended at the same reading
+        return fits
     scale = median([total_seconds(launch, devices) for launch in launches]) / predicted
     return _fitted({
         kind: [(size, scale * seconds) for size, seconds in calls]

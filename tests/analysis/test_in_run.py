@@ -100,5 +100,10 @@ def test_how_often_bytes_are_fused_does_not_hide_that_they_take_the_time() -> No
     assert model.alpha_s_per_byte == pytest.approx(5e-9, rel=0.01)
 
 
+def test_transfers_that_took_no_time_are_predicted_to_take_none() -> None:
+    model = in_run_model([{"send_recv": [(1000, 0.0), (1000, 0.0)]}] * 2, 2, {})
+    assert model is not None and model.transfer_s == 0.0 and model.heldout_error is None
+
+
 def test_no_transfers_no_model() -> None:
     assert in_run_model([{}, {}], 2, {}) is None

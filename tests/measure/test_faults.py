@@ -29,7 +29,8 @@ CHEAP = [[fault for fault in MATRIX if fault.kind == kind][::-1][number % 6 :][:
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultBench]:
-    monkeypatch.setattr(faults, "LEAST_PATIENCE_SECONDS", 2.0)
+    # Shorter than a run's, but beside other tests a rank takes seconds to run out of memory.
+    monkeypatch.setattr(faults, "LEAST_PATIENCE_SECONDS", 6.0)
     monkeypatch.setattr(processes, "LOG_LIMIT_BYTES", 1 << 20)
     with own_temporary_files(tmp_path / "tmp"):
         yield FaultBench(RunConfig(workload=["mlp"]), tmp_path / "run", f"test-{id(tmp_path)}")
