@@ -20,5 +20,5 @@ def sign_critical(count: int, level: float) -> int:
     Returns:
         c, or -1 if the sample is too small for the level.
     """
-    below = accumulate(math.comb(count, heads) / 2**count for heads in range(count))
-    return sum(chance <= (1 - level) / 2 for chance in below) - 1
+    chances: list[float] = [math.comb(count, heads) / 2**count for heads in range(count)]
+    return sum(below <= (1 - level) / 2 for below in accumulate(chances)) - 1
