@@ -162,6 +162,22 @@ def test_the_slowest_clock_bounds_the_pass(tmp_path: Path, slow: float, steps: i
     assert steps * slow <= MOST_SECONDS
 
 
+class Building(Telling):
+    """Its first step with probes builds a graph, which is no part of the step's seconds."""
+
+    def timed_step(self, index: int) -> StepTrace:
+        trace = super().timed_step(index)
+        self.now += 4.0 if self.timed == 1 else 0.0
+        return trace
+
+
+def test_what_the_first_step_builds_is_not_expected_again(tmp_path: Path) -> None:
+    def made(meeting: Meeting, rank: Rank) -> Alone:
+        return Building(meeting, rank, HOPELESS, 0.1)
+
+    assert _train(tmp_path, made)[0] == [MOST_STEPS] * 2
+
+
 def test_ranks_that_disagree_go_on_together(tmp_path: Path) -> None:
     def made(meeting: Meeting, rank: Rank) -> Alone:
         return (Mistaken if rank.index else Telling)(meeting, rank, HOPELESS, STEP_S)
