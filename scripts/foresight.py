@@ -55,7 +55,8 @@ def local_lines(folder: Path) -> Iterator[str]:
     figures: list[Figure] = []
     for row in rows:
         try:
-            _, posterior = machine_here(f"{row.framework}/{row.engine}", row.mode)
+            _, posterior = machine_here(f"{row.framework}/{row.engine}", row.mode,
+                                        (row.workload, row.size))
         except UsageError as error:
             yield f"{row.case_id}: {error}"
             continue

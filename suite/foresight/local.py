@@ -58,7 +58,7 @@ def compared(row: Row, posterior: Posterior, name: str) -> list[Figure]:
     workload = sized_workload(row.workload, row.size, row.global_batch)
     model, plans = model_of_workload(workload), plans_of([plan_of_row(row)])
     one = predict(model, plans, posterior.stack)
-    low, high = posterior.interval(lambda stack: predict(model, plans, stack).step_s)
+    low, high = posterior.interval(lambda stack: predict(model, plans, stack).step_s, one.rehearsed)
     found = [Figure(name, "step time", row.case_id, row.step_seconds, float(one.step_s[0]),
                     low=float(low[0]), high=float(high[0]))]
     transfer = row.t_comm_transfer_s if row.t_comm_model_s else None

@@ -15,15 +15,16 @@ from suite.analysis.link_fit import fit_links
 from suite.contract.errors import UsageError
 from suite.contract.files import write_atomically
 from suite.contract.registry import label
+from suite.foresight.collectives import FREE, ring_link
 from suite.foresight.compute import product_seconds
+from suite.foresight.correction import rehearsed_ways
 from suite.foresight.fitting import Posterior
 from suite.foresight.machine import FLOAT32, Link, Machine, Stack
+from suite.foresight.rehearsal import Rehearsal
 from suite.foresight.units import Array, Product
 from suite.foresight.workloads import LAUNCHES
 
 SCHEMA = 1
-# Seconds a byte of a transfer whose time does not grow with its size.
-FREE = 1e-15
 # A backward pass is predicted to take twice the time of a forward pass.
 PASSES = 3.0
 STREAM_BYTES = 12.0  # two arrays read, one written
@@ -188,11 +189,10 @@ def _links(
     fits = {fit.collective: fit for fit in fit_links(samples)}
     reduced = fits["all_reduce"]
     hop = fits.get("send_recv") or reduced
-    n = float(whose["devices"])
-    # The ring's formula, solved for what it is made of: a call has 2 (n - 1) delays.
+    ring = ring_link(_at_least(reduced.latency_s, 0.0), _at_least(reduced.alpha_s_per_byte, FREE),
+                     float(whose["devices"]))
     found = {
-        "all_reduce_s": _at_least(reduced.latency_s, 0.0) / (2.0 * (n - 1.0)),
-        "all_reduce_bytes_s": 2.0 * (n - 1.0) / n / _at_least(reduced.alpha_s_per_byte, FREE),
+        "all_reduce_s": float(ring.latency_s), "all_reduce_bytes_s": float(ring.bytes_s),
         "hop_s": _at_least(hop.latency_s, 0.0),
         "hop_bytes_s": 1.0 / _at_least(hop.alpha_s_per_byte, FREE),
     }
@@ -204,13 +204,18 @@ def _at_least(value: float | None, least: float) -> float:
     return least if value is None else max(float(value), least)
 
 
-def posterior_of(constants: Constants, memory_bytes: float, error: float) -> Posterior:
+def posterior_of(
+    constants: Constants, memory_bytes: float, error: float,
+    rehearsals: Sequence[Rehearsal] = (), rehearsed_error: float = 0.0,
+) -> Posterior:
     """The machine at hand, with the interval that repeated calibrations and past steps suggest.
 
     Args:
         constants: What was measured.
         memory_bytes: Memory of a device; 0 if unknown.
         error: Standard deviation of the logarithm of measured over predicted steps.
+        rehearsals: Trainings of a shallow model in the same framework and engine.
+        rehearsed_error: The error of steps that were rehearsed.
 
     Returns:
         Constants and their spread; every one has a standard deviation of ``SPREAD``.
@@ -219,9 +224,10 @@ def posterior_of(constants: Constants, memory_bytes: float, error: float) -> Pos
     theta = np.log([max(values[name], LEAST) for name in NAMES])
 
     def make(logarithms: Array) -> Stack:
-        return _stack(constants, dict(zip(NAMES, np.exp(logarithms), strict=True)), memory_bytes)
+        stack = _stack(constants, dict(zip(NAMES, np.exp(logarithms), strict=True)), memory_bytes)
+        return replace(stack, rehearsed=rehearsed_ways(rehearsals, stack))
 
-    return Posterior(make, theta, np.eye(len(theta)) * SPREAD**2, error, 0)
+    return Posterior(make, theta, np.eye(len(theta)) * SPREAD**2, error, 0, rehearsed_error)
 
 
 def _stack(constants: Constants, c: dict[str, float], memory_bytes: float) -> Stack:
