@@ -128,13 +128,14 @@ def apart(found: Answer, rival: Way, plain: Way) -> bool:
     if rival.measured and plain.measured:
         return rival.high_s < plain.low_s
     arrays = plans_of([rival.plan, plain.plan])
-    steps = predict(found.model, arrays, found.posterior.stack).step_s
+    foreseen = predict(found.model, arrays, found.posterior.stack)
+    steps, rehearsed = foreseen.step_s, float(foreseen.rehearsed.min())
 
     def ratio(stack: Stack) -> Array:
         both = predict(found.model, arrays, stack).step_s
         return np.array([both[0] / both[1]])
 
-    reach = NINETY * float(found.posterior.spread(ratio)[0])
+    reach = NINETY * float(found.posterior.spread(ratio, rehearsed)[0])
     either = rival.measured or plain.measured
     known = rival.step_s / plain.step_s if either else steps[0] / steps[1]
     return bool(np.log(known) + reach < 0.0)

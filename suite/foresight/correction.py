@@ -17,48 +17,63 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suite.foresight.collectives import FREE, ring_link
-from suite.foresight.machine import Link, Software, Stack
+from suite.foresight.machine import Link, Stack
 from suite.foresight.plans import Plan, Plans, plans_of
-from suite.foresight.rehearsal import AXES, Calls, Rehearsal, Rehearsed, axes_of
-from suite.foresight.sharded import gradient_seconds
-from suite.foresight.step import (
-    Prediction,
-    fullest_stage,
-    hops_on,
-    predict_by_constants,
-    sum_seconds,
-)
+from suite.foresight.rehearsal import AXES, Beside, Rehearsal, Rehearsed, axes_of
+from suite.foresight.step import Prediction, predict_by_constants
 from suite.foresight.units import Array, Model
 
 # How well a way was rehearsed: itself; another schedule, sharding or number of devices of it, or
 # each of its axes alone; not at all.
 EXACT, BORROWED, NOT = 1.0, 0.5, 0.0
 KIND = (*AXES, "context", "sharding")
+FIGURES = ("step_s", "communication_s", "exposed_s")
 
 
-def rehearsed_ways(rehearsals: Sequence[Rehearsal], stack: Stack) -> tuple[Rehearsed, ...]:
+def rehearsed_ways(
+    rehearsals: Sequence[Rehearsal], stack: Stack
+) -> tuple[Rehearsed[Stack], ...]:
     """Lays rehearsals beside what a stack predicts of them, those of one way together."""
-    ways: dict[tuple[object, ...], list[tuple[float, float, Rehearsal]]] = {}
+    ways: dict[tuple[object, ...], list[Rehearsal]] = {}
     for one in rehearsals:
-        plan, plans = one.plan, plans_of([one.plan])
-        found = predict_by_constants(one.model, plans, stack)
-        schedule = plan.schedule if plan.stages > 1 else ""
-        key = (*(getattr(plan, name) for name in KIND), schedule)
-        ways.setdefault(key, []).append(
-            (float(pass_seconds(found, plans)[0]), float(found.step_s[0]), one))
-    return tuple(_beside(sorted(same, key=lambda each: each[0]), stack.software)
-                 for same in ways.values())
+        schedule = one.plan.schedule if one.plan.stages > 1 else ""
+        key = (*(getattr(one.plan, name) for name in KIND), schedule)
+        ways.setdefault(key, []).append(one)
+    return tuple(
+        Rehearsed(same[0].plan, tuple(sorted((_beside(one, stack) for one in same),
+                                             key=lambda trial: trial.pass_s)))
+        for same in ways.values())
 
 
-def _beside(same: Sequence[tuple[float, float, Rehearsal]], software: Software) -> Rehearsed:
-    calls_s = [
-        float(calls_seconds(one.model, plans_of([one.plan]), one.calls, software)[0])
-        if one.calls else 0.0 for _, _, one in same]
-    return Rehearsed(
-        same[0][2].plan, pass_s=np.array([pass_s for pass_s, _, _ in same]),
-        step_factor=np.array([one.step_s / predicted for _, predicted, one in same]),
-        calls=tuple(one.calls for _, _, one in same), calls_s=np.array(calls_s),
+def _beside(one: Rehearsal, stack: Stack) -> Beside[Stack]:
+    """A rehearsal beside what a stack predicts of it, with its own links and those it found."""
+    plans, inside = plans_of([one.plan]), _inside(stack, one)
+    plain = predict_by_constants(one.model, plans, stack)
+    found = predict_by_constants(one.model, plans, inside)
+    sent, calls = float(found.communication_s[0]), one.calls
+    return Beside(
+        float(pass_seconds(plain, plans)[0]), inside,
+        step_factor=one.step_s / float(found.step_s[0]),
+        plain_factor=one.step_s / float(plain.step_s[0]),
+        transfer_factor=calls.transfer_s / sent if calls and sent else 0.0,
+        exposed_share=(min(1.0, calls.exposed_s / calls.transfer_s)
+                       if calls and calls.transfer_s else 0.0),
     )
+
+
+def _inside(stack: Stack, one: Rehearsal) -> Stack:
+    """The stack with links on which a call takes what it took inside the rehearsal's steps."""
+    calls = one.calls
+    if calls is None:
+        return stack
+    software = replace(stack.software, first_calls=calls.first_calls, call_bytes=calls.call_bytes)
+    size = max(one.plan.replicas, one.plan.shards)
+    link = ring_link(calls.latency_s, calls.alpha_s_per_byte, size)
+    hop = Link(calls.latency_s, 1.0 / max(calls.alpha_s_per_byte, FREE))
+    machine = replace(stack.machine, call_slowdown=1.0)
+    if one.plan.stages > 1:
+        return Stack(replace(machine, hop=hop), software)
+    return Stack(replace(machine, inside=link, between=link), software)
 
 
 def pass_seconds(found: Prediction, plans: Plans) -> Array:
@@ -66,60 +81,49 @@ def pass_seconds(found: Prediction, plans: Plans) -> Array:
     return found.compute_s / plans.micro_batches
 
 
-def calls_seconds(model: Model, plans: Plans, calls: Calls, software: Software) -> Array:
-    """Seconds of a step's calls one after another, each as long as in the steps of a rehearsal."""
-    ways = np.maximum(plans.replicas, plans.shards)
-    link = ring_link(calls.latency_s, calls.alpha_s_per_byte, ways)
-    hop = Link(calls.latency_s, 1.0 / max(calls.alpha_s_per_byte, FREE))
-    sent = replace(software, first_calls=calls.first_calls, call_bytes=calls.call_bytes)
-    sums = np.zeros(len(plans))
-    for unit in model:
-        forward, backward = sum_seconds(unit, plans, link, sent)
-        sums = sums + unit.repeats * (forward + backward)
-    hops = 2.0 * plans.chunks * hops_on(hop, model, plans, sent)
-    gradients = gradient_seconds(fullest_stage(model, plans, sent), plans, link, sent)
-    return plans.micro_batches * (sums + hops) + gradients
-
-
 def corrected(found: Prediction, model: Model, plans: Plans, stack: Stack) -> Prediction:
     """What the rehearsals of a stack make of a prediction; the same where there are none.
 
-    A split of which only the axes were rehearsed, each alone, takes the largest of their factors:
-    what slows a part of it slows the whole. Its communication stays as it was predicted.
+    A way that was rehearsed is predicted with the links that its rehearsals found, and then takes
+    as much longer than predicted as they did. A split of which only the axes were rehearsed, each
+    alone, takes the largest of their factors: what slows a part of it slows the whole.
     """
     if not stack.rehearsed:
         return found
-    pass_s = pass_seconds(found, plans)
-    factor, rehearsed = np.ones(len(plans)), np.zeros(len(plans))
-    transfer = found.communication_s.copy()
+    figures = {name: getattr(found, name).copy()
+               for name in ("step_s", "communication_s", "exposed_s", "rehearsed")}
+    lengths = pass_seconds(found, plans)
     for rows, plan in _kinds(plans):
         known, near = _nearest(stack.rehearsed, plan)
-        if not near:
-            continue
-        lengths = pass_s[rows]
-        rehearsed[rows] = known
-        factor[rows] = np.max([one.between(lengths, one.step_factor) for one in near], axis=0)
-        if axes_of(near[0].plan) == axes_of(plan) and near[0].plan.sharding == plan.sharding:
+        figures["rehearsed"][rows] = known
+        if near and axes_of(near[0].plan) == axes_of(plan):
             mine = Plans(**{name: values[rows] for name, values in vars(plans).items()})
-            transfer[rows] = _transfer(near[0], model, mine, lengths, stack.software)
-    longer = transfer / np.where(found.communication_s > 0.0, found.communication_s, 1.0)
-    return replace(
-        found, step_s=found.step_s * factor, samples_s=found.samples_s / factor,
-        flops_s=found.flops_s / factor, communication_s=transfer,
-        exposed_s=found.exposed_s * longer, rehearsed=rehearsed,
-    )
+            rehearsed = _by_trials(near[0], model, mine, lengths[rows])
+            for name, values in zip(FIGURES, rehearsed, strict=True):
+                figures[name][rows] = values
+        elif near:
+            figures["step_s"][rows] *= np.max(
+                [_plain_factor(way, lengths[rows]) for way in near], axis=0)
+    faster = found.step_s / figures["step_s"]
+    return replace(found, **figures, samples_s=found.samples_s * faster,
+                   flops_s=found.flops_s * faster)
 
 
-def _transfer(
-    way: Rehearsed, model: Model, plans: Plans, pass_s: Array, software: Software
-) -> Array:
-    """T_comm's transfer of plans of a rehearsed way: as much longer as all calls together are."""
-    longer = np.array([
-        one.transfer_s / own * calls_seconds(model, plans, one, software)
-        if one and own else np.zeros(len(plans))
-        for one, own in zip(way.calls, way.calls_s, strict=True)])
-    weights = np.array([way.between(pass_s, one) for one in np.eye(len(longer))])
-    return cast(Array, (weights * longer).sum(axis=0))
+def _by_trials(way: Rehearsed[Stack], model: Model, plans: Plans, pass_s: Array) -> Array:
+    """Step, T_comm and its exposed part of plans of a rehearsed way, in seconds: (3, plans)."""
+    found = np.zeros((len(FIGURES), len(plans)))
+    for trial, weight in zip(way.trials, way.weights(pass_s), strict=True):
+        if weight.any():
+            one = predict_by_constants(model, plans, trial.inside)
+            transfer = trial.transfer_factor * one.communication_s
+            found += weight * np.array([
+                trial.step_factor * one.step_s, transfer, trial.exposed_share * transfer])
+    return found
+
+
+def _plain_factor(way: Rehearsed[Stack], pass_s: Array) -> Array:
+    factors = np.array([trial.plain_factor for trial in way.trials])
+    return cast(Array, factors @ way.weights(pass_s))
 
 
 def _kinds(plans: Plans) -> Iterator[tuple[NDArray[np.intp], Plan]]:
@@ -133,7 +137,7 @@ def _kinds(plans: Plans) -> Iterator[tuple[NDArray[np.intp], Plan]]:
         yield rows, Plan(**fields, schedule=str(names[int(kind[-1])]))
 
 
-def _nearest(ways: Sequence[Rehearsed], plan: Plan) -> tuple[float, list[Rehearsed]]:
+def _nearest(ways: Sequence[Rehearsed[Stack]], plan: Plan) -> tuple[float, list[Rehearsed[Stack]]]:
     """How well a kind of plan was rehearsed, and by what: itself, or each of its axes alone."""
     axes = axes_of(plan)
     same = [one for one in ways if axes_of(one.plan) == axes and plan.context == 1]

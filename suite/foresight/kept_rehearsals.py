@@ -30,6 +30,7 @@ class KeptRehearsal:
         transfer_s: T_comm's transfer in a step; 0 on one device.
         latency_s: Latency of a call inside the step, by the fit to the run's own calls.
         alpha_s_per_byte: Seconds of a byte there.
+        exposed_s: T_comm that nothing hid.
         calls: Communications of a step.
         call_bytes: Mean bytes of one.
     """
@@ -40,6 +41,7 @@ class KeptRehearsal:
     transfer_s: float = 0.0
     latency_s: float = 0.0
     alpha_s_per_byte: float = 0.0
+    exposed_s: float = 0.0
     calls: float = 0.0
     call_bytes: float = 0.0
 
@@ -72,7 +74,8 @@ class KeptRehearsal:
         sent = self.calls * self.call_bytes
         bucket = traits_of(self.case.framework).gradient_bucket_bytes
         first, each = (self.calls - sent / bucket, bucket) if bucket else (0.0, self.call_bytes)
-        return Calls(self.transfer_s, self.latency_s, self.alpha_s_per_byte, first, each)
+        return Calls(self.transfer_s, self.latency_s, self.alpha_s_per_byte, self.exposed_s,
+                     first, each)
 
 
 def rehearsal_of(case: Case, row: Row, measured_at: str) -> KeptRehearsal:
@@ -88,8 +91,8 @@ def rehearsal_of(case: Case, row: Row, measured_at: str) -> KeptRehearsal:
         return KeptRehearsal(case, measured_at, row.step_seconds)
     return KeptRehearsal(
         case, measured_at, row.step_seconds, row.t_comm_transfer_s or 0.0,
-        row.latency_run_s or 0.0, row.alpha_run_s_per_byte or 0.0, row.comm_count or 0.0,
-        row.comm_bytes or 0.0,
+        row.latency_run_s or 0.0, row.alpha_run_s_per_byte or 0.0, row.t_comm_exposed_s or 0.0,
+        row.comm_count or 0.0, row.comm_bytes or 0.0,
     )
 
 

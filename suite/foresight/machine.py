@@ -162,4 +162,4 @@ class Stack:
 
     machine: Machine
     software: Software = field(default_factory=Software)
-    rehearsed: tuple[Rehearsed, ...] = ()
+    rehearsed: tuple[Rehearsed[Stack], ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from suite.foresight.plans import Plan
 from suite.foresight.units import Array, Model
 
 AXES = ("replicas", "shards", "stages")
+S = TypeVar("S")
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Calls:
         transfer_s: Those of a step in all, T_comm's transfer.
         latency_s: The part of one call that does not depend on its size.
         alpha_s_per_byte: Seconds of a further byte.
+        exposed_s: Seconds of a step that nothing hid, waiting for the last device included.
         first_calls: Calls for gradients besides one for every ``call_bytes``.
         call_bytes: Bytes of gradients after which one more call is made.
     """
@@ -27,6 +30,7 @@ class Calls:
     transfer_s: float
     latency_s: float
     alpha_s_per_byte: float
+    exposed_s: float
     first_calls: float = 1.0
     call_bytes: float = float("inf")
 
@@ -49,22 +53,37 @@ class Rehearsal:
 
 
 @dataclass(frozen=True)
-class Rehearsed:
-    """Rehearsals of one way of splitting beside what a stack's constants say of them.
+class Beside(Generic[S]):
+    """A rehearsal beside what is predicted of it.
 
     Attributes:
-        plan: The way, of the first rehearsal.
-        pass_s: Predicted seconds of both passes of a micro-batch, ascending: (rehearsals,).
-        step_factor: Measured over predicted step, (rehearsals,).
-        calls: What each communicated.
-        calls_s: Seconds of each one's calls one after another, as the fit to them says.
+        pass_s: Predicted seconds of both passes of a micro-batch.
+        inside: The stack with links as a call inside the rehearsal's steps found them.
+        step_factor: Measured over predicted step, predicted with ``inside``.
+        plain_factor: The same, predicted with the stack's own links.
+        transfer_factor: Measured over predicted T_comm, predicted with ``inside``.
+        exposed_share: The part of T_comm's transfer that nothing hid.
+    """
+
+    pass_s: float
+    inside: S
+    step_factor: float
+    plain_factor: float
+    transfer_factor: float
+    exposed_share: float
+
+
+@dataclass(frozen=True)
+class Rehearsed(Generic[S]):
+    """A way of splitting with its rehearsals, of ascending length of their passes.
+
+    Attributes:
+        plan: The way, of one of the rehearsals.
+        trials: The rehearsals.
     """
 
     plan: Plan
-    pass_s: Array
-    step_factor: Array
-    calls: tuple[Calls | None, ...]
-    calls_s: Array
+    trials: tuple[Beside[S], ...]
 
     def distance(self, plan: Plan) -> tuple[bool, bool, float]:
         """How unlike another plan on the same axes is: in sharding, schedule, devices."""
@@ -72,12 +91,15 @@ class Rehearsed:
                 plan.stages > 1 and self.plan.schedule != plan.schedule,
                 abs(float(np.log(self.plan.devices / plan.devices))))
 
-    def between(self, pass_s: Array, values: Array) -> Array:
-        """Values of the rehearsals, interpolated for passes of other lengths.
+    def weights(self, pass_s: Array) -> Array:
+        """How much each rehearsal counts for passes of these lengths, (trials, passes).
 
-        Beyond the shortest and the longest one they go on as they are there.
+        Between two of them both count, by the logarithm of the length; beyond the shortest and
+        the longest one that one does.
         """
-        return np.interp(np.log(pass_s), np.log(self.pass_s), values)
+        lengths = np.log([one.pass_s for one in self.trials])
+        return np.array([np.interp(np.log(pass_s), lengths, place)
+                         for place in np.eye(len(lengths))])
 
 
 def axes_of(plan: Plan) -> tuple[bool, ...]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from suite.foresight.collectives import all_reduce_seconds, group_link, hop_seconds
 from suite.foresight.compute import host_and_device, unit_times
-from suite.foresight.machine import Link, Software, Stack
+from suite.foresight.machine import Link, Stack
 from suite.foresight.memory import held_parameters, peak_bytes
 from suite.foresight.pipeline import chunked_seconds, pipeline_seconds
 from suite.foresight.plans import FULL, Plans
@@ -77,7 +77,10 @@ def unit_passes(unit: Unit, plans: Plans, stack: Stack) -> Passes:
     machine, software = stack.machine, stack.software
     times = unit_times(unit, plans, stack)
     inner = group_link(machine, plans.shards, np.ones(len(plans)), plans.devices)
-    sums = sum_seconds(unit, plans, inner, software)
+    payload = plans.micro_batch / plans.context * unit.leaving * software.activation_bytes
+    one = unit.sums * all_reduce_seconds(payload, plans.shards, inner)
+    repeated = (plans.recompute == FULL) & (unit.place == "body")
+    sums = (one, np.where(repeated, 2.0 * one, one))
     outer = group_link(machine, plans.replicas, plans.shards * plans.context, plans.devices)
     held = unit.parameters + unit.parameters_split / plans.shards
     gathers = gather_seconds(held, plans, outer, software)
@@ -95,17 +98,6 @@ def unit_passes(unit: Unit, plans: Plans, stack: Stack) -> Passes:
         seconds[0], seconds[1], times.forward_s + times.backward_s,
         sums[0] + sums[1] + gathers[0] + gathers[1], exposed,
     )
-
-
-def sum_seconds(unit: Unit, plans: Plans, link: Link, software: Software) -> tuple[Array, Array]:
-    """Seconds in which the shards of a unit sum what they computed: (forward, backward pass).
-
-    Recomputed blocks sum once more in the backward pass.
-    """
-    payload = plans.micro_batch / plans.context * unit.leaving * software.activation_bytes
-    one = unit.sums * all_reduce_seconds(payload, plans.shards, link)
-    repeated = (plans.recompute == FULL) & (unit.place == "body")
-    return one, np.where(repeated, 2.0 * one, one)
 
 
 @dataclass(frozen=True)
@@ -198,22 +190,10 @@ def hop_times(model: Model, plans: Plans, stack: Stack) -> Array:
     stride = plans.shards * plans.context * plans.replicas
     link = stack.machine.hop or group_link(
         stack.machine, plans.stages, stride, plans.devices)
-    return hops_on(link, model, plans, stack.software)
-
-
-def hops_on(link: Link, model: Model, plans: Plans, software: Software) -> Array:
-    """Seconds of a hop on a link; 0 where there is one stage."""
     body = next(unit for unit in model if unit.place == "body")
     samples = plans.micro_batch / plans.context
-    payload = samples * body.leaving * software.activation_bytes / plans.shards
+    payload = samples * body.leaving * stack.software.activation_bytes / plans.shards
     return cast(Array, np.where(plans.stages > 1, hop_seconds(payload, link), 0.0))
-
-
-def fullest_stage(model: Model, plans: Plans, software: Software) -> Array:
-    """Parameters of the end of the pipeline that holds more of them."""
-    by_parameters = software.cuts_by_parameters
-    return np.maximum(held_parameters(model, plans, "first", by_parameters),
-                      held_parameters(model, plans, "last", by_parameters))
 
 
 def update_seconds(held: Array, plans: Plans, stack: Stack) -> Array:
@@ -248,7 +228,8 @@ def predict_by_constants(model: Model, plans: Plans, stack: Stack) -> Prediction
         for name, values in one.items():
             found.setdefault(name, np.zeros(len(plans)))[rows] = values
     outer = _outer_link(plans, stack)
-    held = fullest_stage(model, plans, stack.software)
+    held = np.maximum(held_parameters(model, plans, "first", by_parameters),
+                      held_parameters(model, plans, "last", by_parameters))
     reduced = gradient_seconds(held, plans, outer, stack.software)
     exposed = exposed_gradient_seconds(
         reduced, found["backward"], stack.software.overlaps_gradients,
