@@ -53,6 +53,7 @@ def rehearse(options: dict[str, Any], frameworks: Sequence[str]) -> int:
         UsageError: The model has no shallower one, or an option is wrong.
     """
     config = validate(ForesightConfig, from_environment(ForesightConfig) | options)
+    earlier = read_or_put_aside(rehearsals_path(), read_rehearsals)
     run = run_config(config, frameworks)
     cases = build_matrix(run, devices.gpu_count())
     cases = [case for case in cases if _wanted(case, frameworks)]
@@ -64,7 +65,9 @@ def rehearse(options: dict[str, Any], frameworks: Sequence[str]) -> int:
             "it is as short as its rehearsal would be: run it")
     measure_missing(run, cases)
     found, missing = train(run, rehearsal_cases(cases, depth))
-    _keep(found)
+    new = {one.key for one in found}
+    write_rehearsals(rehearsals_path(),
+                     [*(one for one in earlier if one.key not in new), *found])
     console = printer()
     console.print(rehearsal_table(found, f"{depth} of {len(cases[0].spec.units())} units"))
     for name, reason in missing.items():
@@ -118,13 +121,6 @@ def train(
         else:
             missing[case.case_id] = row.reason or f"parity {row.parity}"
     return found, missing
-
-
-def _keep(found: Sequence[KeptRehearsal]) -> None:
-    path = rehearsals_path()
-    new = {one.key for one in found}
-    earlier = read_or_put_aside(path, read_rehearsals)
-    write_rehearsals(path, [*(one for one in earlier if one.key not in new), *found])
 
 
 def rehearsal_table(found: Sequence[KeptRehearsal], part: str) -> Table:
