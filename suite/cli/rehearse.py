@@ -42,7 +42,7 @@ from suite.measure.rehearsing import rehearsal_cases, rehearsal_depth
 from suite.measure.runner import Runner
 from suite.runfolder import files
 
-LAUNCHES, PROBED_STEPS, STEPS = 2, 20, 10
+LAUNCHES, PROBED_STEPS, STEPS = 2, 10, 10
 HEADINGS = ("framework", "way", "samples", "step", "by constants", "factor", "calls", "each")
 
 

@@ -93,20 +93,42 @@ def corrected(found: Prediction, model: Model, plans: Plans, stack: Stack) -> Pr
     figures = {name: getattr(found, name).copy()
                for name in ("step_s", "communication_s", "exposed_s", "rehearsed")}
     lengths = pass_seconds(found, plans)
+    themselves: list[list[NDArray[np.intp]]] = [[] for _ in stack.rehearsed]
     for rows, plan in _kinds(plans):
-        known, near = _nearest(stack.rehearsed, plan)
-        figures["rehearsed"][rows] = known
-        if near and axes_of(near[0].plan) == axes_of(plan):
-            mine = Plans(**{name: values[rows] for name, values in vars(plans).items()})
-            rehearsed = _by_trials(near[0], model, mine, lengths[rows])
-            for name, values in zip(FIGURES, rehearsed, strict=True):
-                figures[name][rows] = values
+        figures["rehearsed"][rows], near = _nearest(stack.rehearsed, plan)
+        if len(near) == 1 and axes_of(stack.rehearsed[near[0]].plan) == axes_of(plan):
+            themselves[near[0]].append(rows)
         elif near:
             figures["step_s"][rows] *= np.max(
-                [_plain_factor(way, lengths[rows]) for way in near], axis=0)
+                [_plain_factor(stack.rehearsed[one], lengths[rows]) for one in near], axis=0)
+    for way, kinds in zip(stack.rehearsed, themselves, strict=True):
+        if kinds:  # together, since a prediction of few takes as long as one of many
+            rows = np.concatenate(kinds)
+            mine = Plans(**{name: values[rows] for name, values in vars(plans).items()})
+            for name, values in zip(FIGURES, _by_trials(way, model, mine, lengths[rows]),
+                                    strict=True):
+                figures[name][rows] = values
     faster = found.step_s / figures["step_s"]
     return replace(found, **figures, samples_s=found.samples_s * faster,
                    flops_s=found.flops_s * faster)
+
+
+def with_bandwidth(stack: Stack, factor: float) -> Stack:
+    """The stack with links of so many times the bandwidth, inside rehearsed steps as well.
+
+    What a call waits for beside its bytes stays.
+    """
+    def faster(link: Link) -> Link:
+        return replace(link, bytes_s=link.bytes_s * factor)
+
+    machine = stack.machine
+    ways = tuple(
+        replace(way, trials=tuple(replace(one, inside=with_bandwidth(one.inside, factor))
+                                  for one in way.trials))
+        for way in stack.rehearsed)
+    links = replace(machine, inside=faster(machine.inside), between=faster(machine.between),
+                    hop=faster(machine.hop) if machine.hop else None)
+    return replace(stack, machine=links, rehearsed=ways)
 
 
 def _by_trials(way: Rehearsed[Stack], model: Model, plans: Plans, pass_s: Array) -> Array:
@@ -137,18 +159,19 @@ def _kinds(plans: Plans) -> Iterator[tuple[NDArray[np.intp], Plan]]:
         yield rows, Plan(**fields, schedule=str(names[int(kind[-1])]))
 
 
-def _nearest(ways: Sequence[Rehearsed[Stack]], plan: Plan) -> tuple[float, list[Rehearsed[Stack]]]:
-    """How well a kind of plan was rehearsed, and by what: itself, or each of its axes alone."""
+def _nearest(ways: Sequence[Rehearsed[Stack]], plan: Plan) -> tuple[float, list[int]]:
+    """How well a kind of plan was rehearsed, and by which ways: itself, or each axis alone."""
     axes = axes_of(plan)
-    same = [one for one in ways if axes_of(one.plan) == axes and plan.context == 1]
+    numbers = range(len(ways))
+    same = [one for one in numbers if axes_of(ways[one].plan) == axes and plan.context == 1]
     if same:
-        best = min(same, key=lambda one: one.distance(plan))
-        return EXACT if best.distance(plan) == (False, False, 0.0) else BORROWED, [best]
+        best = min(same, key=lambda one: ways[one].distance(plan))
+        return EXACT if ways[best].distance(plan) == (False, False, 0.0) else BORROWED, [best]
     parts = []
     for place, used in enumerate(axes):
         alone = tuple(number == place for number in range(len(axes)))
-        own = [one for one in ways if used and axes_of(one.plan) == alone]
+        own = [one for one in numbers if used and axes_of(ways[one].plan) == alone]
         if used and not own:
             return NOT, []
-        parts += [min(own, key=lambda one: one.distance(plan))] if own else []
+        parts += [min(own, key=lambda one: ways[one].distance(plan))] if own else []
     return BORROWED if parts else NOT, parts

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import cast
 
 import numpy as np
@@ -116,7 +116,7 @@ class Posterior:
     rows: int
     rehearsed_error: float = 0.0
 
-    @property
+    @cached_property
     def stack(self) -> Stack:
         """Machine and software with these constants."""
         return self.make(self.theta)

@@ -15,6 +15,7 @@ from suite.foresight.correction import (
     NOT,
     corrected,
     rehearsed_ways,
+    with_bandwidth,
 )
 from suite.foresight.machine import FLOAT32, Link, Machine, Stack
 from suite.foresight.plans import Plan, plans_of
@@ -120,3 +121,14 @@ def test_full_buckets_are_sent_one_by_one() -> None:
     held, plans = np.array([1.5e6]), plans_of([DATA])
     assert gradient_seconds(held, plans, link, software) == pytest.approx(1.0 + 6.0)
     assert gradient_seconds(held, plans, link, FLOAT32) == pytest.approx(1.0)
+
+
+def test_faster_links_shorten_rehearsed_calls_by_their_bytes() -> None:
+    stack = replace(STACK, rehearsed=rehearsed_ways([_rehearsal(INTRA), _rehearsal(PIPE)], STACK))
+    plans = plans_of([INTRA, PIPE])
+    before = predict(_model(4), plans, stack).communication_s
+    after = predict(_model(4), plans, with_bandwidth(stack, 1e9)).communication_s
+    # A call of either takes its latency and a byte's time; only the latter is left out.
+    size = 4.0 * 128 * 256 * np.array([8.0, 2.0])
+    latency = SLOW_LINK.latency_s * np.array([2.0, 1.0])
+    assert after / before == pytest.approx(latency / (latency + size / SLOW_LINK.bytes_s), rel=1e-3)
