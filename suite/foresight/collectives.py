@@ -9,9 +9,6 @@ import numpy as np
 from suite.foresight.machine import Link, Machine
 from suite.foresight.units import Array, Numbers
 
-# Seconds a byte of a transfer whose time does not grow with its size.
-FREE = 1e-15
-
 
 def group_link(machine: Machine, size: Array, stride: Array, devices: Array) -> Link:
     """The link of a group of ``size`` ranks, each ``stride`` ranks after the one before.
@@ -38,15 +35,6 @@ def group_link(machine: Machine, size: Array, stride: Array, devices: Array) -> 
                          machine.inside.bytes_s)
     latency = np.where(leaves, machine.between.latency_s, machine.inside.latency_s)
     return Link(latency, bandwidth)
-
-
-def ring_link(call_s: Numbers, slope_s_per_byte: float, size: Numbers) -> Link:
-    """The link on which a ring of ``size`` takes so long for a call, and for each of its bytes.
-
-    It is the ring's formula, solved for what it is made of: a call has 2 (n - 1) delays.
-    """
-    n = np.maximum(size, 2.0)
-    return Link(call_s / (2.0 * (n - 1.0)), 2.0 * (n - 1.0) / n / max(slope_s_per_byte, FREE))
 
 
 def all_reduce_seconds(payload: Numbers, size: Numbers, link: Link) -> Array:

@@ -16,7 +16,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from suite.foresight.collectives import FREE, ring_link
+from suite.foresight.collectives import all_reduce_seconds
 from suite.foresight.machine import Link, Stack
 from suite.foresight.plans import Plan, Plans, plans_of
 from suite.foresight.rehearsal import AXES, Beside, Rehearsal, Rehearsed, axes_of
@@ -62,17 +62,24 @@ def _beside(one: Rehearsal, stack: Stack) -> Beside[Stack]:
 
 
 def _inside(stack: Stack, one: Rehearsal) -> Stack:
-    """The stack with links on which a call takes what it took inside the rehearsal's steps."""
-    calls = one.calls
+    """The stack with links on which a call takes what it took inside the rehearsal's steps.
+
+    A byte takes as long as on the calibrated link: sizes within one model vary too little beside
+    what calls wait for to tell it again.
+    """
+    calls, machine = one.calls, replace(stack.machine, call_slowdown=1.0)
     if calls is None:
         return stack
     software = replace(stack.software, first_calls=calls.first_calls, call_bytes=calls.call_bytes)
-    size = max(one.plan.replicas, one.plan.shards)
-    link = ring_link(calls.latency_s, calls.alpha_s_per_byte, size)
-    hop = Link(calls.latency_s, 1.0 / max(calls.alpha_s_per_byte, FREE))
-    machine = replace(stack.machine, call_slowdown=1.0)
     if one.plan.stages > 1:
-        return Stack(replace(machine, hop=hop), software)
+        own = machine.hop or machine.inside
+        waited = calls.call_s - calls.bytes / own.bytes_s
+        return Stack(replace(machine, hop=replace(own, latency_s=np.maximum(waited, 0.0))),
+                     software)
+    size, own = max(one.plan.replicas, one.plan.shards), machine.inside
+    bare = replace(own, latency_s=0.0)
+    waited = calls.call_s - float(all_reduce_seconds(calls.bytes, size, bare))
+    link = replace(own, latency_s=max(waited, 0.0) / (2.0 * (size - 1.0)))
     return Stack(replace(machine, inside=link, between=link), software)
 
 

@@ -28,8 +28,7 @@ class KeptRehearsal:
         measured_at: When, as ISO 8601.
         step_s: Seconds of a step.
         transfer_s: T_comm's transfer in a step; 0 on one device.
-        latency_s: Latency of a call inside the step, by the fit to the run's own calls.
-        alpha_s_per_byte: Seconds of a byte there.
+        call_s: Seconds of the mean call inside the step, by the fit to the run's own calls.
         exposed_s: T_comm that nothing hid.
         calls: Communications of a step.
         call_bytes: Mean bytes of one.
@@ -39,8 +38,7 @@ class KeptRehearsal:
     measured_at: str
     step_s: float
     transfer_s: float = 0.0
-    latency_s: float = 0.0
-    alpha_s_per_byte: float = 0.0
+    call_s: float = 0.0
     exposed_s: float = 0.0
     calls: float = 0.0
     call_bytes: float = 0.0
@@ -63,7 +61,7 @@ class KeptRehearsal:
     def rehearsal(self) -> Rehearsal:
         """The same as what corrects predictions."""
         return Rehearsal(plan_of(self.case), model_of_workload(self.case.spec), self.step_s,
-                         self._calls() if self.calls else None)
+                         self._calls() if self.calls and self.case.devices > 1 else None)
 
     def _calls(self) -> Calls:
         """How many calls gradients need depends on what ends a call.
@@ -74,26 +72,30 @@ class KeptRehearsal:
         sent = self.calls * self.call_bytes
         bucket = traits_of(self.case.framework).gradient_bucket_bytes
         first, each = (self.calls - sent / bucket, bucket) if bucket else (0.0, self.call_bytes)
-        return Calls(self.transfer_s, self.latency_s, self.alpha_s_per_byte, self.exposed_s,
-                     first, each)
+        return Calls(self.transfer_s, self.call_s, self.call_bytes, self.exposed_s, first, each)
 
 
 def rehearsal_of(case: Case, row: Row, measured_at: str) -> KeptRehearsal:
     """What a proven row of a shallow model says.
+
+    It is the launch that was disturbed least: other programs only add to it, and a rehearsal has
+    too few launches for a median that leaves them out.
 
     Args:
         case: The case of the row.
         row: The row; its communication is left out where its calls could not be told apart.
         measured_at: When, as ISO 8601.
     """
-    told = row.t_comm_transfer_s and row.comm_count and row.latency_run_s is not None
-    if not told:
-        return KeptRehearsal(case, measured_at, row.step_seconds)
-    return KeptRehearsal(
-        case, measured_at, row.step_seconds, row.t_comm_transfer_s or 0.0,
-        row.latency_run_s or 0.0, row.alpha_run_s_per_byte or 0.0, row.t_comm_exposed_s or 0.0,
-        row.comm_count or 0.0, row.comm_bytes or 0.0,
-    )
+    step_s = min(filter(None, row.launch_step_s))
+    transfers = [one for one in row.launch_samples.get("t_comm_transfer_s", ()) if one]
+    if not transfers or row.latency_run_s is None:
+        return KeptRehearsal(case, measured_at, step_s)
+    transfer_s, count = min(transfers), row.comm_count or 0.0
+    size = row.comm_bytes or 0.0
+    call_s = row.latency_run_s + (row.alpha_run_s_per_byte or 0.0) * size
+    lower = transfer_s / (row.t_comm_transfer_s or transfer_s)
+    return KeptRehearsal(case, measured_at, step_s, transfer_s, lower * call_s,
+                         lower * (row.t_comm_exposed_s or 0.0), count, size)
 
 
 def write_rehearsals(path: Path, kept: Sequence[KeptRehearsal]) -> None:

@@ -15,7 +15,6 @@ from suite.analysis.link_fit import fit_links
 from suite.contract.errors import UsageError
 from suite.contract.files import write_atomically
 from suite.contract.registry import label
-from suite.foresight.collectives import FREE, ring_link
 from suite.foresight.compute import product_seconds
 from suite.foresight.correction import rehearsed_ways
 from suite.foresight.fitting import Posterior
@@ -25,6 +24,8 @@ from suite.foresight.units import Array, Product
 from suite.foresight.workloads import LAUNCHES
 
 SCHEMA = 1
+# Seconds a byte of a transfer whose time does not grow with its size.
+FREE = 1e-15
 # A backward pass is predicted to take twice the time of a forward pass.
 PASSES = 3.0
 STREAM_BYTES = 12.0  # two arrays read, one written
@@ -189,10 +190,11 @@ def _links(
     fits = {fit.collective: fit for fit in fit_links(samples)}
     reduced = fits["all_reduce"]
     hop = fits.get("send_recv") or reduced
-    ring = ring_link(_at_least(reduced.latency_s, 0.0), _at_least(reduced.alpha_s_per_byte, FREE),
-                     float(whose["devices"]))
+    n = float(whose["devices"])
+    # The ring's formula, solved for what it is made of: a call has 2 (n - 1) delays.
     found = {
-        "all_reduce_s": float(ring.latency_s), "all_reduce_bytes_s": float(ring.bytes_s),
+        "all_reduce_s": _at_least(reduced.latency_s, 0.0) / (2.0 * (n - 1.0)),
+        "all_reduce_bytes_s": 2.0 * (n - 1.0) / n / _at_least(reduced.alpha_s_per_byte, FREE),
         "hop_s": _at_least(hop.latency_s, 0.0),
         "hop_bytes_s": 1.0 / _at_least(hop.alpha_s_per_byte, FREE),
     }

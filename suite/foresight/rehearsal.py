@@ -20,16 +20,16 @@ class Calls:
 
     Attributes:
         transfer_s: Those of a step in all, T_comm's transfer.
-        latency_s: The part of one call that does not depend on its size.
-        alpha_s_per_byte: Seconds of a further byte.
+        call_s: Seconds of the mean call.
+        bytes: Its bytes.
         exposed_s: Seconds of a step that nothing hid, waiting for the last device included.
         first_calls: Calls for gradients besides one for every ``call_bytes``.
         call_bytes: Bytes of gradients after which one more call is made.
     """
 
     transfer_s: float
-    latency_s: float
-    alpha_s_per_byte: float
+    call_s: float
+    bytes: float
     exposed_s: float
     first_calls: float = 1.0
     call_bytes: float = float("inf")

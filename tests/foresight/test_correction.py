@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from suite.contract.workloads import sized_workload
-from suite.foresight.collectives import ring_link
+from suite.foresight.collectives import all_reduce_seconds, hop_seconds
 from suite.foresight.correction import (
     BORROWED,
     EXACT,
@@ -28,8 +28,8 @@ from suite.foresight.workloads import model_of_workload
 
 MACHINE = Machine(
     "planted", product_flops_s=1e11, ramp_s=1e-6, narrow=0.1, stream_bytes_s=2e10, launch_s=3e-6,
-    inside=Link(1e-4, 2e9), between=Link(1e-4, 2e9), devices_per_node=2, memory_bytes=0,
-    synchronous=True, hop=Link(1e-4, 2e9),
+    inside=Link(1e-4, 1e9), between=Link(1e-4, 1e9), devices_per_node=2, memory_bytes=0,
+    synchronous=True, hop=Link(1e-4, 1e9),
 )
 STACK = Stack(MACHINE, FLOAT32)
 # What the machine truly does inside a step: every operation starts many times as slowly, and a call
@@ -46,14 +46,20 @@ def _model(depth: int) -> Model:
     return model_of_workload(sized_workload("gpt", "small", 8, depth % 4))
 
 
+def _parameters(depth: int) -> float:
+    return sum(float(unit.parameters + unit.parameters_split) for unit in _model(depth))
+
+
 def _rehearsal(plan: Plan, depth: int = 2) -> Rehearsal:
     """A training of a shallow model on the true machine, whose calls are known one by one."""
     true = predict_by_constants(_model(depth), plans_of([plan]), TRUTH)
     transfer = float(true.communication_s[0])
-    latency, alpha = 2.0 * SLOW_LINK.latency_s, 1.0 / SLOW_LINK.bytes_s
-    if plan.stages > 1:
-        latency = SLOW_LINK.latency_s
-    calls = Calls(transfer, float(latency), float(alpha), exposed_s=transfer / 2)
+    size = 4.0 * 128 * 256 * plan.micro_batch
+    call_s = (hop_seconds(size, SLOW_LINK) if plan.stages > 1
+              else all_reduce_seconds(size, 2.0, SLOW_LINK))
+    if plan.replicas > 1:
+        size, call_s = 4.0 * _parameters(2), np.array(transfer)
+    calls = Calls(transfer, float(call_s), size, exposed_s=transfer / 2)
     return Rehearsal(plan, _model(depth), float(true.step_s[0]), calls)
 
 
@@ -71,7 +77,7 @@ def _errors(way: Plan, rehearsals: list[Rehearsal]) -> tuple[float, float]:
 def test_a_rehearsal_mends_what_constants_do_not_know(name: str) -> None:
     way = WAYS[name]
     before, after = _errors(way, []), _errors(way, [_rehearsal(way)])
-    assert abs(before[0]) > 0.15 and abs(before[1]) > 0.3
+    assert abs(before[0]) > 0.15 and abs(before[1]) > 0.2
     assert abs(after[0]) < 0.05 and abs(after[1]) < 0.02
 
 
@@ -116,7 +122,7 @@ def test_another_schedule_and_a_mesh_borrow() -> None:
 
 def test_full_buckets_are_sent_one_by_one() -> None:
     # Without a cost of bytes, seconds are the number of calls.
-    link = ring_link(1.0, 0.0, 2.0)
+    link = Link(0.5, 1e15)  # a ring of two has two delays
     software = replace(FLOAT32, first_calls=1.0, call_bytes=1e6)
     held, plans = np.array([1.5e6]), plans_of([DATA])
     assert gradient_seconds(held, plans, link, software) == pytest.approx(1.0 + 6.0)
