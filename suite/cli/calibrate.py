@@ -20,7 +20,7 @@ from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.formats import rate, seconds
 from suite.contract.operations import OperationPlan
-from suite.contract.registry import engines, label
+from suite.contract.registry import engines_named, label
 from suite.foresight.measured import Constants, read_constants, write_constants
 from suite.machine import devices
 from suite.measure.constants import cases_to_calibrate, measure_constants, plan_for
@@ -38,8 +38,8 @@ def calibrate(options: dict[str, Any], frameworks: list[str]) -> int:
     config = validate(ForesightConfig, from_environment(ForesightConfig) | options)
     device = choose_device("auto", max(2, config.devices), devices.gpu_count())
     count = min(max(2, config.devices), len(devices.allowed_cores()) if device == "cpu" else 64)
-    names = frameworks or list(engines())
-    cases = cases_to_calibrate(engines(), names, [config.mode], device, count)
+    asked = engines_named(frameworks)
+    cases = cases_to_calibrate(asked, list(asked), [config.mode], device, count)
     plan = plan_for([workload_of(config)], device)
     found, missing = measure_and_keep(cases, plan, config.python)
     console = printer()

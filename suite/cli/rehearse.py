@@ -24,7 +24,7 @@ from suite.config.validation import from_environment, validate
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.contract.formats import seconds
-from suite.contract.registry import engines, label
+from suite.contract.registry import engines_named, label
 from suite.contract.splits.strategies import STRATEGIES
 from suite.contract.workloads import DEFAULT_SIZES
 from suite.foresight.kept_rehearsals import (
@@ -54,9 +54,10 @@ def rehearse(options: dict[str, Any], frameworks: Sequence[str]) -> int:
     """
     config = validate(ForesightConfig, from_environment(ForesightConfig) | options)
     earlier = read_or_put_aside(rehearsals_path(), read_rehearsals)
-    run = run_config(config, frameworks)
-    cases = build_matrix(run, devices.gpu_count())
-    cases = [case for case in cases if _wanted(case, frameworks)]
+    asked = engines_named(frameworks)
+    run = run_config(config, list(asked))
+    cases = [case for case in build_matrix(run, devices.gpu_count())
+             if case.engine in asked[case.framework]]
     depth = rehearsal_depth(cases)
     if not depth:
         raise UsageError(
@@ -78,9 +79,8 @@ def rehearse(options: dict[str, Any], frameworks: Sequence[str]) -> int:
 
 def run_config(config: ForesightConfig, frameworks: Sequence[str]) -> RunConfig:
     """The run that a rehearsal is, of the ways that were asked for and of one device."""
-    names = [name.partition("/")[0] for name in frameworks] or list(engines())
     return resolve("standard", None, {
-        "framework": list(dict.fromkeys(names)), "strategy": _strategies(config),
+        "framework": list(frameworks), "strategy": _strategies(config),
         "workload": [config.workload],
         "size": config.size or DEFAULT_SIZES.get(config.workload, ""), "batch": config.batch,
         "devices": [config.devices], "mode": [config.mode], "dtype": ["float32"],
@@ -91,12 +91,6 @@ def run_config(config: ForesightConfig, frameworks: Sequence[str]) -> RunConfig:
 
 def _strategies(config: ForesightConfig) -> list[str]:
     return list(dict.fromkeys(["single", *(config.strategy or STRATEGIES)]))
-
-
-def _wanted(case: Case, frameworks: Sequence[str]) -> bool:
-    """Whether the case's framework, and its engine where one was named, was asked for."""
-    names = {case.framework, label(case.framework, case.engine)}
-    return not frameworks or bool(names & set(frameworks))
 
 
 def train(

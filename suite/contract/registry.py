@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from types import ModuleType
 
+from suite.contract.errors import UsageError
 from suite.contract.plugins import ADAPTERS, adapter_package, named
 from suite.contract.traits import Traits
 
@@ -80,6 +81,26 @@ def engines() -> dict[str, tuple[str, ...]]:
     """Returns the engines of every framework whose adapter can be loaded."""
     return {name: adapter.traits.engines for name, adapter in adapters().items()
             if not adapter.problem}
+
+
+def engines_named(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Returns the engines that were asked for, by framework; all of them if nothing was.
+
+    Args:
+        names: Frameworks, with ``/engine`` where one engine alone is meant.
+
+    Raises:
+        UsageError: A name is no framework, or its engine is none of that framework.
+    """
+    offered, found = engines(), dict[str, tuple[str, ...]]()
+    for name in names or list(offered):
+        framework, _, engine = name.partition("/")
+        mine = offered.get(framework, ())
+        if engine not in ("", *mine) or not mine:
+            known = [label(one, each) for one, all_of in offered.items() for each in all_of]
+            raise UsageError("--framework", name, f"one of {', '.join(known)}", "pick one of these")
+        found[framework] = (*found.get(framework, ()), *((engine,) if engine else mine))
+    return found
 
 
 def traits_of(framework: str) -> Traits:

@@ -19,6 +19,7 @@ from suite.contract.errors import UsageError
 from suite.contract.workloads import find_workload
 from suite.foresight.measured import NAMES, Constants, read_constants, write_constants
 from suite.measure.constants import plan_for
+from tests.command import suite_command
 
 PLAN = plan_for([find_workload("mlp", "tiny")], "cpu")
 ONE = Constants(
@@ -99,3 +100,22 @@ def test_the_table_has_a_column_for_each_engine_and_fits_a_terminal() -> None:
     assert attention.count("55 GFLOP/s") == 3
     activation = next(line for line in shown.splitlines() if "activation" in line)
     assert activation.count("2 ns") == 3
+
+
+@pytest.mark.parametrize("name", ["sideways", "horovod/sideways", "pytorch/"])
+def test_a_column_that_does_not_exist_is_refused(measured: list[Constants], name: str) -> None:
+    measured.append(ONE)
+    ran = suite_command("predict", "--calibrate", "--framework", name)
+    expected = 0 if name == "pytorch/" else 2
+    assert ran.returncode == expected and ("horovod/torch" in ran.stderr) is bool(expected)
+
+
+def test_an_engine_can_be_calibrated_alone(
+    measured: list[Constants], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the error advises where a column was not measured."""
+    asked: list[list[Case]] = []
+    monkeypatch.setattr(calibrate, "measure_constants",
+                        lambda cases, *_: asked.append(list(cases)) or ([ONE], {}))
+    assert suite_command("predict", "--calibrate", "--framework", "horovod/torch").returncode == 0
+    assert [(case.framework, case.engine) for case in asked[0]] == [("horovod", "torch")]
