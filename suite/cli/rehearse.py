@@ -129,12 +129,13 @@ def rehearsal_table(found: Sequence[KeptRehearsal], part: str) -> Table:
     for one in found:
         case, rehearsal = one.case, one.rehearsal
         parts = _seconds_by_constants(rehearsal, case)
-        table.add_row(
+        cells = (
             label(case.framework, case.engine), way(rehearsal.plan),
             str(case.spec.global_batch), seconds(one.step_s), seconds(parts) if parts else "",
             f"{one.step_s / parts:.2f}" if parts else "",
             f"{one.calls:.0f}" if one.calls else "", seconds(one.call_s) if one.calls else "",
         )
+        table.add_row(*cells)
     return table
 
 

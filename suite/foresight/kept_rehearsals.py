@@ -94,8 +94,10 @@ def rehearsal_of(case: Case, row: Row, measured_at: str) -> KeptRehearsal:
     size = row.comm_bytes or 0.0
     call_s = row.latency_run_s + (row.alpha_run_s_per_byte or 0.0) * size
     lower = transfer_s / (row.t_comm_transfer_s or transfer_s)
-    return KeptRehearsal(case, measured_at, step_s, transfer_s, lower * call_s,
-                         lower * (row.t_comm_exposed_s or 0.0), count, size)
+    return KeptRehearsal(
+        case, measured_at, step_s, transfer_s, call_s=lower * call_s,
+        exposed_s=lower * (row.t_comm_exposed_s or 0.0), calls=count, call_bytes=size,
+    )
 
 
 def write_rehearsals(path: Path, kept: Sequence[KeptRehearsal]) -> None:
