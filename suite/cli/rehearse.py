@@ -42,7 +42,7 @@ from suite.measure.rehearsing import rehearsal_cases, rehearsal_depth
 from suite.measure.runner import Runner
 from suite.runfolder import files
 
-LAUNCHES, STEPS = 2, 10
+LAUNCHES, PROBED_STEPS, STEPS = 2, 10, 10
 HEADINGS = ("framework", "way", "samples", "step", "by constants", "factor", "calls", "each")
 
 
@@ -84,8 +84,9 @@ def run_config(config: ForesightConfig, frameworks: Sequence[str]) -> RunConfig:
         "workload": [config.workload],
         "size": config.size or DEFAULT_SIZES.get(config.workload, ""), "batch": config.batch,
         "devices": [config.devices], "mode": [config.mode], "dtype": ["float32"],
-        "repeats": LAUNCHES, "leader_repeats": 0, "probes": LAUNCHES, "steps": STEPS,
-        "link": False, "python": config.python,
+        "repeats": LAUNCHES, "leader_repeats": 0, "probes": LAUNCHES,
+        "probe_steps": PROBED_STEPS, "probe_precision": 0.0, "steps": STEPS, "link": False,
+        "python": config.python,
     })
 
 
