@@ -152,7 +152,7 @@ def _balance(row: Row, count: int) -> list[int]:
         return histogram_cut(counted(row["model"])[:, 0], count)
     found = re.search(r"balance ([\d+]+) layers", row["note"])
     if found is None:
-        raise ValueError(f"{row['table']}: no layers of {row['model']} on {count} stages in the note")
+        raise ValueError(f"{row['table']}: {row['model']} on {count} stages states no balance")
     return [int(one) for one in found.group(1).split("+")]
 
 
