@@ -96,8 +96,8 @@ def all_gather_seconds(payload: Numbers, size: Numbers, link: Link) -> Array:
     """A ring: (n - 1) a + (n - 1) / n · B / bandwidth for the B bytes of the gathered tensor.
 
     There is no tree to fall back on: NCCL gathers and scatters in rings however large the group is
-    (its ``ncclTopoTuneModel`` skips every other way but the switch's own; a logarithmic one came
-    with version 2.23). Reduce-scatter takes as long.
+    (its ``ncclTopoTuneModel`` skips every other way but the switches' own and, since version 2.23,
+    a logarithmic one for a single device a node). Reduce-scatter takes as long.
     """
     n = np.maximum(size, 1.0)
     seconds = _hops(link, n) + (n - 1.0) / n * payload / link.bytes_s

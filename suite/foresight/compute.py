@@ -125,7 +125,8 @@ def unit_times(unit: Unit, plans: Plans, stack: Stack) -> UnitTimes:
     forward = products + streams + curved + normed + others
     dropped = samples * 2.0 * (unit.dropped + unit.dropped_split) / plans.shards
     other = software.alternate_products
-    again = (other * alternate + (1.0 - other) * repeated
+    beside = software.selective_products * (products - repeated)
+    again = (other * alternate + (1.0 - other) * (repeated + beside)
              + stream_seconds(dropped, software.activation_bytes, machine))
     again = np.where(software.selective_blocks > np.zeros(len(plans)),
                      software.selective_blocks * forward, again)

@@ -114,6 +114,8 @@ class Software:
         selective_block_outputs: 1 where it keeps the output of a block's last product too.
         alternate_products: 1 where selective recomputation computes every second product of a block
             again, and no attention.
+        selective_products: Share of a block's products, attention's not among them, that selective
+            recomputation computes again beside attention.
         selective_blocks: Share of the blocks that selective recomputation computes again as a
             whole, where it does not choose within a block.
         cuts_by_parameters: Whether stages are cut by parameters, the head's among them, as
@@ -144,6 +146,7 @@ class Software:
     selective_outputs: Numbers = 1.0
     selective_block_outputs: Numbers = 0.0
     alternate_products: Numbers = 0.0
+    selective_products: Numbers = 0.0
     selective_blocks: Numbers = 0.0
     cuts_by_parameters: bool = False
 

@@ -66,13 +66,11 @@ RECOMPUTED_SCORES = 2.5
 FSDP = Software(gradient_bytes=4.0, held_gradient_bytes=4.0, overlaps_gradients=1.0,
                 attention_backward=RECOMPUTED_SCORES,
                 logit_bytes=EAGER_LOGIT_BYTES, sharded_weight_bytes=0.0)
-# NeMo and Megatron-Core: distributed optimiser, gradients reduced in 16 bit beside the backward pass
-# (``grad_sync_dtype`` and ``grad_reduce_in_fp32`` of its recipes), hops of interleaved pipelines
-# beside passes but for fill and flush. Of a block's eight gathers and scatters a pass each way, all
-# run beside products, and of the two scatters forward a last chunk of four is exposed
-# (``num_splits`` in the recipes' ``ub_tp_comm_overlap_cfg``; NeMo's documentation, communication
-# overlap).
-NEMO = Software(gradient_bytes=2.0, overlaps_gradients=1.0, overlaps_hidden_sums=1.0 - 2 / 4 / 8,
+# NeMo and Megatron-Core: distributed optimiser, gradients reduced in 16 bit beside the backward
+# pass (``grad_sync_dtype`` and ``grad_reduce_in_fp32`` of its recipes), hops of interleaved
+# pipelines beside passes but for fill and flush. Its shards' sums run beside products, nearly all
+# of them in the recipes that overlap, but take processors from these: half of them are counted.
+NEMO = Software(gradient_bytes=2.0, overlaps_gradients=1.0, overlaps_hidden_sums=0.5,
                 steady_hops=1.0, attention_rate=CUDNN_RATE, attention_backward=RECOMPUTED_SCORES)
 JAX = Software(gradient_bytes=2.0, overlaps_gradients=1.0, attention_rate=CUDNN_RATE,
                attention_backward=RECOMPUTED_SCORES)
@@ -176,11 +174,18 @@ def _torchtitan(row: Row) -> Program | None:
 
 def _nemo(row: Row) -> Program | None:
     table = row["table"].lower()
-    name, software, sharding, recompute = "NeMo", NEMO, 1.0, "none"
+    name, software, sharding, recompute, fused = "NeMo", NEMO, 1.0, "none", 1.0
     if "maxtext" in table:
         name, software, recompute = "MaxText", JAX, "full"
     elif "paxml" in table:
-        name, software = "Paxml", JAX
+        # Its recipe turns fused attention off (``--xla_gpu_enable_cudnn_fmha=false`` in
+        # paxml/configure.sh of NVIDIA/dgxc-benchmarking at 35a9aec). Of GPT-3 175B the projections
+        # around attention are kept (SAVE_QKV_OUT_PROJ), so attention and the first product of the
+        # feed-forward part, a third of the others, are computed again; of 5B all products are kept.
+        name, fused = "Paxml", 0.0
+        software = replace(JAX, attention_rate=1.0, attention_backward=2.0,
+                           selective_products=1 / 3)
+        recompute = "selective" if "175b" in table else "none"
     eight = _eight_bit(row["dtype"] + " " + table)
     base = _base(row, software, "fp8" if eight else "bf16")
     bridge = row["source"].startswith("Megatron-Bridge")
@@ -189,7 +194,7 @@ def _nemo(row: Row) -> Program | None:
     if base is None or row["dtype"] in ("MXFP8", "NVFP4") or row["hardware"].startswith("GB300"):
         return None
     rack = ", rack" if base.devices_per_node > 8 else ""
-    return Program(name + rack, base, 1.0, name == "NeMo", sharding, recompute)
+    return Program(name + rack, base, fused, name == "NeMo", sharding, recompute)
 
 
 def _nanotron(row: Row) -> Program | None:
@@ -200,8 +205,8 @@ def _nanotron(row: Row) -> Program | None:
     # others wait for all but the device's own share (parallel/tensor_parallel/functional.py).
     software = replace(
         MEGATRON, gradient_bytes=4.0, attention_rate=_flash_rate(row),
-        attention_backward=RECOMPUTED_SCORES,
-        overlaps_hidden_sums=2 / 8, logit_bytes=NANOTRON_LOGIT_BYTES, passing_gradient_bytes=2.0, bucket_bytes=2.0,
+        attention_backward=RECOMPUTED_SCORES, overlaps_hidden_sums=2 / 8,
+        logit_bytes=NANOTRON_LOGIT_BYTES, passing_gradient_bytes=2.0, bucket_bytes=2.0,
         cuts_by_parameters=True)
     base = _base(row, software, "bf16")
     return Program("nanotron", base, 1.0, True) if base else None

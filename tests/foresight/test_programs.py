@@ -47,6 +47,22 @@ def test_every_second_product_is_computed_again_and_no_attention() -> None:
     assert attention == pytest.approx(2 * 2.0 * 4 * 4 * 8)
 
 
+def test_a_share_of_the_products_is_computed_again_beside_attention() -> None:
+    """Of a block without a gate the first of the feed-forward part's products is a third of all."""
+    unit = block(replace(LLAMA, gated=0.0, feed_forward=32, key_value_heads=2))
+    first, attention = unit.products[4], unit.products[1:3]
+    again = _again_s(unit, COMPUTING, Software(selective_products=1 / 3))
+    one = Unit("again", 1, products=(first, *attention))
+    assert again == pytest.approx(float(one.flops()))
+
+
+def test_paxml_attends_without_a_kernel_and_recomputes_for_its_large_model() -> None:
+    small, large = (_rows("DGXC", table=f"Paxml GPT{size}")[0] for size in ("5B", "175B"))
+    assert small.shape.fused_attention == large.shape.fused_attention == 0.0
+    assert (small.plan.recompute, large.plan.recompute) == (0.0, SELECTIVE)
+    assert large.program.base.software.attention_backward == 2.0
+
+
 def test_every_second_block_is_half_a_forward_pass() -> None:
     unit, software = block(LLAMA), Software(selective_blocks=0.5)
     assert _again_s(unit, COMPUTING, software) == pytest.approx(0.5 * float(unit.flops()))
