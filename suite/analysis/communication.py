@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from suite.analysis.compute import clocked_steps, occupied_seconds
-from suite.analysis.statistics import union, union_length
 from suite.analysis.steps import (
     PASSES,
     DeviceStep,
@@ -25,6 +24,7 @@ from suite.analysis.steps import (
     traces_of,
 )
 from suite.contract.records import CommEvent, Launch
+from suite.contract.spans import union, union_length
 
 KIND_COLUMNS = {
     "all_reduce": "t_comm_all_reduce_s",

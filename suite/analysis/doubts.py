@@ -11,6 +11,7 @@ from suite.analysis.communication import missing_reason
 from suite.analysis.link_fit import LinkFit
 from suite.analysis.statistics import LEVEL, exact_from
 from suite.contract.case import Case
+from suite.contract.probing import MATTERS
 from suite.contract.records import UNPROBED, Launch
 from suite.contract.row import Row
 from suite.contract.warnings import Warning, warn
@@ -20,9 +21,8 @@ SHARED = {"cpu": "core", "cuda": "GPU"}
 # If transfer takes more than this many times as long as on the idle link, plans that use the idle
 # link's alpha are wrong.
 APART_FROM = 1.25
-# How far a launch's transfer may be from what the others predict, and what share of the step it has
-# to be before that matters.
-UNSTEADY, MATTERS = 0.25, 0.02
+# How far a launch's transfer may be from what the others predict, where it matters.
+UNSTEADY = 0.25
 # Cores that other programs may keep busy, idle machines' own housekeeping, before it is said.
 NEIGHBOURS = 0.1
 NOISY, DRIFT, STEAL, PROBE_OVERHEAD, DISAGREEMENT = 0.1, 0.1, 0.05, 0.1, 0.2

@@ -15,9 +15,10 @@ from dataclasses import astuple, dataclass
 import numpy as np
 
 from suite.analysis.communication import in_flight, matched_events
-from suite.analysis.statistics import median, union, union_length
+from suite.analysis.statistics import median
 from suite.analysis.steps import DeviceStep, Interval, Step
 from suite.contract.records import CARRIED, HANDLED, CommEvent, Launch, Stage
+from suite.contract.spans import union, union_length
 
 
 @dataclass(frozen=True)

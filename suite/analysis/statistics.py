@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from suite.analysis.quantiles import chi_square_median, student_t
+from suite.contract.sign_test import sign_critical
 
 LEVEL = 0.95
 # What the other cases' spread counts for beside a pair's own, in degrees of freedom: at most this,
@@ -243,16 +244,6 @@ def _student(
 
 
 @lru_cache(maxsize=256)
-def sign_critical(count: int, level: float) -> int:
-    """Largest c with P(S <= c) <= (1 - level) / 2, S the heads of ``count`` tosses.
-
-    The c smallest and c largest of a sample lie outside the interval of its median.
-    """
-    below = np.cumsum([math.comb(count, heads) / 2**count for heads in range(count)])
-    return int(np.searchsorted(below, (1 - level) / 2, side="right")) - 1
-
-
-@lru_cache(maxsize=256)
 def signed_rank_critical(count: int, level: float) -> int:
     """Returns the largest c with P(W <= c) <= (1 - level) / 2 for the signed-rank statistic W.
 
@@ -274,19 +265,3 @@ def coefficient_of_variation(samples: Sequence[float] | np.ndarray) -> float:
     """Returns standard deviation over mean."""
     values = np.asarray(samples, float)
     return float(values.std() / values.mean())
-
-
-def union(intervals: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Returns disjoint intervals, in order, that cover the same points as the given ones."""
-    joined: list[tuple[float, float]] = []
-    for start, end in sorted(intervals):
-        if joined and start <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(joined[-1][1], end)
-        else:
-            joined.append((start, end))
-    return joined
-
-
-def union_length(intervals: Iterable[tuple[float, float]]) -> float:
-    """Returns the length of the union of intervals, in their unit; overlaps count once."""
-    return sum(end - start for start, end in union(intervals))

@@ -85,6 +85,7 @@ def traced_columns(case: Case, probed: list[ProbedLaunch]) -> dict[str, Any]:
 
 def _launch_columns(case: Case, records: Launch) -> dict[str, float]:
     columns = communication(records) | load_balance(records)
+    columns["timed_steps"] = float(min(len(record.traces) for record in records))
     clean = _median_step(records, "step_seconds")
     for name, key in (("instrumentation_overhead", "timed_step_seconds"),
                       ("traced_overhead", "traced_step_seconds")):

@@ -16,9 +16,10 @@ from suite.analysis.communication import (
     transfer_intervals,
 )
 from suite.analysis.handling import handling
-from suite.analysis.statistics import median, union, union_length
+from suite.analysis.statistics import median
 from suite.analysis.steps import Interval, Step, steps_of
 from suite.contract.records import Launch
+from suite.contract.spans import union, union_length
 
 # Kind of communication -> (payload bytes, seconds) of each one in a step.
 Calls = dict[str, list[tuple[int, float]]]

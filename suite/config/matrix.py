@@ -53,7 +53,8 @@ def build_matrix(
                 workload=workload, size=size, data=config.data, device=device,
                 devices=way.devices,
                 dtype=dtype, mode=mode, steps=config.steps, seed=config.seed,
-                probe_steps=config.probe_steps, warmup_limit=config.warmup,
+                probe_steps=config.probe_steps, probe_precision=config.probe_precision,
+                warmup_limit=config.warmup,
                 mesh=way.mesh, device_speeds=_unequal(speeds, way.devices), cut=way.cut,
                 global_batch=(spec.global_batch * way.devices if scaling == WEAK
                               else config.batch or 0),

@@ -196,7 +196,14 @@ class MeasureConfig(CaseConfig):
         int, Ge(0),
         Option("how many launches of a case have probes", heading="What probes see"),
     ] = 2
-    probe_steps: Annotated[int, Ge(1), Option("steps of each pass with probes")] = 5
+    probe_steps: Annotated[
+        int, Ge(1), Option("steps of each pass with probes, at least")
+    ] = 5
+    probe_precision: Annotated[
+        float, Ge(0), Lt(1),
+        Option("time more steps, up to 40, until T_comm transfer is known to this half-width: 10%; "
+               "0 for no more", parse=parse_share),
+    ] = 0.1
     timeline: Annotated[bool, Option("keep the profiler's trace of the first launch")] = False
 
 

@@ -49,6 +49,8 @@ def resolve(preset: str, file: Path | None, options: dict[str, Any]) -> RunConfi
         merged["repeats"] = REPEATS_OF_A_RULE
     if "repeats" in asked and "leader_repeats" not in asked:
         merged.pop("leader_repeats", None)  # so many launches and no more were asked for
+    if "probes" in asked and "probe_precision" not in asked:
+        merged.pop("probe_precision", None)  # who asks for probes wants T_comm, and not to be fast
     config = validate(RunConfig, merged)
     if config.memory_limit and not config.find_max_batch:
         expected = "--find-max-batch beside it, the search that it limits"

@@ -248,6 +248,23 @@ class TakesCuts(TellsBusy, Protocol):
 
 
 @runtime_checkable
+class Exchanges(Protocol):
+    """A session whose ranks tell one another what they saw, by which they may time more steps.
+
+    A session without it times as many steps as ``--probe-steps`` says.
+    """
+
+    def exchange(self, told: Any) -> Sequence[Any]:
+        """Returns what every rank tells, in the order of the ranks; a collective call.
+
+        It is never called while a step is measured.
+
+        Args:
+            told: What this rank tells: lists, numbers and texts, as JSON has them.
+        """
+
+
+@runtime_checkable
 class ReportsFigures(Protocol):
     """A session that measures more than the harness asks every session for."""
 

@@ -53,13 +53,12 @@ class Case:
         mode: ``eager`` or ``compiled``.
         steps: Clean steps that a launch measures.
         seed: Seed of the initial weights and of the data.
-        probe_steps: Steps in each pass with probes; 0 for a launch of clean steps alone.
+        probe_steps: Steps of the silent pass, and the fewest timed ones; 0 for clean steps alone.
         warmup_limit: The most steps before the first measured step.
         timeline: Whether to keep the profiler's timeline.
         interface: Network interface that gloo uses.
-        statistics_groups: Only for a single device that serves as a reference: into how many equal
-            contiguous parts it cuts a batch. The parts pass through the model one after another,
-            and the gradients are those of the mean of their losses.
+        statistics_groups: Only of a reference on one device: into how many equal contiguous parts
+            it cuts a batch, which pass through the model in turn; gradients are of the mean loss.
         mesh: Sizes of a combined strategy's axes, such as ``data=2,intra_layer=2``.
         global_batch: Samples in a step over all devices; 0 stands for the workload's own.
         memory_limit_bytes: What a GPU's allocator may hold for one device; 0 for no limit.
@@ -75,14 +74,14 @@ class Case:
             computes the inside again in the backward pass.
         balance: With ``dynamic`` shares of replicas, or cuts, begin as planned and follow busy
             times.
-        start: Whether its ranks are new processes, ``fresh``, or may be ``forked`` from one that
-            has imported the framework.
+        start: Whether ranks are new processes, ``fresh``, or may be ``forked`` from a warm one.
         padded: What the vocabulary is padded to a multiple of; 0 leaves it as it is.
         scaling: With ``weak`` the global batch has grown with the number of devices. A single
             device, on which nothing has grown yet, is ``strong``.
-        transport: ``tcp`` or ``rdma`` as the network between hosts; empty for what the framework's
-            library chooses.
+        transport: Network between hosts, ``tcp`` or ``rdma``; empty for what the library chooses.
         cut: Number of the model's units in each stage of a pipeline; empty to balance FLOPs.
+        probe_precision: More steps are timed until T_comm transfer is known to this half-width; 0
+            for no more.
     """
 
     framework: str
@@ -119,6 +118,7 @@ class Case:
     scaling: str = STRONG
     transport: str = ""
     cut: tuple[int, ...] = ()
+    probe_precision: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("device_speeds", "cut"):  # JSON has lists

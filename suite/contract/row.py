@@ -140,6 +140,11 @@ class Row(RunColumns):
         "With dynamic balance of a pipeline: how long layers were moved between stages in a "
         "launch, in all and outside of its steps, median over launches.", from_ranks="median"
     )
+    timed_steps: float | None = figure(
+        "", "timed steps", "", "ratio",
+        "Steps that a launch with probes timed, from which T_comm comes: median over launches. "
+        "They are --probe-steps, or more where --probe-precision needed them."
+    )
 
     launch_step_s: list[float | None] = field(default_factory=list)
     launch_samples: Samples = field(default_factory=dict)

@@ -114,7 +114,8 @@ REGISTRY: dict[str, tuple[str, str]] = {
     "unsteady_transfer": (
         "the transfer of a launch is {share:.0%} away from what the other launches predict, more "
         "than {limit:.0%}",
-        "measure T_comm over more steps: --probe-steps 40",
+        "measure T_comm in more launches: raise --repeats and --probes; where timed_steps is below "
+        "40, --probe-precision 5% times more of them",
     ),
     "comm_check": (
         "exposed T_comm is {exposed_ms:.3g} ms, but switching communication off saves "

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from suite.contract.case import PARITY_STEPS, Case
+from suite.contract.probing import MOST_SECONDS
 from suite.machine.calibration import measure_cores
 from suite.machine.gpu_peaks import datasheet_flops
 from suite.machine.gpus import Gpu, usable_gpus
@@ -70,9 +71,10 @@ class Bounds:
         steps = max(case.warmup_limit, PARITY_STEPS) + case.steps
         if case.probe_steps:
             steps += 2 * case.probe_steps + OTHER_STEPS
+        more_s = MOST_SECONDS if case.probe_steps and case.probe_precision else 0.0
         if ALLOWANCE * self.slow_seconds(case, steps) <= self.timeout:
             return self.timeout
-        return max(self.timeout, float(round(ALLOWANCE * self.least_seconds(case, steps))))
+        return max(self.timeout, round(ALLOWANCE * self.least_seconds(case, steps)) + more_s)
 
 
 def _lanes(dtype: str) -> int:

@@ -52,7 +52,8 @@ def reopen(folder: Path, options: dict[str, Any]) -> tuple[RunConfig, StoredRun]
         expected = "a run whose cases name their mode, which this one's do not"
         fix = "start a new run; `report` and `compare` read this one"
         raise UsageError("--resume", str(folder), expected, fix)
-    config = validate(RunConfig, stored.run["configuration"])
+    # A run of a release without this option timed --probe-steps and no more, and goes on so.
+    config = validate(RunConfig, {"probe_precision": 0.0} | stored.run["configuration"])
     _refuse_other_options(config, options)
     more = {name: value for name, value in given(options).items() if name in MORE}
     config = validate(RunConfig, asdict(config) | more)

@@ -39,6 +39,7 @@ from suite.ranks.entry import (
     leave_record,
     swift_start,
 )
+from suite.ranks.probing import MoreSteps
 from suite.ranks.traffic import grown, received_bytes
 
 # The warm-up ends when the medians of two successive windows of steps differ by less than this.
@@ -244,12 +245,17 @@ class MeasuredTraining:
                 raise ArithmeticError(f"parameter {name} is not finite after {self.index} steps")
 
     def _measure_timed(self) -> None:
+        """Times the steps that were asked for, and more where the transfers ask for them."""
         self._enter(entry.TIMED)
-        for _ in range(self.case.probe_steps):
-            trace = self.session.timed_step(self.index)
-            self.record.timed_step_seconds.append(trace.seconds)
-            self.record.traces.append(trace)
-            self.index += 1
+        more, began = MoreSteps(self.session, self.case), self.clock()
+        wanted = self.case.probe_steps
+        while wanted:
+            for _ in range(wanted):
+                trace = self.session.timed_step(self.index)
+                self.record.timed_step_seconds.append(trace.seconds)
+                self.record.traces.append(trace)
+                self.index += 1
+            wanted = more.wanted(self.record.traces, self.clock() - began)
 
     def _measure_traced(self) -> None:
         self._enter(entry.TRACED)

@@ -84,7 +84,7 @@ KINDS: dict[str, Kind] = {
                        lambda details: abs(details["exposed_ms"] - details["saved_ms"])),
     "run_over_link": Kind(EXPLANATION, "slow transfers", "plan with alpha_run_s_per_byte",
                           "{factor:.3g} × idle link", lambda details: float(details["factor"])),
-    "unsteady_transfer": Kind(EXPLANATION, "T_comm varies", "--probe-steps 40",
+    "unsteady_transfer": Kind(EXPLANATION, "T_comm varies", "more --repeats and --probes",
                               "by {share:.0%} a launch", _share),
     "probe_overhead": Kind(EXPLANATION, "probes slow steps", "T_comm is an upper bound",
                            "by {share:.0%}", _share),

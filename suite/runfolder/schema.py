@@ -106,6 +106,7 @@ class CasePart(Part):
     steps: Count = 0
     seed: Count = 0
     probe_steps: Count = 0
+    probe_precision: Number = 0
     warmup_limit: Count = 0
     timeline: bool = False
     interface: str = ""

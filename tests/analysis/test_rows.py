@@ -42,6 +42,13 @@ def test_the_limit_of_a_run_that_has_none_is_empty(tmp_path: Path) -> None:
     assert {row.memory_limit_bytes for row in rows} == {None}
 
 
+def test_a_row_says_how_many_steps_were_timed(tmp_path: Path) -> None:
+    """Of the launches that timed any; a stored run tells it too."""
+    make_run(tmp_path / "run", probes=3)
+    assert {row.timed_steps for row in read_run(tmp_path / "run").rows()} == {5.0}
+    assert COLUMNS[-1] == "timed_steps"
+
+
 def test_a_case_gives_a_row_only_what_both_mean_alike() -> None:
     both = {one.name for one in fields(Case)} & set(COLUMNS)
     # The batch of a case may be 0 for the workload's own, and a row's speeds are in words;

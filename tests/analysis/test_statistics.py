@@ -18,18 +18,12 @@ from suite.analysis.statistics import (
     median_interval,
     rank_sum_critical,
     ratio_interval,
-    sign_critical,
     signed_rank_critical,
     typical_spread,
-    union,
-    union_length,
     unpaired_ratio_interval,
 )
+from suite.contract.sign_test import sign_critical
 from tests.accuracy.simulation import NOISES, false_differences, missed_medians, under_the_rule
-
-
-def test_union_counts_overlap_once() -> None:
-    assert union_length([(0, 2), (1, 3), (5, 6), (5.2, 5.5)]) == pytest.approx(4.0)
 
 
 def test_one_launch_has_no_interval() -> None:
@@ -185,10 +179,6 @@ def test_other_cases_steady_a_pairs_variance(variance: float, whole: float) -> N
 @pytest.mark.parametrize("samples", [[3.0], [1.0, 2.0], [5.0, 1.0, 2.0], [4.0, 1.0, 2.0, 9.0]])
 def test_the_median_is_numpys(samples: list[float]) -> None:
     assert median(samples) == median(np.array(samples)) == np.median(samples)
-
-
-def test_intervals_that_touch_are_one() -> None:
-    assert union([(3, 4), (0, 1), (1, 2), (0.5, 0.6)]) == [(0, 2), (3, 4)]
 
 
 def test_variation_is_relative_to_the_mean() -> None:

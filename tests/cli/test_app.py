@@ -31,7 +31,7 @@ OPTIONS = {
     "--seed", "--accumulate", "--recompute", "--padded", "--balance", "--timeout", "--python",
     "--link", "--out", "--transport",
     "--warmup", "--precision", "--budget", "--probes",
-    "--probe-steps", "--timeline", "--resume", "--dry-run",
+    "--probe-steps", "--probe-precision", "--timeline", "--resume", "--dry-run",
     "--quiet", "--json", "--mesh", "--device-speeds", "--batch", "--find-max-batch",
     "--memory-limit", "--batch-resolution", "--oversubscribe",
 }

@@ -30,7 +30,7 @@ DEFAULTS = {
     "device_speeds": [], "cut": [],
     "steps": 20, "warmup": 50, "repeats": 3,
     "precision": None, "budget": None, "timeout": 120.0, "proof_timeout": 600.0,
-    "proof_memory": None, "probes": 2, "probe_steps": 5,
+    "proof_memory": None, "probes": 2, "probe_steps": 5, "probe_precision": 0.1,
     "timeline": False, "link": True, "find_max_batch": False, "memory_limit": None,
     "batch_resolution": 0.05, "leader_repeats": 0, "finalists": 4, "seed": 0, "python": {},
     "launcher": "local", "hosts": [], "start": "auto",

@@ -44,6 +44,17 @@ def test_a_file_says_the_same(tmp_path: Path) -> None:
     assert {(case.warmup_limit, case.probe_steps) for case in build_matrix(config, 0)} == {(30, 9)}
 
 
+def test_quick_presets_time_what_they_say_until_probes_are_asked_for() -> None:
+    """They promise a time; whoever asks for probes wants to know T_comm."""
+    for name in ("quick", "smoke", "meshes"):
+        assert resolve(name, None, {}).probe_precision == 0
+        assert resolve(name, None, {"probes": 5}).probe_precision == 0.1
+        assert resolve(name, None, {"probes": 5, "probe_precision": "0"}).probe_precision == 0
+    config = resolve("standard", None, {"probe_precision": "4%"})
+    assert {case.probe_precision for case in build_matrix(config, 0)} == {0.04}
+    assert resolve("standard", None, {}).probe_precision == 0.1
+
+
 def test_accumulation_is_a_case_of_its_own() -> None:
     alone = build_matrix(resolve("quick", None, {}), 0)
     both = build_matrix(resolve("quick", None, {"accumulate": ["1", "4"]}), 0)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from suite.contract.case import Case
+from suite.contract.probing import MOST_SECONDS
 from suite.launch import bounds
 from suite.launch.bounds import ALLOWANCE, OTHER_STEPS, SLOW_CORE_FLOPS_S, Bounds
 from suite.machine.calibration import CoreRate
@@ -48,6 +49,9 @@ def test_a_large_model_has_what_its_steps_need_at_a_quarter_of_the_rate(
     probed = replace(LARGE, probe_steps=5)
     assert own.launch_seconds(probed) == round(
         ALLOWANCE * _flops(LARGE, 27 + 2 * 5 + OTHER_STEPS) / RATE)
+    longer = own.launch_seconds(replace(probed, probe_precision=0.1))
+    assert longer == own.launch_seconds(probed) + MOST_SECONDS
+    assert own.launch_seconds(replace(LARGE, probe_precision=0.1)) == own.launch_seconds(LARGE)
     # A proof's steps are made in any case; and the first core is measured once, alone.
     short = replace(LARGE, warmup_limit=0)
     assert own.launch_seconds(short) == round(ALLOWANCE * _flops(LARGE, 10 + 7) / RATE)

@@ -234,6 +234,19 @@ def test_other_options_are_refused(
     assert reopen(tmp_path / "run", {"repeats": 4})[0].repeats == 4
 
 
+def test_a_run_without_a_precision_of_probes_goes_on_without(tmp_path: Path) -> None:
+    """A release before that option timed a number of steps; its launches stay alike."""
+    _interrupted(tmp_path / "run", 3)
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    del run["configuration"]["probe_precision"]
+    for entry in run["cases"]:
+        del entry["case"]["probe_precision"]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(run))
+    config, earlier = reopen(tmp_path / "run", {})
+    assert config.probe_precision == 0
+    assert {result.case.probe_precision for result in earlier.results} == {0}
+
+
 def test_a_finished_run_goes_on_where_its_answer_is_open(tmp_path: Path) -> None:
     """As the line under the answer says: more launches of the leaders, none of the others."""
     near = replace(DATA, variant="near")

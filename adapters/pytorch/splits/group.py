@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -125,6 +126,12 @@ class GroupSession(Training):
         verdict = torch.tensor(int(ready), device=self.device)
         dist.all_reduce(verdict, dist.ReduceOp.MIN)
         return bool(verdict)
+
+    def exchange(self, told: Any) -> list[Any]:
+        """Returns what every rank tells, in the order of the ranks; a collective call."""
+        everyone: list[Any] = [None] * self.rank.processes
+        dist.all_gather_object(everyone, told)
+        return everyone
 
     def close(self) -> None:
         """Leaves the process group once every rank is ready to."""

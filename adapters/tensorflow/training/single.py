@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from tensorflow.python.framework.config import is_op_determinism_enabled
@@ -216,6 +216,10 @@ class Training(StepGraph):
     def agree(self, ready: bool) -> bool:
         """Whether all ranks are ready; there is only this process."""
         return ready
+
+    def exchange(self, told: Any) -> list[Any]:
+        """Returns what every rank tells; there is only this process."""
+        return [told]
 
     def reset_peak_memory(self) -> None:
         """Starts the peak of memory anew."""

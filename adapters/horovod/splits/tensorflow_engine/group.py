@@ -96,6 +96,11 @@ class HorovodSession(OnMesh, Training):
         """Returns whether every rank is ready; every rank must call it."""
         return bool(hvd.allreduce(tf.constant(int(ready)), op=hvd.Min, name="agree"))
 
+    def exchange(self, told: Any) -> list[Any]:
+        """Returns what every rank tells, in the order of the ranks; every rank must call it."""
+        everyone: list[Any] = hvd.allgather_object(told)
+        return everyone
+
     def sum(self, tensor: tf.Tensor, name: str, axis: str, over: Any = None) -> tf.Tensor:
         """Sums a tensor over the ranks of an axis, and times it if the graph holds stamps.
 

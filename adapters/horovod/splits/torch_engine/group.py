@@ -98,6 +98,11 @@ class HorovodSession(OnMesh, Training):
         """Returns whether every rank is ready; every rank must call it."""
         return bool(hvd.allreduce(torch.tensor(int(ready)), op=hvd.Min, name="agree"))
 
+    def exchange(self, told: Any) -> list[Any]:
+        """Returns what every rank tells, in the order of the ranks; every rank must call it."""
+        everyone: list[Any] = hvd.allgather_object(told)
+        return everyone
+
     def close(self) -> None:
         """Leaves the group once every rank is ready to."""
         # A rank that shuts down earlier would break the last collective of the others.
