@@ -62,7 +62,7 @@ def layer_times(model: str, machine: Machine) -> Layers:
     return Layers(forward, backward, counts[:, 6] * ELEMENT_BYTES / machine.inside.bytes_s)
 
 
-def histogram_cut(costs: Sequence[float], stages: int) -> list[int]:
+def histogram_cut(costs: Sequence[float] | Array, stages: int) -> list[int]:
     """Layers of each stage as GPipe's own program cuts them.
 
     A layer goes to the stage ``int(stages * share)``, where the share is that of the costs up to
@@ -71,7 +71,7 @@ def histogram_cut(costs: Sequence[float], stages: int) -> list[int]:
     """
     shares = np.cumsum(costs) / np.sum(costs)
     owners = np.minimum((shares * stages).astype(int), stages - 1)
-    return np.bincount(owners, minlength=stages).tolist()
+    return [int((owners == stage).sum()) for stage in range(stages)]
 
 
 def batch_seconds(

@@ -75,7 +75,7 @@ def copy_seconds(
     """
     second = np.where(plans.sharding == 3, unit_parameters, 0.0) / stream_bytes_s
     gathered = second * software.gather_copy_bytes
-    return cast(Array, gathered), cast(Array, gathered + second * software.scatter_copy_bytes)
+    return gathered, gathered + second * software.scatter_copy_bytes
 
 
 def beside(compute_s: Array, communication_s: Array, contention: Numbers) -> tuple[Array, Array]:
