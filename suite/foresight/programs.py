@@ -193,8 +193,14 @@ def _nemo(row: Row) -> Program | None:
         return None  # its rates exceed the peak of 16 bit; the format is not stated
     if base is None or row["dtype"] in ("MXFP8", "NVFP4") or row["hardware"].startswith("GB300"):
         return None
+    nemo = name == "NeMo"
+    # Another program than NeMo 2: megatron_gpt_pretraining.py of 2024, which the recipe of GPT-3
+    # starts (nemo_megatron/configure.sh of NVIDIA/dgxc-benchmarking at 741c886 and 35a9aec), while
+    # the others start NeMo 2 of 2025.
+    if nemo and ("nemo megatron" in table or row["source"].startswith("NeMo performance")):
+        name = "NeMo 1"
     rack = ", rack" if base.devices_per_node > 8 else ""
-    return Program(name + rack, base, fused, name == "NeMo", sharding, recompute)
+    return Program(name + rack, base, fused, nemo, sharding, recompute)
 
 
 def _nanotron(row: Row) -> Program | None:

@@ -126,6 +126,16 @@ def test_each_row_has_its_own_software() -> None:
     assert software_of(_rows("Megatron-LM SC21")).overlaps_hidden_sums == 0.0
 
 
+def test_two_programs_of_one_name_share_no_calibration() -> None:
+    """NeMo of 2024 trains GPT-3 and its successor the others, in one collection of recipes."""
+    older = {row.stack for row in _rows("DGXC", table="NeMo Megatron")}
+    newer = {row.stack for name in ("Llama 3.1", "Nemotron4") for row in _rows("DGXC", table=name)}
+    assert all(name.startswith("NeMo 1, ") for name in older)
+    assert newer and not older & newer
+    assert older & {row.stack for row in _rows("NeMo performance summary 2024-08")}
+    assert all(row.plan.sequence_parallel for row in _rows("DGXC", table="NeMo Megatron"))
+
+
 def test_devices_and_links_are_those_that_the_tables_state() -> None:
     slower = _rows("torchtitan 2024-12")[0].program.base.device
     assert (slower.memory_bytes_s, slower.memory_bytes) == (2.4e12, 96e9)
