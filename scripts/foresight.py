@@ -55,7 +55,8 @@ def local_lines(folder: Path) -> Iterator[str]:
     figures: list[Figure] = []
     for row in rows:
         try:
-            _, posterior = machine_here(f"{row.framework}/{row.engine}", row.mode)
+            _, posterior = machine_here(f"{row.framework}/{row.engine}", row.mode,
+                                        (row.workload, row.size))
         except UsageError as error:
             yield f"{row.case_id}: {error}"
             continue
@@ -68,8 +69,10 @@ def local_lines(folder: Path) -> Iterator[str]:
         goal = LOCAL_GOALS[one.quantity]
         met = "met" if one.error <= goal else "missed"
         inside = "" if math.isnan(one.coverage) else f", {one.coverage:.0%} inside the interval"
-        yield (f"{one.quantity}: mean error {one.error:.1%} of {one.judged} rows, goal {goal:.0%}, "
-               f"{met}{inside}")
+        alone = "" if math.isnan(one.baseline_error) or one.baseline_error == one.error else (
+            f" ({one.baseline_error:.1%} by constants alone)")
+        yield (f"{one.quantity}: mean error {one.error:.1%}{alone} of {one.judged} rows, goal "
+               f"{goal:.0%}, {met}{inside}")
 
 
 def benchmark_line(count: int = 10_000) -> str:

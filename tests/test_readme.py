@@ -79,7 +79,7 @@ def test_every_command_is_shown() -> None:
 def test_examples(place: Path, line: str) -> None:
     arguments = shlex.split(line)[3:]
     command = arguments[0]
-    if command in LONG or "--calibrate" in arguments:
+    if command in LONG or {"--calibrate", "--rehearse"} & set(arguments):
         arguments.append("--help")
     elif command == "run" and "--resume" not in arguments and "--dry-run" not in arguments:
         arguments.append("--dry-run")

@@ -40,6 +40,8 @@ TRAITS = Traits(
     environment={"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
     networks={"cpu": ("tcp",), "cuda": ("tcp", "rdma")},
     passed=("NCCL_*",),
+    # DistributedDataParallel's default, of which the plain variant changes nothing.
+    gradient_bucket_bytes=25 << 20,
     cuts=True,
     preloaded={"torch": ("adapters.pytorch.session", "torch._dynamo")},
     late=(

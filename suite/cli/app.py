@@ -192,15 +192,27 @@ def predict(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="measure this machine's constants first, a minute")
     ] = False,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="train the first units of the model in every way, "
+                           "some minutes; predictions of the whole model then start from there")
+    ] = False,
     json: PrintJson = False,
     **options: Any,
 ) -> None:
     """Predict steps, T_comm, balance and memory of ways of splitting, without running them."""
     given = given_options(ForesightConfig, options)
+    frameworks = [given["framework"]] if "framework" in given else []
+    code = 0
     if calibrate:
         from suite.cli.calibrate import calibrate as measure
 
-        raise typer.Exit(measure(given, [given["framework"]] if "framework" in given else []))
+        code = measure(given, frameworks)
+    if rehearse and not code:
+        from suite.cli.rehearse import rehearse as train
+
+        code = train(given, frameworks)
+    if calibrate or rehearse:
+        raise typer.Exit(code)
     from suite.cli.predict import predict_ways
 
     raise typer.Exit(predict_ways(given, json))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.table import Table
 
 from suite.cli.console import live, printer
 from suite.cli.predict import workload_of
-from suite.cli.stored import calibration_path
+from suite.cli.stored import calibration_path, read_or_put_aside
 from suite.config.foresight import ForesightConfig
 from suite.config.matrix import choose_device
 from suite.config.validation import from_environment, validate
@@ -71,22 +70,10 @@ def measure_and_keep(
             cases, plan, Path(folder), python,
             lambda text, done, total: show(Progress(text, done, total, None)),
         )
-    kept = [old for old in _stored(path) if _key(old) not in {_key(new) for new in found}]
-    write_constants(path, [*kept, *found])
+    new = {_key(one) for one in found}
+    earlier = read_or_put_aside(path, read_constants)
+    write_constants(path, [*(one for one in earlier if _key(one) not in new), *found])
     return found, missing
-
-
-def _stored(path: Path) -> list[Constants]:
-    """What is kept already. A file that cannot be read is put aside, since its error advises to
-    measure again.
-    """
-    try:
-        return read_constants(path)
-    except UsageError as error:
-        aside = path.with_suffix(".unreadable")
-        path.replace(aside)
-        print(f"{error}\nwhat was there is kept as {aside}", file=sys.stderr)
-        return []
 
 
 def _check_writable(path: Path) -> None:

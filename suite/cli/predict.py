@@ -6,12 +6,13 @@ import json
 from typing import Any
 
 from suite.cli.console import printer
-from suite.cli.stored import machine_here
+from suite.cli.stored import Subject, machine_here, rehearsals_here
 from suite.config.foresight import ForesightConfig
 from suite.config.validation import from_environment, validate
 from suite.contract.workloads import DEFAULT_SIZES, Workload, sized_workload
 from suite.foresight.fitting import Posterior
 from suite.foresight.hardware import find_device
+from suite.foresight.measured import Constants
 from suite.foresight.question import Answer, Wish, answer, asked_plans, named_device
 from suite.report.foresight import predicted_rows, predicted_table
 
@@ -56,8 +57,25 @@ def workload_of(config: ForesightConfig) -> Workload:
 def machine_of(config: ForesightConfig) -> Posterior:
     """Constants of the machine that was asked for."""
     if config.machine == HERE:
-        return machine_here(config.framework, config.mode)[1]
+        return machine_here(config.framework, config.mode, subject_of(config))[1]
     return named_device(config.machine, config.dtype, config.node_devices, config.interconnect)
+
+
+def subject_of(config: ForesightConfig) -> Subject:
+    """Workload and size, which a rehearsal has to be of."""
+    return config.workload, workload_of(config).size
+
+
+def rehearsed_text(known: Constants, subject: Subject) -> str:
+    """What the predictions start from beside constants, and what that means."""
+    made = rehearsals_here(known, subject)
+    if not made:
+        return ("Nothing was rehearsed: `python -m suite predict --rehearse` trains a shallow part "
+                "of the model in every way, after which predictions err less.")
+    last = made[-1]
+    return (f"Ways marked `rehearsed` start from trainings of the first {last.case.depth} units on "
+            f"{last.measured_at}; `in part`, from those of another schedule or number of "
+            "devices, or of each of their axes.")
 
 
 def peak_of(config: ForesightConfig) -> float:
@@ -69,12 +87,13 @@ def peak_of(config: ForesightConfig) -> float:
 def provenance(config: ForesightConfig, found: Answer) -> str:
     """Where the constants come from, and what that means for the figures."""
     if config.machine == HERE:
-        known = machine_here(config.framework, config.mode)[0]
+        known = machine_here(config.framework, config.mode, subject_of(config))[0]
         earlier = "" if not known.lacking else (
             f" An earlier release measured them, without {', '.join(known.lacking)}: `python -m "
             "suite predict --calibrate` measures these as well.")
         return (f"{known.name}: constants measured here on {known.measured_at} "
-                f"({len(found.plans):,} configurations considered).{earlier}")
+                f"({len(found.plans):,} configurations considered).{earlier} "
+                f"{rehearsed_text(known, subject_of(config))}")
     return (f"{find_device(config.machine).name}: by its datasheet, never measured here; the range "
             "is what such machines differ by. `python -m suite predict --calibrate` measures this "
             f"machine. {len(found.plans):,} configurations considered; the best of each kind, and "

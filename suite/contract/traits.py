@@ -42,6 +42,8 @@ class Traits:
         late: Variables that a rank reads only after that, when it opens its session; a name that
             ends in ``*`` stands for all names that begin so.
         networks: Kind of device -> networks between hosts that ``--transport`` can ask for.
+        gradient_bucket_bytes: Bytes of gradients after which ``data`` starts another communication;
+            0 if something else ends one, such as what is ready when the library looks.
         cuts: Whether its pipelines take stages of a given number of units (``case.cut``).
         passed: Variables of the user that reach its workers besides the harness's own allow-list;
             a name that ends in ``*`` stands for all names that begin so.
@@ -63,6 +65,7 @@ class Traits:
     environment: Mapping[str, str] = field(default_factory=dict)
     networks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     passed: tuple[str, ...] = ()
+    gradient_bucket_bytes: int = 0
     cuts: bool = False
     preloaded: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     late: tuple[str, ...] = ()

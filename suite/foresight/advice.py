@@ -10,6 +10,7 @@ import numpy as np
 from suite.contract.formats import rate, seconds, size_bytes
 from suite.contract.workloads.workload import Workload
 from suite.foresight.collectives import all_reduce_seconds, group_link
+from suite.foresight.correction import with_bandwidth
 from suite.foresight.fitting import NINETY, Posterior
 from suite.foresight.machine import Stack
 from suite.foresight.plans import Plan, plans_of
@@ -128,13 +129,14 @@ def apart(found: Answer, rival: Way, plain: Way) -> bool:
     if rival.measured and plain.measured:
         return rival.high_s < plain.low_s
     arrays = plans_of([rival.plan, plain.plan])
-    steps = predict(found.model, arrays, found.posterior.stack).step_s
+    foreseen = predict(found.model, arrays, found.posterior.stack)
+    steps, rehearsed = foreseen.step_s, float(foreseen.rehearsed.min())
 
     def ratio(stack: Stack) -> Array:
         both = predict(found.model, arrays, stack).step_s
         return np.array([both[0] / both[1]])
 
-    reach = NINETY * float(found.posterior.spread(ratio)[0])
+    reach = NINETY * float(found.posterior.spread(ratio, rehearsed)[0])
     either = rival.measured or plain.measured
     known = rival.step_s / plain.step_s if either else steps[0] / steps[1]
     return bool(np.log(known) + reach < 0.0)
@@ -248,13 +250,8 @@ def _fastest(
         plans = asked_plans(workload, wish)
     except UsageError:
         return ""
-    stack = posterior.stack
-    machine = stack.machine
-    faster = replace(
-        machine, inside=replace(machine.inside, bytes_s=machine.inside.bytes_s * factor),
-        between=replace(machine.between, bytes_s=machine.between.bytes_s * factor))
-    one = predict(model, plans_of(plans), replace(stack, machine=faster))
-    room = float(machine.memory_bytes)
+    one = predict(model, plans_of(plans), with_bandwidth(posterior.stack, factor))
+    room = float(posterior.stack.machine.memory_bytes)
     fits = one.peak_bytes <= room if room else np.ones(len(plans), bool)
     if not fits.any():
         return ""

@@ -15,8 +15,9 @@ from suite.contract.splits.stages import balanced_cuts
 from suite.contract.splits.strategies import VIRTUAL_STAGES
 from suite.foresight.fitting import Posterior
 from suite.foresight.plans import FULL, NO_RECOMPUTE, Plan, plans_of
-from suite.foresight.predict import all_passes, predict
+from suite.foresight.predict import predict
 from suite.foresight.question import way
+from suite.foresight.step import all_passes
 from suite.foresight.units import Model
 from suite.foresight.workloads import model_of_workload
 
@@ -102,7 +103,7 @@ def foresee(cases: Sequence[Case], posterior: Posterior | None) -> list[Foreseen
         return [Foreseen(case) for case in cases]
     model, plans = model_of_workload(cases[0].spec), plans_of(map(plan_of, cases))
     one = predict(model, plans, posterior.stack)
-    low, high = posterior.interval(lambda stack: predict(model, plans, stack).step_s)
+    low, high = posterior.interval(lambda stack: predict(model, plans, stack).step_s, one.rehearsed)
     room = float(posterior.stack.machine.memory_bytes)
     over = np.maximum(one.peak_bytes - room, 0.0) if room else np.zeros(len(cases))
     figures = np.stack([one.step_s, low, high, one.peak_bytes, over], axis=1).tolist()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import cast
 
 import numpy as np
@@ -110,6 +110,7 @@ class Posterior:
         covariance: Of these logarithms.
         error: Standard deviation of the logarithm of measured over predicted.
         rows: How many rows calibrated them.
+        rehearsed_error: The same as ``error``, of ways whose split was rehearsed.
     """
 
     make: Maker
@@ -117,22 +118,31 @@ class Posterior:
     covariance: Array
     error: float
     rows: int
+    rehearsed_error: float = 0.0
 
-    @property
+    @cached_property
     def stack(self) -> Stack:
         """Machine and software with these constants."""
         return self.make(self.theta)
 
-    def spread(self, predictor: Predictor) -> Array:
-        """Standard deviation of the logarithm of each predicted figure, by linear propagation."""
+    def spread(self, predictor: Predictor, rehearsed: Array | float = 0.0) -> Array:
+        """Standard deviation of the logarithm of each predicted figure, by linear propagation.
+
+        Args:
+            predictor: Gives the figures for a stack, (figures,).
+            rehearsed: 1 where a figure's very split was rehearsed, (figures,).
+        """
         jacobian = _jacobian(self.make, self.theta, predictor)
         variance = np.einsum("ij,jk,ik->i", jacobian, self.covariance, jacobian)
-        return cast(Array, np.sqrt(variance + self.error**2))
+        error = np.where(np.asarray(rehearsed) == 1.0, self.rehearsed_error, self.error)
+        return cast(Array, np.sqrt(variance + error**2))
 
-    def interval(self, predictor: Predictor) -> tuple[Array, Array]:
-        """The 90 % interval of each figure that ``predictor`` gives for a stack."""
+    def interval(
+        self, predictor: Predictor, rehearsed: Array | float = 0.0
+    ) -> tuple[Array, Array]:
+        """The 90 % interval of each figure; arguments as for ``spread``."""
         middle = np.log(predictor(self.stack))
-        reach = NINETY * self.spread(predictor)
+        reach = NINETY * self.spread(predictor, rehearsed)
         return np.exp(middle - reach), np.exp(middle + reach)
 
 

@@ -13,6 +13,7 @@ from suite.foresight.figures import Figure
 from suite.foresight.fitting import Posterior
 from suite.foresight.plans import Plan, plans_of
 from suite.foresight.predict import predict
+from suite.foresight.step import predict_by_constants
 from suite.foresight.workloads import model_of_workload
 
 # What is aimed at: relative errors, and of L the difference.
@@ -51,17 +52,20 @@ def compared(row: Row, posterior: Posterior, name: str) -> list[Figure]:
 
     Returns:
         Step time, and T_comm, L and memory where they were measured. Of T_comm it is the transfer:
-        the formulas know nothing of who comes late. It is left out of copies within a process,
-        which no link's model describes either. L is near 1, so its relative error is nearly the
-        difference.
+        the formulas know nothing of who comes late. It is left out of copies within a process
+        unless they were rehearsed, since no link's model describes them either. L is near 1, so
+        its relative error is nearly the difference. The baseline of a step is what constants say
+        of it without rehearsals.
     """
     workload = sized_workload(row.workload, row.size, row.global_batch)
     model, plans = model_of_workload(workload), plans_of([plan_of_row(row)])
     one = predict(model, plans, posterior.stack)
-    low, high = posterior.interval(lambda stack: predict(model, plans, stack).step_s)
+    low, high = posterior.interval(lambda stack: predict(model, plans, stack).step_s, one.rehearsed)
+    plain = predict_by_constants(model, plans, posterior.stack)
     found = [Figure(name, "step time", row.case_id, row.step_seconds, float(one.step_s[0]),
-                    low=float(low[0]), high=float(high[0]))]
-    transfer = row.t_comm_transfer_s if row.t_comm_model_s else None
+                    baseline=float(plain.step_s[0]), low=float(low[0]), high=float(high[0]))]
+    known = row.t_comm_model_s or one.rehearsed[0] > 0.0
+    transfer = row.t_comm_transfer_s if known else None
     others: Sequence[tuple[str, float | None, float]] = (
         ("T_comm", transfer, float(one.communication_s[0])),
         ("L", row.load_balance, float(one.load_balance[0])),

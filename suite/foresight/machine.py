@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from suite.foresight.rehearsal import Rehearsed
 from suite.foresight.units import Numbers
 
 
@@ -118,6 +119,8 @@ class Software:
             recomputation computes again beside attention.
         selective_blocks: Share of the blocks that selective recomputation computes again as a
             whole, where it does not choose within a block.
+        first_calls: Calls in which gradients are reduced besides one for every ``call_bytes``.
+        call_bytes: Bytes of gradients after which one more call is made.
         cuts_by_parameters: Whether stages are cut by parameters, the head's among them, as
             ``threshold_counts`` says.
     """
@@ -148,6 +151,8 @@ class Software:
     alternate_products: Numbers = 0.0
     selective_products: Numbers = 0.0
     selective_blocks: Numbers = 0.0
+    first_calls: Numbers = 1.0
+    call_bytes: Numbers = float("inf")
     cuts_by_parameters: bool = False
 
 
@@ -160,7 +165,14 @@ FLOAT32 = Software(
 
 @dataclass(frozen=True)
 class Stack:
-    """A machine and the software on it: what constants are calibrated for."""
+    """A machine and the software on it: what constants are calibrated for.
+
+    Attributes:
+        machine: The machine.
+        software: The program.
+        rehearsed: Ways of splitting that were rehearsed on it with the model that is asked about.
+    """
 
     machine: Machine
     software: Software = field(default_factory=Software)
+    rehearsed: tuple[Rehearsed[Stack], ...] = ()

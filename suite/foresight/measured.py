@@ -16,8 +16,10 @@ from suite.contract.errors import UsageError
 from suite.contract.files import write_atomically
 from suite.contract.registry import label
 from suite.foresight.compute import product_seconds
+from suite.foresight.correction import rehearsed_ways
 from suite.foresight.fitting import Posterior
 from suite.foresight.machine import FLOAT32, Link, Machine, Stack
+from suite.foresight.rehearsal import Rehearsal
 from suite.foresight.units import Array, Product
 from suite.foresight.workloads import LAUNCHES
 
@@ -204,13 +206,18 @@ def _at_least(value: float | None, least: float) -> float:
     return least if value is None else max(float(value), least)
 
 
-def posterior_of(constants: Constants, memory_bytes: float, error: float) -> Posterior:
+def posterior_of(
+    constants: Constants, memory_bytes: float, error: float,
+    rehearsals: Sequence[Rehearsal] = (), rehearsed_error: float = 0.0,
+) -> Posterior:
     """The machine at hand, with the interval that repeated calibrations and past steps suggest.
 
     Args:
         constants: What was measured.
         memory_bytes: Memory of a device; 0 if unknown.
         error: Standard deviation of the logarithm of measured over predicted steps.
+        rehearsals: Trainings of a shallow model in the same framework and engine.
+        rehearsed_error: The error of steps that were rehearsed.
 
     Returns:
         Constants and their spread; every one has a standard deviation of ``SPREAD``.
@@ -219,9 +226,10 @@ def posterior_of(constants: Constants, memory_bytes: float, error: float) -> Pos
     theta = np.log([max(values[name], LEAST) for name in NAMES])
 
     def make(logarithms: Array) -> Stack:
-        return _stack(constants, dict(zip(NAMES, np.exp(logarithms), strict=True)), memory_bytes)
+        stack = _stack(constants, dict(zip(NAMES, np.exp(logarithms), strict=True)), memory_bytes)
+        return replace(stack, rehearsed=rehearsed_ways(rehearsals, stack))
 
-    return Posterior(make, theta, np.eye(len(theta)) * SPREAD**2, error, 0)
+    return Posterior(make, theta, np.eye(len(theta)) * SPREAD**2, error, 0, rehearsed_error)
 
 
 def _stack(constants: Constants, c: dict[str, float], memory_bytes: float) -> Stack:

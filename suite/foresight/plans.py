@@ -47,6 +47,11 @@ class Plan:
     sequence_parallel: float = 0
     cut: str = ""
 
+    @property
+    def devices(self) -> float:
+        """Devices that the plan uses."""
+        return self.shards * self.stages * self.replicas * self.context
+
 
 @dataclass(frozen=True)
 class Plans:

@@ -13,7 +13,8 @@ from suite.foresight.fitting import Base, Posterior, from_datasheet
 from suite.foresight.hardware import find_device
 from suite.foresight.machine import FLOAT32, Software
 from suite.foresight.plans import FULL, NO_RECOMPUTE, Plan, plans_of
-from suite.foresight.predict import Prediction, predict
+from suite.foresight.predict import predict
+from suite.foresight.step import Prediction
 from suite.foresight.units import Array, Model
 from suite.foresight.workloads import model_of_workload
 
@@ -150,7 +151,8 @@ def answer(workload: Workload, plans: list[Plan], posterior: Posterior) -> Answe
     prediction = predict(model, arrays, posterior.stack)
     shown = _best_of_each_kind(plans, prediction, float(posterior.stack.machine.memory_bytes))
     some = plans_of(plans[number] for number in shown)
-    low, high = posterior.interval(lambda stack: predict(model, some, stack).step_s)
+    low, high = posterior.interval(lambda stack: predict(model, some, stack).step_s,
+                                   prediction.rehearsed[shown])
     return Answer(model, plans, prediction, shown, low_s=low, high_s=high, posterior=posterior)
 
 

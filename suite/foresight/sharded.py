@@ -22,7 +22,10 @@ def gradient_seconds(held: Numbers, plans: Plans, link: Link, software: Software
     new parameters, which moves the same bytes (Rajbhandari et al. 2020, section 7).
     """
     size = plans.replicas * plans.context
-    reduced = all_reduce_seconds(held * software.gradient_bytes, size, link)
+    sent = held * software.gradient_bytes
+    calls = np.maximum(1.0, software.first_calls + sent / software.call_bytes)
+    reduced = (all_reduce_seconds(sent, size, link)
+               + (calls - 1.0) * all_reduce_seconds(0.0, size, link))
     scattered = all_gather_seconds(held * software.gradient_bytes, size, link)
     gathered = all_gather_seconds(held * software.weight_bytes, size, link)
     sharded = (plans.sharding > 0) & (plans.sharding < 3)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from suite.foresight.units import Model, Numbers, Product, Unit
 
 # Elements of (tokens, width) that a block's element-wise operations read and write forward: two
@@ -45,6 +47,8 @@ class Transformer:
             out of its dropout, and the dropout's mask of a byte.
         eager: 1 where norms and rotary positions are single operations in float32.
         cast: 1 where the inputs of products are scaled to eight bit by their own maximum.
+        split_ends: 1 where an intra-layer split divides the vocabulary too, as Megatron-LM does;
+            the same for all configurations.
     """
 
     layers: Numbers
@@ -61,6 +65,7 @@ class Transformer:
     kept_scores: Numbers = 2.5
     eager: Numbers = 0.0
     cast: Numbers = 0.0
+    split_ends: Numbers = 1.0
 
 
 def block(shape: Transformer) -> Unit:
@@ -110,11 +115,12 @@ def block(shape: Transformer) -> Unit:
 
 def embedding(shape: Transformer) -> Unit:
     """Token table: a look-up forward, an addition of rows backward, a sum over the shards."""
-    elements = shape.sequence * shape.hidden
+    elements, table = shape.sequence * shape.hidden, shape.vocabulary * shape.hidden
+    split = shape.split_ends
     return Unit(
         "embedding", 1.0, streamed=4.0 * elements, launches=6.0,
-        parameters_split=shape.vocabulary * shape.hidden, kept=elements, leaving=elements,
-        sums=1.0, place="first",
+        parameters=(1.0 - split) * table, parameters_split=split * table, kept=elements,
+        leaving=elements, sums=split, place="first",
     )
 
 
@@ -122,13 +128,15 @@ def head(shape: Transformer) -> Unit:
     """Final norm, logits and loss: a product as wide as the vocabulary, streamed in float32."""
     logits = shape.sequence * shape.vocabulary
     table = shape.vocabulary * shape.hidden
-    elements = shape.sequence * shape.hidden
+    elements, streamed = shape.sequence * shape.hidden, STREAMED_LOGITS * logits
+    own, split = (1.0 - shape.tied) * table, shape.split_ends
     return Unit(
         "head", 1.0,
-        products=(Product(shape.sequence, shape.hidden, shape.vocabulary, split="outer",
-                          sixteen_bit=True),),
-        streamed=2.0 * elements, streamed_split=STREAMED_LOGITS * logits, normed=elements,
-        launches=15.0, parameters_split=(1.0 - shape.tied) * table, copied_split=shape.tied * table,
+        products=(Product(shape.sequence, shape.hidden, shape.vocabulary,
+                          split="outer" if np.all(split) else "", sixteen_bit=True),),
+        streamed=2.0 * elements + (1.0 - split) * streamed, streamed_split=split * streamed,
+        normed=elements, launches=15.0, parameters=(1.0 - split) * own,
+        parameters_split=split * own, copied_split=shape.tied * table,
         kept=2.0 * elements, logits=logits, place="last",
     )
 

@@ -30,6 +30,7 @@ def model_of_workload(workload: Workload, fused_attention: bool = True) -> Model
             workload.blocks, workload.width, workload.heads, workload.sequence,
             workload.vocabulary, feed_forward=4.0 * workload.width,
             key_value_heads=workload.heads, fused_attention=float(fused_attention),
+            split_ends=0.0,  # the suite's intra-layer split shards blocks alone
         )
         one = block(shape)
         blocks = [Unit(**{**one.__dict__, "repeats": 1.0}) for _ in range(workload.blocks)]

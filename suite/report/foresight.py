@@ -9,6 +9,7 @@ from dataclasses import asdict
 from rich.table import Table
 
 from suite.contract.formats import seconds, size_bytes
+from suite.foresight.correction import BORROWED, EXACT, NOT
 from suite.foresight.figures import Verdict
 from suite.foresight.plans import Plan
 from suite.foresight.question import Answer, way
@@ -16,6 +17,7 @@ from suite.foresight.question import Answer, way
 HEADINGS = ("source", "quantity", "judged", "simplest rule", "model", "goal", "rank", "in 90 %")
 # Kinds of plans that a table shows; JSON has all.
 MOST_SHOWN = 16
+REHEARSED = {EXACT: "rehearsed", BORROWED: "in part", NOT: "constants"}
 PREDICTED = ("way", "mesh", "step", "90 %", "samples/s", "T_comm", "exposed", "L", "bubble",
              "memory", "MFU")
 
@@ -66,10 +68,12 @@ def predicted_table(found: Answer, peak_flops_s: float) -> Table:
     Returns:
         The table.
     """
-    table = Table(*PREDICTED, title="Predicted: nothing was run")
+    one = found.prediction
+    marked = bool(one.rehearsed.any())
+    table = Table(*PREDICTED, *(["from"] if marked else []), title="Predicted: nothing was run")
     room = float(found.posterior.stack.machine.memory_bytes)
     for place, number in enumerate(found.shown[:MOST_SHOWN]):
-        one, plan = found.prediction, found.plans[number]
+        plan = found.plans[number]
         memory = size_bytes(int(one.peak_bytes[number]))
         over = "" if found.fits(number) else f", {one.peak_bytes[number] / room:.1f} x the room"
         cells = (
@@ -79,6 +83,7 @@ def predicted_table(found: Answer, peak_flops_s: float) -> Table:
             seconds(one.exposed_s[number]), f"{one.load_balance[number]:.2f}",
             f"{one.bubble[number]:.0%}" if plan.stages > 1 else "", memory + over,
             f"{one.flops_s[number] / peak_flops_s:.0%}" if peak_flops_s else "",
+            *([REHEARSED[float(one.rehearsed[number])]] if marked else []),
         )
         table.add_row(*cells, style=None if found.fits(number) else "dim")
     return table
