@@ -43,9 +43,12 @@ def open_session(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Se
     session = _class_of(case)(case, rank, weights, inputs, device)
     session.communicating = native_threads() - before
     if device.type == "cpu":
+        awaited = set(session.awaited)
         session.event_loops = schedule_event_loops(
-            session.communicating, preferred_event_loops(case.device, case.axes.names)
+            session.communicating - awaited, preferred_event_loops(case.device, case.axes.names)
         )
+        if awaited:
+            schedule_event_loops(awaited)
     return session
 
 

@@ -85,7 +85,8 @@ def run_config(config: ForesightConfig, frameworks: Sequence[str]) -> RunConfig:
         "size": config.size or DEFAULT_SIZES.get(config.workload, ""), "batch": config.batch,
         "devices": [config.devices], "mode": [config.mode], "dtype": ["float32"],
         "repeats": LAUNCHES, "leader_repeats": 0, "probes": LAUNCHES,
-        "probe_steps": PROBED_STEPS, "steps": STEPS, "link": False, "python": config.python,
+        "probe_steps": PROBED_STEPS, "probe_precision": 0.0, "steps": STEPS, "link": False,
+        "python": config.python,
     })
 
 

@@ -195,18 +195,20 @@ def test_a_schedule_that_would_hang_is_found() -> None:
     assert stuck(missing) == [(0, 1)]
 
 
-@pytest.mark.parametrize(("stages", "made"), [(2, []), (4, [[0, 3]])])
-def test_ends_of_a_pipeline_have_a_group_more_only_where_there_are_stages_between(
-    stages: int, made: list[list[int]], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("device", "stages", "made"), [
+    ("cuda", 2, []), ("cuda", 4, [[0, 3]]), ("cpu", 2, [[0, 1]]), ("cpu", 4, [[0, 3]]),
+])
+def test_ends_of_a_pipeline_have_a_group_more_on_gpus_only_where_there_are_stages_between(
+    device: str, stages: int, made: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On GPUs each group is a communicator, with memory of its own."""
+    """There each group is a communicator, with memory of its own."""
     case = Case("pytorch", "torch", "inter_layer", "gpipe", "tests.depths:GPT", "eight",
                 "synthetic", "cpu", stages)
     session = InterLayerSession.__new__(InterLayerSession)
     session.case, session.spec, session.places = case, case.spec, stages
-    session.rank = Rank(0, stages, Path())
+    session.rank, session.device = Rank(0, stages, Path()), torch.device(device)
     asked: list[list[int]] = []
     monkeypatch.setattr(dist, "new_group", lambda ranks: (asked.append(ranks), "ends")[1])
     monkeypatch.setattr(session, "group", lambda axis: axis)
-    session._join_ends()
+    session._join_groups()
     assert asked == made and session.ends == ("ends" if made else "inter_layer")

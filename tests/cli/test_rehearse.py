@@ -10,6 +10,7 @@ import pytest
 
 from suite.cli import rehearse as rehearse_module
 from suite.cli.stored import calibration_path, rehearsals_path
+from suite.config.foresight import ForesightConfig
 from suite.contract import registry
 from suite.contract.case import Case
 from suite.contract.errors import UsageError
@@ -54,6 +55,13 @@ def test_ways_are_trained_kept_and_then_predicted_from(monkeypatch: pytest.Monke
     long = {row["way"]: row["step_s"] for row in before}
     assert after["data"]["step_s"] < long["data"] / 2
     assert "rehearsed" in suite_command(*ASKED).stdout
+
+
+def test_a_rehearsal_times_the_steps_that_it_is_planned_with() -> None:
+    """Its time is planned, so launches do not go on where transfers are restless."""
+    config = rehearse_module.run_config(ForesightConfig(workload="gpt"), ["pytorch"])
+    assert config.probes and config.probe_steps == rehearse_module.PROBED_STEPS
+    assert config.probe_precision == 0
 
 
 @pytest.mark.usefixtures("known")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,19 @@ def test_nothing_computes_beside_a_clean_step(column: Column, tmp_path: Path) ->
     assert outcome.status == "ok", outcome.reason
     shares = [float(path.read_text()) for path in (tmp_path / "launch").glob("idle-*.json")]
     assert len(shares) == case.devices and max(shares) < 0.5
+
+
+def test_gradients_of_a_tied_table_travel_with_threads_that_give_way(tmp_path: Path) -> None:
+    """Hops keep the kernel's policy, since stages compute while activations arrive."""
+    case = Case("pytorch", "torch", "inter_layer", "gpipe", "tests.depths:GPT", "shallow",
+                "synthetic", "cpu", 2, steps=1, probe_steps=0, warmup_limit=PARITY_STEPS)
+    if reason := unable(case):
+        pytest.skip(reason)
+    outcome = launch_case(case, tmp_path / "launch", worker="tests.real.policies")
+    assert outcome.status == "ok", outcome.reason
+    for path in (tmp_path / "launch").glob("policies-*.json"):
+        found = json.loads(path.read_text())
+        assert os.SCHED_BATCH in found["awaited"] and os.SCHED_BATCH not in found["hops"]
 
 
 def test_horovod_fuses_what_it_is_asked_for(start: Launch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -81,7 +81,13 @@ def _mesh(case: Case, device: torch.device) -> DeviceMesh:
 
 
 class GroupSession(Training):
-    """A rank of a ``torch.distributed`` group, on a device mesh with an axis for each split."""
+    """A rank of a ``torch.distributed`` group, on a device mesh with an axis for each split.
+
+    Attributes:
+        awaited: Threads of groups for whose collectives the rank waits whatever its strategy is.
+    """
+
+    awaited: Collection[int] = ()
 
     def __init__(
         self, case: Case, rank: Rank, weights: Weights, inputs: Inputs, device: torch.device

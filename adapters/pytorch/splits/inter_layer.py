@@ -25,6 +25,7 @@ from adapters.pytorch.training.moved import MovedLayers
 from adapters.pytorch.training.probe import Probe
 from adapters.pytorch.training.profile import RECEIVES, SENDS
 from suite.contract.splits.stages import stages_of, tied_weights, unit_ranges
+from suite.contract.threads import native_threads
 from suite.contract.workloads import Weights
 
 # Issues point-to-point operations and returns their work handles.
@@ -37,6 +38,7 @@ class InterLayerSession(MovedLayers, GroupSession):
     """Each rank has one contiguous group of layers, or several; the last rank has the loss."""
 
     ends: dist.ProcessGroup | None = None  # first and last stage, if they share a parameter
+    told: dist.ProcessGroup | None = None  # all stages, to tell each other what they were busy for
 
     def build(self, weights: Weights) -> nn.Module:
         """Builds the stages of this rank and the pipeline's schedule."""
@@ -52,7 +54,7 @@ class InterLayerSession(MovedLayers, GroupSession):
             self.chunks.append(chunk)
             self.pipeline.append(_Stage(chunk, number, case.stages, self.device, group=group))
         self.schedule: Any = self._schedule()
-        self._join_ends()
+        self._join_groups()
         return self.chunks[0] if len(self.chunks) == 1 else nn.ModuleList(self.chunks)
 
     def _schedule(self) -> Any:
@@ -66,20 +68,32 @@ class InterLayerSession(MovedLayers, GroupSession):
         """Returns the modules whose parameters this rank trains."""
         return self.chunks if len(self.chunks) > 1 else super().modules()
 
-    def _join_ends(self) -> None:
-        """Finds the group of the two stages that hold a tied parameter; of two stages all are ends.
+    def _join_groups(self) -> None:
+        """Joins the groups of ends that share a parameter, and of stages that tell busy seconds.
 
-        Where a group has to be made, every rank must take part in making those of all replicas.
+        Of two stages all are ends, and on GPUs a group more would only take memory. On CPUs such a
+        group has threads of its own: no stage computes while gradients of tied parameters are added
+        up, and figures may arrive late, so their event loops are scheduled unlike that of the hops.
         """
-        if self.ends is not None or not tied_weights(self.spec, self.case.stages):
+        if self.told is not None:
             return
-        if self.places == 2:  # a group more would be sockets and threads, on GPUs memory too
-            self.ends = self.group("inter_layer")
-            return
+        before, on_cpu = native_threads(), self.device.type == "cpu"
+        whole = self.group("inter_layer")
+        if tied_weights(self.spec, self.case.stages):
+            self.ends = whole if self.places == 2 and not on_cpu else self._new_group((0, -1))
+        self.told = whole
+        if self.case.balances and on_cpu:
+            self.told = self._new_group(range(self.places))
+        self.awaited = native_threads() - before
+
+    def _new_group(self, places: Sequence[int]) -> dist.ProcessGroup | None:
+        """Makes a group of these stages; every rank takes part in making those of all replicas."""
+        mine = None
         for group in self.case.axes.groups("inter_layer"):
-            made = dist.new_group([group[0], group[-1]])
+            made = dist.new_group([group[place] for place in places])
             if self.rank.index in group:
-                self.ends = made
+                mine = made
+        return mine
 
     @cached_property
     def tied(self) -> dict[str, torch.Tensor]:
@@ -103,7 +117,8 @@ class InterLayerSession(MovedLayers, GroupSession):
         Returns:
             A function that waits for the same of all stages and returns it by stage.
         """
-        return gather_figures(seconds, self.group("inter_layer"))
+        assert self.told is not None
+        return gather_figures(seconds, self.told)
 
     def give(self, name: str, tensor: torch.Tensor, giver: int, taker: int) -> None:
         """Sends a tensor from one stage to another.
