@@ -98,7 +98,12 @@ class UnitTimes:
 
 
 def unit_times(unit: Unit, plans: Plans, stack: Stack) -> UnitTimes:
-    """Times of one unit: products twice as long backward, streams too, recomputation added."""
+    """Times of one unit: products twice as long backward, streams too, recomputation added.
+
+    A kernel that keeps no scores computes them again: five products backward for two forward, 2.5
+    times as long (Dao et al. 2022, algorithm 4, and ``flops`` in its
+    ``benchmarks/benchmark_flash_attention.py``); the program says which (``attention_backward``).
+    """
     machine, software = stack.machine, stack.software
     samples = plans.micro_batch / plans.context
     products: Numbers = 0.0
@@ -120,14 +125,16 @@ def unit_times(unit: Unit, plans: Plans, stack: Stack) -> UnitTimes:
     forward = products + streams + curved + normed + others
     dropped = samples * 2.0 * (unit.dropped + unit.dropped_split) / plans.shards
     other = software.alternate_products
-    again = (other * alternate + (1.0 - other) * repeated
+    beside = software.selective_products * (products - repeated)
+    again = (other * alternate + (1.0 - other) * (repeated + beside)
              + stream_seconds(dropped, software.activation_bytes, machine))
     again = np.where(software.selective_blocks > np.zeros(len(plans)),
                      software.selective_blocks * forward, again)
     body = unit.place == "body"
     full = (plans.recompute == FULL) & body
     some = (plans.recompute == SELECTIVE) & body
-    backward = 2.0 * forward + np.where(full, forward, np.where(some, again, 0.0))
+    backward = (2.0 * forward + (software.attention_backward - 2.0) * repeated
+                + np.where(full, forward, np.where(some, again, 0.0)))
     launch = unit.launches * machine.launch_s * np.ones(len(plans))
     ratio = software.backward_launches + np.where(full, 1.0, np.where(some, 0.2, 0.0))
     return UnitTimes(forward * np.ones(len(plans)), backward, launch, launch * ratio)

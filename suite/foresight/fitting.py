@@ -74,9 +74,13 @@ class Base:
 
 
 def stack_of(base: Base, theta: Array) -> Stack:
-    """The stack that the logarithms ``theta`` of the constants in ``PRIORS`` describe."""
-    c = dict(zip((prior.name for prior in PRIORS), np.exp(theta), strict=True))
+    """The stack that the logarithms ``theta`` of the constants in ``PRIORS`` describe.
+
+    Where the device's own share of a rate was measured, it takes the place of the prior's median.
+    """
     device, peak = base.device, base.device.peak(base.dtype)
+    c = {prior.name: value * (getattr(device, prior.name, 0.0) / prior.median or 1.0)
+         for prior, value in zip(PRIORS, np.exp(theta), strict=True)}
     between = device.between_bytes_s or 25e9
     machine = Machine(
         name=device.name, product_flops_s=c["product_share"] * peak,

@@ -25,6 +25,9 @@ class Device:
         inside_bytes_s: Bytes a second, in one direction, to the devices of its node.
         between_bytes_s: Bytes a second of its share of the node's network cards.
         source: Where the figures come from.
+        product_share: Share of the peak that large products were measured to reach on this very
+            machine; 0 where it is not known.
+        stream_share: The same of the memory's rate.
     """
 
     name: str
@@ -34,6 +37,8 @@ class Device:
     inside_bytes_s: float
     between_bytes_s: float
     source: str
+    product_share: float = 0.0
+    stream_share: float = 0.0
 
     def peak(self, dtype: str) -> float:
         """Peak of a number format; eight-bit formats are twice as fast as 16-bit ones."""

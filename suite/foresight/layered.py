@@ -10,7 +10,6 @@ from functools import cache
 
 import numpy as np
 
-from suite.contract.splits.stages import balanced_cuts
 from suite.foresight.figures import Figure
 from suite.foresight.fitting import Base, from_datasheet
 from suite.foresight.hardware import DATA, find_device
@@ -63,13 +62,34 @@ def layer_times(model: str, machine: Machine) -> Layers:
     return Layers(forward, backward, counts[:, 6] * ELEMENT_BYTES / machine.inside.bytes_s)
 
 
-def batch_seconds(stages: Layers, samples: float, parts: int) -> float:
-    """Seconds of a batch in GPipe's schedule, replayed, with torchgpipe's recomputation.
+def histogram_cut(costs: Sequence[float] | Array, stages: int) -> list[int]:
+    """Layers of each stage as GPipe's own program cuts them.
 
-    Every micro-batch but the last (with a single one, that one too) is computed forward again,
-    which begins as soon as the device is free: torchgpipe waits for the gradient's copy between
-    recomputation and backward pass, not before both (its ``checkpoint.py``; Kim et al. 2020).
-    Copies between devices run beside compute.
+    A layer goes to the stage ``int(stages * share)``, where the share is that of the costs up to
+    and with it (``PartitionSequentialLayers`` in ``core/gpipe.py`` of Lingvo; costs are forward
+    FLOPs there).
+    """
+    shares = np.cumsum(costs) / np.sum(costs)
+    owners = np.minimum((shares * stages).astype(int), stages - 1)
+    return [int((owners == stage).sum()) for stage in range(stages)]
+
+
+def batch_seconds(
+    stages: Layers, samples: float, parts: int, keeps_last: bool = True
+) -> float:
+    """Seconds of a batch in GPipe's schedule, replayed, with recomputation ahead of the gradient.
+
+    A micro-batch is computed forward again as soon as the device is free: torchgpipe waits for the
+    gradient's copy between recomputation and backward pass, not before both (its ``checkpoint.py``;
+    Kim et al. 2020), and GPipe schedules it "earlier, without waiting for the gradients" (Huang et
+    al. 2019, section 2.3). Copies between devices run beside compute.
+
+    Args:
+        stages: Times of one sample in each stage.
+        samples: Samples of the batch.
+        parts: Micro-batches that it is divided into.
+        keeps_last: Whether the last micro-batch of several is not computed again, as in torchgpipe;
+            GPipe computes all again.
     """
     each = samples / parts
     forward, backward = stages.forward_s * each, stages.backward_s * each
@@ -81,7 +101,7 @@ def batch_seconds(stages: Layers, samples: float, parts: int) -> float:
             free[stage] = max(free[stage], arrived) + forward[stage]
             done[stage, part] = free[stage]
     for part in reversed(range(parts)):
-        again = part < parts - 1 or parts == 1
+        again = part < parts - 1 or parts == 1 or not keeps_last
         for stage in reversed(range(count)):
             last = stage == count - 1
             arrived = done[stage, part] if last else done[stage + 1, part] + hop[stage]
@@ -94,34 +114,46 @@ def batch_seconds(stages: Layers, samples: float, parts: int) -> float:
 def judge_pipelines() -> list[Figure]:
     """Speedups of torchgpipe's and GPipe's pipelines; nothing is calibrated.
 
-    The devices are P40 by their datasheet. GPipe's table states neither device nor cut: they are
-    taken to be torchgpipe's device, and a cut that is even in time, as its authors describe it
-    (Huang et al. 2019, section 2.2). The baseline is the ideal bubble of even stages.
+    torchgpipe's devices are P40, and GPipe's of AmoebaNet cores of a TPU v2 (Huang et al. 2019,
+    section 3), both by their datasheets. torchgpipe states its cuts; GPipe's program cuts by FLOPs,
+    which is uneven in time where some layers are bound by memory. The baseline is the ideal bubble
+    of even stages.
     """
-    machine = from_datasheet(Base(find_device("P40"), "fp32", 8.0, FLOAT32)).stack.machine
     rows = [row for row in table() if row["source"].startswith(("torchgpipe speed", "GPipe"))]
     known = [(row, value) for row in rows for value in [_published(row, rows)] if value]
     return [Figure(row["source"], "pipeline speedup", row["model"], value,
-                   _rate(row, machine) / _rate(_base(row, rows), machine),
+                   _rate(row) / _rate(_base(row, rows)),
                    _even_seconds(*_reference(row)) / _even_seconds(*_split(row)))
             for row, value in known]
 
 
-def _rate(row: Row, machine: Machine) -> float:
+def _rate(row: Row) -> float:
     """Samples a second that are predicted for a row."""
-    layers, (count, parts) = layer_times(row["model"], machine), _split(row)
+    own = _is_gpipe(row)
+    layers, (count, parts) = layer_times(row["model"], _machine(row)), _split(row)
     samples = float(row["global_batch"] or max(parts, 1))
     if not parts:
         return 1.0 / float((layers.forward_s + layers.backward_s).sum())
-    stages = layers.stages(_balance(row, layers, count))
-    return samples / batch_seconds(stages, samples, parts)
+    stages = layers.stages(_balance(row, count))
+    return samples / batch_seconds(stages, samples, parts, keeps_last=not own)
 
 
-def _balance(row: Row, layers: Layers, count: int) -> list[int]:
+def _is_gpipe(row: Row) -> bool:
+    return row["source"].startswith("GPipe")
+
+
+def _machine(row: Row) -> Machine:
+    name, dtype = ("TPU v2 core", "bf16") if _is_gpipe(row) else ("P40", "fp32")
+    return from_datasheet(Base(find_device(name), dtype, 8.0, FLOAT32)).stack.machine
+
+
+def _balance(row: Row, count: int) -> list[int]:
+    if _is_gpipe(row):
+        return histogram_cut(counted(row["model"])[:, 0], count)
     found = re.search(r"balance ([\d+]+) layers", row["note"])
-    if found:
-        return [int(one) for one in found.group(1).split("+")]
-    return list(balanced_cuts(tuple(layers.forward_s + layers.backward_s), count))
+    if found is None:
+        raise ValueError(f"{row['table']}: {row['model']} on {count} stages states no balance")
+    return [int(one) for one in found.group(1).split("+")]
 
 
 def _reference(row: Row) -> tuple[int, int]:

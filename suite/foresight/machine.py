@@ -100,15 +100,23 @@ class Software:
         update_bytes: Bytes that the optimiser reads and writes for a parameter.
         attention_rate: Rate of its attention over that of other products, all scores counted,
             before anything is calibrated.
+        attention_backward: Seconds of attention's backward pass over those of its forward pass.
+        gather_copy_bytes: Bytes of a parameter that are read and written after it was gathered,
+            where parameters are gathered together and each is copied to a tensor of its own.
+        scatter_copy_bytes: The same of its gradient before it is scattered.
         overlaps_gradients: 1 where gradients are reduced while the backward pass goes on.
         overlaps_hidden_sums: Share of an intra-layer split's sums that is hidden behind products.
         blocking_hops: 1 where a device sends and receives between its passes and waits for both, as
             Megatron-LM and the suite's own pipelines do; 0 where hops run beside passes.
+        steady_hops: 1 where an interleaved pipeline's hops run beside passes once it is full, and
+            the device waits for them while it fills and drains.
         backward_launches: Launches of a backward pass over those of a forward pass.
         selective_outputs: Share of the products' outputs that selective recomputation keeps.
         selective_block_outputs: 1 where it keeps the output of a block's last product too.
         alternate_products: 1 where selective recomputation computes every second product of a block
             again, and no attention.
+        selective_products: Share of a block's products, attention's not among them, that selective
+            recomputation computes again beside attention.
         selective_blocks: Share of the blocks that selective recomputation computes again as a
             whole, where it does not choose within a block.
         first_calls: Calls in which gradients are reduced besides one for every ``call_bytes``.
@@ -130,13 +138,18 @@ class Software:
     logit_bytes: Numbers = 6.0
     update_bytes: Numbers = 34.0
     attention_rate: float = 1.0
+    attention_backward: Numbers = 2.0
+    gather_copy_bytes: Numbers = 0.0
+    scatter_copy_bytes: Numbers = 0.0
     overlaps_gradients: Numbers = 0.0
     overlaps_hidden_sums: Numbers = 0.0
     blocking_hops: float = 1.0
+    steady_hops: float = 0.0
     backward_launches: Numbers = 1.5
     selective_outputs: Numbers = 1.0
     selective_block_outputs: Numbers = 0.0
     alternate_products: Numbers = 0.0
+    selective_products: Numbers = 0.0
     selective_blocks: Numbers = 0.0
     first_calls: Numbers = 1.0
     call_bytes: Numbers = float("inf")

@@ -11,6 +11,8 @@ import numpy as np
 
 from suite.contract.splits.schedule import Work, needed, pipeline_order
 from suite.contract.splits.stages import stage_count
+from suite.foresight.machine import Software
+from suite.foresight.plans import Plans
 from suite.foresight.units import Array
 
 # Rounds of the pipeline's depth after which its steady state repeats.
@@ -111,6 +113,22 @@ def pipeline_seconds(
     few = simulate(variant, forward, backward, hop, first)
     more = simulate(variant, forward, backward, hop, first + stages)
     return cast(Array, few + (more - few) * ((parts - first) / stages))
+
+
+def blocking_share(plans: Plans, parts: int, schedule: str, software: Software) -> Array:
+    """The share of its hops for which a device waits between passes.
+
+    An interleaved pipeline may send beside its passes once it is full. The first device makes
+    2 (p - 1) + (v - 1) p passes of p devices with v chunks each before that, and as many at the end
+    (``num_warmup_microbatches`` in Megatron-Core's ``pipeline_parallel/schedules.py``); of these
+    "the PP communications in pipeline fill and flush are still exposed" (NeMo's documentation,
+    communication overlap).
+    """
+    stages, chunks = plans.stages, np.maximum(plans.chunks, 1.0)
+    filling = 2.0 * (stages - 1.0) + (chunks - 1.0) * stages
+    share = np.minimum(filling / (parts * chunks), 1.0)
+    steady = software.steady_hops * (schedule == "interleaved")
+    return cast(Array, software.blocking_hops * (1.0 - steady * (1.0 - share)))
 
 
 def chunked_seconds(

@@ -59,14 +59,21 @@ PARALLEL_LOGIT_BYTES, NANOTRON_LOGIT_BYTES = 18.0, 10.0
 # H100, are taken to reach there what the former reaches on an A100.
 CUDNN_RATE = 1.75 * 0.6 / 0.8
 FLASH_RATES = {"A100": CUDNN_RATE, "H100": 1.75 * 0.35 / 0.8}
+# Five products for two, as all these kernels count it (compute.py:unit_times).
+RECOMPUTED_SCORES = 2.5
 # FSDP of PyTorch: shards gathered in 16 bit beside compute, gradients reduced in float32; the
 # float32 shard is the parameter itself.
 FSDP = Software(gradient_bytes=4.0, held_gradient_bytes=4.0, overlaps_gradients=1.0,
+                attention_backward=RECOMPUTED_SCORES,
                 logit_bytes=EAGER_LOGIT_BYTES, sharded_weight_bytes=0.0)
-# NeMo and Megatron-Core: distributed optimiser, reduction and part of the sums overlapped.
-NEMO = Software(gradient_bytes=4.0, overlaps_gradients=1.0, overlaps_hidden_sums=0.5,
-                attention_rate=CUDNN_RATE)
-JAX = Software(gradient_bytes=2.0, overlaps_gradients=1.0, attention_rate=CUDNN_RATE)
+# NeMo and Megatron-Core: distributed optimiser, gradients reduced in 16 bit beside the backward
+# pass (``grad_sync_dtype`` and ``grad_reduce_in_fp32`` of its recipes), hops of interleaved
+# pipelines beside passes but for fill and flush. Its shards' sums run beside products, nearly all
+# of them in the recipes that overlap, but take processors from these: half of them are counted.
+NEMO = Software(gradient_bytes=2.0, overlaps_gradients=1.0, overlaps_hidden_sums=0.5,
+                steady_hops=1.0, attention_rate=CUDNN_RATE, attention_backward=RECOMPUTED_SCORES)
+JAX = Software(gradient_bytes=2.0, overlaps_gradients=1.0, attention_rate=CUDNN_RATE,
+               attention_backward=RECOMPUTED_SCORES)
 
 DEVICES_PER_NODE = 8.0
 # The start of a row's hardware -> row of hardware.csv.
@@ -75,6 +82,11 @@ DEVICES = {
     "V100": "V100 SXM2 32GB", "H100-80GB": "H100 SXM 80GB", "H100": "H100 SXM 80GB",
     "B200": "B200 SXM", "GB200": "B200 SXM",
 }
+# What large products reach on the H100 of 2.4 TB/s, of the 989 TFLOP/s that a datasheet gives for
+# 700 W, and what pointwise kernels reach of its memory (0.92): measured by torchao, whose versions
+# torchtitan's tables name (torchao/float8/roofline_utils.py at eab345c of December 2024, and
+# torchao/testing/float8/roofline_utils.py since March 2025).
+LIMITED_SHARES = {"2024": 0.6, "2025": 0.78}
 
 
 def _eight_bit(text: str) -> bool:
@@ -108,11 +120,10 @@ def _device(row: Row) -> Device | None:
         device = replace(device, between_bytes_s=share)
     if device and "HBM2e" in row["hardware"]:
         # torchtitan's machines, as its benchmarks/llama3_h100_202412_torchtitan.md describes them:
-        # 96 GB at 2.4 TB/s and 500 W, with a peak between that of SXM and that of NVL (835), which
-        # it does not know: the middle.
-        peak = 0.5 * (device.peak("bf16") + 835e12)
-        return replace(device, name="H100 SXM 96GB HBM2e", memory_bytes=96e9,
-                       memory_bytes_s=2.4e12, peak_flops_s={"bf16": peak, "fp16": peak})
+        # 96 GB at 2.4 TB/s, limited to 500 W.
+        year = next(one for one in LIMITED_SHARES if one in row["source"])
+        return replace(device, name=f"H100 SXM 96GB HBM2e, {year}", memory_bytes=96e9,
+                       memory_bytes_s=2.4e12, product_share=LIMITED_SHARES[year], stream_share=0.92)
     return device
 
 
@@ -153,6 +164,7 @@ def _torchtitan(row: Row) -> Program | None:
     blocks = 0.5 if row["recompute"] == "selective layer" else 0.0
     software = replace(
         FSDP, attention_rate=_flash_rate(row), overlaps_hidden_sums=hidden,
+        gather_copy_bytes=4.0, scatter_copy_bytes=6.0,
         alternate_products=1.0, selective_blocks=blocks, selective_outputs=0.5,
         selective_block_outputs=eager, gathers_ends=1.0,
         logit_bytes=PARALLEL_LOGIT_BYTES if sharded else EAGER_LOGIT_BYTES)
@@ -162,11 +174,18 @@ def _torchtitan(row: Row) -> Program | None:
 
 def _nemo(row: Row) -> Program | None:
     table = row["table"].lower()
-    name, software, sharding, recompute = "NeMo", NEMO, 1.0, "none"
+    name, software, sharding, recompute, fused = "NeMo", NEMO, 1.0, "none", 1.0
     if "maxtext" in table:
         name, software, recompute = "MaxText", JAX, "full"
     elif "paxml" in table:
-        name, software = "Paxml", JAX
+        # Its recipe turns fused attention off (``--xla_gpu_enable_cudnn_fmha=false`` in
+        # paxml/configure.sh of NVIDIA/dgxc-benchmarking at 35a9aec). Of GPT-3 175B the projections
+        # around attention are kept (SAVE_QKV_OUT_PROJ), so attention and the first product of the
+        # feed-forward part, a third of the others, are computed again; of 5B all products are kept.
+        name, fused = "Paxml", 0.0
+        software = replace(JAX, attention_rate=1.0, attention_backward=2.0,
+                           selective_products=1 / 3)
+        recompute = "selective" if "175b" in table else "none"
     eight = _eight_bit(row["dtype"] + " " + table)
     base = _base(row, software, "fp8" if eight else "bf16")
     bridge = row["source"].startswith("Megatron-Bridge")
@@ -174,16 +193,25 @@ def _nemo(row: Row) -> Program | None:
         return None  # its rates exceed the peak of 16 bit; the format is not stated
     if base is None or row["dtype"] in ("MXFP8", "NVFP4") or row["hardware"].startswith("GB300"):
         return None
+    nemo = name == "NeMo"
+    # Another program than NeMo 2: megatron_gpt_pretraining.py of 2024, which the recipe of GPT-3
+    # starts (nemo_megatron/configure.sh of NVIDIA/dgxc-benchmarking at 741c886 and 35a9aec), while
+    # the others start NeMo 2 of 2025.
+    if nemo and ("nemo megatron" in table or row["source"].startswith("NeMo performance")):
+        name = "NeMo 1"
     rack = ", rack" if base.devices_per_node > 8 else ""
-    return Program(name + rack, base, 1.0, name == "NeMo", sharding, recompute)
+    return Program(name + rack, base, fused, nemo, sharding, recompute)
 
 
 def _nanotron(row: Row) -> Program | None:
     # Of its version of the table: 16-bit gradients of a micro-batch are added to those in float32
     # after its backward pass, DDP (with buckets of its own) reduces them unless states are sharded,
-    # and stages are cut by cost.
+    # and stages are cut by cost. With asynchronous communication (its scaling_benchmarks.py) the
+    # gradients' two scatters of a block run beside products, of its eight gathers and scatters; the
+    # others wait for all but the device's own share (parallel/tensor_parallel/functional.py).
     software = replace(
         MEGATRON, gradient_bytes=4.0, attention_rate=_flash_rate(row),
+        attention_backward=RECOMPUTED_SCORES, overlaps_hidden_sums=2 / 8,
         logit_bytes=NANOTRON_LOGIT_BYTES, passing_gradient_bytes=2.0, bucket_bytes=2.0,
         cuts_by_parameters=True)
     base = _base(row, software, "bf16")

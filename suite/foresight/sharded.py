@@ -66,6 +66,21 @@ def gather_seconds(
             cast(Array, np.where(full, gathered + scattered, 0.0)))
 
 
+def copy_seconds(
+    unit_parameters: Numbers, plans: Plans, stream_bytes_s: Numbers, software: Software
+) -> tuple[Array, Array]:
+    """Seconds of copies of one fully sharded unit: (forward pass, backward pass).
+
+    PyTorch's FSDP by parameter gathers a unit's parameters in one buffer and copies each to a
+    tensor of its own, before either pass, and copies gradients into another before they are
+    scattered (``foreach_all_gather_copy_out`` and ``foreach_reduce_scatter_copy_in`` in its
+    ``_fsdp_collectives.py``), in the stream that computes.
+    """
+    second = np.where(plans.sharding == 3, unit_parameters, 0.0) / stream_bytes_s
+    gathered = second * software.gather_copy_bytes
+    return gathered, gathered + second * software.scatter_copy_bytes
+
+
 def beside(compute_s: Array, communication_s: Array, contention: Numbers) -> tuple[Array, Array]:
     """Seconds of a unit whose communication runs beside its compute, and the exposed part.
 

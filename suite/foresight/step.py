@@ -13,10 +13,11 @@ from suite.foresight.collectives import all_reduce_seconds, group_link, hop_seco
 from suite.foresight.compute import host_and_device, unit_times
 from suite.foresight.machine import Link, Stack
 from suite.foresight.memory import held_parameters, peak_bytes
-from suite.foresight.pipeline import chunked_seconds, pipeline_seconds
+from suite.foresight.pipeline import blocking_share, chunked_seconds, pipeline_seconds
 from suite.foresight.plans import FULL, Plans
 from suite.foresight.sharded import (
     beside,
+    copy_seconds,
     exposed_gradient_seconds,
     gather_seconds,
     gradient_seconds,
@@ -84,10 +85,12 @@ def unit_passes(unit: Unit, plans: Plans, stack: Stack) -> Passes:
     outer = group_link(machine, plans.replicas, plans.shards * plans.context, plans.devices)
     held = unit.parameters + unit.parameters_split / plans.shards
     gathers = gather_seconds(held, plans, outer, software)
+    copies = copy_seconds(held, plans, machine.stream_bytes_s, software)
     seconds, hidden = [], 1.0 - software.overlaps_hidden_sums
     exposed = np.zeros(len(plans))
-    pairs = ((times.forward_s, times.forward_launch_s, sums[0], gathers[0]),
-             (times.backward_s, times.backward_launch_s, sums[1], gathers[1]))
+    forward_s, backward_s = times.forward_s + copies[0], times.backward_s + copies[1]
+    pairs = ((forward_s, times.forward_launch_s, sums[0], gathers[0]),
+             (backward_s, times.backward_launch_s, sums[1], gathers[1]))
     for device, host, summed, gathered in pairs:
         busy = device + hidden * summed
         alone = busy + host if machine.synchronous else host_and_device(busy, host)
@@ -95,7 +98,7 @@ def unit_passes(unit: Unit, plans: Plans, stack: Stack) -> Passes:
         seconds.append(both)
         exposed = exposed + outlasting + hidden * summed
     return Passes(
-        seconds[0], seconds[1], times.forward_s + times.backward_s,
+        seconds[0], seconds[1], forward_s + backward_s,
         sums[0] + sums[1] + gathers[0] + gathers[1], exposed,
     )
 
@@ -161,7 +164,7 @@ def _select(plans: Plans, rows: NDArray[np.intp]) -> Plans:
 
 
 def _one_group(
-    plans: Plans, times: StageTimes, hop: Array, parts: int, schedule: str, blocking: float
+    plans: Plans, times: StageTimes, hop: Array, parts: int, schedule: str, blocking: Array
 ) -> dict[str, Array]:
     """Seconds of a step before gradients are reduced, of configurations simulated together."""
     stages = times.forward_s.shape[1]
@@ -224,7 +227,7 @@ def predict_by_constants(model: Model, plans: Plans, stack: Stack) -> Prediction
         split = stage_counts(model, plans, rows, stages, by_parameters)
         times = stage_times(passes, split, rows, stages)
         one = _one_group(_select(plans, rows), times, hops[rows], parts, schedule,
-                         stack.software.blocking_hops)
+                         blocking_share(_select(plans, rows), parts, schedule, stack.software))
         for name, values in one.items():
             found.setdefault(name, np.zeros(len(plans)))[rows] = values
     outer = _outer_link(plans, stack)

@@ -12,6 +12,7 @@ from suite.foresight.layered import (
     Layers,
     batch_seconds,
     counted,
+    histogram_cut,
     judge_pipelines,
     layer_times,
 )
@@ -32,6 +33,16 @@ def test_a_single_micro_batch_waits_for_the_recomputation_of_the_last_stage_only
 
 def test_the_last_micro_batch_is_not_recomputed() -> None:
     assert batch_seconds(_even(1), 4.0, 4) == pytest.approx(4 * 3.0 + 3 * 1.0)
+
+
+def test_gpipe_computes_the_last_micro_batch_again_too() -> None:
+    assert batch_seconds(_even(1), 4.0, 4, keeps_last=False) == pytest.approx(4 * 3.0 + 4 * 1.0)
+
+
+def test_gpipe_cuts_by_the_histogram_of_its_costs() -> None:
+    """Shares 0.1, 0.4, 0.5, 1.0: a layer that reaches a half belongs to the second stage."""
+    assert histogram_cut([1.0, 3.0, 1.0, 5.0], 2) == [2, 2]
+    assert histogram_cut([1.0] * 8, 4) == [1, 2, 2, 3]
 
 
 def test_many_micro_batches_go_at_the_pace_of_the_slowest_stage() -> None:
@@ -81,3 +92,11 @@ def test_torchgpipe_is_predicted_by_its_own_cuts_without_calibration() -> None:
     assert len(figures) == 11
     assert error < goal_of("torchgpipe speed", "pipeline speedup")
     assert error < 0.5 * np.mean([abs(f.baseline / f.published - 1.0) for f in figures])
+
+
+def test_gpipe_is_slowed_by_stages_that_are_even_in_flops_only() -> None:
+    """Its authors see "sub-linear speedup due to its imbalanced computation distribution"."""
+    figures = [f for f in judge_pipelines() if f.source.startswith("GPipe")]
+    assert len(figures) == 8 and np.mean([abs(f.error) for f in figures]) < 0.15
+    many = next(f for f in figures if f.published == 1.84)  # four stages, 32 micro-batches
+    assert many.predicted == pytest.approx(1.84, rel=0.1)

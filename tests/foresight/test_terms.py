@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from suite.contract.splits.schedule import ideal_bubble
+from suite.contract.splits.schedule import ideal_bubble, pipeline_order
 from suite.contract.workloads import find_workload
 from suite.foresight.collectives import (
     all_gather_seconds,
@@ -16,11 +16,16 @@ from suite.foresight.collectives import (
     group_link,
 )
 from suite.foresight.compute import efficiency, host_and_device, product_seconds
-from suite.foresight.machine import FLOAT32, Link, Machine, Stack
-from suite.foresight.pipeline import chunked_seconds, pipeline_seconds, simulate
+from suite.foresight.machine import FLOAT32, Link, Machine, Software, Stack
+from suite.foresight.pipeline import (
+    blocking_share,
+    chunked_seconds,
+    pipeline_seconds,
+    simulate,
+)
 from suite.foresight.plans import Plan, plans_of
 from suite.foresight.predict import predict
-from suite.foresight.sharded import beside, exposed_gradient_seconds
+from suite.foresight.sharded import beside, copy_seconds, exposed_gradient_seconds
 from suite.foresight.units import Product
 from suite.foresight.workloads import model_of_workload
 
@@ -81,6 +86,60 @@ def test_the_link_is_chosen_by_whether_the_group_leaves_the_node() -> None:
     # Eight groups pass through every node, so each has one device's share of its network cards.
     shared = group_link(MACHINE, np.array([2.0]), np.array([8.0]), np.array([16.0]))
     assert shared.bytes_s == 1e10
+
+
+def test_a_ring_over_nodes_has_few_hops_between_them() -> None:
+    """Sixteen ranks on two nodes: one hop of a gather enters the other node, fourteen stay."""
+    link = group_link(MACHINE, np.array([16.0]), np.array([1.0]), np.array([16.0]))
+    assert all_gather_seconds(0.0, np.array([16.0]), link) == pytest.approx(14 * 1e-6 + 1e-5)
+    # Two ranks a node of eight, whose others belong to other groups.
+    apart = group_link(MACHINE, np.array([8.0]), np.array([4.0]), np.array([32.0]))
+    assert all_gather_seconds(0.0, np.array([8.0]), apart) == pytest.approx(4 * 1e-6 + 3 * 1e-5)
+
+
+def test_a_gather_of_many_has_no_tree() -> None:
+    link = group_link(MACHINE, np.array([1024.0]), np.array([1.0]), np.array([1024.0]))
+    size = np.array([1024.0])
+    assert all_gather_seconds(0.0, size, link) == pytest.approx(896 * 1e-6 + 127 * 1e-5)
+    assert all_reduce_seconds(0.0, size, link) == pytest.approx(2 * (3 * 1e-6 + 7 * 1e-5))
+
+
+def test_a_tree_over_two_nodes_crosses_the_network_once() -> None:
+    """8e10 bytes at 8e10 a second for all cards of a node; a ring needs 15/16 twice."""
+    free = replace(MACHINE, inside=Link(0.0, 1e15), between=Link(0.0, 1e10))
+    two, four = (
+        all_reduce_seconds(8e10, np.array([n]), group_link(
+            free, np.array([n]), np.array([1.0]), np.array([n])))[0] for n in (16.0, 32.0))
+    assert two == pytest.approx(1.0)
+    assert four == pytest.approx(2.0 * 31 / 32)
+    # Inside the nodes the tree goes up and down over the same links.
+    slow = group_link(MACHINE, np.array([16.0]), np.array([1.0]), np.array([16.0]))
+    assert all_reduce_seconds(8e10, np.array([16.0]), slow) == pytest.approx(1.6, rel=1e-3)
+
+
+@pytest.mark.parametrize(("devices", "parts"), [(2, 8), (4, 8), (4, 16), (3, 9)])
+def test_a_device_waits_for_hops_until_its_pipeline_is_full(devices: int, parts: int) -> None:
+    """Passes before the first backward one are counted in the order that the adapters run."""
+    order = pipeline_order("interleaved", 0, devices, parts)
+    first = next(place for place, work in enumerate(order) if work[1] == "backward")
+    plans = plans_of([Plan(stages=devices, micro_batches=parts, schedule="interleaved", chunks=2)])
+    share = blocking_share(plans, parts, "interleaved", Software(steady_hops=1.0))
+    # The last of them already runs beside a backward pass.
+    assert share[0] * parts * 2 == pytest.approx(first - 1)
+    assert blocking_share(plans, parts, "interleaved", Software())[0] == 1.0
+    assert blocking_share(plans, parts, "1f1b", Software(steady_hops=1.0))[0] == 1.0
+
+
+def test_copies_around_gathers_are_streamed_where_parameters_are_sharded() -> None:
+    software = Software(gather_copy_bytes=4.0, scatter_copy_bytes=6.0)
+    plans = plans_of([Plan(replicas=8, sharding=3.0), Plan(replicas=8)])
+    forward, backward = copy_seconds(1e9, plans, 1e12, software)
+    np.testing.assert_allclose(forward, [4e-3, 0.0])
+    np.testing.assert_allclose(backward, [10e-3, 0.0])
+    model = model_of_workload(find_workload("gpt", "small"))
+    with_copies, without = (predict(model, plans, Stack(MACHINE, one)).compute_s
+                            for one in (software, Software()))
+    assert with_copies[0] > without[0] and with_copies[1] == without[1]
 
 
 @pytest.mark.parametrize("stages", [2, 3, 4, 8])
