@@ -87,10 +87,11 @@ def usable_links(
         payloads: Kind of communication to payload bytes of each one in a step.
 
     Returns:
-        Kind to fit; empty unless every kind has a usable fit.
+        Kind to fit; empty unless every kind was swept. A link on which bytes cost nothing is one
+        too: its calls have a latency.
     """
     known = links_of(fits, framework, engine, devices, payloads)
-    return {} if _unusable(known, payloads, [], devices) else known
+    return known if set(payloads) <= set(known) else {}
 
 
 def idle_seconds(
@@ -118,7 +119,7 @@ def idle_seconds(
 
 def bytes_part(link: LinkFit, payload_bytes: int) -> float:
     """Returns alpha·B of one communication on the idle link, in seconds."""
-    return (link.alpha_s_per_byte or 0.0) * payload_bytes
+    return max(link.alpha_s_per_byte or 0.0, 0.0) * payload_bytes
 
 
 def waking_part(link: LinkFit, payload_bytes: int) -> float:
