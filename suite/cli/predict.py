@@ -74,8 +74,8 @@ def rehearsed_text(known: Constants, subject: Subject) -> str:
                 "of the model in every way, after which predictions err less.")
     last = made[-1]
     return (f"Ways marked `rehearsed` start from trainings of the first {last.case.depth} units on "
-            f"{last.measured_at}; `in part`, from those of another schedule or number of "
-            "devices, or of each of their axes.")
+            f"{last.measured_at}; `in part`, from those of another schedule, batch or number "
+            "of devices, or of each of their axes.")
 
 
 def peak_of(config: ForesightConfig) -> float:

@@ -23,8 +23,8 @@ from suite.foresight.rehearsal import AXES, Beside, Rehearsal, Rehearsed, axes_o
 from suite.foresight.step import Prediction, predict_by_constants
 from suite.foresight.units import Array, Model
 
-# How well a way was rehearsed: itself; another schedule, sharding or number of devices of it, or
-# each of its axes alone; not at all.
+# How well a way was rehearsed: itself; another schedule, sharding, number of devices or length of a
+# pass, or each of its axes alone; not at all.
 EXACT, BORROWED, NOT = 1.0, 0.5, 0.0
 KIND = (*AXES, "context", "sharding")
 FIGURES = ("step_s", "communication_s", "exposed_s")
@@ -58,6 +58,7 @@ def _beside(one: Rehearsal, stack: Stack) -> Beside[Stack]:
         transfer_factor=calls.transfer_s / sent if calls and sent else 0.0,
         exposed_share=(min(1.0, calls.exposed_s / calls.transfer_s)
                        if calls and calls.transfer_s else 0.0),
+        micro_batch=one.plan.micro_batch,
     )
 
 
@@ -102,7 +103,11 @@ def corrected(found: Prediction, model: Model, plans: Plans, stack: Stack) -> Pr
     lengths = pass_seconds(found, plans)
     themselves: list[list[NDArray[np.intp]]] = [[] for _ in stack.rehearsed]
     for rows, plan in _kinds(plans):
-        figures["rehearsed"][rows], near = _nearest(stack.rehearsed, plan)
+        known, near = _nearest(stack.rehearsed, plan)
+        figures["rehearsed"][rows] = known
+        if known == EXACT:
+            covered = stack.rehearsed[near[0]].covers(plans.micro_batch[rows], lengths[rows])
+            figures["rehearsed"][rows] = np.where(covered, EXACT, BORROWED)
         if len(near) == 1 and axes_of(stack.rehearsed[near[0]].plan) == axes_of(plan):
             themselves[near[0]].append(rows)
         elif near:

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from suite.foresight.plans import Plan
 from suite.foresight.units import Array, Model
 
 AXES = ("replicas", "shards", "stages")
 S = TypeVar("S")
+# Passes this many times as long, or as short, are still rehearsed ones.
+NEAR = 2.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Beside(Generic[S]):
         plain_factor: The same, predicted with the stack's own links.
         transfer_factor: Measured over predicted T_comm, predicted with ``inside``.
         exposed_share: The part of T_comm's transfer that nothing hid.
+        micro_batch: Samples of one pass of one replica.
     """
 
     pass_s: float
@@ -71,6 +75,7 @@ class Beside(Generic[S]):
     plain_factor: float
     transfer_factor: float
     exposed_share: float
+    micro_batch: float
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,21 @@ class Rehearsed(Generic[S]):
         lengths = np.log([one.pass_s for one in self.trials])
         return np.array([np.interp(np.log(pass_s), lengths, place)
                          for place in np.eye(len(lengths))])
+
+
+    def covers(self, micro_batch: Array, pass_s: Array) -> NDArray[np.bool_]:
+        """Whether passes are nearly as long as in a rehearsal, (passes,) of true and false.
+
+        Operations take as long as their samples say, however many units there are; hops of a
+        pipeline wait for whole passes.
+
+        Args:
+            micro_batch: Samples of each pass.
+            pass_s: Predicted seconds of each.
+        """
+        mine, asked = (([one.pass_s for one in self.trials], pass_s) if self.plan.stages > 1
+                       else ([one.micro_batch for one in self.trials], micro_batch))
+        return (asked >= min(mine) / NEAR) & (asked <= max(mine) * NEAR)
 
 
 def axes_of(plan: Plan) -> tuple[bool, ...]:

@@ -42,7 +42,7 @@ class Prediction:
         samples_s: Samples a second over all devices.
         flops_s: Model FLOPs a second and device.
         rehearsed: 1 where a rehearsal of this very kind of split corrected the figures, 0.5 where
-            one of another schedule or of parts of the split did, 0 where none did.
+            one of another schedule, batch or of parts of the split did, 0 where none did.
     """
 
     step_s: Array

@@ -138,3 +138,15 @@ def test_faster_links_shorten_rehearsed_calls_by_their_bytes() -> None:
     size = 4.0 * 128 * 256 * np.array([8.0, 2.0])
     latency = SLOW_LINK.latency_s * np.array([2.0, 1.0])
     assert after / before == pytest.approx(latency / (latency + size / SLOW_LINK.bytes_s), rel=1e-3)
+
+
+def test_passes_of_another_length_are_rehearsed_in_part() -> None:
+    """Twice the samples are near enough, four times are not; hops wait for whole passes."""
+    ways = rehearsed_ways([_rehearsal(DATA), _rehearsal(PIPE)], STACK)
+    stack = replace(STACK, rehearsed=ways)
+    plans = plans_of([replace(way, micro_batch=way.micro_batch * times)
+                      for way in (DATA, PIPE) for times in (0.5, 1.0, 2.0, 4.0)])
+    whole = predict(_model(4), plans, stack).rehearsed
+    assert whole.tolist() == [EXACT, EXACT, EXACT, BORROWED, EXACT, EXACT, BORROWED, BORROWED]
+    rehearsed = predict(_model(2), plans, stack).rehearsed
+    assert rehearsed.tolist()[4:] == [EXACT, EXACT, EXACT, BORROWED]
