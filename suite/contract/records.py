@@ -167,8 +167,11 @@ class RankRecord:
         return cls(**known)
 
     def figure(self, column: str) -> float | None:
-        """Returns what this rank measured for a column of the row; None if it measured nothing."""
-        return getattr(self, column, None) or self.figures.get(column) or None
+        """Returns what this rank measured for a column of the row; None if it measured nothing.
+
+        A field of the record is 0 where nothing was measured; what a session adds may be 0.
+        """
+        return getattr(self, column, None) or self.figures.get(column)
 
 
 RECORD_FIELDS: dict[str, None] = dict.fromkeys(field.name for field in fields(RankRecord))

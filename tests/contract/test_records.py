@@ -67,6 +67,8 @@ def test_a_record_is_read_as_it_was_written() -> None:
 
 
 def test_a_figure_that_was_not_measured_is_none() -> None:
-    record = RankRecord(0, peak_memory_bytes=5, figures={"energy_j": 2.5})
+    record = RankRecord(0, peak_memory_bytes=5, figures={"energy_j": 2.5, "share_changes": 0.0})
     assert record.figure("peak_memory_bytes") == 5 and record.figure("energy_j") == 2.5
     assert record.figure("matmul_flops_s") is None and record.figure("speed") is None
+    # That nothing changed is a figure too.
+    assert record.figure("share_changes") == 0.0
