@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from rich.table import Table
 
 from suite.cli.automatic import measure_missing
 from suite.cli.console import live, printer
+from suite.cli.run import INTERRUPTED
 from suite.cli.stored import constants_of_case, read_or_put_aside, rehearsals_path
 from suite.config.foresight import ForesightConfig
 from suite.config.matrix import build_matrix
@@ -37,6 +39,7 @@ from suite.foresight.plans import plans_of
 from suite.foresight.question import way
 from suite.foresight.rehearsal import Rehearsal
 from suite.foresight.step import predict_by_constants
+from suite.launch.signals import undisturbed
 from suite.machine import devices
 from suite.measure.rehearsing import rehearsal_cases, rehearsal_depth
 from suite.measure.runner import Runner
@@ -48,6 +51,8 @@ HEADINGS = ("framework", "way", "samples", "step", "by constants", "factor", "ca
 
 def rehearse(options: dict[str, Any], frameworks: Sequence[str]) -> int:
     """Rehearses, prints and stores; returns 1 if nothing could be rehearsed.
+
+    What had been trained when it is interrupted is kept, and 130 returned.
 
     Raises:
         UsageError: The model has no shallower one, or an option is wrong.
@@ -65,7 +70,7 @@ def rehearse(options: dict[str, Any], frameworks: Sequence[str]) -> int:
             "a model that is deeper than its rehearsal, a unit or two for each stage",
             "it is as short as its rehearsal would be: run it")
     measure_missing(run, cases)
-    found, missing = train(run, rehearsal_cases(cases, depth))
+    found, missing, state = train(run, rehearsal_cases(cases, depth))
     new = {one.key for one in found}
     write_rehearsals(rehearsals_path(),
                      [*(one for one in earlier if one.key not in new), *found])
@@ -74,6 +79,8 @@ def rehearse(options: dict[str, Any], frameworks: Sequence[str]) -> int:
     for name, reason in missing.items():
         console.print(f"{name}: {reason}")
     console.print(str(rehearsals_path()), soft_wrap=True)
+    if state != "complete":
+        return INTERRUPTED
     return 0 if found else 1
 
 
@@ -96,26 +103,31 @@ def _strategies(config: ForesightConfig) -> list[str]:
 
 def train(
     config: RunConfig, cases: Sequence[Case]
-) -> tuple[list[KeptRehearsal], Mapping[str, str]]:
+) -> tuple[list[KeptRehearsal], Mapping[str, str], str]:
     """Trains every case, each proven against its reference.
 
     Returns:
-        What was measured, and case to reason where nothing was.
+        What was measured, case to reason where nothing was, and ``complete`` or ``interrupted``.
     """
+    state = "complete"
     with tempfile.TemporaryDirectory() as folder, live(Console(stderr=True)) as show:
         path = files.create_run_folder(Path(folder), "rehearsal")
         runner = Runner(config, list(cases), path, show)
-        runner.execute()
-        rows = {row.case_id: row for row in runner.finish("complete")}
+        try:
+            runner.execute()
+        except KeyboardInterrupt:
+            state = "interrupted"
+        with suppress(KeyboardInterrupt), undisturbed():  # the command is over in a moment
+            rows = {row.case_id: row for row in runner.finish(state)}
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     found, missing = [], {}
     for case in cases:
-        row = rows[case.case_id]
-        if row.status == "ok" and row.parity == "ok":
+        row = rows.get(case.case_id)
+        if row and row.step_time_s and row.parity == "ok":
             found.append(rehearsal_of(case, row, now))
         else:
-            missing[case.case_id] = row.reason or f"parity {row.parity}"
-    return found, missing
+            missing[case.case_id] = row.reason if row and row.reason else state
+    return found, missing, state
 
 
 def rehearsal_table(found: Sequence[KeptRehearsal], part: str) -> Table:

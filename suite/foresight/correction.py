@@ -51,13 +51,16 @@ def _beside(one: Rehearsal, stack: Stack) -> Beside[Stack]:
     plain = predict_by_constants(one.model, plans, stack)
     found = predict_by_constants(one.model, plans, inside)
     sent, calls = float(found.communication_s[0]), one.calls
+    # Where no call was told apart, communication stays as it is predicted.
+    share = float(found.exposed_s[0]) / sent if sent else 0.0
+    if calls and calls.transfer_s:
+        share = min(1.0, calls.exposed_s / calls.transfer_s)
     return Beside(
         float(pass_seconds(plain, plans)[0]), inside,
         step_factor=one.step_s / float(found.step_s[0]),
         plain_factor=one.step_s / float(plain.step_s[0]),
-        transfer_factor=calls.transfer_s / sent if calls and sent else 0.0,
-        exposed_share=(min(1.0, calls.exposed_s / calls.transfer_s)
-                       if calls and calls.transfer_s else 0.0),
+        transfer_factor=calls.transfer_s / sent if calls and sent else 1.0,
+        exposed_share=share,
         micro_batch=one.plan.micro_batch,
     )
 

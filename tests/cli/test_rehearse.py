@@ -16,6 +16,9 @@ from suite.contract.case import Case
 from suite.contract.errors import UsageError
 from suite.foresight.kept_rehearsals import KeptRehearsal, read_rehearsals, write_rehearsals
 from suite.foresight.measured import NAMES, Constants, write_constants
+from suite.launch.group import LaunchRequest, Outcome
+from suite.launch.group import launch as launch_group
+from suite.measure.runner import Runner
 from tests.command import suite_command
 
 KNOWN = Constants(
@@ -78,7 +81,7 @@ def test_a_newer_rehearsal_replaces_its_own_and_keeps_the_others(
     other = replace(old, case=replace(CASE, depth=2))
     write_rehearsals(rehearsals_path(), [old, other])
     new = replace(old, measured_at="now", step_s=2.0)
-    monkeypatch.setattr(rehearse_module, "train", lambda *_: ([new], {"b": "crashed"}))
+    monkeypatch.setattr(rehearse_module, "train", lambda *_: ([new], {"b": "crashed"}, "complete"))
     ran = suite_command(*ASKED, "--rehearse")
     assert ran.returncode == 0 and "b: crashed" in ran.stdout
     assert read_rehearsals(rehearsals_path()) == [other, new]
@@ -91,7 +94,7 @@ def test_what_cannot_be_read_is_put_aside(
     with pytest.raises(UsageError):
         read_rehearsals(rehearsals_path())
     monkeypatch.setattr(rehearse_module, "train",
-                        lambda *_: ([KeptRehearsal(CASE, "now", 1.0)], {}))
+                        lambda *_: ([KeptRehearsal(CASE, "now", 1.0)], {}, "complete"))
     ran = suite_command(*ASKED, "--rehearse")
     assert ran.returncode == 0 and "unreadable" in ran.stderr.replace("\n", "")
     assert len(read_rehearsals(rehearsals_path())) == 1
@@ -100,6 +103,26 @@ def test_what_cannot_be_read_is_put_aside(
 def test_nothing_that_could_be_trained_is_said(
     known: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rehearse_module, "train", lambda *_: ([], {"a": "crashed"}))
+    monkeypatch.setattr(rehearse_module, "train", lambda *_: ([], {"a": "crashed"}, "complete"))
     ran = suite_command(*ASKED, "--rehearse")
     assert ran.returncode == 1 and "a: crashed" in ran.stdout
+
+
+@pytest.mark.usefixtures("known")
+def test_what_was_trained_before_an_interrupt_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearse_module, "LAUNCHES", 1)
+    launched: list[str] = []
+
+    def launch(request: LaunchRequest) -> Outcome:
+        if len([name for name in launched if "reference" not in name]) == 1:
+            raise KeyboardInterrupt
+        launched.append(request.folder.parent.name)
+        return launch_group(request)
+
+    monkeypatch.setattr(
+        rehearse_module, "Runner",
+        lambda config, cases, folder, show: Runner(config, cases, folder, show, launch))
+    ran = suite_command(*ASKED, "--rehearse", "--strategy", "data,inter_layer")
+    assert ran.returncode == 130
+    kept = read_rehearsals(rehearsals_path())
+    assert len(kept) == 1 and ran.stdout.count(": interrupted") == 3

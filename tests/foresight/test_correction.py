@@ -150,3 +150,11 @@ def test_passes_of_another_length_are_rehearsed_in_part() -> None:
     assert whole.tolist() == [EXACT, EXACT, EXACT, BORROWED, EXACT, EXACT, BORROWED, BORROWED]
     rehearsed = predict(_model(2), plans, stack).rehearsed
     assert rehearsed.tolist()[4:] == [EXACT, EXACT, EXACT, BORROWED]
+
+
+def test_where_no_call_was_told_apart_communication_stays_as_predicted() -> None:
+    stack = replace(STACK, rehearsed=rehearsed_ways([replace(_rehearsal(DATA), calls=None)], STACK))
+    plans = plans_of([DATA])
+    found, plain = predict(_model(4), plans, stack), predict_by_constants(_model(4), plans, STACK)
+    assert found.communication_s == pytest.approx(plain.communication_s) and found.step_s > 0
+    assert 0.0 < found.exposed_s[0] <= found.communication_s[0] and found.rehearsed[0] == EXACT
