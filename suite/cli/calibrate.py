@@ -12,12 +12,11 @@ from rich.table import Table
 
 from suite.cli.console import live, printer
 from suite.cli.predict import workload_of
-from suite.cli.stored import calibration_path, read_or_put_aside
+from suite.cli.stored import calibration_path, check_writable, read_or_put_aside
 from suite.config.foresight import ForesightConfig
 from suite.config.matrix import choose_device
 from suite.config.validation import from_environment, validate
 from suite.contract.case import Case
-from suite.contract.errors import UsageError
 from suite.contract.formats import rate, seconds
 from suite.contract.operations import OperationPlan
 from suite.contract.registry import engines_named, label
@@ -64,7 +63,7 @@ def measure_and_keep(
         The constants, and case to reason where they could not be measured.
     """
     path = calibration_path()
-    _check_writable(path)
+    check_writable("--calibrate", path)
     with tempfile.TemporaryDirectory() as folder, live(Console(stderr=True)) as show:
         found, missing = measure_constants(
             cases, plan, Path(folder), python,
@@ -74,21 +73,6 @@ def measure_and_keep(
     earlier = read_or_put_aside(path, read_constants)
     write_constants(path, [*(one for one in earlier if _key(one) not in new), *found])
     return found, missing
-
-
-def _check_writable(path: Path) -> None:
-    """Refuses a place that cannot be written before a minute is spent on measuring.
-
-    Raises:
-        UsageError: Nothing can be written there.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        fix = f"set XDG_CACHE_HOME to a folder of yours ({error.strerror})"
-        raise UsageError("--calibrate", str(path.parent), "a writable folder", fix) from None
 
 
 def _key(one: Constants) -> tuple[str, str, str, str]:

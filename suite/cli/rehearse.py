@@ -17,7 +17,12 @@ from rich.table import Table
 from suite.cli.automatic import measure_missing
 from suite.cli.console import live, printer
 from suite.cli.run import INTERRUPTED
-from suite.cli.stored import constants_of_case, read_or_put_aside, rehearsals_path
+from suite.cli.stored import (
+    check_writable,
+    constants_of_case,
+    read_or_put_aside,
+    rehearsals_path,
+)
 from suite.config.foresight import ForesightConfig
 from suite.config.matrix import build_matrix
 from suite.config.model import RunConfig
@@ -58,6 +63,7 @@ def rehearse(options: dict[str, Any], frameworks: Sequence[str]) -> int:
         UsageError: The model has no shallower one, or an option is wrong.
     """
     config = validate(ForesightConfig, from_environment(ForesightConfig) | options)
+    check_writable("--rehearse", rehearsals_path())
     earlier = read_or_put_aside(rehearsals_path(), read_rehearsals)
     asked = engines_named(frameworks)
     run = run_config(config, list(asked))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -103,3 +104,22 @@ def read_or_put_aside(path: Path, read: Callable[[Path], list[Kept]]) -> list[Ke
         path.replace(aside)
         print(f"{error}\nwhat was there is kept as {aside}", file=sys.stderr)
         return []
+
+
+def check_writable(option: str, path: Path) -> None:
+    """Refuses a place that cannot be written before minutes are spent on measuring.
+
+    Args:
+        option: What was asked for, for the message.
+        path: The file that is to be written.
+
+    Raises:
+        UsageError: Nothing can be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        fix = f"set XDG_CACHE_HOME to a folder of yours ({error.strerror})"
+        raise UsageError(option, str(path.parent), "a writable folder", fix) from None

@@ -12,7 +12,8 @@ from suite.contract.case import NO_RECOMPUTE as NO_RECOMPUTES
 from suite.contract.case import Case
 from suite.contract.formats import size_bytes, times
 from suite.contract.splits.stages import balanced_cuts
-from suite.contract.splits.strategies import VIRTUAL_STAGES
+from suite.contract.splits.strategies import MULTI_WORKER, TUNED, VIRTUAL_STAGES
+from suite.foresight.correction import NOT
 from suite.foresight.fitting import Posterior
 from suite.foresight.plans import FULL, NO_RECOMPUTE, Plan, plans_of
 from suite.foresight.predict import predict
@@ -103,7 +104,10 @@ def foresee(cases: Sequence[Case], posterior: Posterior | None) -> list[Foreseen
         return [Foreseen(case) for case in cases]
     model, plans = model_of_workload(cases[0].spec), plans_of(map(plan_of, cases))
     one = predict(model, plans, posterior.stack)
-    low, high = posterior.interval(lambda stack: predict(model, plans, stack).step_s, one.rehearsed)
+    # A plan does not know these variants, so a rehearsal of the plain one says less of them.
+    alike = np.array([case.variant not in (MULTI_WORKER, *TUNED) for case in cases])
+    low, high = posterior.interval(lambda stack: predict(model, plans, stack).step_s,
+                                   np.where(alike, one.rehearsed, NOT))
     room = float(posterior.stack.machine.memory_bytes)
     over = np.maximum(one.peak_bytes - room, 0.0) if room else np.zeros(len(cases))
     figures = np.stack([one.step_s, low, high, one.peak_bytes, over], axis=1).tolist()

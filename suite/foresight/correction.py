@@ -23,10 +23,10 @@ from suite.foresight.rehearsal import AXES, Beside, Rehearsal, Rehearsed, axes_o
 from suite.foresight.step import Prediction, predict_by_constants
 from suite.foresight.units import Array, Model
 
-# How well a way was rehearsed: itself; another schedule, sharding, number of devices or length of a
-# pass, or each of its axes alone; not at all.
+# How well a way was rehearsed: itself; another schedule, sharding, recomputation, number of devices
+# or length of a pass, or each of its axes alone; not at all.
 EXACT, BORROWED, NOT = 1.0, 0.5, 0.0
-KIND = (*AXES, "context", "sharding")
+KIND = (*AXES, "context", "sharding", "recompute")
 FIGURES = ("step_s", "communication_s", "exposed_s")
 
 

@@ -91,8 +91,8 @@ class Rehearsed(Generic[S]):
     trials: tuple[Beside[S], ...]
 
     def distance(self, plan: Plan) -> tuple[bool, bool, float]:
-        """How unlike another plan on the same axes is: in sharding, schedule, devices."""
-        return (self.plan.sharding != plan.sharding,
+        """How unlike another plan on the same axes is: in what is kept, schedule, devices."""
+        return ((self.plan.sharding, self.plan.recompute) != (plan.sharding, plan.recompute),
                 plan.stages > 1 and self.plan.schedule != plan.schedule,
                 abs(float(np.log(self.plan.devices / plan.devices))))
 
@@ -105,7 +105,6 @@ class Rehearsed(Generic[S]):
         lengths = np.log([one.pass_s for one in self.trials])
         return np.array([np.interp(np.log(pass_s), lengths, place)
                          for place in np.eye(len(lengths))])
-
 
     def covers(self, micro_batch: Array, pass_s: Array) -> NDArray[np.bool_]:
         """Whether passes are nearly as long as in a rehearsal, (passes,) of true and false.

@@ -126,3 +126,13 @@ def test_what_was_trained_before_an_interrupt_is_kept(monkeypatch: pytest.Monkey
     assert ran.returncode == 130
     kept = read_rehearsals(rehearsals_path())
     assert len(kept) == 1 and ran.stdout.count(": interrupted") == 3
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_trained(
+    known: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(rehearse_module, "train", lambda *_: pytest.fail("trained"))
+    ran = suite_command(*ASKED, "--rehearse")
+    assert ran.returncode == 2 and "XDG_CACHE_HOME" in ran.stderr

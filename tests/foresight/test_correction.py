@@ -158,3 +158,9 @@ def test_where_no_call_was_told_apart_communication_stays_as_predicted() -> None
     found, plain = predict(_model(4), plans, stack), predict_by_constants(_model(4), plans, STACK)
     assert found.communication_s == pytest.approx(plain.communication_s) and found.step_s > 0
     assert 0.0 < found.exposed_s[0] <= found.communication_s[0] and found.rehearsed[0] == EXACT
+
+
+def test_what_is_recomputed_without_a_rehearsal_of_that_is_rehearsed_in_part() -> None:
+    stack = replace(STACK, rehearsed=rehearsed_ways([_rehearsal(DATA)], STACK))
+    asked = plans_of([DATA, replace(DATA, recompute=2.0)])
+    assert predict(_model(4), asked, stack).rehearsed.tolist() == [EXACT, BORROWED]

@@ -68,8 +68,9 @@ def test_gradients_of_a_tied_table_travel_with_threads_that_give_way(tmp_path: P
         pytest.skip(reason)
     outcome = launch_case(case, tmp_path / "launch", worker="tests.real.policies")
     assert outcome.status == "ok", outcome.reason
-    for path in (tmp_path / "launch").glob("policies-*.json"):
-        found = json.loads(path.read_text())
+    told = list((tmp_path / "launch").glob("policies-*.json"))
+    assert len(told) == case.devices
+    for found in (json.loads(path.read_text()) for path in told):
         assert os.SCHED_BATCH in found["awaited"] and os.SCHED_BATCH not in found["hops"]
 
 
