@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from suite.contract.case import Case
-from suite.contract.errors import UsageError
-from suite.contract.files import write_atomically
 from suite.contract.registry import traits_of
 from suite.contract.row import Row
 from suite.foresight.automatic import plan_of
+from suite.foresight.kept_files import read_kept, write_kept
 from suite.foresight.rehearsal import Calls, Rehearsal
 from suite.foresight.workloads import model_of_workload
 
@@ -102,9 +100,7 @@ def rehearsal_of(case: Case, row: Row, measured_at: str) -> KeptRehearsal:
 
 def write_rehearsals(path: Path, kept: Sequence[KeptRehearsal]) -> None:
     """Stores rehearsals."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    held = {"schema": SCHEMA, "rehearsals": [asdict(one) for one in kept]}
-    write_atomically(path, json.dumps(held, indent=1))
+    write_kept(path, "rehearsals", SCHEMA, [asdict(one) for one in kept])
 
 
 def read_rehearsals(path: Path) -> list[KeptRehearsal]:
@@ -113,15 +109,7 @@ def read_rehearsals(path: Path) -> list[KeptRehearsal]:
     Raises:
         UsageError: The file is not one of these.
     """
-    if not path.exists():
-        return []
-    try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-        if held["schema"] != SCHEMA:
-            raise ValueError(f"schema {held['schema']}")
-        return [KeptRehearsal(**one | {"case": Case.stored(one["case"])})
-                for one in held["rehearsals"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(str(path), str(error), f"rehearsals of schema {SCHEMA}",
-                         "delete it, and rehearse again: python -m suite predict --rehearse"
-                         ) from error
+    return read_kept(
+        path, "rehearsals", SCHEMA,
+        lambda one: KeptRehearsal(**one | {"case": Case.stored(one["case"])}),
+        "delete it, and rehearse again: python -m suite predict --rehearse")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from math import prod
@@ -12,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from suite.analysis.link_fit import fit_links
-from suite.contract.errors import UsageError
-from suite.contract.files import write_atomically
 from suite.contract.registry import label
 from suite.foresight.compute import product_seconds
 from suite.foresight.correction import rehearsed_ways
 from suite.foresight.fitting import Posterior
+from suite.foresight.kept_files import read_kept, write_kept
 from suite.foresight.machine import FLOAT32, Link, Machine, Stack
 from suite.foresight.rehearsal import Rehearsal
 from suite.foresight.units import Array, Product
@@ -248,9 +246,7 @@ def _stack(constants: Constants, c: dict[str, float], memory_bytes: float) -> St
 
 def write_constants(path: Path, found: Sequence[Constants]) -> None:
     """Stores constants, each with the date of its measurement."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    held = {"schema": SCHEMA, "constants": [asdict(one) for one in found]}
-    write_atomically(path, json.dumps(held, indent=1))
+    write_kept(path, "constants", SCHEMA, [asdict(one) for one in found])
 
 
 def read_constants(path: Path) -> list[Constants]:
@@ -259,13 +255,5 @@ def read_constants(path: Path) -> list[Constants]:
     Raises:
         UsageError: The file is not one of these.
     """
-    if not path.exists():
-        return []
-    try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-        if held["schema"] != SCHEMA:
-            raise ValueError(f"schema {held['schema']}")
-        return [Constants(**one) for one in held["constants"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(str(path), str(error), f"calibration of schema {SCHEMA}",
-                         "measure again: python -m suite predict --calibrate") from error
+    return read_kept(path, "constants", SCHEMA, lambda one: Constants(**one),
+                     "measure again: python -m suite predict --calibrate")

@@ -19,10 +19,13 @@ from suite.foresight.automatic import (
     too_large,
     unit_seconds,
 )
+from suite.foresight.correction import rehearsed_ways
 from suite.foresight.fitting import Posterior
 from suite.foresight.machine import FLOAT32, Link, Machine, Stack
 from suite.foresight.plans import plans_of
 from suite.foresight.predict import predict
+from suite.foresight.rehearsal import Rehearsal
+from suite.foresight.units import Array
 from suite.foresight.workloads import model_of_workload
 
 COMMON = ("gpt", "small", "synthetic", "cpu")
@@ -133,3 +136,20 @@ def test_memory_that_is_missing_is_named() -> None:
     assert plain.case.case_id in large and (plain.peak_bytes or 0) > (sharded.peak_bytes or 0)
     assert "more than there is" in too_large(plain)
     assert too_large(Foreseen(PIPELINE)) == ""
+
+
+def test_a_rehearsal_of_the_plain_way_does_not_narrow_what_is_known_of_its_variants() -> None:
+    plain = Case("pytorch", "torch", "data", "", "gpt", "tiny", "real", "cpu", 2)
+    cases = [plain, replace(plain, variant="multi_worker"), replace(plain, variant="long_cycle")]
+    known = _posterior()
+    model = model_of_workload(plain.spec)
+    trained = [Rehearsal(plan_of(plain), model, 0.01)]
+
+    def make(theta: Array) -> Stack:
+        stack = known.make(theta)
+        return replace(stack, rehearsed=rehearsed_ways(trained, stack))
+
+    sure = replace(known, make=make, rehearsed_error=known.error / 4)
+    widths = [np.log(one.high_s / one.low_s) for one in foresee(cases, sure)
+              if one.high_s and one.low_s]
+    assert widths[1] == pytest.approx(widths[2]) and widths[1] > 1.5 * widths[0]

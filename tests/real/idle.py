@@ -7,40 +7,26 @@ It is still in its group then. The share is in ``idle-N.json``.
 
 from __future__ import annotations
 
-import importlib
 import json
 import time
 from typing import Any
 
-from suite.contract.adapter import Inputs, Session
-from suite.contract.case import Case, Rank
+from suite.contract.case import Rank
 from suite.contract.files import write_atomically
-from suite.contract.workloads import Weights
-from suite.ranks.entry import arrive, last_words, leave, swift_start
-from suite.ranks.train import load_inputs, run_rank
+from tests.real.watched import train
 
 IDLE_S = 0.5
 
 
-def main() -> None:
-    case, inputs_path, rank = arrive()
-    with last_words(rank):
-        with swift_start():
-            module = importlib.import_module(f"adapters.{case.framework}.session")
+def idle_at_the_end(session: Any, rank: Rank) -> None:
+    """Makes the session look at its process before it leaves the group."""
+    close = session.close
 
-        def opened(case: Case, rank: Rank, weights: Weights, inputs: Inputs) -> Session:
-            session: Any = module.open_session(case, rank, weights, inputs)
-            close = session.close
+    def idle_and_close() -> None:
+        write_atomically(rank.folder / f"idle-{rank.index}.json", json.dumps(_idle_share()))
+        close()
 
-            def idle_and_close() -> None:
-                write_atomically(rank.folder / f"idle-{rank.index}.json", json.dumps(_idle_share()))
-                close()
-
-            session.close = idle_and_close
-            return session
-
-        _held = run_rank(case, rank, load_inputs(inputs_path, case), opened)
-    leave()
+    session.close = idle_and_close
 
 
 def _idle_share() -> float:
@@ -51,4 +37,4 @@ def _idle_share() -> float:
 
 
 if __name__ == "__main__":
-    main()
+    train(idle_at_the_end)
